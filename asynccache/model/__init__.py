@@ -1,0 +1,1 @@
+"""Values: digests, URLs, packages. No I/O, no asyncio."""

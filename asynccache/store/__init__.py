@@ -1,0 +1,1 @@
+"""Where objects live: the `Store` seam, its implementations and the key layout."""
