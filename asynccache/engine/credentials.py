@@ -1,0 +1,59 @@
+"""Who to be towards a host: the URL's own user information, the settings, `.netrc`, in this order."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from asynccache.engine.transport import Credentials
+from asynccache.errors import ConfigurationError
+from asynccache.model.url import Access, PackageURL
+
+
+class HostCredentials:
+    """Looks up user and password for a URL's host.
+
+    Args:
+        auth: Host or `host:port` -> [user, password] (setting `auth`, METAFLOW_CONDA_SRCS_AUTH_INFO).
+        netrc_file: A netrc file; `$NETRC` or `~/.netrc` when None. Read at the first look-up; absent is fine.
+
+    Raises:
+        ConfigurationError: An entry of `auth` is not a pair.
+    """
+
+    def __init__(self, auth: Mapping[str, list[str]], netrc_file: Path | None = None) -> None:
+        for host, pair in auth.items():
+            if len(pair) != 2:
+                raise ConfigurationError(f"auth for {host!r} is wrong", expected="[user, password]")
+        self._auth = {host.lower(): Credentials(*pair) for host, pair in auth.items()}
+        self._netrc_file = netrc_file or Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+        self._netrc: dict[str, Credentials] | None = None
+
+    def for_url(self, url: PackageURL, access: Access) -> Credentials | None:
+        """Return what to authenticate with, None for an anonymous request.
+
+        Raises:
+            ConfigurationError: The netrc file is malformed.
+        """
+        if access.username is not None:
+            return Credentials(access.username, access.password or "")
+        if url.scheme == "file":
+            return None
+        return self._auth.get(url.netloc) or self._auth.get(url.host) or self._from_netrc().get(url.host)
+
+    def _from_netrc(self) -> dict[str, Credentials]:
+        if self._netrc is None:
+            self._netrc = {}
+            try:
+                table = netrc.netrc(self._netrc_file)
+            except (FileNotFoundError, PermissionError, IsADirectoryError):
+                return self._netrc
+            except netrc.NetrcParseError as exc:
+                # its message can quote the line, which may hold the password
+                raise ConfigurationError(f"{self._netrc_file} is malformed at line {exc.lineno}") from None
+            for host, (login, _account, password) in table.hosts.items():
+                if host != "default":
+                    self._netrc[host.lower()] = Credentials(login or "", password or "")
+        return self._netrc

@@ -1,0 +1,175 @@
+"""What the engine reports: a stream of values that progress bars, receipts, metrics and tests all read.
+
+Events are delivered synchronously on the loop, in order; a sink must return quickly and not raise. `package` is the
+package's file name, `url` its address without credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Phase = Literal["fetch", "transmute", "upload"]
+PHASES: tuple[Phase, ...] = ("fetch", "transmute", "upload")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    def as_document(self) -> dict[str, object]:
+        """Return the event as plain values with its type under `event`, for `--json`."""
+        return {"event": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A call began: how many distinct packages, and their bytes as far as known."""
+
+    packages: int
+    known_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located(Event):
+    """The store was asked what it holds: packages complete, packages with work to do, requests it took."""
+
+    complete: int
+    missing: int
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit(Event):
+    """Everything wanted of a package is in the store."""
+
+    package: str
+    url: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaited(Event):
+    """Another process works on this package; said after a second and then every half minute."""
+
+    package: str
+    holder: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted(Event):
+    """A package entered a phase; `size` is the expected work in bytes, None when unknown."""
+
+    phase: Phase
+    package: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BytesMoved(Event):
+    """Progress within a phase, in bytes since the last event of this package and phase.
+
+    fetch: received. transmute: read of the source archive. upload: sent.
+    """
+
+    phase: Phase
+    package: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded(Event):
+    """A package left a phase, whether it succeeded or not."""
+
+    phase: Phase
+    package: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Event):
+    """A package's bytes are on local disk and verified; `source` is where they came from, without credentials."""
+
+    package: str
+    source: str
+    bytes: int
+    resumed_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transmuted(Event):
+    """The other form of a package exists and holds the same members."""
+
+    package: str
+    target: str
+    source_bytes: int
+    derived_bytes: int
+    members: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded(Event):
+    """An object is visible in the store; `created` is False when another writer's was adopted."""
+
+    package: str
+    key: str
+    bytes: int
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Event):
+    """A request failed in a way that may pass; the next try comes in `delay` seconds."""
+
+    package: str
+    url: str
+    attempt: int
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailed(Event):
+    """One source of a package was given up; the next one is tried."""
+
+    package: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined(Event):
+    """A stored object was not what its key says and was set aside."""
+
+    key: str
+    moved_to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackageDone(Event):
+    """A package is complete in the store."""
+
+    package: str
+    url: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFailed(Event):
+    """A package could not be completed."""
+
+    package: str
+    url: str
+    error: str
+
+
+EventSink = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing: the default sink."""

@@ -1,0 +1,319 @@
+"""Fetching one package's bytes to a local file, whole and verified, whatever the server does.
+
+Sources are tried in order: mirrors, then the package's own URL. A failure that may pass (a broken connection, 429, 5xx)
+is tried again after a wait, continuing where the bytes ended; a failure that will not pass (404, wrong bytes twice)
+leads to the next source. The file appears under its name only when size and digests are right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from asynccache.engine import events
+from asynccache.engine.budget import Budget
+from asynccache.engine.clock import Clock
+from asynccache.engine.credentials import HostCredentials
+from asynccache.engine.partial import PartialDownload
+from asynccache.engine.retry import TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
+from asynccache.engine.threads import Threads
+from asynccache.engine.transport import Response, Transport, TransportError
+from asynccache.errors import AsyncCacheError, FetchError, IntegrityError
+from asynccache.model.digest import Digests
+from asynccache.model.package import KEY_ALGORITHM, Format, Package
+from asynccache.model.url import Access, PackageURL, redacted
+
+BATCH_BYTES: Final = 1 << 20  # written and digested by one thread job: measured best between 256 KiB and 1 MiB
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_MAGIC: Final[Mapping[Format, tuple[bytes, ...]]] = {
+    Format.CONDA: (b"PK\x03\x04",),
+    Format.TAR_BZ2: (b"BZh",),
+    Format.WHEEL: (b"PK\x03\x04",),
+    Format.ZIP: (b"PK\x03\x04",),
+    Format.TAR_GZ: (b"\x1f\x8b",),
+}
+
+
+class _LaterError(Exception):
+    """A failure that may pass.
+
+    Args:
+        reason: For the message.
+        retry_after: What the server asked for, in seconds.
+        at_once: Whether to go on without a wait (a stale partial download was dropped).
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None, *, at_once: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.at_once = at_once
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """Where the bytes came from and what they are.
+
+    Attributes:
+        source: URL without credentials.
+        digests: Size and digests, computed.
+        received: Bytes that came over the network in this process.
+        resumed_from: Where an earlier process's bytes ended, 0 for a fresh start.
+    """
+
+    source: str
+    digests: Digests
+    received: int
+    resumed_from: int
+
+
+class Fetcher:
+    """Fetches packages over one transport.
+
+    Args:
+        transport: An open transport.
+        credentials: Who to be towards each host.
+        policy: How often and when to try again.
+        clock: Time to wait on.
+        threads: Where files are written and digested.
+        memory: Budget of bytes held in memory.
+        mirrors: URL prefix -> prefixes to try before it.
+        emit: Where events go.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: HostCredentials,
+        policy: RetryPolicy,
+        clock: Clock,
+        threads: Threads,
+        memory: Budget,
+        mirrors: Mapping[str, list[str]] | None = None,
+        emit: events.EventSink = events.ignore,
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._policy = policy
+        self._clock = clock
+        self._threads = threads
+        self._memory = memory
+        self._mirrors = dict(mirrors or {})
+        self._emit = emit
+        self.requests = 0
+
+    async def fetch(self, package: Package, target: Path) -> FetchResult:
+        """Write the package's published bytes to `target`.
+
+        Args:
+            package: What to fetch; what is known of its bytes is checked.
+            target: File to make; `target` + `.part` holds the bytes on their way and is kept on failure.
+
+        Raises:
+            FetchError: No source gave the package; names each source and why.
+            IntegrityError: The only source gave bytes with another size or digest.
+            DiskError: The local disk is full or cannot be written.
+        """
+        algorithms = {*package.digests.algorithms(), KEY_ALGORITHM[package.kind], "sha256"}
+        partial = PartialDownload(target.with_name(target.name + ".part"), tuple(sorted(algorithms)))
+        failures: list[tuple[str, AsyncCacheError]] = []
+        try:
+            for source, access in self._sources(package):
+                try:
+                    result = await self._from_source(package, source, access, partial)
+                except (FetchError, IntegrityError) as exc:
+                    failures.append((str(source), exc))
+                    self._emit(events.SourceFailed(package.filename, redacted(str(source)), str(exc)))
+                else:
+                    await self._threads.run(partial.finish, target)
+                    return result
+        finally:
+            partial.close()
+        if len(failures) == 1:
+            raise failures[0][1]
+        raise FetchError(
+            f"{package.filename} could not be fetched from any of its {len(failures)} sources: "
+            + "; ".join(str(error) for _, error in failures)
+        )
+
+    def _sources(self, package: Package) -> list[tuple[PackageURL, Access]]:
+        own = str(package.url)
+        sources: list[tuple[PackageURL, Access]] = []
+        for prefix, replacements in self._mirrors.items():
+            base = prefix.rstrip("/") + "/"
+            if own.startswith(base):
+                sources += [PackageURL.parse(r.rstrip("/") + "/" + own[len(base) :]) for r in replacements]
+        return [*sources, (package.url, package.access)]
+
+    async def _from_source(
+        self, package: Package, source: PackageURL, access: Access, partial: PartialDownload
+    ) -> FetchResult:
+        if source.scheme == "file":
+            return await self._from_file(package, source, partial)
+        if not partial.loaded:
+            await self._threads.run(partial.load)
+        if partial.size and partial.address != str(source):
+            await self._threads.run(partial.discard)
+        resumed_from, received_before, wrong, attempt = partial.size, partial.size, 0, 0
+        while True:
+            attempt += 1
+            size_before = partial.size
+            failure: IntegrityError | None = None
+            try:
+                await self._request(package, source, access, partial)
+                difference = package.digests.mismatch(partial.digests())
+                if difference is None:
+                    return FetchResult(str(source), partial.digests(), partial.size - received_before, resumed_from)
+                wrong += 1
+                failure = self._wrong_bytes(package, source, difference, partial.first_bytes())
+                await self._threads.run(partial.discard)
+                resumed_from = received_before = 0
+                if wrong == 2:
+                    raise failure
+                reason, retry_after, at_once = str(failure), None, False
+            except (_LaterError, TransportError) as exc:
+                if isinstance(exc, _StalePartialError):
+                    await self._threads.run(partial.discard)
+                    resumed_from = received_before = 0
+                reason = str(exc)
+                retry_after, at_once = (exc.retry_after, exc.at_once) if isinstance(exc, _LaterError) else (None, False)
+            if partial.size - size_before >= BATCH_BYTES:
+                attempt = 1  # it got on: a long download over a bad line may break off more often than `attempts`
+            delay = self._policy.delay(attempt, retry_after)
+            if delay is None:
+                if failure is not None:
+                    raise failure
+                asked = f", and the server asks to wait {retry_after:.0f} seconds" if retry_after else ""
+                raise FetchError(
+                    f"{redacted(str(source))} could not be fetched in {attempt} tries",
+                    found=reason + asked,
+                    hint="run again later to continue where it ended, or name a mirror",
+                )
+            delay = 0.0 if at_once else delay
+            self._emit(events.Retried(package.filename, redacted(str(source)), attempt, delay, reason))
+            await self._clock.sleep(delay)
+
+    async def _request(self, package: Package, source: PackageURL, access: Access, partial: PartialDownload) -> None:
+        """Make one request and take what comes into `partial`."""
+        headers: dict[str, str] = {}
+        offset = partial.size
+        if offset and (partial.validator or package.digests):
+            headers["Range"] = f"bytes={offset}-"
+            if partial.validator:
+                headers["If-Range"] = partial.validator
+        elif offset:
+            await self._threads.run(partial.discard)
+            offset = 0
+        credentials = self._credentials.for_url(source, access)
+        self.requests += 1
+        async with (
+            self._memory.borrow(2 * BATCH_BYTES),
+            self._transport.get(source, query=access.query, headers=headers, credentials=credentials) as response,
+        ):
+            total = self._expected_total(response, source, offset)
+            if response.status == HTTPStatus.OK:
+                await self._threads.run(partial.restart, str(source), _validator(response))
+            limit = package.digests.size if package.digests.size is not None else total
+            await self._receive(package, response, partial, limit)
+        if total is not None and partial.size < total:
+            raise _LaterError(f"{redacted(str(source))} ended early: expected {total} bytes, found {partial.size}")
+
+    def _expected_total(self, response: Response, source: PackageURL, offset: int) -> int | None:
+        """Read the answer's status and say how long the whole package is; raise unless bytes follow."""
+        status, shown = response.status, redacted(str(source))
+        if status == HTTPStatus.OK:
+            length = response.headers.get("Content-Length")
+            return int(length) if length is not None and length.isdigit() else None
+        if status == HTTPStatus.PARTIAL_CONTENT:
+            matched = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if matched and int(matched[1]) == offset:
+                return None if matched[3] == "*" else int(matched[3])
+            raise _StalePartialError(f"{shown} answered another range than the one asked for")
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+            raise _StalePartialError(f"{shown} no longer has the bytes that the partial download belongs to")
+        said = f"status {status} {_phrase(status)}".strip()
+        if status in TRANSIENT_STATUSES:
+            raise _LaterError(f"{shown} answered {said}", parse_retry_after(response.headers.get("Retry-After")))
+        hint = "check the URL"
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
+            hint = "give credentials for the host in .netrc or the setting `auth`"
+        raise FetchError(f"{shown} cannot be fetched", expected="status 200", found=said, hint=hint)
+
+    async def _receive(self, package: Package, response: Response, partial: PartialDownload, limit: int | None) -> None:
+        waiting: list[bytes] = []
+        held = 0
+        try:
+            while True:
+                piece = await response.read_any()
+                held += len(piece)
+                waiting.append(piece)
+                if not piece or held >= BATCH_BYTES:
+                    blocks, count, waiting, held = waiting, held, [], 0
+                    await self._threads.run(partial.append, blocks)
+                    self._emit(events.BytesMoved("fetch", package.filename, count))
+                    if limit is not None and partial.size > limit:
+                        return  # already too long: the comparison of sizes says so
+                if not piece:
+                    return
+        except TransportError:
+            if waiting:
+                await self._threads.run(partial.append, waiting)
+                self._emit(events.BytesMoved("fetch", package.filename, held))
+            raise
+
+    async def _from_file(self, package: Package, source: PackageURL, partial: PartialDownload) -> FetchResult:
+        path = Path(unquote(source.path))
+
+        def copy() -> None:
+            partial.restart(str(source), "")
+            with path.open("rb") as file:
+                while block := file.read(BATCH_BYTES):
+                    partial.append([block])
+
+        async with self._memory.borrow(BATCH_BYTES):
+            try:
+                await self._threads.run(copy)
+            except OSError as exc:
+                raise FetchError(f"{path} cannot be read ({exc.strerror or exc})", hint="check the path") from exc
+        difference = package.digests.mismatch(partial.digests())
+        if difference is not None:
+            raise self._wrong_bytes(package, source, difference, partial.first_bytes())
+        self._emit(events.BytesMoved("fetch", package.filename, partial.size))
+        return FetchResult(str(source), partial.digests(), partial.size, 0)
+
+    @staticmethod
+    def _wrong_bytes(
+        package: Package, source: PackageURL, difference: tuple[str, object, object], beginning: bytes
+    ) -> IntegrityError:
+        part, want, have = difference
+        hint = "the file at this URL changed or a cache on the way is broken; check the digest in your lock"
+        if not beginning.startswith(_MAGIC[package.url_format]):
+            what = "an HTML page" if beginning.lstrip()[:1] == b"<" else "something else"
+            hint = f"the server sent {what} instead of a {package.url_format} archive; check the URL and your log-in"
+        return IntegrityError(f"{redacted(str(source))} has the wrong {part}", expected=want, found=have, hint=hint)
+
+
+class _StalePartialError(_LaterError):
+    """What was kept of an earlier try does not belong to what the server has now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, at_once=True)
+
+
+def _validator(response: Response) -> str:
+    """Return what If-Range may carry: a strong ETag, else the Last-Modified date (RFC 9110 section 13.1.5)."""
+    etag = response.headers.get("ETag", "")
+    if etag and not etag.startswith("W/"):
+        return etag
+    return response.headers.get("Last-Modified", "")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

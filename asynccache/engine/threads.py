@@ -1,0 +1,70 @@
+"""Work that must not run on the event loop: threads that are waited for, also when the waiter is cancelled.
+
+A thread cannot be killed. A cancelled coroutine therefore tells the work to stop, waits until it has (so that the files
+it writes can be removed), and only then passes the cancellation on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    """Two pools: `work` for bz2, zstd and hashing of whole archives, `files` for short file operations.
+
+    Args:
+        work: Threads of the first pool: the CPU slots.
+        files: Threads of the second one.
+    """
+
+    def __init__(self, work: int, files: int = 4) -> None:
+        self._work = ThreadPoolExecutor(work, thread_name_prefix="asynccache-work")
+        self._files = ThreadPoolExecutor(files, thread_name_prefix="asynccache-files")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._work.shutdown(wait=True, cancel_futures=True)
+        self._files.shutdown(wait=True, cancel_futures=True)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a short file operation; a cancelled caller waits until it is over."""
+        return await self._finish(self._files, partial(function, *args, **kwargs), None)
+
+    async def work(self, function: Callable[[Callable[[], bool]], T]) -> T:
+        """Run CPU work.
+
+        Args:
+            function: Called with a function that tells whether to stop; it checks that at every block.
+        """
+        stop = threading.Event()
+        return await self._finish(self._work, partial(function, stop.is_set), stop)
+
+    async def _finish(self, pool: ThreadPoolExecutor, function: Callable[[], T], stop: threading.Event | None) -> T:
+        future = asyncio.get_running_loop().run_in_executor(pool, function)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if stop is not None:
+                stop.set()
+            future.cancel()  # when it has not begun
+            while not future.done():
+                try:
+                    await asyncio.wait([future])
+                except asyncio.CancelledError:
+                    continue
+            if not future.cancelled():
+                future.exception()  # seen: the cancellation is what the caller hears of
+            raise

@@ -1,0 +1,113 @@
+"""The node's working directory: where downloads grow and derived archives are made before they are published.
+
+    <cache_dir>/work/<name>/     one directory per source URL, used under the lock of the same name
+    <cache_dir>/locks/<name>     kernel locks
+
+A directory survives a killed process on purpose: its partial download is continued by the next run. What nobody came
+back for is removed after a day.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine.locks import LockDirectory
+from asynccache.errors import DiskError
+from asynccache.model.url import PackageURL
+
+ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Workspace:
+    """The working directory and its locks. Methods but `name` touch the disk: call them in a thread.
+
+    Args:
+        cache_dir: The setting of the same name.
+        lock_timeout: Seconds to wait for another process's package.
+    """
+
+    def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0) -> None:
+        self.path = cache_dir / "work"
+        self.locks = LockDirectory(cache_dir / "locks", lock_timeout)
+
+    @staticmethod
+    def name(url: PackageURL) -> str:
+        """Return the name of a URL's lock and directory: 32 hexadecimal digits."""
+        return hashlib.sha256(str(url).encode()).hexdigest()[:32]
+
+    def prepare(self, url: PackageURL) -> Path:
+        """Make a URL's working directory and return it.
+
+        Raises:
+            DiskError: It cannot be made.
+        """
+        path = self.path / self.name(url)
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def discard(self, url: PackageURL) -> None:
+        """Remove a URL's working directory with all that is in it."""
+        shutil.rmtree(self.path / self.name(url), ignore_errors=True)
+
+    def discard_if_empty(self, url: PackageURL) -> None:
+        """Remove a URL's working directory unless something is worth continuing."""
+        with suppress(OSError):
+            (self.path / self.name(url)).rmdir()
+
+    def require_free(self, needed: int, what: str) -> None:
+        """Refuse early what cannot fit.
+
+        Raises:
+            DiskError: Fewer than `needed` bytes are free.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise DiskError(
+                f"{what} does not fit into {self.path}",
+                expected=f"{needed} free bytes",
+                found=f"{free}",
+                hint="free some space or set cache_dir to a larger disk",
+            )
+
+    def sweep(self, older_than: float = ABANDONED_AFTER) -> int:
+        """Remove working directories that no process uses and nobody touched for that many seconds; return how many."""
+        removed = 0
+        try:
+            entries = list(os.scandir(self.path))
+        except OSError:
+            return 0
+        for entry in entries:
+            with suppress(OSError):
+                if time.time() - entry.stat().st_mtime > older_than and not self.locks.is_held(entry.name):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                    removed += 1
+        return removed
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of a local file operation into a `DiskError` that says what to do."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            try:
+                free = f"{shutil.disk_usage(path if path.exists() else path.parent).free} bytes free"
+            except OSError:
+                free = "no space"
+            raise DiskError(
+                f"the disk of {path} is full", found=free, hint="free some space or set cache_dir to a larger disk"
+            ) from exc
+        raise DiskError(f"{path} cannot be written ({exc.strerror or exc})", hint="check its owner and mode") from exc
