@@ -44,28 +44,29 @@ class Budget:
     async def borrow(self, amount: int = 1) -> AsyncIterator[int]:
         """Hold `amount` for the length of the block; waits in turn."""
         amount = min(max(amount, 0), self.total)
-        await self._acquire(amount)
+        await self.acquire(amount)
         try:
             yield amount
         finally:
-            self._release(amount)
+            self.release(amount)
 
     @asynccontextmanager
     async def borrow_up_to(self, amount: int) -> AsyncIterator[int]:
         """Hold 1, or as much of `amount` as is idle when the turn comes and nobody else waits."""
-        await self._acquire(1)
+        await self.acquire(1)
         extra = 0 if self._waiting else min(amount - 1, self.free)
         self._take(extra)
         try:
             yield 1 + extra
         finally:
-            self._release(1 + extra)
+            self.release(1 + extra)
 
     def _take(self, amount: int) -> None:
         self.used += amount
         self.peak = max(self.peak, self.used)
 
-    async def _acquire(self, amount: int) -> None:
+    async def acquire(self, amount: int = 1) -> None:
+        """Take `amount`, at most `total`, in turn; `release` gives it back, possibly in another coroutine."""
         if not self._waiting and self.used + amount <= self.total:
             self._take(amount)
             return
@@ -75,14 +76,15 @@ class Budget:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release(amount)
+                self.release(amount)
             else:
                 with suppress(ValueError):  # already passed over by _grant
                     self._waiting.remove((amount, turn))
                 self._grant()
             raise
 
-    def _release(self, amount: int) -> None:
+    def release(self, amount: int = 1) -> None:
+        """Give back what was taken."""
         self.used -= amount
         self._grant()
 

@@ -1,0 +1,243 @@
+"""The engine: opens what a run needs, and caches any number of packages as one pipeline.
+
+async with Engine(settings) as engine:
+    report = await engine.cache(packages, wanted=Format.CONDA)
+    report.raise_for_failures()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self
+
+from asynccache.config import Settings
+from asynccache.engine import events
+from asynccache.engine.budget import Budget
+from asynccache.engine.clock import Clock, SystemClock
+from asynccache.engine.credentials import HostCredentials
+from asynccache.engine.fetch import Fetcher
+from asynccache.engine.pipeline import Budgets, Job, Pipeline
+from asynccache.engine.report import Outcome, Report, StoredForm
+from asynccache.engine.retry import RetryPolicy
+from asynccache.engine.threads import Threads
+from asynccache.engine.transport import HTTPTransport, Transport
+from asynccache.engine.workspace import Workspace
+from asynccache.errors import AsyncCacheError
+from asynccache.model.package import Format, Package
+from asynccache.store.base import Store
+from asynccache.store.inventory import Inventory
+from asynccache.store.open import StoreOptions, open_store
+
+LOCATE_CHUNK: Final = 2000  # packages that one round of listings looks for
+
+
+class Engine:
+    """Opens store, connections and threads; everything is closed when the block ends.
+
+    Args:
+        settings: All settings.
+        store: A store to use instead of the one that the settings name; the caller opens and closes it.
+        transport: A transport to use instead of HTTP; the caller opens and closes it.
+        clock: Time to measure with and to wait on.
+        emit: Where events go, besides the report.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        emit: events.EventSink = events.ignore,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self._given_store = store
+        self._given_transport = transport
+        self._emit = emit
+        self._stack = AsyncExitStack()
+        self._reports: list[Report] = []
+
+    async def __aenter__(self) -> Self:
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            self.threads = stack.enter_context(Threads(settings.cpu_slots))
+            self.store = self._given_store or await stack.enter_async_context(
+                open_store(store_root(settings), store_options(settings))
+            )
+            transport = self._given_transport or await stack.enter_async_context(
+                HTTPTransport(
+                    connections=settings.connections,
+                    connections_per_host=settings.connections_per_host,
+                    connect_timeout=settings.connect_timeout,
+                    read_timeout=settings.read_timeout,
+                )
+            )
+            self.budgets = Budgets(
+                in_flight=Budget(settings.in_flight, "in_flight"),
+                cpu=Budget(settings.cpu_slots, "cpu_slots"),
+                memory=Budget(settings.memory_bytes, "memory_bytes"),
+                temp=Budget(settings.temp_bytes, "temp_bytes"),
+                uploads=Budget(max(1, settings.store_connections // 4), "uploads"),
+            )
+            self.workspace = Workspace(settings.cache_dir, settings.lock_timeout)
+            self.inventory = Inventory(self.store, settings.packages_dirname)
+            self.fetcher = Fetcher(
+                transport,
+                HostCredentials(settings.auth),
+                RetryPolicy(attempts=settings.attempts, cap=settings.retry_cap),
+                self.clock,
+                self.threads,
+                self.budgets.memory,
+                settings.mirrors,
+                self._take,
+            )
+            await self.threads.run(self.workspace.sweep)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def cache(
+        self, packages: Iterable[Package], *, wanted: Format | None = None, keep_published: bool = False
+    ) -> Report:
+        """Make the store hold packages.
+
+        Packages with the same URL are one. Every package is tried, whatever becomes of the others; what failed stands
+        in the report.
+
+        Args:
+            packages: Any number, in any order.
+            wanted: Form of conda packages that the store shall hold; None for the published one.
+            keep_published: Hold the published form as well.
+        """
+        jobs, failed = _distinct(packages, wanted, keep_published=keep_published)
+        self._take(events.RunStarted(len(jobs), sum(j.package.digests.size or 0 for j in jobs)))
+        return await self.run(self._located(jobs), failed)
+
+    async def run(self, jobs: AsyncGenerator[Job], outcomes: Iterable[Outcome] = ()) -> Report:
+        """Run jobs as they come, `in_flight` at once.
+
+        Args:
+            jobs: Each with what the store holds of its package; taken from only while there is room.
+            outcomes: What is already known to have failed.
+        """
+        report = Report()
+        report.outcomes += outcomes
+        self._reports.append(report)
+        sent, asked = self.store.requests, self.fetcher.requests
+        pipeline = self._pipeline()
+        try:
+            async with aclosing(jobs), asyncio.TaskGroup() as group:
+                async for job in jobs:
+                    # taken here, so that a hundred thousand packages are not a hundred thousand tasks
+                    await self.budgets.in_flight.acquire()
+                    task = group.create_task(self._run_one(pipeline, job, report))
+                    task.add_done_callback(lambda _task: self.budgets.in_flight.release())
+        finally:
+            self._reports.remove(report)
+            report.finish({"store": self.store.requests - sent, "sources": self.fetcher.requests - asked})
+        return report
+
+    async def _located(self, jobs: Sequence[Job]) -> AsyncGenerator[Job]:
+        """Yield the jobs with what the store holds of them, the largest first within a round of listings."""
+        for begin in range(0, len(jobs), LOCATE_CHUNK):
+            chunk = jobs[begin : begin + LOCATE_CHUNK]
+            started, sent = self.clock.now(), self.store.requests
+            await self.inventory.load([j.package.url for j in chunk])
+            located = [replace(j, found=tuple(self.inventory.found(j.package.url))) for j in chunk]
+            complete = sum(len({a.format for a in j.found} & set(j.formats)) == len(j.formats) for j in located)
+            self._take(
+                events.Located(complete, len(chunk) - complete, self.store.requests - sent, self.clock.now() - started)
+            )
+            for job in sorted(located, key=lambda j: j.estimated_temp_bytes, reverse=True):
+                yield job
+
+    async def _run_one(self, pipeline: Pipeline, job: Job, report: Report) -> None:
+        package, url, started = job.package, str(job.package.url), self.clock.now()
+        try:
+            there = job.complete(job.found)
+            if len(there) == len(job.formats):
+                forms = tuple(StoredForm(a.key, a.size, created=False) for a in there.values())
+                self._take(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
+            else:
+                forms = await pipeline.run(job)
+        except AsyncCacheError as exc:
+            report.outcomes.append(Outcome(package.filename, url, (), exc))
+            self._take(events.PackageFailed(package.filename, url, str(exc)))
+        else:
+            report.outcomes.append(Outcome(package.filename, url, forms))
+            self._take(events.PackageDone(package.filename, url, self.clock.now() - started))
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(
+            store=self.store,
+            inventory=self.inventory,
+            fetcher=self.fetcher,
+            workspace=self.workspace,
+            threads=self.threads,
+            budgets=self.budgets,
+            clock=self.clock,
+            level=self.settings.zstd_level,
+            verify=self.settings.verify_transmute,
+            package_timeout=self.settings.package_timeout,
+            emit=self._take,
+        )
+
+    def _take(self, event: events.Event) -> None:
+        for report in self._reports:
+            report.take(event)
+        self._emit(event)
+
+
+def _distinct(
+    packages: Iterable[Package], wanted: Format | None, *, keep_published: bool
+) -> tuple[list[Job], list[Outcome]]:
+    """Merge packages of one URL; contradicting digests are that package's failure."""
+    known: dict[str, Package] = {}
+    failed: dict[str, Outcome] = {}
+    for package in packages:
+        url = str(package.url)
+        try:
+            known[url] = known[url].with_digests(package.digests) if url in known else package
+        except AsyncCacheError as exc:
+            failed[url] = Outcome(package.filename, url, (), exc)
+    jobs = [
+        Job(package, wanted_formats(package, wanted, keep_published=keep_published))
+        for url, package in known.items()
+        if url not in failed
+    ]
+    return jobs, list(failed.values())
+
+
+def wanted_formats(package: Package, wanted: Format | None, *, keep_published: bool = False) -> tuple[Format, ...]:
+    """Return the forms that the store shall hold of a package, the preferred one first."""
+    if wanted is None or wanted.kind != package.kind or wanted == package.url_format:
+        return (package.url_format,)
+    return (wanted, package.url_format) if keep_published else (wanted,)
+
+
+def store_root(settings: Settings) -> str:
+    """Return the store's root: the setting, or the embedded default below the cache directory."""
+    return settings.store or str(settings.cache_dir / "store")
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """Return what a store needs of the settings."""
+    return StoreOptions(
+        endpoint_url=settings.s3_endpoint_url,
+        profile=settings.s3_profile,
+        region=settings.s3_region,
+        connections=settings.store_connections,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        attempts=settings.attempts,
+    )

@@ -1,0 +1,332 @@
+"""One package is one coroutine: locate, fetch, verify, transmute, upload, record.
+
+Nothing is visible in the store before its digest was checked, and everything up to that point lies in a working
+directory that belongs to whoever holds the package's lock. Sources in order: the published archive in the store
+(verified on the way), then upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asynccache.archive import Receipt, check, transmute
+from asynccache.engine import events
+from asynccache.engine.budget import Budget
+from asynccache.engine.clock import Clock
+from asynccache.engine.fetch import Fetcher
+from asynccache.engine.quarantine import set_aside
+from asynccache.engine.report import StoredForm
+from asynccache.engine.threads import Threads
+from asynccache.engine.workspace import Workspace, disk_errors
+from asynccache.errors import (
+    FetchError,
+    IntegrityError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+)
+from asynccache.model.digest import Digests, digest_file
+from asynccache.model.package import KEY_ALGORITHM, Format, Package
+from asynccache.store import layout
+from asynccache.store.base import Store
+from asynccache.store.inventory import Inventory, StoredArchive
+
+UNKNOWN_SIZE: Final = 64 << 20  # bytes of temporary disk reserved for a package whose size nobody says
+_GROWTH: Final = 3  # a .conda written as .tar.bz2, or the reverse, stays below this multiple of its source
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What all packages of an engine share.
+
+    Attributes:
+        in_flight: Packages being worked on.
+        cpu: Cores for decompressing, compressing, verifying.
+        memory: Bytes of package data in memory.
+        temp: Bytes of temporary files.
+        uploads: Uploads at once.
+    """
+
+    in_flight: Budget
+    cpu: Budget
+    memory: Budget
+    temp: Budget
+    uploads: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is wanted of one package.
+
+    Attributes:
+        package: Which one.
+        formats: Forms that the store shall hold, the published one included only if wanted.
+        found: What the store held below the package's URL when it was asked.
+    """
+
+    package: Package
+    formats: tuple[Format, ...]
+    found: tuple[StoredArchive, ...] = ()
+
+    @property
+    def estimated_temp_bytes(self) -> int:
+        """Temporary disk that the job needs at most, by what is known."""
+        size = self.package.digests.size or UNKNOWN_SIZE
+        return size * (1 + (_GROWTH if any(f != self.package.url_format for f in self.formats) else 0))
+
+    def complete(self, found: Iterable[StoredArchive]) -> dict[Format, StoredArchive]:
+        """Pick what is already there of the wanted forms.
+
+        Raises:
+            IntegrityError: The store's published archive is not the one that is asked for.
+        """
+        package = self.package
+        there = {a.format: a for a in found if a.stem == package.stem}
+        published = there.get(package.url_format)
+        if published is not None:
+            known = getattr(package.digests, KEY_ALGORITHM[package.kind])
+            if known is not None and known != published.hash:
+                raise IntegrityError(
+                    f"the store already holds other bytes for {package.url}",
+                    expected=f"{KEY_ALGORITHM[package.kind]} {known}",
+                    found=published.hash,
+                    hint="the file at this URL was replaced; take a new build of the package or check your lock",
+                )
+        return {f: there[f] for f in self.formats if f in there}
+
+
+class Pipeline:
+    """Brings packages into a store.
+
+    Args:
+        store: An open store.
+        inventory: What the store holds.
+        fetcher: Where upstream bytes come from.
+        workspace: This node's working directory.
+        threads: Where CPU work and file operations run.
+        budgets: What is shared.
+        clock: Time to measure with.
+        level: zstd level of written .conda archives.
+        verify: Whether to compare source and result when transmuting.
+        package_timeout: Seconds for one package in all, waiting for its lock excepted.
+        emit: Where events go.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        fetcher: Fetcher,
+        workspace: Workspace,
+        threads: Threads,
+        budgets: Budgets,
+        clock: Clock,
+        level: int,
+        verify: bool,
+        package_timeout: float,
+        emit: events.EventSink,
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._fetcher = fetcher
+        self._workspace = workspace
+        self._threads = threads
+        self._budgets = budgets
+        self._clock = clock
+        self._level = level
+        self._verify = verify
+        self._package_timeout = package_timeout
+        self._emit = emit
+
+    async def run(self, job: Job) -> tuple[StoredForm, ...]:
+        """Make the store hold what the job wants; return it.
+
+        Raises:
+            AsyncCacheError: Why it cannot; the store and the working directory are whole.
+        """
+        package, url = job.package, job.package.url
+
+        def waiting(label: str, holder: object, seconds: float) -> None:
+            self._emit(events.LockWaited(label, str(holder), seconds))
+
+        async with self._workspace.locks.hold(
+            self._workspace.name(url), label=package.filename, waiting=waiting
+        ) as waited:
+            found = await self._inventory.refresh(url) if waited else job.found
+            there = job.complete(found)
+            forms = [StoredForm(a.key, a.size, created=False) for a in there.values()]
+            missing = [f for f in job.formats if f not in there]
+            if not missing:
+                self._emit(events.CacheHit(package.filename, str(url), sum(f.size for f in forms)))
+                return tuple(forms)
+            try:
+                async with self._budgets.temp.borrow(job.estimated_temp_bytes), asyncio.timeout(self._package_timeout):
+                    forms += await self._make(job, found, missing)
+            except TimeoutError:
+                raise FetchError(
+                    f"{package.filename} took longer than {self._package_timeout:g} seconds",
+                    hint="raise package_timeout, or run again to continue",
+                ) from None
+            return tuple(forms)
+
+    async def _make(self, job: Job, found: Sequence[StoredArchive], missing: Sequence[Format]) -> list[StoredForm]:
+        package = job.package
+        directory = await self._threads.run(self._workspace.prepare, package.url)
+        needed = job.estimated_temp_bytes if package.digests.size is not None else 0
+        await self._threads.run(self._workspace.require_free, needed, package.filename)
+        source = directory / package.filename
+        try:
+            digests = await self._obtain(package, found, source)
+            forms = [
+                await self._derive(package, source, digests.size, fmt) for fmt in missing if fmt != package.url_format
+            ]
+            if package.url_format in missing:
+                key = layout.key_for(package, package.url_format, _key_hash(package, digests))
+                forms.append(await self._publish(package, key, source, digests))
+        except BaseException:
+            await self._threads.run(_keep_partial, directory)
+            await self._threads.run(self._workspace.discard_if_empty, package.url)
+            raise
+        await self._threads.run(self._workspace.discard, package.url)
+        return forms
+
+    async def _obtain(self, package: Package, found: Sequence[StoredArchive], target: Path) -> Digests:
+        """Bring the published archive to local disk, verified; return what it is."""
+        stored = next((a for a in found if a.format == package.url_format and a.stem == package.stem), None)
+        async with self._phase("fetch", package, package.digests.size):
+            if stored is not None:
+                digests = await self._from_store(package, stored, target)
+                if digests is not None:
+                    return digests
+            result = await self._fetcher.fetch(package, target)
+        self._emit(events.Fetched(package.filename, result.source, result.digests.size or 0, result.resumed_from))
+        if not package.digests:
+            await self._check_archive(target)
+        return result.digests
+
+    async def _from_store(self, package: Package, stored: StoredArchive, target: Path) -> Digests | None:
+        """Read the published archive out of the store; None, and set aside, when it is not what its key says."""
+
+        def moved(count: int) -> None:
+            self._emit(events.BytesMoved("fetch", package.filename, count))
+
+        algorithms = {KEY_ALGORITHM[package.kind], *package.digests.algorithms()}
+        expected = package.digests.merged(Digests(**{KEY_ALGORITHM[package.kind]: stored.hash}))
+        async with self._budgets.memory.borrow(min(stored.size, 32 << 20)):
+            try:
+                await self._store.download(stored.key, target, size=stored.size, moved=moved)
+            except ObjectNotFoundError:
+                return None
+        async with self._budgets.cpu.borrow():
+            digests = await self._threads.work(lambda _stop: digest_file(str(target), *algorithms))
+        difference = expected.mismatch(digests)
+        if difference is None:
+            self._emit(events.Fetched(package.filename, self._store.address, stored.size, 0))
+            return digests
+        part, want, have = difference
+        reason = f"the {part} is {have}, expected {want}"
+        moved_to = await set_aside(self._store, stored.key)
+        self._emit(events.Quarantined(stored.key, moved_to, reason))
+        return None
+
+    async def _check_archive(self, path: Path) -> None:
+        """Read an archive of unknown digest to its end: what is not whole is not published."""
+        async with self._budgets.cpu.borrow():
+            await self._threads.work(lambda stop: check(path, cancelled=stop))
+
+    async def _derive(self, package: Package, source: Path, size: int | None, fmt: Format) -> StoredForm:
+        target = source.with_name(package.stem + fmt)
+
+        def progress(count: int) -> None:
+            loop.call_soon_threadsafe(self._emit, events.BytesMoved("transmute", package.filename, count))
+
+        loop = asyncio.get_running_loop()
+        async with (
+            self._budgets.cpu.borrow_up_to(2) as cores,
+            self._phase("transmute", package, size),
+        ):
+            receipt = await self._threads.work(
+                lambda stop: transmute(
+                    source,
+                    target,
+                    level=self._level,
+                    verify=self._verify,
+                    threads=cores,
+                    cancelled=stop,
+                    progress=progress,
+                )
+            )
+        self._emit(
+            events.Transmuted(
+                package.filename,
+                target.name,
+                receipt.source.size or 0,
+                receipt.derived.size or 0,
+                receipt.members,
+                receipt.verified,
+            )
+        )
+        return await self._publish_derived(package, target, fmt, receipt)
+
+    async def _publish_derived(self, package: Package, path: Path, fmt: Format, receipt: Receipt) -> StoredForm:
+        # never a second hash directory for one file name (contract, section 3.4): adopt what came meanwhile
+        for archive in await self._inventory.refresh(package.url):
+            if archive.format == fmt and archive.stem == package.stem:
+                self._emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
+                return StoredForm(archive.key, archive.size, created=False)
+        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived))
+        await self._store.put(layout.receipt_key(key), receipt.to_json())
+        return await self._publish(package, key, path, receipt.derived)
+
+    async def _publish(self, package: Package, key: str, path: Path, digests: Digests) -> StoredForm:
+        size = digests.size or 0
+
+        def moved(count: int) -> None:
+            self._emit(events.BytesMoved("upload", package.filename, count))
+
+        async with (
+            self._budgets.uploads.borrow(),
+            self._budgets.memory.borrow(min(size, 32 << 20)),
+            self._phase("upload", package, size),
+        ):
+            try:
+                await self._store.upload(key, path, digests, if_absent=True, consume=True, moved=moved)
+                created = True
+            except PreconditionFailedError:
+                there = await self._store.head(key)
+                created = there is None or there.size != size
+                if created:
+                    # what has this key does not even have its size: an unverified writer's remains
+                    self._emit(events.Quarantined(key, await set_aside(self._store, key), "it has the wrong size"))
+                    await self._store.upload(key, path, digests, if_absent=True, consume=True, moved=moved)
+        self._emit(events.Uploaded(package.filename, key, size, created))
+        return StoredForm(key, size, created)
+
+    @asynccontextmanager
+    async def _phase(self, phase: events.Phase, package: Package, size: int | None) -> AsyncIterator[None]:
+        self._emit(events.PhaseStarted(phase, package.filename, size))
+        started = self._clock.now()
+        try:
+            yield
+        finally:
+            self._emit(events.PhaseEnded(phase, package.filename, self._clock.now() - started))
+
+
+def _key_hash(package: Package, digests: Digests) -> str:
+    text = getattr(digests, KEY_ALGORITHM[package.kind])
+    if not isinstance(text, str):
+        raise IntegrityError(f"the {KEY_ALGORITHM[package.kind]} of {package.filename} was not computed")
+    return text
+
+
+def _keep_partial(directory: Path) -> None:
+    """Remove what a failed package left, but for the download that can be continued."""
+    with disk_errors(directory):
+        for path in directory.iterdir():
+            if not path.name.endswith((".part", ".part.json")):
+                path.unlink(missing_ok=True)

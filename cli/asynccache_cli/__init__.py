@@ -1,0 +1,1 @@
+"""The command line of asynccache: parses, calls one function of the library, prints."""

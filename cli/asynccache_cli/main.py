@@ -1,0 +1,144 @@
+"""Entry point: the command group, options common to all commands, and how errors are shown."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from asynccache import __version__
+from asynccache.errors import AsyncCacheError
+
+# command -> (module, one line for the listing): the listing must not import what the commands need
+COMMANDS: Final = {
+    "cache": ("cache", "Fetch packages, verify, transmute and publish them."),
+    "transmute": ("transmute", "Convert archives between .tar.bz2 and .conda, member by member."),
+    "backfill": ("backfill", "Give every conda package of a store its other form."),
+    "ls": ("listing", "List the packages of a store."),
+    "stat": ("stat", "Count the packages and bytes of a store."),
+    "verify": ("verify", "Read and digest the packages of a store."),
+    "config": ("config", "Show every setting, its value and where it came from."),
+    "doctor": ("doctor", "Check this machine and the store, and say what to do."),
+    "bench": ("bench", "Measure against other tools and the machine's limits."),
+}
+
+EXIT_CODES: Final = """\b
+Exit codes:
+  0  all done
+  1  several things failed in different ways
+  2  the command or its input is malformed
+  3  a setting has a wrong value
+  4  a package could not be fetched
+  5  bytes are not what they should be
+  6  the store cannot be used
+  7  another process held a lock too long
+  8  the local disk is full or cannot be written
+  9  something asked for does not exist
+  130  interrupted; run again to continue
+"""
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when it is run, so that `--help` starts at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order that the help shows."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None when there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"asynccache_cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{cmd_name} has no command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, naming near ones when there is none."""
+        import difflib  # noqa: PLC0415
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean `{near[0]}`?" if near else " `asynccache --help` lists them."
+            ctx.fail(f"There is no command `{args[0]}`.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the listing without importing the commands."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_module, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="asynccache")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--config-file", type=click.Path(dir_okay=False), help="Settings in TOML, instead of the usual place.")
+@click.pass_context
+def group(ctx: click.Context, *, debug: bool, config_file: str | None) -> None:
+    """The package cache for conda and PyPI environments.
+
+    \b
+    Try:
+      asynccache cache --from conda-lock.yml --format .conda
+      asynccache ls
+      asynccache doctor
+    """
+    ctx.obj = {"debug": debug, "config_file": config_file}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(words))
+
+
+def run(words: list[str]) -> int:
+    """Run the command line; return the exit code. Errors go to stderr, as JSON when `--json` was given."""
+    debug = "--debug" in words
+    try:
+        result: Any = group.main(words, prog_name="asynccache", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted: what is complete stays; run the same command again to continue", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except AsyncCacheError as exc:
+        if debug:
+            raise
+        show_error(exc, as_json="--json" in words)
+        return exc.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def show_error(error: AsyncCacheError, *, as_json: bool) -> None:
+    """Print one error: a sentence, or a JSON line."""
+    from asynccache.errors import PartialFailureError  # noqa: PLC0415
+
+    if as_json:
+        click.echo(json.dumps(error.as_document()), err=True)
+        return
+    if isinstance(error, PartialFailureError):
+        causes: dict[str, list[str]] = {}
+        for url, failure in error.errors.items():
+            causes.setdefault(str(failure), []).append(url)
+        for cause, urls in causes.items():
+            more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
+            click.echo(click.style("failed: ", fg="red") + f"{urls[0].rsplit('/', 1)[-1]}{more}: {cause}", err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)

@@ -1,0 +1,130 @@
+"""One holder at a time, also among processes, and none after a kill."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asynccache.engine.clock import VirtualClock
+from asynccache.engine.locks import Holder, LockDirectory
+from asynccache.errors import LockTimeoutError
+
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from asynccache.engine.locks import LockDirectory
+async def main():
+    async with LockDirectory(Path(sys.argv[1])).hold("numpy"):
+        print("held", flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+COUNT = """
+import asyncio, sys
+from pathlib import Path
+from asynccache.engine.locks import LockDirectory
+async def main():
+    counter = Path(sys.argv[2])
+    for _ in range(40):
+        async with LockDirectory(Path(sys.argv[1])).hold("counter"):
+            counter.write_text(str(int(counter.read_text()) + 1))
+asyncio.run(main())
+"""
+
+
+def _start(code: str, *arguments: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+def _held_by_other(path: Path) -> subprocess.Popen[str]:
+    process = _start(HOLD, path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+async def test_coroutines_of_one_process_take_turns(tmp_path: Path) -> None:
+    locks, inside, contended = LockDirectory(tmp_path), 0, list[bool]()
+
+    async def work() -> None:
+        nonlocal inside
+        async with locks.hold("a") as waited:
+            contended.append(waited)
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0.001)
+            inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(work())
+    assert contended == [False] + [True] * 9
+
+
+async def test_processes_take_turns(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    processes = [_start(COUNT, tmp_path / "locks", counter) for _ in range(4)]
+    assert [p.wait(60) for p in processes] == [0] * 4
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert counter.read_text() == "160"
+
+
+async def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
+    with _held_by_other(tmp_path) as process:
+        assert LockDirectory(tmp_path).is_held("numpy")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        async with asyncio.timeout(5), LockDirectory(tmp_path).hold("numpy"):
+            pass
+
+
+async def test_giving_up_names_the_holder_and_what_to_do(tmp_path: Path) -> None:
+    with _held_by_other(tmp_path) as process:
+        locks = LockDirectory(tmp_path, timeout=0.2)
+        with pytest.raises(
+            LockTimeoutError, match=rf"numpy-1.26, which process {process.pid} on .* raise lock_timeout"
+        ):
+            async with locks.hold("numpy", label="numpy-1.26"):
+                pass
+        process.kill()
+
+
+async def test_waiting_says_for_whom(tmp_path: Path) -> None:
+    said = list[tuple[str, Holder, float]]()
+    with _held_by_other(tmp_path) as process:
+        locks = LockDirectory(tmp_path, timeout=100, clock=VirtualClock())
+        with pytest.raises(LockTimeoutError):
+            async with locks.hold("numpy", waiting=lambda *what: said.append(what)):
+                pass
+        process.kill()
+        assert [round(seconds) for _, _, seconds in said] == [1, 31, 61, 91]
+        assert said[0][1].pid == process.pid
+
+
+async def test_nothing_is_left_in_the_directory_after_release(tmp_path: Path) -> None:
+    locks = LockDirectory(tmp_path)
+    async with locks.hold("a"):
+        assert locks.is_held("a")
+    assert list(tmp_path.iterdir()) == []
+    assert not locks.is_held("a")
+
+
+async def test_a_cancelled_holder_releases(tmp_path: Path) -> None:
+    locks = LockDirectory(tmp_path)
+
+    async def hold() -> None:
+        async with locks.hold("a"):
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(hold())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not locks.is_held("a")
