@@ -8,8 +8,8 @@ async with Engine(settings) as engine:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -59,9 +59,8 @@ class Engine:
         self.clock = clock or SystemClock()
         self._given_store = store
         self._given_transport = transport
-        self._emit = emit
+        self._sinks: list[events.EventSink] = [emit]
         self._stack = AsyncExitStack()
-        self._reports: list[Report] = []
 
     async def __aenter__(self) -> Self:
         settings = self.settings
@@ -132,18 +131,17 @@ class Engine:
         """
         report = Report()
         report.outcomes += outcomes
-        self._reports.append(report)
         sent, asked = self.store.requests, self.fetcher.requests
         pipeline = self._pipeline()
         try:
-            async with aclosing(jobs), asyncio.TaskGroup() as group:
-                async for job in jobs:
-                    # taken here, so that a hundred thousand packages are not a hundred thousand tasks
-                    await self.budgets.in_flight.acquire()
-                    task = group.create_task(self._run_one(pipeline, job, report))
-                    task.add_done_callback(lambda _task: self.budgets.in_flight.release())
+            with self.listening(report.take):
+                async with aclosing(jobs), asyncio.TaskGroup() as group:
+                    async for job in jobs:
+                        # taken here, so that a hundred thousand packages are not a hundred thousand tasks
+                        await self.budgets.in_flight.acquire()
+                        task = group.create_task(self._run_one(pipeline, job, report))
+                        task.add_done_callback(lambda _task: self.budgets.in_flight.release())
         finally:
-            self._reports.remove(report)
             report.finish({"store": self.store.requests - sent, "sources": self.fetcher.requests - asked})
         return report
 
@@ -177,6 +175,15 @@ class Engine:
             report.outcomes.append(Outcome(package.filename, url, forms))
             self._take(events.PackageDone(package.filename, url, self.clock.now() - started))
 
+    @contextmanager
+    def listening(self, sink: events.EventSink) -> Iterator[None]:
+        """Deliver events to another sink as well, for the length of the block."""
+        self._sinks.append(sink)
+        try:
+            yield
+        finally:
+            self._sinks.remove(sink)
+
     def _pipeline(self) -> Pipeline:
         return Pipeline(
             store=self.store,
@@ -193,9 +200,8 @@ class Engine:
         )
 
     def _take(self, event: events.Event) -> None:
-        for report in self._reports:
-            report.take(event)
-        self._emit(event)
+        for sink in self._sinks:
+            sink(event)
 
 
 def _distinct(

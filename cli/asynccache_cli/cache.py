@@ -26,7 +26,7 @@ from asynccache_cli.progress import ProgressDisplay
     "lists",
     metavar="FILE",
     multiple=True,
-    help="Take packages from @EXPLICIT, conda-lock.yml, pixi.lock, pylock.toml or a list of URLs; - for standard input.",
+    help="Take packages from @EXPLICIT, conda-lock.yml, pixi.lock, pylock.toml or a list of URLs; - reads stdin.",
 )
 @click.option(
     "--arch", "arches", multiple=True, help="Platform to take from a lock, such as linux-64; default: this one."

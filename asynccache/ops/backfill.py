@@ -1,0 +1,263 @@
+"""Giving every conda package of a store its other form.
+
+The store itself says what is left to do: a package that has the wanted form is passed over, so a rerun after any
+interruption does the rest. A journal on the node saves the rerun (`resume`) from looking again at what lies behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.engine.pipeline import Job
+from asynccache.engine.report import Report
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import AsyncCacheError
+from asynccache.model.digest import Digests
+from asynccache.model.package import Format, Package
+from asynccache.ops.contents import StoredObject, by_source, matches
+from asynccache.store import layout
+from asynccache.store.inventory import StoredArchive
+
+SAVE_EVERY: Final = 5.0  # seconds: what a killed run looks at again
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a backfill found to do, counted while it goes.
+
+    Attributes:
+        complete: Packages that have the wanted form already.
+        todo: Packages that do not.
+        todo_bytes: Bytes of their published archives.
+        unpublished: Source directories without the published archive: it must come from upstream.
+        skipped: Packages of other shards or outside the pattern.
+    """
+
+    complete: int = 0
+    todo: int = 0
+    todo_bytes: int = 0
+    unpublished: int = 0
+    skipped: int = 0
+
+    def as_document(self) -> dict[str, int]:
+        """Return the counts as plain values; sizes in bytes."""
+        return {
+            "complete": self.complete,
+            "todo": self.todo,
+            "todo_bytes": self.todo_bytes,
+            "unpublished": self.unpublished,
+            "skipped": self.skipped,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which packages a backfill is about.
+
+    Attributes:
+        to: The wanted form.
+        pattern: Shell pattern of file names or keys; None for all.
+        shard: (I, N): the I-th of N parts, by a hash of the source directory; None for all. Shards may run on
+            different machines at once.
+    """
+
+    to: Format
+    pattern: str | None = None
+    shard: tuple[int, int] | None = None
+
+    def name(self, root: str) -> str:
+        """Return the file name of the journal for this selection of a store."""
+        text = json.dumps([root, self.to, self.pattern, self.shard])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def takes(self, group: list[StoredObject]) -> bool:
+        """Tell whether a source directory belongs to the selection."""
+        if self.shard is not None:
+            index, count = self.shard
+            digest = hashlib.sha256(group[0].parts.source_directory.encode()).digest()
+            if int.from_bytes(digest[:8], "big") % count != index - 1:
+                return False
+        return any(matches(o.parts, o.info.key, self.pattern) for o in group)
+
+
+class Journal:
+    """How far a backfill has come: every source directory up to `behind` is done or listed as failed.
+
+    Args:
+        path: Its file; blocking, small.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.behind = ""
+        self.failed: set[str] = set()
+        self._started: dict[str, bool] = {}
+
+    def load(self) -> None:
+        """Take over what an earlier run wrote; an unreadable journal means starting from the beginning."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            document = json.loads(self.path.read_text("utf-8"))
+            self.behind, self.failed = str(document["behind"]), set(document["failed"])
+
+    def begin(self, directory: str) -> None:
+        """Note that work on a source directory begins; they begin in order."""
+        self._started[directory] = False
+
+    def end(self, directory: str, *, failed: bool) -> None:
+        """Note that a source directory is done or failed, and move the mark over all that are."""
+        (self.failed.add if failed else self.failed.discard)(directory)
+        if directory in self._started:
+            self._started[directory] = True
+        while self._started and next(iter(self._started.values())):
+            self.behind = next(iter(self._started))
+            del self._started[self.behind]
+
+    def text(self) -> str:
+        """Return what is to be written down."""
+        return json.dumps({"behind": self.behind, "failed": sorted(self.failed)})
+
+    def save(self, text: str) -> None:
+        """Write it down, whole or not at all.
+
+        Raises:
+            DiskError: It cannot be written.
+        """
+        with disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            aside = self.path.with_suffix(".tmp")
+            aside.write_text(text, "utf-8")
+            aside.replace(self.path)
+
+    def remove(self) -> None:
+        """Forget it: the backfill is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class Backfill:
+    """One backfill of one store.
+
+    Attributes:
+        engine: An open engine.
+        selection: Which packages.
+        plan: Counted while it goes.
+    """
+
+    engine: Engine
+    selection: Selection
+    plan: Plan = field(default_factory=Plan)
+
+    @property
+    def journal_path(self) -> Path:
+        """Where the journal of this selection lies on this node."""
+        name = self.selection.name(self.engine.store.address)
+        return self.engine.settings.cache_dir / "backfill" / f"{name}.json"
+
+    async def todo(self, journal: Journal | None = None) -> AsyncGenerator[Job]:
+        """Yield a job for every selected package that lacks the wanted form.
+
+        Args:
+            journal: Where to go on; None to look at the whole store.
+        """
+        dirname, to = self.engine.settings.packages_dirname, self.selection.to
+        if journal is not None:
+            for directory in sorted(journal.failed):
+                async for group in by_source(self._objects(directory + "/", "")):
+                    if (job := self._job(group, to)) is not None:
+                        yield job
+        # "0" follows "/" in byte order: everything below the directory lies before it
+        after = journal.behind + "0" if journal is not None and journal.behind else ""
+        async for group in by_source(self._objects(f"{dirname}/conda/", after)):
+            directory = group[0].parts.source_directory
+            if journal is not None and directory in journal.failed:
+                continue
+            job = self._job(group, to)
+            if job is None:
+                continue
+            if journal is not None:
+                journal.begin(directory)
+            yield job
+
+    async def run(self, *, resume: bool = False) -> Report:
+        """Do it.
+
+        Args:
+            resume: Go on behind the mark of the last interrupted run, its failures first.
+
+        Returns:
+            What was done; failures stand in it and stay in the journal for the next `resume`.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        journal = Journal(self.journal_path)
+        if resume:
+            await self.engine.threads.run(journal.load)
+        directories: dict[str, str] = {}
+
+        async def noted() -> AsyncGenerator[Job]:
+            saved = self.engine.clock.now()
+            async for job in self.todo(journal):
+                directories[str(job.package.url)] = layout.source_directory(
+                    job.package.url, job.package.kind, self.engine.settings.packages_dirname
+                )
+                yield job
+                if self.engine.clock.now() - saved >= SAVE_EVERY:
+                    saved = self.engine.clock.now()
+                    await self.engine.threads.run(journal.save, journal.text())
+
+        def take(event: events.Event) -> None:
+            if isinstance(event, events.PackageDone | events.PackageFailed):
+                directory = directories.pop(event.url, None)
+                if directory is not None:
+                    journal.end(directory, failed=isinstance(event, events.PackageFailed))
+
+        complete = False
+        try:
+            with self.engine.listening(take):
+                report = await self.engine.run(noted())
+            complete = not report.failures
+        finally:
+            if complete:
+                await self.engine.threads.run(journal.remove)
+            else:
+                await self.engine.threads.run(journal.save, journal.text())
+        return report
+
+    async def _objects(self, prefix: str, start_after: str) -> AsyncGenerator[StoredObject]:
+        dirname = self.engine.settings.packages_dirname
+        async for info in self.engine.store.scan(prefix, start_after=start_after):
+            parts = layout.parse_key(info.key, dirname)
+            if parts is not None and info.size:
+                yield StoredObject(info, parts)
+
+    def _job(self, group: list[StoredObject], to: Format) -> Job | None:
+        if not self.selection.takes(group):
+            self.plan.skipped += 1
+            return None
+        parts = group[0].parts
+        try:
+            package = Package.from_url(parts.source_url)
+        except AsyncCacheError:
+            self.plan.skipped += 1
+            return None
+        found = tuple(StoredArchive.of(o.info, o.parts) for o in group)
+        if any(a.format == to and a.stem == package.stem for a in found):
+            self.plan.complete += 1
+            return None
+        published = next((a for a in found if a.format == package.url_format and a.stem == package.stem), None)
+        self.plan.todo += 1
+        if published is None:
+            self.plan.unpublished += 1
+        else:
+            self.plan.todo_bytes += published.size
+            package = package.with_digests(Digests(md5=published.hash, size=published.size))
+        return Job(package, (to,), found)

@@ -1,0 +1,138 @@
+"""What a store holds: its archives one by one, and added up."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+
+from asynccache.store import layout
+from asynccache.store.base import ObjectInfo, Store
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One archive in the store.
+
+    Attributes:
+        info: Key, size and age.
+        parts: What the key says.
+    """
+
+    info: ObjectInfo
+    parts: layout.KeyParts
+
+    def as_document(self) -> dict[str, object]:
+        """Return the object as plain values; sizes in bytes, times in seconds since the epoch."""
+        return {
+            "package": self.parts.stem,
+            "kind": self.parts.kind,
+            "format": str(self.parts.format),
+            "url": self.parts.source_url,
+            "transmuted": self.parts.transmuted,
+            "hash": self.parts.hash,
+            "bytes": self.info.size,
+            "modified": self.info.modified,
+            "key": self.info.key,
+        }
+
+
+async def archives(store: Store, dirname: str, pattern: str | None = None) -> AsyncGenerator[StoredObject]:
+    """Yield the archives of a store in the order of their keys.
+
+    Args:
+        store: An open store.
+        dirname: Directory of the packages (setting `packages_dirname`).
+        pattern: Shell pattern that the file name, or the key when the pattern has a `/`, must match.
+    """
+    async for info in store.scan(dirname + "/"):
+        parts = layout.parse_key(info.key, dirname)
+        if parts is not None and info.size and matches(parts, info.key, pattern):
+            yield StoredObject(info, parts)
+
+
+def matches(parts: layout.KeyParts, key: str, pattern: str | None) -> bool:
+    """Tell whether an archive is meant by a pattern (see `archives`)."""
+    if pattern is None:
+        return True
+    subject = key if "/" in pattern else parts.filename
+    return fnmatch.fnmatchcase(subject, pattern) or fnmatch.fnmatchcase(parts.stem, pattern)
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a store holds in all.
+
+    Attributes:
+        objects: Archives by kind and format, such as `conda .conda`.
+        bytes: Their bytes, by the same.
+        transmuted: How many of the conda archives were made by transmuting.
+        hosts: Archives by the host they were published on.
+        packages: Distinct source URLs.
+        both_forms: Conda packages that are there in both forms.
+        duplicates: File-name directories with more than one hash: no second writer may make these.
+        other: Objects outside the layout below the packages directory.
+    """
+
+    objects: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    transmuted: int = 0
+    hosts: Counter[str] = field(default_factory=Counter)
+    packages: int = 0
+    both_forms: int = 0
+    duplicates: list[str] = field(default_factory=list)
+    other: int = 0
+
+    def as_document(self) -> dict[str, object]:
+        """Return the totals as plain values."""
+        return {
+            "packages": self.packages,
+            "objects": dict(self.objects),
+            "bytes": dict(self.bytes),
+            "transmuted": self.transmuted,
+            "both_forms": self.both_forms,
+            "hosts": dict(self.hosts),
+            "duplicates": self.duplicates,
+            "other_objects": self.other,
+        }
+
+
+async def totals(store: Store, dirname: str) -> Totals:
+    """Count a whole store: one request per thousand objects."""
+    result = Totals()
+    async for group in by_source(_all(store, dirname, result)):
+        result.packages += 1
+        forms = Counter(o.parts.filename for o in group)
+        result.duplicates += [f"{group[0].parts.source_directory}/{name}" for name, n in forms.items() if n > 1]
+        result.both_forms += len({o.parts.format for o in group if o.parts.kind == "conda"}) == 2
+    return result
+
+
+async def _all(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredObject]:
+    async for info in store.scan(dirname + "/"):
+        parts = layout.parse_key(info.key, dirname)
+        if parts is None or not info.size:
+            result.other += 1
+            continue
+        label = f"{parts.kind} {parts.format}"
+        result.objects[label] += 1
+        result.bytes[label] += info.size
+        result.transmuted += parts.transmuted
+        result.hosts[parts.host] += 1
+        yield StoredObject(info, parts)
+
+
+async def by_source(objects: AsyncIterator[StoredObject]) -> AsyncGenerator[list[StoredObject]]:
+    """Group archives by source directory: everything that was ever made from one URL.
+
+    The order of keys keeps a source directory together, so only one group is held at a time.
+    """
+    group: list[StoredObject] = []
+    async for item in objects:
+        if group and item.parts.source_directory != group[0].parts.source_directory:
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group

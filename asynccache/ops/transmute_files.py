@@ -1,0 +1,116 @@
+"""Transmuting local files: several at once, each on its own core."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynccache.archive import Receipt, transmute
+from asynccache.engine.budget import Budget
+from asynccache.engine.threads import Threads
+from asynccache.errors import ArchiveError, AsyncCacheError, UsageError
+from asynccache.model.package import Format, split_filename
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What became of one file.
+
+    Attributes:
+        source: The file.
+        target: The file that was made.
+        receipt: Digests, level, members; None when it failed.
+        error: Why it failed; None when it did not.
+    """
+
+    source: Path
+    target: Path
+    receipt: Receipt | None
+    error: AsyncCacheError | None = None
+
+    def as_document(self) -> dict[str, object]:
+        """Return the result as plain values."""
+        document: dict[str, object] = {"source": str(self.source), "target": str(self.target)}
+        if self.receipt is not None:
+            document["receipt"] = self.receipt.as_document()
+        if self.error is not None:
+            document.update(self.error.as_document())
+        return document
+
+
+def target_path(source: Path, to: Format, out: Path | None) -> Path:
+    """Return where the other form of a file goes: beside it, or into `out`.
+
+    Raises:
+        UsageError: Not a conda package's file name, or the file has that form already.
+    """
+    stem, fmt = split_filename(source.name)
+    if fmt.kind != "conda":
+        raise UsageError(f"{source} is not a conda package", expected=".conda or .tar.bz2", found=fmt.value)
+    if fmt == to:
+        raise UsageError(f"{source} is a {to} archive already")
+    return (out or source.parent) / (stem + to)
+
+
+async def transmute_files(
+    files: Sequence[Path],
+    to: Format,
+    *,
+    out: Path | None = None,
+    level: int,
+    verify: bool,
+    cores: int,
+    done: Callable[[Conversion], None],
+    moved: Callable[[int], None] | None = None,
+) -> list[Conversion]:
+    """Convert files; one that fails does not stop the others.
+
+    Args:
+        files: Archives.
+        to: The form to make.
+        out: Directory for the results; beside each source when None.
+        level: zstd level, for .conda.
+        verify: Whether to compare source and result member by member.
+        cores: How many to use.
+        done: Told of each file as it ends.
+        moved: Told of bytes read.
+    """
+    budget, results = Budget(cores, "cores"), []
+    loop = asyncio.get_running_loop()
+
+    def progress(count: int) -> None:
+        if moved is not None:
+            loop.call_soon_threadsafe(moved, count)
+
+    async def convert(source: Path) -> None:
+        target = source
+        try:
+            target = target_path(source, to, out)
+            async with budget.borrow_up_to(2) as threads_given:
+                receipt = await threads.work(
+                    lambda stop: transmute(
+                        source,
+                        target,
+                        level=level,
+                        verify=verify,
+                        threads=threads_given,
+                        cancelled=stop,
+                        progress=progress,
+                    )
+                )
+            result = Conversion(source, target, receipt)
+        except AsyncCacheError as exc:
+            result = Conversion(source, target, None, exc)
+        except OSError as exc:
+            error = ArchiveError(f"{exc.filename or source} cannot be read or written ({exc.strerror or exc})")
+            result = Conversion(source, target, None, error)
+        results.append(result)
+        done(result)
+
+    with Threads(cores) as threads:
+        async with asyncio.TaskGroup() as group:
+            for file in files:
+                group.create_task(convert(file))
+    return results

@@ -1,0 +1,47 @@
+"""`asynccache ls`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+from asynccache.store.open import open_store
+
+from asynccache.config import Settings
+from asynccache.engine.engine import store_options as options_of
+from asynccache.engine.engine import store_root
+from asynccache.ops.contents import archives
+from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+
+
+@click.command("ls", short_help="List the packages of a store.")
+@click.argument("pattern", required=False)
+@click.option("--long", "-l", "long_form", is_flag=True, help="Show the key as well.")
+@store_options
+@json_option
+@click.pass_context
+def command(ctx: click.Context, *, pattern: str | None, long_form: bool, as_json: bool, **flags: object) -> None:
+    """List the packages of a store: size, date, t for transmuted, file name.
+
+    PATTERN is a shell pattern that the file name must match, or the whole key when it contains a slash.
+
+    \b
+    Examples:
+      asynccache ls 'numpy-*.conda'
+      asynccache ls --store s3://bucket/conda_env --json | jq -r .key
+    """
+    run_async(_list(settings_from(ctx, **flags).settings, pattern, long_form=long_form, as_json=as_json))
+
+
+async def _list(settings: Settings, pattern: str | None, *, long_form: bool, as_json: bool) -> None:
+    async with open_store(store_root(settings), options_of(settings)) as store:
+        async for item in archives(store, settings.packages_dirname, pattern):
+            if as_json:
+                click.echo(json.dumps(item.as_document()))
+                continue
+            when = item.info.modified
+            date = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M") if when is not None else "-"
+            mark = "t" if item.parts.transmuted else " "
+            name = item.info.key if long_form else item.parts.filename
+            click.echo(f"{human_bytes(item.info.size):>10}  {date:16}  {mark}  {name}")

@@ -1,0 +1,49 @@
+"""`asynccache stat`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from asynccache.store.open import open_store
+
+from asynccache.config import Settings
+from asynccache.engine.engine import store_options as options_of
+from asynccache.engine.engine import store_root
+from asynccache.ops.contents import Totals, totals
+from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+
+
+@click.command("stat", short_help="Count the packages and bytes of a store.")
+@store_options
+@json_option
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool, **flags: object) -> None:
+    """Count the packages and bytes of a store: by kind and format, by host, in both forms.
+
+    Takes one request per thousand objects.
+    """
+    settings = settings_from(ctx, **flags).settings
+    result = run_async(_count(settings))
+    if as_json:
+        click.echo(json.dumps({"store": store_root(settings), **result.as_document()}))
+        return
+    click.echo(
+        f"{store_root(settings)}: {result.packages} packages, {sum(result.objects.values())} archives,"
+        f" {human_bytes(sum(result.bytes.values()))}"
+    )
+    for label in sorted(result.objects):
+        click.echo(f"  {label:<14} {result.objects[label]:>8}  {human_bytes(result.bytes[label]):>10}")
+    click.echo(f"  transmuted     {result.transmuted:>8}")
+    click.echo(f"  in both forms  {result.both_forms:>8}")
+    for host, count in result.hosts.most_common():
+        click.echo(f"  from {host}: {count}")
+    if result.other:
+        click.echo(f"  {result.other} objects below {settings.packages_dirname}/ are not packages")
+    for directory in result.duplicates:
+        click.echo(f"  more than one hash: {directory}")
+
+
+async def _count(settings: Settings) -> Totals:
+    async with open_store(store_root(settings), options_of(settings)) as store:
+        return await totals(store, settings.packages_dirname)

@@ -1,0 +1,93 @@
+"""`asynccache verify`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine, store_root
+from asynccache.errors import IntegrityError, PartialFailureError, UsageError
+from asynccache.ops.contents import StoredObject
+from asynccache.ops.verify import Damage, Verification, verify_store
+from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+
+
+@click.command("verify", short_help="Read and digest the packages of a store.")
+@click.option(
+    "--match", "pattern", metavar="GLOB", help="Only archives whose file name (or key, with a slash) matches."
+)
+@click.option("--sample", metavar="SHARE", default="100%", help="Read only a share: 5% or 0.05.")
+@click.option("--seed", default="", help="Which objects a sample takes; another text takes others.")
+@click.option("--quarantine", is_flag=True, help="Set damaged objects aside, so that `cache` brings them anew.")
+@store_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    pattern: str | None,
+    sample: str,
+    seed: str,
+    quarantine: bool,
+    as_json: bool,
+    **flags: object,
+) -> None:
+    """Read every archive of a store and compare its digest with its key, and with its receipt when it was transmuted.
+
+    Ends with exit code 5 when an object is damaged. Nothing is changed without --quarantine, and nothing is ever
+    deleted.
+
+    \b
+    Examples:
+      asynccache verify
+      asynccache verify --store s3://bucket/conda_env --sample 5%
+    """
+    settings = settings_from(ctx, **flags).settings
+    share = _share(sample)
+    result = run_async(_verify(settings, pattern, share, seed, quarantine=quarantine, quiet=as_json))
+    if as_json:
+        click.echo(json.dumps({"store": store_root(settings), **result.as_document()}))
+    else:
+        for damage in result.damaged:
+            click.echo(str(damage))
+        sampled = f", {result.skipped} not in the sample" if result.skipped else ""
+        click.echo(
+            f"{result.checked} archives, {human_bytes(result.bytes)} read and digested{sampled};"
+            f" {len(result.damaged)} damaged, {result.without_receipt} transmuted ones without a receipt"
+        )
+    if result.errors:
+        raise PartialFailureError(f"{len(result.errors)} objects could not be read", result.errors)
+    if result.damaged:
+        raise IntegrityError(
+            f"{len(result.damaged)} of {result.checked} archives in {store_root(settings)} are damaged",
+            hint=None if quarantine else "run again with --quarantine to set them aside",
+        )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UsageError("--sample is wrong", expected="a share such as 5% or 0.05", found=repr(text))
+    return share
+
+
+async def _verify(
+    settings: Settings, pattern: str | None, share: float, seed: str, *, quarantine: bool, quiet: bool
+) -> Verification:
+    from asynccache_cli.counter import Counter  # noqa: PLC0415 - only this command counts objects
+
+    with Counter("verified", quiet=quiet) as counter:
+
+        def checked(item: StoredObject, damage: Damage | None) -> None:
+            del damage
+            counter.add(item.info.size)
+
+        async with Engine(settings) as engine:
+            return await verify_store(
+                engine, pattern=pattern, sample=share, seed=seed, quarantine=quarantine, checked=checked
+            )
