@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from asynccache.model.package import Format
 # Linkers patch the prefix in place, so it has to be as long as any real one: 255 characters, as conda-build makes it.
 PLACEHOLDER: Final = ("/opt/placeholder" + "_placehold" * 25)[:255]
 MODIFIED: Final = 1_760_000_000  # seconds since the epoch, for every member: any fixed time after 1980 will do
+_LONGEST_CHAIN: Final = 40  # links, as in Linux
 _EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 
 
@@ -144,12 +146,11 @@ def _path_entries(members: Iterable[Member]) -> list[dict[str, object]]:
     for member in by_path.values():
         entry: dict[str, object] = {"_path": member.path}
         if member.symlink is not None:
-            target = by_path.get(str(Path(member.path).parent / member.symlink))
-            is_file = target is not None and target.symlink is None
+            target = _followed(member, by_path)
             entry |= {
                 "path_type": "softlink",
                 "size_in_bytes": len(member.symlink.encode()),
-                "sha256": digest(target) if target is not None and is_file else _EMPTY_SHA256,
+                "sha256": digest(target) if target is not None else _EMPTY_SHA256,
             }
         else:
             content = by_path[member.hardlink] if member.hardlink is not None else member
@@ -159,6 +160,16 @@ def _path_entries(members: Iterable[Member]) -> list[dict[str, object]]:
                 entry |= {"file_mode": mode, "prefix_placeholder": PLACEHOLDER}
         entries.append(entry)
     return entries
+
+
+def _followed(link: Member, by_path: dict[str, Member]) -> Member | None:
+    """Return the file at the end of a chain of links, None where there is none."""
+    member: Member | None = link
+    for _ in range(_LONGEST_CHAIN):
+        if member is None or member.symlink is None:
+            return member
+        member = by_path.get(posixpath.normpath(posixpath.join(posixpath.dirname(member.path), member.symlink)))
+    return None
 
 
 def info_members(metadata: Metadata, members: list[Member]) -> list[Member]:
