@@ -1,0 +1,71 @@
+"""Kills a caching process at random moments, again and again, and looks at what it left each time.
+
+    python -m tests.engine.killed_runs STORE CACHE URLS.json KILLS SEED
+
+Children are forked from a process that has imported everything, so that most of a child's life is the run itself.
+Prints one JSON line: kills that hit a running child, archives seen whole on the way, and what was found damaged.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.model.package import Format, Package
+from tests.support.stores import damaged_in
+
+
+async def _run(store: str, cache: Path, urls: list[str]) -> None:
+    async with Engine(Settings(store=store, cache_dir=cache)) as engine:
+        report = await engine.cache([Package.from_url(u) for u in urls], wanted=Format.CONDA)
+        report.raise_for_failures()
+
+
+def _child(store: str, cache: Path, urls: list[str]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        asyncio.run(_run(store, cache, urls))
+        code = 0
+    finally:
+        os._exit(code)
+    return 0
+
+
+def main() -> None:
+    store, cache, list_file, kills, seed = sys.argv[1:]
+    urls = json.loads(Path(list_file).read_text())
+    source, hit, damaged, complete = random.Random(seed), 0, list[str](), 0
+    asyncio.run(_run(store + "-warm", cache / "warm", urls[:2]))  # imports what is imported lazily
+    started = time.monotonic()
+    asyncio.run(_run(store + "-whole", cache / "whole", urls))
+    whole = time.monotonic() - started
+    for number in range(int(kills)):
+        # a new store now and then, so that kills fall into all parts of a run and not only into its end
+        root = f"{store}-{number // 8}"
+        pid = _child(root, cache, urls)
+        time.sleep(source.uniform(0, whole))
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if not done:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            hit += 1
+        elif status == 0:
+            complete += 1
+        damaged += damaged_in(Path(root))
+        if number % 8 == 7:
+            asyncio.run(_run(root, cache, urls))
+            damaged += damaged_in(Path(root))
+    print(json.dumps({"hit": hit, "complete": complete, "damaged": damaged, "seconds_of_a_whole_run": whole}))  # noqa: T201 - its result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""The main job: packages come from a server, whole and verified, in the wanted form, once."""
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asynccache.archive import members
+from asynccache.config import Settings
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.errors import IntegrityError, PartialFailureError
+from asynccache.model.digest import Digests
+from asynccache.model.package import Format, Package
+from tests.engine.conftest import SyntheticChannel
+from tests.support.fault_server import FaultServer
+from tests.support.stores import archives_in, damaged_in, leftovers_in, receipts_in
+
+Make = Callable[..., Settings]
+
+
+async def test_every_package_ends_in_the_store_in_the_wanted_form(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        report = await engine.cache(channel.packages(server.url), wanted=Format.CONDA)
+    report.raise_for_failures()
+    stored = archives_in(tmp_path / "store")
+    assert sorted(p.name for p in stored) == sorted(
+        p.name.removesuffix(".tar.bz2").removesuffix(".conda") + ".conda" for p in channel.paths
+    )
+    assert damaged_in(tmp_path / "store") == []
+    assert leftovers_in(tmp_path / "store") == []
+    assert report.phases["transmute"].count == 15
+
+
+async def test_a_transmuted_archive_holds_the_members_of_its_source_and_has_a_receipt(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    source = channel.paths[-2]
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        package = next(p for p in channel.packages(server.url) if p.filename == source.name)
+        (await engine.cache([package], wanted=Format.CONDA)).raise_for_failures()
+    (derived,) = archives_in(tmp_path / "store")
+    assert sorted(members(derived), key=lambda m: m.name) == sorted(members(source), key=lambda m: m.name)
+    ((_, receipt),) = receipts_in(tmp_path / "store").items()
+    assert receipt["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()  # type: ignore[index]
+    assert receipt["derived"]["sha256"] == hashlib.sha256(derived.read_bytes()).hexdigest()  # type: ignore[index]
+    assert receipt["level"] == 3
+    assert receipt["verified"] is True
+
+
+async def test_a_second_run_fetches_nothing_and_asks_the_store_less_than_once_per_ten_packages(
+    channel: SyntheticChannel, settings: Make
+) -> None:
+    async with FaultServer(channel.root) as server:
+        packages = channel.packages(server.url)
+        async with Engine(settings()) as engine:
+            await engine.cache(packages, wanted=Format.CONDA)
+        server.requests.clear()
+        async with Engine(settings()) as engine:
+            report = await engine.cache(packages, wanted=Format.CONDA)
+        assert server.requests == []
+    assert report.hits == len(packages)
+    assert report.requests["store"] <= len(packages) / 10
+
+
+async def test_both_forms_are_kept_when_asked_for(channel: SyntheticChannel, settings: Make, tmp_path: Path) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        packages = channel.packages(server.url, 6)
+        (await engine.cache(packages, wanted=Format.CONDA, keep_published=True)).raise_for_failures()
+    assert Counter(p.suffix for p in archives_in(tmp_path / "store")) == {".conda": 6, ".bz2": 3}
+
+
+async def test_a_form_that_is_asked_for_later_is_made_from_the_store_without_the_network(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server:
+        packages = channel.packages(server.url, 6)
+        async with Engine(settings()) as engine:
+            await engine.cache(packages)
+        server.requests.clear()
+        async with Engine(settings()) as engine:
+            report = await engine.cache(packages, wanted=Format.TAR_BZ2)
+        assert server.requests == []
+    report.raise_for_failures()
+    assert report.phases["transmute"].count == 3
+    assert damaged_in(tmp_path / "store") == []
+
+
+async def test_a_damaged_object_is_set_aside_and_taken_from_upstream(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    seen: list[events.Event] = []
+    async with FaultServer(channel.root) as server:
+        packages = channel.packages(server.url, 1)
+        async with Engine(settings()) as engine:
+            await engine.cache(packages)
+        (stored,) = archives_in(tmp_path / "store")
+        data = bytearray(stored.read_bytes())
+        data[len(data) // 2] ^= 1
+        stored.chmod(0o644)
+        stored.write_bytes(data)
+        async with Engine(settings(), emit=seen.append) as engine:
+            (await engine.cache(packages, wanted=packages[0].url_format.other)).raise_for_failures()
+    aside = [e for e in seen if isinstance(e, events.Quarantined)]
+    assert len(aside) == 1
+    assert (tmp_path / "store" / aside[0].moved_to).read_bytes() == data
+    assert damaged_in(tmp_path / "store") == []
+
+
+async def test_an_archive_that_another_writer_transmuted_differently_is_adopted(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server:
+        packages = channel.packages(server.url, 1)
+        assert packages[0].url_format is Format.TAR_BZ2
+        async with Engine(settings(zstd_level=1)) as engine:
+            await engine.cache(packages, wanted=Format.CONDA)
+        async with Engine(settings(zstd_level=9)) as engine:
+            stale = engine.inventory
+            report = await engine.cache(packages, wanted=Format.CONDA)
+            assert stale is engine.inventory
+    assert report.hits == 1
+    assert len(archives_in(tmp_path / "store")) == 1
+
+
+async def test_other_bytes_under_a_known_url_are_refused(channel: SyntheticChannel, settings: Make) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        (package,) = channel.packages(server.url, 1)
+        await engine.cache([package])
+        replaced = Package(package.url, package.stem, package.url_format, Digests(md5="0" * 32))
+        report = await engine.cache([replaced])
+    with pytest.raises(IntegrityError, match=r"already holds other bytes for .* expected md5 0000"):
+        report.raise_for_failures()
+
+
+async def test_packages_with_one_url_are_one(channel: SyntheticChannel, settings: Make) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        (package,) = channel.packages(server.url, 1)
+        report = await engine.cache([package] * 5, wanted=Format.CONDA)
+        assert len(server.requests) == 1
+    assert len(report.outcomes) == 1
+
+
+async def test_calls_at_once_fetch_a_package_once(channel: SyntheticChannel, settings: Make) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        packages = channel.packages(server.url, 8)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(engine.cache(packages, wanted=Format.CONDA))
+        assert Counter(r.path for r in server.requests).most_common(1)[0][1] == 1
+
+
+async def test_one_failing_package_does_not_stop_the_others(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        missing = Package.from_url(f"{server.url}/linux-64/nothing-1-0.conda")
+        report = await engine.cache([missing, *channel.packages(server.url, 5)])
+    assert len(archives_in(tmp_path / "store")) == 5
+    with pytest.raises(PartialFailureError, match="1 of 6 packages failed") as caught:
+        report.raise_for_failures()
+    assert "404 Not Found" in str(next(iter(caught.value.errors.values())))
+    assert caught.value.exit_code == 4
+
+
+async def test_what_has_no_digest_is_read_to_its_end_before_it_is_published(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken" / "noarch"
+    broken.mkdir(parents=True)
+    (broken / "a-1-0.tar.bz2").write_bytes(channel.paths[0].read_bytes()[:-20])
+    async with FaultServer(broken.parent) as server, Engine(settings()) as engine:
+        report = await engine.cache([Package.from_url(f"{server.url}/noarch/a-1-0.tar.bz2")])
+    assert len(report.failures) == 1
+    assert archives_in(tmp_path / "store") == []
+
+
+async def test_the_largest_number_in_flight_is_the_setting(channel: SyntheticChannel, settings: Make) -> None:
+    async with FaultServer(channel.root, latency=0.01) as server, Engine(settings(in_flight=3)) as engine:
+        await engine.cache(channel.packages(server.url))
+        assert engine.budgets.in_flight.peak == 3
+        assert server.peak_in_flight <= 3
+
+
+async def test_the_receipt_adds_up(channel: SyntheticChannel, settings: Make) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        report = await engine.cache(channel.packages(server.url), wanted=Format.CONDA)
+        document = json.loads(json.dumps(report.as_document()))
+        assert document["fetched_bytes"] == {server.url: sum(p.stat().st_size for p in channel.paths)}
+        assert document["requests"]["sources"] == len(server.requests) == 30
+    assert document["packages"] == document["complete"] == 30
+    assert document["cpu_seconds"] > 0
+    assert document["peak_memory_bytes"] > 1 << 20
+    assert document["phases"]["transmute"]["busy_seconds"] > 0
+    assert document["uploaded_bytes"] == sum(f["bytes"] for o in document["outcomes"] for f in o["forms"])
+
+
+CACHE = """
+import asyncio, json, sys
+from pathlib import Path
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.model.package import Format, Package
+async def main():
+    store, cache, urls = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    async with Engine(Settings(store=store, cache_dir=cache)) as engine:
+        report = await engine.cache([Package.from_url(u) for u in urls], wanted=Format.CONDA)
+        report.raise_for_failures()
+asyncio.run(main())
+"""
+
+
+async def test_four_processes_that_want_the_same_packages_fetch_each_once(
+    channel: SyntheticChannel, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root, latency=0.02) as server:
+        urls = [f"{p.url}#{p.digests.md5}" for p in channel.packages(server.url)]
+        command = [sys.executable, "-c", CACHE, str(tmp_path / "store"), str(tmp_path / "cache"), json.dumps(urls)]
+        processes = [await asyncio.create_subprocess_exec(*command) for _ in range(4)]
+        assert [await p.wait() for p in processes] == [0] * 4
+        assert Counter(r.path for r in server.requests).most_common(1)[0][1] == 1
+    assert len(archives_in(tmp_path / "store")) == 30
+    assert damaged_in(tmp_path / "store") == []
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []

@@ -1,0 +1,63 @@
+"""The rooms import downwards only, and what steps import stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# lowest first; a room may import itself and what stands before it
+ROOMS = ["errors", "config", "model", "archive", "store", "engine", "catalog", "resolve", "hydrate", "ops", "metaflow"]
+MODULES = sorted((REPOSITORY / "asynccache").rglob("*.py"))
+
+
+def _imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{a.name}" for a in node.names)
+        elif isinstance(node, ast.Import):
+            names.update(a.name for a in node.names)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_imports_go_downwards_only(path: Path) -> None:
+    room = path.relative_to(REPOSITORY / "asynccache").parts[0].removesuffix(".py")
+    if room not in ROOMS:
+        return
+    allowed = set(ROOMS[: ROOMS.index(room) + 1])
+    wrong = {
+        name
+        for name in _imported(path)
+        if name.startswith("asynccache.") and (other := name.split(".")[1]) in ROOMS and other not in allowed
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_the_library_does_not_print_and_starts_no_task_of_its_own(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called != "print"
+            assert called not in {"asyncio.create_task", "asyncio.ensure_future", "loop.create_task"}
+
+
+def test_importing_the_package_loads_nothing_but_itself() -> None:
+    code = "import sys; before = set(sys.modules); import asynccache; print(sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "['asynccache']"
+
+
+def test_the_root_module_is_readable_by_python_3_7() -> None:
+    ast.parse((REPOSITORY / "asynccache" / "__init__.py").read_text("utf-8"), feature_version=(3, 7))
+
+
+def test_a_command_on_a_local_directory_does_not_load_the_cloud() -> None:
+    code = "import sys; import asynccache_cli.listing; print('aiobotocore' in sys.modules, 'aiohttp' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "False False"
