@@ -88,7 +88,7 @@ class Job:
         there = {a.format: a for a in found if a.stem == package.stem}
         published = there.get(package.url_format)
         if published is not None:
-            known = getattr(package.digests, KEY_ALGORITHM[package.kind])
+            known = package.digests.get(KEY_ALGORITHM[package.kind])
             if known is not None and known != published.hash:
                 raise IntegrityError(
                     f"the store already holds other bytes for {package.url}",
@@ -216,7 +216,7 @@ class Pipeline:
             self._emit(events.BytesMoved("fetch", package.filename, count))
 
         algorithms = {KEY_ALGORITHM[package.kind], *package.digests.algorithms()}
-        expected = package.digests.merged(Digests(**{KEY_ALGORITHM[package.kind]: stored.hash}))
+        expected = package.digests.merged(Digests.of(KEY_ALGORITHM[package.kind], stored.hash))
         async with self._budgets.memory.borrow(min(stored.size, 32 << 20)):
             try:
                 await self._store.download(stored.key, target, size=stored.size, moved=moved)
@@ -318,8 +318,8 @@ class Pipeline:
 
 
 def _key_hash(package: Package, digests: Digests) -> str:
-    text = getattr(digests, KEY_ALGORITHM[package.kind])
-    if not isinstance(text, str):
+    text = digests.get(KEY_ALGORITHM[package.kind])
+    if text is None:
         raise IntegrityError(f"the {KEY_ALGORITHM[package.kind]} of {package.filename} was not computed")
     return text
 

@@ -51,9 +51,18 @@ class Digests:
 
     def __post_init__(self) -> None:
         for algorithm in HEX_LENGTH:
-            text = getattr(self, algorithm)
+            text = self.get(algorithm)
             if text is not None:
                 object.__setattr__(self, algorithm, checked_hex(algorithm, text))
+
+    @classmethod
+    def of(cls, algorithm: str, text: str, *, size: int | None = None) -> Digests:
+        """Return what one digest says."""
+        return cls(md5=text, size=size) if algorithm == "md5" else cls(sha256=text, size=size)
+
+    def get(self, algorithm: str) -> str | None:
+        """Return the digest of an algorithm, None when it is not known."""
+        return self.md5 if algorithm == "md5" else self.sha256
 
     def __bool__(self) -> bool:
         """Whether a digest is known; a size alone proves nothing."""

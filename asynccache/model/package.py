@@ -153,7 +153,7 @@ class Package:
 
     @property
     def subdir(self) -> str:
-        """conda platform directory, the last but one path component of the URL; empty for PyPI."""
+        """Conda platform directory, the last but one path component of the URL; empty for PyPI."""
         parts = self.url.path.rsplit("/", 2)
         return parts[-2] if self.kind == "conda" and len(parts) == 3 else ""
 

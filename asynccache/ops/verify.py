@@ -160,7 +160,7 @@ async def _check_one(engine: Engine, item: StoredObject, result: Verification) -
     result.bytes += found.size or 0
     if parts.transmuted and receipt is None:
         result.without_receipt += 1
-    difference = Digests(**{algorithm: parts.hash}, size=item.info.size).mismatch(found)
+    difference = Digests.of(algorithm, parts.hash, size=item.info.size).mismatch(found)
     if difference is None and receipt is not None and receipt.derived.mismatch(found):
         return Damage(key, "receipt", f"sha256 {receipt.derived.sha256}", str(found.sha256))
     return None if difference is None else Damage(key, difference[0], str(difference[1]), str(difference[2]))

@@ -1,0 +1,263 @@
+"""A resolved environment and its document, to the byte as other readers of the cache expect it (contract, section 2).
+
+A document does not contain its own identity: that comes from where it is stored. The order of packages is the order in
+which conda packages are linked, so it is kept. `resolved_on` carries no time zone, because readers sort these texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from asynccache.errors import IntegrityError, UsageError
+from asynccache.model.digest import Digests
+from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
+from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package
+from asynccache.model.url import PackageURL, redacted
+
+ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
+_LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
+_KINDS: Final[Mapping[str, Kind]] = {"conda": "conda", "pypi": "pypi"}
+_FAKE: Final = "_fake"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPackage:
+    """One package of an environment.
+
+    Attributes:
+        kind: `conda` or `pypi`.
+        filename: Archive name without extension; for a wheel built from source, the wheel's.
+        url: Where the archive or its source is published; `.../_fake/...` when nothing can be downloaded there.
+        url_format: Format of what is at `url`.
+        hashes: Format -> digest (md5 for conda, sha256 for PyPI); further keys are kept as they are.
+        cached: Format -> object key relative to the store's root.
+    """
+
+    kind: Kind
+    filename: str
+    url: str
+    url_format: str
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    cached: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def published_hash(self) -> str | None:
+        """The digest that counts for the environment's identity, None when it is not recorded under its format."""
+        return self.hashes.get(self.url_format)
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether `url` leads to an archive."""
+        return f"//{_FAKE}/" not in self.url
+
+    def with_cached(self, fmt: str, key: str) -> EnvironmentPackage:
+        """Return the package knowing where a form of it lies; the digest is the key's last directory.
+
+        Raises:
+            IntegrityError: Another key or digest is recorded for this form: other readers refuse a second one.
+        """
+        digest = key.split("/")[-2]
+        for what, known, new in (("key", self.cached.get(fmt), key), ("digest", self.hashes.get(fmt), digest)):
+            if known is not None and known != new:
+                raise IntegrityError(f"{self.filename}{fmt} has a second {what}", expected=known, found=new)
+        return replace(self, hashes={**self.hashes, fmt: digest}, cached={**self.cached, fmt: key})
+
+    def to_package(self) -> Package:
+        """Return what the engine caches.
+
+        Raises:
+            UsageError: Nothing can be downloaded for this package.
+        """
+        if not self.downloadable:
+            raise UsageError(f"{self.filename} was built locally from {redacted(self.url)}: it has no address to fetch")
+        url, access = PackageURL.parse(self.url)
+        digest = self.published_hash
+        digests = Digests.of(KEY_ALGORITHM[self.kind], digest) if digest else Digests()
+        if sha256 := self.hashes.get("sha256"):
+            digests = digests.merged(Digests(sha256=sha256))
+        return Package(url, self.filename, Format(self.url_format), digests, access)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the package object; the address without credentials."""
+        document: dict[str, Any] = {
+            "_type": self.kind,
+            "filename": self.filename,
+            "url": _without_credentials(self.url),
+            "url_format": self.url_format,
+            "hashes": dict(self.hashes),
+        }
+        if self.cached:
+            document["cache_info"] = {
+                fmt: {"_type": self.kind, "url": key} for fmt, key in sorted(self.cached.items(), key=_conda_first)
+            }
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> EnvironmentPackage:
+        """Read a package object.
+
+        Raises:
+            UsageError: A required key is missing or has the wrong type.
+        """
+        try:
+            kind = _KINDS[_LEGACY.get(document["_type"], document["_type"])]
+            return cls(
+                kind=kind,
+                filename=_text(document["filename"]),
+                url=_text(document["url"]),
+                url_format=_text(document["url_format"]),
+                hashes={_text(k): _text(v) for k, v in document["hashes"].items()},
+                cached={_text(k): _text(v["url"]) for k, v in (document.get("cache_info") or {}).items()},
+            )
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise UsageError(f"a package of the document is malformed ({type(exc).__name__}: {exc})") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedEnvironment:
+    """What a request was resolved to, for one architecture.
+
+    Attributes:
+        id: Its identity; given, never recomputed from a stored document.
+        request: The user-level requirements.
+        packages: In installation order.
+        resolved_on: Local time without zone.
+        resolved_by: User name.
+        resolved_archs: Architectures resolved together, ascending.
+        environment_type: `conda-only`, `pypi-only` or `mixed`.
+        accurate_source: False when it was resolved on top of another environment.
+        unique_keys: What else makes it its own (see `identity.full_id`).
+    """
+
+    id: EnvID
+    request: Request
+    packages: tuple[EnvironmentPackage, ...]
+    resolved_on: datetime
+    resolved_by: str
+    resolved_archs: tuple[str, ...]
+    environment_type: str = "mixed"
+    accurate_source: bool = True
+    unique_keys: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.environment_type not in ENVIRONMENT_TYPES:
+            raise UsageError(
+                "an environment has an unknown type", expected=", ".join(ENVIRONMENT_TYPES), found=self.environment_type
+            )
+        if self.resolved_on.tzinfo is not None:
+            raise UsageError("the time of a resolution must be local time without zone: other readers sort these texts")
+
+    def computed_full_id(self) -> str:
+        """Return the id that the packages amount to, for an environment that was just resolved for one architecture."""
+        entries = [(p.filename, p.published_hash) for p in self.packages]
+        return full_id(entries, self.id.arch, self.unique_keys)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the document, keys in the order in which they are written."""
+        request = self.request
+        deps = [f"{c}::{v}" for c, values in request.deps.items() for v in values]
+        return {
+            "deps": sorted(deps, key=lambda tagged: tagged.partition("::")[2]),
+            "sources": [f"{c}::{_without_credentials(v)}" for c, values in request.sources.items() for v in values],
+            "extras": [f"{c}::{v}" for c, values in request.extras.items() for v in values],
+            "packages": [package.as_document() for package in self.packages],
+            "resolved_on": self.resolved_on.isoformat(),
+            "resolved_by": self.resolved_by,
+            "resolved_archs": list(self.resolved_archs),
+            "env_type": self.environment_type,
+            "accurate_source": self.accurate_source,
+            "full_id_unique_keys": dict(self.unique_keys),
+        }
+
+    def to_json(self) -> bytes:
+        """Return the document as it is stored: ASCII, no newline at the end."""
+        return json.dumps(self.as_document()).encode("ascii")
+
+    @classmethod
+    def from_document(cls, env_id: EnvID, document: object) -> ResolvedEnvironment:
+        """Read a document, also one of an older writer (categories and types named `pip`, fields left out).
+
+        Raises:
+            UsageError: It is not such a document; says which part.
+        """
+        if not isinstance(document, dict):
+            raise UsageError(f"the document of {env_id} is malformed", expected="a JSON object")
+        missing = [
+            k
+            for k in ("deps", "sources", "packages", "resolved_on", "resolved_by", "resolved_archs")
+            if k not in document
+        ]
+        if missing:
+            raise UsageError(f"the document of {env_id} is malformed", expected=f"the key {missing[0]!r}", found="none")
+        try:
+            request = Request(
+                _tagged("deps", document["deps"]),
+                _tagged("sources", document["sources"]),
+                _tagged("extras", document.get("extras") or []),
+            )
+            word = _text(document.get("env_type", "mixed"))
+            return cls(
+                id=env_id,
+                request=request,
+                packages=tuple(EnvironmentPackage.from_document(p) for p in document["packages"]),
+                resolved_on=datetime.fromisoformat(_text(document["resolved_on"])).replace(tzinfo=None),
+                resolved_by=_text(document["resolved_by"]),
+                resolved_archs=tuple(_text(a) for a in document["resolved_archs"]),
+                environment_type=_LEGACY.get(word, word),
+                accurate_source=bool(document.get("accurate_source", True)),
+                unique_keys={_text(k): _text(v) for k, v in (document.get("full_id_unique_keys") or {}).items()},
+            )
+        except (TypeError, ValueError, AttributeError, KeyError) as exc:
+            raise UsageError(f"the document of {env_id} is malformed ({exc})") from exc
+
+    @classmethod
+    def from_json(cls, env_id: EnvID, data: bytes) -> ResolvedEnvironment:
+        """Read a stored document.
+
+        Raises:
+            UsageError: Not JSON (truncated, say), or not such a document.
+        """
+        try:
+            document = json.loads(data)
+        except ValueError as exc:
+            raise UsageError(
+                f"the document of {env_id} is not JSON ({exc})", hint="it is truncated or damaged"
+            ) from exc
+        return cls.from_document(env_id, document)
+
+
+def _tagged(part: str, texts: object) -> dict[str, list[str]]:
+    if not isinstance(texts, list):
+        raise TypeError(f"{part} is not a list")
+    result: dict[str, list[str]] = {}
+    for text in texts:
+        category, separator, value = _text(text).partition("::")
+        category = _LEGACY.get(category, category)
+        if not separator or category not in CATEGORIES[part]:
+            raise ValueError(f"{part} holds {text!r}, which is not CATEGORY::VALUE")
+        result.setdefault(category, []).append(value)
+    return result
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _conda_first(item: tuple[str, str]) -> int:
+    order = [".conda", ".whl", ".tar.bz2", ".tar.gz", ".zip"]
+    return order.index(item[0]) if item[0] in order else len(order)
+
+
+def _without_credentials(text: str) -> str:
+    """Take user information out of an address; everything else stays, byte for byte."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
