@@ -1,0 +1,100 @@
+"""pixi.lock, versions 4 to 7: environments, each with a list of packages per platform.
+
+Versions 4 and 5 describe a package under `kind:` and `url:`, later ones under `conda:` or `pypi:`; version 7 adds
+platforms with names of their own, and `conda_source:` for packages built from source.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from asynccache.model.package import Kind, Package
+from asynccache.model.url import redacted
+from asynccache.resolve.place import Place, package_at
+from asynccache.resolve.selection import Selection
+from asynccache.resolve.sources import is_source_tree, source_error
+from asynccache.resolve.yaml_document import Entry, parse_yaml
+
+_VERSIONS: Final = ("4", "5", "6", "7")
+_KINDS: Final[tuple[Kind, ...]] = ("conda", "pypi")
+_SOURCE_KEY: Final = "conda_source"
+
+
+def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[str]]:
+    """Read the packages of one environment on the selected platforms, and what was left out as no archive.
+
+    Raises:
+        UsageError: An unknown version, environment or platform, or an entry that names no package.
+    """
+    document = parse_yaml(text, place)
+    version = document.required_text("version")
+    if version not in _VERSIONS:
+        raise document.place.error(
+            "this pixi.lock version is unknown",
+            expected=f"version {_VERSIONS[0]} to {_VERSIONS[-1]}",
+            found=f"version {version[:20]}",
+            hint="lock again with a current pixi" if version in {"1", "2", "3"} else "update asynccache",
+        )
+    records = {_key(record): record for record in document.entries("packages")}
+    by_platform = _environment(document, selection).entry("packages")
+    subdirs = _subdirs(document)
+    packages, skipped = [], []
+    for platform in selection.platforms:
+        names = [name for name in by_platform or () if subdirs.get(name, name) == platform]
+        if by_platform is None or not names:
+            raise (by_platform or document).place.error(
+                f"the environment was not locked for {platform}",
+                found=", ".join(by_platform or ()) or "no platform at all",
+                hint="choose one of its platforms with --arch",
+            )
+        for reference in (entry for name in names for entry in by_platform.entries(name)):
+            kind, location = _key(reference)
+            if kind == _SOURCE_KEY or is_source_tree(location):
+                if not selection.skip_sources:
+                    raise source_error(reference.place, location)
+                skipped.append(f"{reference.place}: {redacted(location)} is no archive")
+            else:
+                packages.append(_package(reference, records.get((kind, location))))
+    return packages, skipped
+
+
+def _environment(document: Entry, selection: Selection) -> Entry:
+    environments = document.entry("environments")
+    name = selection.environment or "default"
+    environment = environments.entry(name) if environments is not None else None
+    if environment is None:
+        raise document.place.error(
+            f"it has no environment {name!r}",
+            found=", ".join(environments or ()) or "none at all",
+            hint="choose one of its environments with --environment",
+        )
+    return environment
+
+
+def _subdirs(document: Entry) -> dict[str, str]:
+    """Return the conda platform of each named platform; before version 7 the names are conda's."""
+    platforms = document.entries("platforms")
+    return {p.required_text("name"): p.text("subdir") or p.required_text("name") for p in platforms}
+
+
+def _key(entry: Entry) -> tuple[str, str]:
+    """Return how an entry names its package: the kind, and a URL or path."""
+    for kind in (*_KINDS, _SOURCE_KEY):
+        location = entry.text(kind)
+        if location is not None:
+            return kind, location
+    kind = entry.required_text("kind")
+    return kind, entry.text("url") or entry.required_text("path")
+
+
+def _package(reference: Entry, record: Entry | None) -> Package:
+    kind, location = _key(reference)
+    if record is None:
+        raise reference.place.error(
+            f"an environment names {redacted(location)!r}, which `packages` does not describe",
+            hint="lock again: the file is incomplete",
+        )
+    for known in _KINDS:
+        if kind == known:
+            return package_at(record.place, location, record.digests(), kind=known)
+    raise record.place.error("a package has an unknown kind", expected="conda or pypi", found=repr(kind[:40]))

@@ -1,0 +1,62 @@
+"""What to take from a list that holds packages for more than one platform, environment or Python."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass, field
+
+from asynccache.errors import UsageError
+from asynccache.model.platform import ARCHITECTURES, NOARCH, checked_architecture, current_architecture
+
+_PYTHON = re.compile(r"3\.\d+(\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of a list is wanted.
+
+    Attributes:
+        arches: Architectures by their conda names; empty means this machine's, or for a list that is not divided by
+            platform everything.
+        environment: Environment of a pixi.lock; None means `default`.
+        python: Version such as `3.11` or `3.11.7` that wheels of a pylock.toml are chosen for; None means the version
+            that runs this.
+        extras: Extras of a pylock.toml.
+        groups: Dependency groups of a pylock.toml; None means those the file has as default.
+        skip_sources: Leave out what is no archive (directories, repositories) instead of refusing the list.
+
+    Raises:
+        UsageError: An architecture or a Python version that cannot be.
+    """
+
+    arches: tuple[str, ...] = ()
+    environment: str | None = None
+    python: str | None = None
+    extras: frozenset[str] = field(default_factory=frozenset)
+    groups: frozenset[str] | None = None
+    skip_sources: bool = False
+
+    def __post_init__(self) -> None:
+        for arch in self.arches:
+            checked_architecture(arch)
+        if self.python is not None and not _PYTHON.fullmatch(self.python):
+            raise UsageError("a Python version is malformed", expected="3.N or 3.N.M", found=repr(self.python))
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The architectures wanted, each once.
+
+        Raises:
+            UsageError: None were named and this machine's has no name.
+        """
+        return tuple(dict.fromkeys(self.arches)) or (current_architecture(),)
+
+    @property
+    def python_version(self) -> str:
+        """The Python version wanted."""
+        return self.python or platform.python_version().rstrip("+")
+
+    def wants_subdir(self, subdir: str) -> bool:
+        """Whether a package of an undivided list is wanted, by the conda platform in its URL."""
+        return not self.arches or subdir not in {*ARCHITECTURES, NOARCH} or subdir in {*self.arches, NOARCH}
