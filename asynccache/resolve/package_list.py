@@ -55,11 +55,12 @@ _NAMES: Final = (
     (re.compile(r"(.*[._-])?conda-lock\.ya?ml"), ListFormat.CONDA_LOCK),
     (re.compile(r"pylock\.([^.]+\.)?toml"), ListFormat.PYLOCK),
 )
+# All patterns of a line must be found: one that spans lines would take quadratic time on a hostile list.
 _CONTENTS: Final = (
-    (re.compile(rf"^{EXPLICIT_MARK}\b", re.MULTILINE), ListFormat.EXPLICIT),
-    (re.compile(r"^lock-version\s*=", re.MULTILINE), ListFormat.PYLOCK),
-    (re.compile(r"^environments:.*^packages:", re.MULTILINE | re.DOTALL), ListFormat.PIXI_LOCK),
-    (re.compile(r"^package:", re.MULTILINE), ListFormat.CONDA_LOCK),
+    ((re.compile(rf"^{EXPLICIT_MARK}\b", re.MULTILINE),), ListFormat.EXPLICIT),
+    ((re.compile(r"^lock-version\s*=", re.MULTILINE),), ListFormat.PYLOCK),
+    ((re.compile(r"^environments:", re.MULTILINE), re.compile(r"^packages:", re.MULTILINE)), ListFormat.PIXI_LOCK),
+    ((re.compile(r"^package:", re.MULTILINE),), ListFormat.CONDA_LOCK),
 )
 # Files that people try, and what turns them into one that can be read.
 _OTHERS: Final = (
@@ -92,8 +93,8 @@ def recognise(name: str, text: str) -> ListFormat:
     for pattern, fmt in _NAMES:
         if pattern.fullmatch(filename):
             return fmt
-    for pattern, fmt in _CONTENTS:
-        if pattern.search(text):
+    for patterns, fmt in _CONTENTS:
+        if all(pattern.search(text) for pattern in patterns):
             return fmt
     lines = (line.strip() for line in text.split("\n"))
     first = next((line for line in lines if line and not line.startswith("#")), None)

@@ -1,7 +1,7 @@
 """YAML lock files as plain values with line numbers.
 
 Every scalar is read as text: a digest of digits alone or a version `1.10` must not become a number. Tags, and with them
-the construction of objects, are ignored.
+the construction of objects, are ignored; a key that occurs twice is an error.
 """
 
 from __future__ import annotations
@@ -15,17 +15,9 @@ from asynccache.model.digest import Digests
 from asynccache.resolve.place import Place
 
 _Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C one where libyaml is there
+_DEEPEST: Final = 64  # levels; lock files have about 8
 _LINE: Final = object()  # no key of a document equals it
 _ABSENT: Final = {"", "~", "null", "Null", "NULL"}
-
-
-class _LineLoader(_Loader):  # type: ignore[misc,valid-type]  # one of two classes with the same interface
-    """Notes the line where each mapping starts."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        mapping[_LINE] = node.start_mark.line + 1
-        return mapping
 
 
 class Entry:
@@ -122,19 +114,74 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else "text"
 
 
+class _Builder:
+    """Builds values from a parser's events, without recursion: a document nested deeply must not end the process."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._open: list[dict[Any, Any] | list[Any]] = []
+        self._keys: list[str | None] = []
+        self._anchors: dict[str, Any] = {}
+        self.documents: list[Any] = []
+
+    def take(self, event: yaml.Event) -> None:
+        """Take the next event."""
+        line = event.start_mark.line + 1 if event.start_mark is not None else 0
+        if isinstance(event, yaml.ScalarEvent):
+            self._add(event.value, line)
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise self._place.at(line).error(f"not a YAML document (nothing is called {event.anchor!r})")
+            self._add(self._anchors[event.anchor], line)
+            return
+        elif isinstance(event, yaml.CollectionStartEvent):
+            collection: dict[Any, Any] | list[Any] = {_LINE: line} if isinstance(event, yaml.MappingStartEvent) else []
+            self._add(collection, line)
+            self._open.append(collection)
+            self._keys.append(None)
+            if len(self._open) > _DEEPEST:
+                raise self._place.at(line).error("the document is nested too deeply", expected=f"{_DEEPEST} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+            self._keys.pop()
+            return
+        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            self._anchors[event.anchor] = event.value if isinstance(event, yaml.ScalarEvent) else self._open[-1]
+
+    def _add(self, value: Any, line: int) -> None:
+        if not self._open:
+            self.documents.append(value)
+            return
+        collection, key = self._open[-1], self._keys[-1]
+        if isinstance(collection, list):
+            collection.append(value)
+        elif key is not None:
+            collection[key] = value
+            self._keys[-1] = None
+        elif not isinstance(value, str):
+            raise self._place.at(line).error("a key is malformed", expected="a text", found=f"a {_kind(value)}")
+        elif value in collection:
+            raise self._place.at(line).error(f"`{value[:40]}` occurs twice in one mapping")
+        else:
+            self._keys[-1] = value
+
+
 def parse_yaml(text: str, place: Place) -> Entry:
     """Read a document whose top is a mapping.
 
     Raises:
         UsageError: Not YAML, or its top is something else.
     """
+    builder = _Builder(place)
     try:
-        document = yaml.load(text, Loader=_LineLoader)  # noqa: S506 - a base loader constructs text only
+        for event in yaml.parse(text, Loader=_Loader):
+            builder.take(event)
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark is not None else None
         raise place.at(line).error(f"not a YAML document ({exc.problem or exc.context})") from exc
-    except (yaml.YAMLError, RecursionError, TypeError) as exc:
+    except (yaml.YAMLError, UnicodeError) as exc:
         raise place.error(f"not a YAML document ({type(exc).__name__})") from exc
-    if not isinstance(document, dict):
-        raise place.error("the document is malformed", expected="a mapping at its top", found=f"a {_kind(document)}")
-    return Entry(document, place)
+    if len(builder.documents) != 1 or not isinstance(builder.documents[0], dict):
+        kinds = ", ".join(f"a {_kind(document)}" for document in builder.documents[:3])
+        raise place.error("the document is malformed", expected="one mapping at its top", found=kinds or "nothing")
+    return Entry(builder.documents[0], place)

@@ -66,3 +66,19 @@ def test_an_impossible_selection_is_refused() -> None:
         Selection(arches=("linux",))
     with pytest.raises(UsageError, match=r"expected 3\.N or 3\.N\.M, found 'three'"):
         Selection(python="three")
+
+
+@pytest.mark.timeout(10)
+def test_a_hostile_list_is_refused_quickly() -> None:
+    for text in (
+        "environments:\n" * 100_000,
+        "a\n" * 500_000 + "!",
+        "x: &a [" * 5_000,
+        "a: " + "[" * 1_000_000,
+        "- " * 300_000,
+        "a[" * 100_000,
+    ):
+        with pytest.raises(UsageError):
+            read_package_list("-", text)
+        with pytest.raises(UsageError):
+            read_package_list("pixi.lock", text)
