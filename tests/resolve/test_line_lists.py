@@ -144,6 +144,7 @@ def test_asked_for_platforms_leave_out_packages_of_others_only() -> None:
     assert len(read("\n".join([*urls, odd]))) == 5
     kept = read("\n".join([*urls, odd]), arches=("linux-64",))
     assert [package.subdir for package in kept] == ["linux-64", "noarch", "", "label"]
+    assert len(read("\n".join(["@EXPLICIT", *urls]), arches=("osx-64",))) == 3
 
 
 @given(st.text(max_size=200))

@@ -285,10 +285,13 @@ class FaultServer:
         throttle: Throttle,
     ) -> None:
         plain = fault is None and not self._limited and not self._revisions[record.path]
-        if plain and isinstance(answer.body, Path) and answer.size > _CHUNK_BYTES:
+        if plain and isinstance(answer.body, Path) and answer.size > _CHUNK_BYTES and _can_send_files():
             with answer.body.open("rb") as file:
-                loop = asyncio.get_running_loop()
-                record.bytes_sent = await loop.sendfile(writer.transport, file, answer.start, answer.size)
+                try:
+                    loop = asyncio.get_running_loop()
+                    await loop.sendfile(writer.transport, file, answer.start, answer.size)
+                finally:  # the position tells how far it came
+                    record.bytes_sent = max(0, file.tell() - answer.start)
             return
         mark = int(answer.size * fault.after) if fault is not None else -1
         for original in self._blocks(record.path, answer, mark):
@@ -323,6 +326,11 @@ class FaultServer:
                 position += len(block)
                 # A changed file differs from the original in every byte, and from itself after the next change.
                 yield block.translate(_shifted(self._revisions[path])) if self._revisions[path] else block
+
+
+def _can_send_files() -> bool:
+    """Whether the running loop lets the kernel copy files; uvloop has the method but not the function."""
+    return isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
 
 
 def _shifted(by: int) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from tests.support.fault_server import FaultServer, server_process
 from tests.support.faults import Fault, FaultPlan, Kind, parse_fault
@@ -186,6 +187,18 @@ async def test_connection_bandwidth_is_not_shared(root: Path, session: aiohttp.C
         start = time.perf_counter()
         await asyncio.gather(*(fetch(session, server) for _ in range(4)))
         assert 0.3 <= time.perf_counter() - start < 1.2
+
+
+def test_it_serves_on_any_event_loop(root: Path) -> None:
+    async def read() -> bytes:
+        async with FaultServer(root) as server, aiohttp.ClientSession() as session:
+            body = (await fetch(session, server))[2]
+            assert server.bytes_sent == len(body)
+            return body
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(read()) == CONTENT
+    assert asyncio.run(read()) == CONTENT
 
 
 async def test_the_process_form_serves_counts_and_breaks(root: Path, session: aiohttp.ClientSession) -> None:
