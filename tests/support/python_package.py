@@ -48,7 +48,7 @@ print(json.dumps({
     "prefix": sys.base_prefix,
     "version": ".".join(map(str, sys.version_info[:3])),
     "standard_library": sysconfig.get_path("stdlib"),
-    "include": sysconfig.get_path("include", sysconfig.get_default_scheme()),
+    "include": sysconfig.get_path("include", "posix_prefix"),
     "shared": bool(value("Py_ENABLE_SHARED")),
     "framework": bool(value("PYTHONFRAMEWORK")),
     "library": value("INSTSONAME") or value("LDLIBRARY") or "",
