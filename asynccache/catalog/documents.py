@@ -1,0 +1,107 @@
+"""Environment documents in a store: written once, read with tolerance, looked up by request.
+
+A document is immutable: other readers never look for a newer one. It is written only when it is absent, and what was
+there first wins, as for every other writer of the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PreconditionFailedError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.store.base import Store
+
+_AT_ONCE: Final = 32  # documents read at once
+
+
+class EnvironmentDocuments:
+    """Reads and writes documents.
+
+    Args:
+        store: An open store.
+        keys: Where they lie.
+    """
+
+    def __init__(self, store: Store, keys: CatalogKeys | None = None) -> None:
+        self._store = store
+        self._keys = keys or CatalogKeys()
+
+    async def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
+        """Read one document; None when there is none.
+
+        Raises:
+            UsageError: The object is not a document; says what is wrong with it.
+        """
+        try:
+            data = await self._store.get(self._keys.document(env_id))
+        except ObjectNotFoundError:
+            return None
+        return ResolvedEnvironment.from_json(env_id, data)
+
+    async def put(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
+        """Write a document unless there is one, and the name by full id; return what the store holds now.
+
+        Every package that it names must be in the store already: a document is a promise.
+
+        Raises:
+            UsageError: A document was there, and cannot be read.
+        """
+        env_id = environment.id
+        try:
+            await self._store.put(self._keys.document(env_id), environment.to_json(), if_absent=True)
+            stored = environment
+        except PreconditionFailedError:
+            stored = await self.get(env_id) or environment
+        name = self._keys.alias(Alias("full-id", env_id.full_id))
+        with suppress(PreconditionFailedError):  # the first request that led to these packages keeps the name
+            await self._store.put(name, json.dumps([env_id.req_id, env_id.full_id]).encode(), if_absent=True)
+        return stored
+
+    async def of_request(
+        self, arch: str, req_id: str
+    ) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
+        """Read all documents of a request, the latest resolution first, and what could not be read."""
+        ids = [
+            env_id
+            async for info in self._store.scan(self._keys.request_prefix(arch, req_id))
+            if (env_id := self._keys.parse_document(info.key)) is not None
+        ]
+        found, unreadable = await self.get_all(ids)
+        return sorted(found, key=lambda e: e.resolved_on, reverse=True), unreadable
+
+    async def get_all(self, ids: list[EnvID]) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
+        """Read several documents at once; what is not there is left out, what cannot be read is told apart."""
+        limit = asyncio.Semaphore(_AT_ONCE)
+        found: dict[EnvID, ResolvedEnvironment] = {}
+        unreadable: dict[EnvID, AsyncCacheError] = {}
+
+        async def read(env_id: EnvID) -> None:
+            async with limit:
+                try:
+                    environment = await self.get(env_id)
+                except AsyncCacheError as exc:
+                    unreadable[env_id] = exc
+                else:
+                    if environment is not None:
+                        found[env_id] = environment
+
+        async with asyncio.TaskGroup() as group:
+            for env_id in ids:
+                group.create_task(read(env_id))
+        return [found[i] for i in ids if i in found], unreadable
+
+    async def ids(self, arch: str | None = None) -> AsyncIterator[EnvID]:
+        """Yield the identities of all documents, of one architecture or of all."""
+        prefix = f"{self._keys.dirname}/{arch}/" if arch else f"{self._keys.dirname}/"
+        async for info in self._store.scan(prefix):
+            env_id = self._keys.parse_document(info.key)
+            if env_id is not None:
+                yield env_id

@@ -1,0 +1,69 @@
+"""Where documents and names of environments lie below a store's root (contract, section 2.4).
+
+What is ours alone lies under a top-level name that other readers ignore.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from asynccache.errors import UsageError
+from asynccache.model.alias import Alias
+from asynccache.model.identity import EnvID
+
+_LOG: Final = "asynccache/alias-log"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogKeys:
+    """Keys below one directory of environments.
+
+    Attributes:
+        dirname: The directory (setting `envs_dirname`).
+    """
+
+    dirname: str = "envs"
+
+    def document(self, env_id: EnvID) -> str:
+        """Return the key of an environment's document."""
+        return f"{self.dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/env"
+
+    def request_prefix(self, arch: str, req_id: str) -> str:
+        """Return the prefix of all documents of a request."""
+        return f"{self.dirname}/{arch}/{req_id}/"
+
+    def parse_document(self, key: str) -> EnvID | None:
+        """Read a document's key; None for any other object."""
+        parts = key.split("/")
+        if len(parts) != 5 or parts[0] != self.dirname or parts[4] != "env" or parts[1] == "aliases":
+            return None
+        try:
+            return EnvID(parts[2], parts[3], parts[1])
+        except UsageError:
+            return None
+
+    def alias(self, alias: Alias) -> str:
+        """Return the key of a name's object.
+
+        Raises:
+            UsageError: This kind of name is not stored.
+        """
+        if alias.kind not in {"generic", "full-id"}:
+            raise UsageError(f"{alias} is not a name that can be given", expected="NAME[:TAG]")
+        if "//" in alias.stored or alias.stored.endswith("/"):
+            raise UsageError(f"{alias} cannot be stored", expected="a name without empty parts and a tag")
+        return f"{self.dirname}/aliases/{alias.kind}/{alias.stored}"
+
+    @property
+    def alias_prefix(self) -> str:
+        """Prefix of all named aliases."""
+        return f"{self.dirname}/aliases/generic/"
+
+    def log_entry(self, alias: Alias, number: int) -> str:
+        """Return the key of the n-th entry, from 1, in the history of a mutable name."""
+        return f"{self.log_prefix(alias)}{number:08d}.json"
+
+    def log_prefix(self, alias: Alias) -> str:
+        """Return the prefix of a name's history."""
+        return f"{_LOG}/{alias.stored}/"

@@ -1,0 +1,273 @@
+"""The local manifest: what this machine knows of environments and names (contract, section 2.3).
+
+One JSON file, shared with other programs that read and write it whole. An update takes the file's kernel lock, makes
+sure that the locked file is still the one at the path (a rename by another writer replaces it), reads, changes, writes
+a temporary file and renames it. Other writers do not check the path, so after the rename the update is read back, and
+made again should it have been overwritten. All functions block: call them in a thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from asynccache.errors import DiskError, IntegrityError, LockTimeoutError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+
+VERSION: Final = 1
+DEFAULT: Final = "_default"
+_REPEATS: Final = 20  # times an overwritten update is made again
+_POLL: Final = 0.01  # seconds
+_SECTIONS: Final[Mapping[str, str]] = {"pathspec": "mappings", "mutable": "mutable_aliases", "immutable": "aliases"}
+Ids = tuple[str, str]
+
+
+def _section(alias: Alias) -> str:
+    if alias.kind == "pathspec":
+        return _SECTIONS["pathspec"]
+    return _SECTIONS["mutable" if alias.mutable else "immutable"]
+
+
+@dataclass(slots=True)
+class Manifest:
+    """The content of the file. Documents are kept as they were read and parsed only when asked for.
+
+    Attributes:
+        aliases: Section -> stored form -> (req_id, full_id).
+        environments: Architecture -> req_id -> full_id -> document; `_default` -> full_id.
+    """
+
+    aliases: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {s: {} for s in _SECTIONS.values()})
+    environments: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Read the file's content; nothing at all is an empty manifest.
+
+        Raises:
+            IntegrityError: It is not a manifest of this version.
+        """
+        if not data.strip():
+            return cls()
+        try:
+            document = json.loads(data)
+            if str(document["version"]) != str(VERSION):
+                raise IntegrityError("the manifest has another version", expected=VERSION, found=document["version"])
+            aliases = {name: dict(document.get(name) or {}) for name in _SECTIONS.values()}
+            environments = {
+                str(arch): {str(req): dict(found) for req, found in requests.items()}
+                for arch, requests in document.get("environments", {}).items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise IntegrityError(f"the manifest is malformed ({type(exc).__name__}: {exc})") from exc
+        return cls(aliases, environments)
+
+    def to_json(self) -> bytes:
+        """Return the file's content, keys in the order in which they are written."""
+        document = {"version": VERSION, **self.aliases, "environments": self.environments}
+        return json.dumps(document).encode("ascii")
+
+    def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
+        """Return an environment, `_default` followed; None when it is not known.
+
+        Raises:
+            UsageError: Its document is malformed.
+        """
+        known = self.environments.get(env_id.arch, {}).get(env_id.req_id, {})
+        full_id = known.get(DEFAULT) if env_id.full_id == DEFAULT else env_id.full_id
+        document = known.get(full_id) if isinstance(full_id, str) else None
+        if not isinstance(full_id, str) or document is None or full_id == DEFAULT:
+            return None
+        return ResolvedEnvironment.from_document(EnvID(env_id.req_id, full_id, env_id.arch), document)
+
+    def add(self, environment: ResolvedEnvironment, *, default: bool = False) -> None:
+        """Take in an environment and its name by full id, where the first request keeps the name."""
+        env_id = environment.id
+        known = self.environments.setdefault(env_id.arch, {}).setdefault(env_id.req_id, {})
+        known[env_id.full_id] = environment.as_document()
+        if default:
+            known[DEFAULT] = env_id.full_id
+        self.aliases[_SECTIONS["immutable"]].setdefault(env_id.full_id, [env_id.req_id, env_id.full_id])
+
+    def set_default(self, env_id: EnvID) -> None:
+        """Make a known environment the one that its request means on this machine.
+
+        Raises:
+            UsageError: It is not known.
+        """
+        known = self.environments.get(env_id.arch, {}).get(env_id.req_id, {})
+        if env_id.full_id not in known:
+            raise UsageError(f"{env_id} is not known here for {env_id.arch}", hint="get it first")
+        known[DEFAULT] = env_id.full_id
+
+    def resolve(self, alias: Alias) -> Ids | None:
+        """Return what a name stands for here, None when it is not known."""
+        if alias.kind == "both-id":
+            req_id, _, full_id = alias.stored.partition(":")
+            return req_id, full_id
+        entry = self.aliases[_section(alias)].get(alias.stored)
+        return (str(entry[0]), str(entry[1])) if isinstance(entry, list) and len(entry) == 2 else None
+
+    def assign(self, alias: Alias, ids: Ids) -> None:
+        """Note what a name stands for in the store."""
+        self.aliases[_section(alias)][alias.stored] = list(ids)
+
+    def ids(self) -> Iterator[EnvID]:
+        """Yield the identities of all known environments."""
+        for arch, requests in self.environments.items():
+            for req_id, known in requests.items():
+                for full_id in known:
+                    if full_id != DEFAULT:
+                        with suppress(UsageError):
+                            yield EnvID(req_id, full_id, arch)
+
+    def names_of(self, ids: Ids) -> list[Alias]:
+        """Return the names that stand for an environment here, those by full id left out."""
+        kinds = (("pathspec", "mappings"), ("generic", "mutable_aliases"), ("generic", "aliases"))
+        return [
+            Alias(kind, stored)  # type: ignore[arg-type]  # from the table above
+            for kind, section in kinds
+            for stored, entry in self.aliases[section].items()
+            if tuple(entry) == ids and stored != ids[1]
+        ]
+
+
+class LocalManifest:
+    """The file.
+
+    Args:
+        path: `<local datastore root>/conda_v2.cnd`.
+        lock_timeout: Seconds to wait for another writer.
+        say: Told when a damaged file was set aside.
+    """
+
+    def __init__(self, path: Path, lock_timeout: float = 3600.0, say: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._lock_timeout = lock_timeout
+        self._say = say or (lambda _text: None)
+
+    def read(self) -> Manifest:
+        """Return the content; a file that is not there is an empty manifest.
+
+        Raises:
+            IntegrityError: The file is damaged; it stays where it is until the next update sets it aside.
+        """
+        try:
+            return Manifest.from_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return Manifest()
+        except OSError as exc:
+            raise DiskError(f"{self.path} cannot be read ({exc.strerror})", hint="check its owner and mode") from exc
+        except IntegrityError as exc:
+            raise IntegrityError(f"{self.path}: {exc}", hint="the next change keeps it aside and starts anew") from exc
+
+    def update(self, change: Callable[[Manifest], None]) -> Manifest:
+        """Change the content; return what is in the file afterwards.
+
+        Args:
+            change: Called with the current content, possibly more than once; must give the same result each time.
+
+        Raises:
+            LockTimeoutError: Another process holds the file for too long.
+            DiskError: It cannot be written.
+        """
+        for _ in range(_REPEATS):
+            with self._locked() as data:
+                try:
+                    manifest = Manifest.from_json(data)
+                except IntegrityError as exc:
+                    self._keep_aside(data, exc)
+                    manifest = Manifest()
+                change(manifest)
+                wanted = manifest.to_json()
+                if wanted == data:
+                    return manifest
+                self._replace(wanted)
+            after = self._content()
+            if after == wanted:
+                return manifest
+            # somebody wrote since: our change must still be in what they wrote
+            later = Manifest.from_json(after)
+            before = later.to_json()
+            change(later)
+            if later.to_json() == before:
+                return later
+        raise LockTimeoutError(
+            f"{self.path} was overwritten {_REPEATS} times by another program", hint="end that program and try again"
+        )
+
+    @contextmanager
+    def _locked(self) -> Iterator[bytes]:
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as exc:
+                raise DiskError(
+                    f"{self.path} cannot be opened ({exc.strerror})", hint="check its owner and mode"
+                ) from exc
+            try:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise LockTimeoutError(
+                            f"{self.path} was locked by another process for {self._lock_timeout:g} seconds",
+                            hint="let it finish, or raise lock_timeout",
+                        ) from None
+                    time.sleep(_POLL)
+                    continue
+                if self._is_current(file):
+                    with os.fdopen(file, "rb", closefd=False) as reader:
+                        yield reader.read()
+                    return
+            finally:
+                with suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_UN)
+                os.close(file)
+
+    def _is_current(self, file: int) -> bool:
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return False
+        here = os.fstat(file)
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+    def _replace(self, data: bytes) -> None:
+        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.time_ns()}.tmp")
+        try:
+            mode = self.path.stat().st_mode & 0o777
+            file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            with os.fdopen(file, "wb") as writer:
+                writer.write(data)
+                writer.flush()
+                os.fsync(file)
+            aside.replace(self.path)
+        except OSError as exc:
+            aside.unlink(missing_ok=True)
+            raise DiskError(f"{self.path} cannot be written ({exc.strerror})", hint="free some space") from exc
+
+    def _content(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _keep_aside(self, data: bytes, error: IntegrityError) -> None:
+        kept = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        try:
+            kept.write_bytes(data)
+        except OSError as exc:
+            raise DiskError(f"the damaged manifest cannot be kept as {kept} ({exc.strerror})") from exc
+        self._say(f"{self.path} was damaged ({error}); it is kept as {kept} and started anew")

@@ -1,0 +1,158 @@
+"""Finding environments: by name, by request, by what step of a run used them; here first, then in the store.
+
+Names of steps need the service that knows the runs; whoever has it gives a function for them (`PathspecIds`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from asynccache.catalog.aliases import Aliases
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.local import DEFAULT, Manifest
+from asynccache.errors import ConfigurationError, ObjectNotFoundError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+
+Ids = tuple[str, str]
+PathspecIds = Callable[[str], Awaitable[Ids | None]]
+"""From `Flow/Run/Step` to (req_id, full_id), None when that step used no environment."""
+_WORDS: Final = (":none:", ":username:", ":any:")
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePolicy:
+    """Whose resolutions of a request are taken from the store (setting CONDA_USE_REMOTE_LATEST).
+
+    Attributes:
+        anyone: Everybody's.
+        users: These users'.
+    """
+
+    anyone: bool = False
+    users: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str, username: str) -> RemotePolicy:
+        """Read the setting.
+
+        Args:
+            text: `:none:`, `:username:`, `:any:`, or user names with commas between them.
+            username: Who `:username:` is.
+
+        Raises:
+            ConfigurationError: Empty, or another word between colons.
+        """
+        word = text.strip()
+        names = frozenset(name.strip() for name in word.split(",") if name.strip())
+        alone = names & {":none:", ":any:"}
+        if not names or (alone and len(names) > 1) or any(n.startswith(":") for n in names - set(_WORDS)):
+            raise ConfigurationError(
+                "CONDA_USE_REMOTE_LATEST has a value it cannot have",
+                expected=f"{', '.join(_WORDS)} or user names with commas between them",
+                found=repr(text),
+            )
+        if alone:
+            return cls(anyone=":any:" in alone)
+        return cls(users=frozenset(username if n == ":username:" else n for n in names))
+
+    def allows(self, resolved_by: str) -> bool:
+        """Tell whether a resolution by this user may be taken; `NAME (compatible with ...)` counts as NAME's."""
+        return self.anyone or resolved_by.partition(" (")[0] in self.users
+
+    @property
+    def nobody(self) -> bool:
+        """Whether the store is not asked at all."""
+        return not self.anyone and not self.users
+
+
+class Lookup:
+    """Finds environments.
+
+    Args:
+        local: The manifest's content.
+        documents: Documents in the store; None to look here only.
+        aliases: Names in the store; None to look here only.
+        policy: Whose resolutions are taken.
+        pathspecs: Finds what a step used; None when there is nobody to ask.
+    """
+
+    def __init__(
+        self,
+        local: Manifest,
+        documents: EnvironmentDocuments | None = None,
+        aliases: Aliases | None = None,
+        policy: RemotePolicy | None = None,
+        pathspecs: PathspecIds | None = None,
+    ) -> None:
+        self._local = local
+        self._documents = documents
+        self._aliases = aliases
+        self._policy = policy or RemotePolicy()
+        self._pathspecs = pathspecs
+
+    async def by_request(self, req_id: str, arch: str) -> ResolvedEnvironment | None:
+        """Return what a request means: this machine's default, else the latest allowed resolution in the store."""
+        known = self._local.get(EnvID(req_id, DEFAULT, arch))
+        if known is not None or self._documents is None or self._policy.nobody:
+            return known
+        found, _unreadable = await self._documents.of_request(arch, req_id)
+        return next((e for e in found if self._policy.allows(e.resolved_by)), None)
+
+    async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
+        """Return one environment, None when it is known nowhere."""
+        known = self._local.get(env_id)
+        if known is None and self._documents is not None:
+            known = await self._documents.get(env_id)
+        return known
+
+    async def ids(self, alias: Alias) -> Ids | None:
+        """Return what a name stands for; the store's answer counts for names that move."""
+        here = self._local.resolve(alias)
+        if alias.kind == "pathspec" and self._pathspecs is not None:
+            return await self._pathspecs(alias.stored) or here
+        asks = self._aliases is not None and alias.kind in {"generic", "full-id"} and (here is None or alias.mutable)
+        if asks and self._aliases is not None:
+            return await self._aliases.get(alias) or here
+        return here
+
+    async def by_name(self, text: str, arch: str) -> ResolvedEnvironment:
+        """Return the environment that a text names.
+
+        Raises:
+            UsageError: The text is no name.
+            ObjectNotFoundError: Nothing is known under it (with near names), or not for this architecture (with those
+                that there are).
+        """
+        alias = (
+            Alias.pathspec(text)
+            if text.count("/") in {2, 3} and text[:1].isupper()
+            else Alias.parse(text, full_ids=True)
+        )
+        ids = await self.ids(alias)
+        if ids is None:
+            near = await self._near(alias)
+            raise ObjectNotFoundError(
+                f"no environment is known as {alias}",
+                hint=f"did you mean {' or '.join(near)}?" if near else "`asynccache env ls` lists them",
+            )
+        env_id = EnvID(*ids, arch)
+        environment = await self.by_id(env_id)
+        if environment is None:
+            raise ObjectNotFoundError(
+                f"{alias} stands for {env_id}, which is not there for {arch}",
+                hint="it was resolved for another architecture, or its document was never written",
+            )
+        return environment
+
+    async def _near(self, alias: Alias) -> list[str]:
+        if alias.kind != "generic":
+            return []
+        known = {str(Alias("generic", s)) for section in self._local.aliases.values() for s in section if "/" in s}
+        if self._aliases is not None:
+            known |= {str(name) async for name, _info in self._aliases.names()}
+        return difflib.get_close_matches(str(alias), sorted(known), 3, 0.6)

@@ -1,0 +1,132 @@
+"""An immutable name has one winner; a mutable one has a history that cannot be rewritten unnoticed."""
+
+import asyncio
+import itertools
+import json
+
+import pytest
+
+from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.errors import IntegrityError, StoreError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.store.base import Capabilities
+from asynccache.store.memory import MemoryStore
+
+V1, LATEST = Alias.parse("team/env:v1"), Alias.parse("team/env:latest")
+KEYS = CatalogKeys()
+
+
+def _ids(number: int) -> tuple[str, str]:
+    return f"{number:040x}", f"{number + 1000:040x}"
+
+
+async def test_of_many_racers_for_an_immutable_name_exactly_one_wins_and_the_others_learn_who() -> None:
+    store = MemoryStore()
+    results = await asyncio.gather(
+        *(Aliases(store, user=f"user{n}").assign(V1, _ids(n)) for n in range(200)), return_exceptions=True
+    )
+    winners = [n for n, result in enumerate(results) if result is True]
+    assert len(winners) == 1
+    holder = ":".join(_ids(winners[0]))
+    losers = [r for r in results if r is not True]
+    assert all(isinstance(r, AliasTakenError) and holder in str(r) and "since 20" in str(r) for r in losers)
+    assert await Aliases(store).get(V1) == _ids(winners[0])
+
+
+async def test_giving_a_name_to_the_same_environment_again_is_no_error() -> None:
+    aliases = Aliases(MemoryStore())
+    assert await aliases.assign(V1, _ids(1)) is True
+    assert await aliases.assign(V1, _ids(1)) is False
+
+
+async def test_a_name_is_stored_as_other_readers_expect_it() -> None:
+    store = MemoryStore()
+    await Aliases(store).assign(V1, _ids(1))
+    assert await store.get("envs/aliases/generic/team/env/v1") == json.dumps(list(_ids(1))).encode()
+
+
+async def test_every_move_of_a_mutable_name_is_in_its_history() -> None:
+    aliases = Aliases(MemoryStore(), user="ann")
+    for number in (1, 2, 2, 3):
+        await aliases.assign(LATEST, _ids(number))
+    moves = await aliases.history(LATEST)
+    assert [(m.number, m.by, m.source, m.target) for m in moves] == [
+        (1, "ann", None, _ids(1)),
+        (2, "ann", _ids(1), _ids(2)),
+        (3, "ann", _ids(2), _ids(3)),
+    ]
+    assert all(m.when.endswith("+00:00") for m in moves)
+
+
+async def test_concurrent_moves_lose_nothing() -> None:
+    store = MemoryStore()
+    await asyncio.gather(*(Aliases(store, user=f"u{n}").assign(LATEST, _ids(n)) for n in range(30)))
+    moves = await Aliases(store).history(LATEST)
+    assert {m.target for m in moves} == {_ids(n) for n in range(30)}
+    assert all(a.target == b.source for a, b in itertools.pairwise(moves))
+    assert moves[-1].target == await Aliases(store).get(LATEST)
+
+
+async def test_going_back_is_a_move_of_its_own() -> None:
+    aliases = Aliases(MemoryStore(), user="ann")
+    for number in (1, 2, 3):
+        await aliases.assign(LATEST, _ids(number))
+    assert await aliases.rollback(LATEST) == _ids(2)
+    assert await aliases.rollback(LATEST, to=1) == _ids(1)
+    assert [m.target for m in await aliases.history(LATEST)] == [_ids(1), _ids(2), _ids(3), _ids(2), _ids(1)]
+
+
+async def test_there_is_no_going_back_for_immutable_names_nor_to_moves_that_never_were() -> None:
+    aliases = Aliases(MemoryStore())
+    await aliases.assign(V1, _ids(1))
+    await aliases.assign(LATEST, _ids(1))
+    with pytest.raises(UsageError, match="immutable"):
+        await aliases.rollback(V1)
+    with pytest.raises(UsageError, match="expected 1 to 1, found 0"):
+        await aliases.rollback(LATEST)
+
+
+async def test_a_move_by_a_writer_that_knows_no_history_is_noticed() -> None:
+    store = MemoryStore()
+    aliases = Aliases(store, user="ann")
+    await aliases.assign(LATEST, _ids(1))
+    await store.put(KEYS.alias(LATEST), json.dumps(list(_ids(2))).encode())
+    assert [(m.by, m.target) for m in await aliases.history(LATEST)] == [("ann", _ids(1)), ("another writer", _ids(2))]
+    await aliases.assign(LATEST, _ids(3))
+    assert [m.by for m in await aliases.history(LATEST)] == ["ann", "another writer", "ann"]
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_changed_or_removed_entry_breaks_the_chain(removed: bool) -> None:
+    store = MemoryStore()
+    aliases = Aliases(store, user="ann")
+    for number in (1, 2, 3):
+        await aliases.assign(LATEST, _ids(number))
+    key = KEYS.log_entry(LATEST, 2)
+    data = await store.get(key)
+    await (store.delete(key) if removed else store.put(key, data.replace(b"ann", b"eve")))
+    with pytest.raises(IntegrityError, match="broken at entry"):
+        await aliases.history(LATEST)
+
+
+async def test_a_store_that_cannot_promise_one_winner_is_refused() -> None:
+    class Careless(MemoryStore):
+        async def capabilities(self) -> Capabilities:
+            return Capabilities(conditional_put=False)
+
+    with pytest.raises(StoreError, match="ignores conditional writes"):
+        await Aliases(Careless()).assign(V1, _ids(1))
+
+
+@pytest.mark.parametrize("text", ["a//b:v1", "a:"])
+async def test_names_that_other_readers_accept_but_no_store_can_hold_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot be stored"):
+        await Aliases(MemoryStore()).assign(Alias.parse(text), _ids(1))
+
+
+async def test_a_damaged_alias_says_what_it_should_be() -> None:
+    store = MemoryStore()
+    await store.put(KEYS.alias(V1), b"{")
+    with pytest.raises(IntegrityError, match="REQ_ID"):
+        await Aliases(store).get(V1)

@@ -1,0 +1,118 @@
+"""The manifest on this machine: shared, never lost, kept when it is damaged."""
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from asynccache.catalog.local import LocalManifest, Manifest
+from asynccache.errors import IntegrityError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
+from asynccache.model.identity import EnvID, Request
+
+ADD = """
+import sys
+from pathlib import Path
+from asynccache.catalog.local import LocalManifest
+from asynccache.model.alias import Alias
+manifest = LocalManifest(Path(sys.argv[1]))
+for number in range(5):
+    ids = (f"{int(sys.argv[2]):040x}", f"{number:040x}")
+    manifest.update(lambda m: m.assign(Alias("generic", f"env{sys.argv[2]}/v{number}"), ids))
+"""
+
+
+def environment(number: int, arch: str = "linux-64") -> ResolvedEnvironment:
+    env_id = EnvID(f"{number:040x}", f"{number + 1:040x}", arch)
+    package = EnvironmentPackage("conda", "a-1-0", "https://h/c/noarch/a-1-0.conda", ".conda", {".conda": "0" * 32})
+    request = Request({"conda": ["a==1"]}, {"conda": ["c"]})
+    return ResolvedEnvironment(env_id, request, (package,), datetime(2026, 1, 1), "me", (arch,), "conda-only")  # noqa: DTZ001
+
+
+def test_what_is_added_is_found_by_id_default_and_name(tmp_path: Path) -> None:
+    manifest, env = LocalManifest(tmp_path / "m" / "conda_v2.cnd"), environment(1)
+
+    def change(content: Manifest) -> None:
+        content.add(env, default=True)
+        content.assign(Alias.parse("team/env:v1"), (env.id.req_id, env.id.full_id))
+
+    manifest.update(change)
+    content = manifest.read()
+    assert content.get(env.id) == env
+    assert content.get(EnvID(env.id.req_id, "_default", "linux-64")) == env
+    assert content.resolve(Alias.parse("team/env:v1")) == (env.id.req_id, env.id.full_id)
+    assert content.resolve(Alias("full-id", env.id.full_id)) == (env.id.req_id, env.id.full_id)
+    assert list(content.ids()) == [env.id]
+
+
+def test_the_file_has_the_shape_that_other_programs_read(tmp_path: Path) -> None:
+    path, env = tmp_path / "conda_v2.cnd", environment(1)
+    LocalManifest(path).update(lambda m: m.add(env, default=True))
+    document = json.loads(path.read_bytes())
+    assert list(document) == ["version", "mappings", "mutable_aliases", "aliases", "environments"]
+    assert document["version"] == 1
+    known = document["environments"]["linux-64"][env.id.req_id]
+    assert known == {env.id.full_id: env.as_document(), "_default": env.id.full_id}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_sixteen_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "conda_v2.cnd"
+    processes = [subprocess.Popen([sys.executable, "-c", ADD, str(path), str(n)]) for n in range(16)]
+    assert [p.wait(60) for p in processes] == [0] * 16
+    aliases = LocalManifest(path).read().aliases["aliases"]
+    assert len(aliases) == 80
+    assert [p.name for p in tmp_path.iterdir()] == ["conda_v2.cnd"]
+
+
+def test_an_update_that_a_careless_writer_overwrote_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "conda_v2.cnd"
+    manifest, calls = LocalManifest(path), list[int]()
+    manifest.update(lambda m: m.add(environment(1)))
+    stale = path.read_bytes()
+    replace = manifest._replace
+
+    def overwritten(data: bytes) -> None:
+        replace(data)
+        if not calls:
+            calls.append(1)
+            replace(stale)
+
+    manifest._replace = overwritten  # type: ignore[method-assign]
+    manifest.update(lambda m: m.add(environment(2)))
+    assert len(list(manifest.read().ids())) == 2
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "environments": []}', b"\xff"])
+def test_a_damaged_file_is_kept_aside_started_anew_and_said(tmp_path: Path, data: bytes) -> None:
+    path, said = tmp_path / "conda_v2.cnd", list[str]()
+    path.write_bytes(data)
+    manifest = LocalManifest(path, say=said.append)
+    with pytest.raises(IntegrityError, match=str(path)):
+        manifest.read()
+    manifest.update(lambda m: m.add(environment(1)))
+    (kept,) = [p for p in tmp_path.iterdir() if p != path]
+    assert kept.read_bytes() == data
+    assert str(kept) in said[0]
+    assert list(manifest.read().ids()) == [environment(1).id]
+
+
+def test_an_empty_or_missing_file_is_an_empty_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "conda_v2.cnd"
+    assert list(LocalManifest(path).read().ids()) == []
+    path.write_bytes(b"")
+    assert list(LocalManifest(path).read().ids()) == []
+
+
+def test_the_version_may_be_text() -> None:
+    assert Manifest.from_json(b'{"version": "1"}').environments == {}
+
+
+def test_a_default_must_be_known() -> None:
+    content = Manifest()
+    with pytest.raises(UsageError, match="get it first"):
+        content.set_default(environment(1).id)

@@ -1,0 +1,129 @@
+"""Environments are found here first, then in the store, by those whose resolutions are allowed."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from asynccache.catalog.aliases import Aliases
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.local import Manifest
+from asynccache.catalog.lookup import Lookup, RemotePolicy
+from asynccache.errors import ConfigurationError, ObjectNotFoundError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.store.memory import MemoryStore
+from tests.catalog.test_local import environment
+
+REQ = environment(1).id.req_id
+
+
+def _resolved(number: int, by: str, day: int) -> ResolvedEnvironment:
+    env = environment(1)
+    env_id = EnvID(REQ, f"{number:040x}", "linux-64")
+    return replace(env, id=env_id, resolved_by=by, resolved_on=datetime(2026, 1, day))  # noqa: DTZ001
+
+
+async def _store(*environments: ResolvedEnvironment) -> MemoryStore:
+    store = MemoryStore()
+    for env in environments:
+        await EnvironmentDocuments(store).put(env)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [
+        (":none:", None),
+        (":any:", 3),
+        (":username:", 1),
+        ("ben", 2),
+        ("ann, ben", 2),
+        ("carl", 3),
+        ("nobody", None),
+        (":username:,carl", 3),
+    ],
+)
+async def test_the_latest_resolution_of_an_allowed_user_is_taken(policy: str, found: int | None) -> None:
+    store = await _store(_resolved(1, "ann", 1), _resolved(2, "ben", 2), _resolved(3, "carl (compatible with x:y)", 3))
+    lookup = Lookup(Manifest(), EnvironmentDocuments(store), policy=RemotePolicy.parse(policy, "ann"))
+    environment_found = await lookup.by_request(REQ, "linux-64")
+    assert (None if environment_found is None else int(environment_found.id.full_id, 16)) == found
+
+
+async def test_this_machines_default_comes_before_anything_in_the_store() -> None:
+    store = await _store(_resolved(9, "ann", 9))
+    local = Manifest()
+    local.add(_resolved(1, "me", 1), default=True)
+    lookup = Lookup(local, EnvironmentDocuments(store), policy=RemotePolicy(anyone=True))
+    found = await lookup.by_request(REQ, "linux-64")
+    assert found is not None
+    assert found.resolved_by == "me"
+
+
+async def test_one_unreadable_document_does_not_hide_the_others() -> None:
+    store = await _store(_resolved(1, "ann", 1))
+    await store.put(f"envs/linux-64/{REQ}/{'f' * 40}/env", b"{")
+    found, unreadable = await EnvironmentDocuments(store).of_request("linux-64", REQ)
+    assert [e.resolved_by for e in found] == ["ann"]
+    assert [i.full_id for i in unreadable] == ["f" * 40]
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", ":latest:", ":any:x", "ann,:foo:"])
+def test_a_policy_that_makes_no_sense_lists_those_that_do(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=":none:, :username:, :any: or user names"):
+        RemotePolicy.parse(text, "ann")
+
+
+async def test_an_environment_is_found_by_name_by_ids_and_by_full_id() -> None:
+    env = _resolved(1, "ann", 1)
+    store = await _store(env)
+    await Aliases(store).assign(Alias.parse("team/env:v1"), (env.id.req_id, env.id.full_id))
+    lookup = Lookup(Manifest(), EnvironmentDocuments(store), Aliases(store))
+    for text in ("team/env:v1", f"{env.id.req_id}:{env.id.full_id}", env.id.full_id):
+        assert await lookup.by_name(text, "linux-64") == env
+
+
+async def test_a_step_is_asked_for_where_runs_are_known() -> None:
+    env = _resolved(1, "ann", 1)
+
+    async def ids(pathspec: str) -> tuple[str, str] | None:
+        return (env.id.req_id, env.id.full_id) if pathspec == "Flow/12/train" else None
+
+    lookup = Lookup(Manifest(), EnvironmentDocuments(await _store(env)), pathspecs=ids)
+    assert await lookup.by_name("Flow/12/train", "linux-64") == env
+    assert await lookup.by_name("step:Flow/12/train/3", "linux-64") == env
+
+
+async def test_the_stores_answer_counts_for_names_that_move() -> None:
+    old, new = _resolved(1, "ann", 1), _resolved(2, "ann", 2)
+    store = await _store(old, new)
+    local = Manifest()
+    local.assign(Alias.parse("env:latest"), (old.id.req_id, old.id.full_id))
+    await Aliases(store).assign(Alias.parse("env:latest"), (new.id.req_id, new.id.full_id))
+    lookup = Lookup(local, EnvironmentDocuments(store), Aliases(store))
+    assert await lookup.by_name("env", "linux-64") == new
+
+
+async def test_an_unknown_name_suggests_near_ones() -> None:
+    env = _resolved(1, "ann", 1)
+    store = await _store(env)
+    await Aliases(store).assign(Alias.parse("team/training:v1"), (env.id.req_id, env.id.full_id))
+    lookup = Lookup(Manifest(), EnvironmentDocuments(store), Aliases(store))
+    with pytest.raises(
+        ObjectNotFoundError, match=r"no environment is known as team/trainin:v1; did you mean team/training:v1"
+    ):
+        await lookup.by_name("team/trainin:v1", "linux-64")
+    with pytest.raises(ObjectNotFoundError, match="not there for osx-arm64"):
+        await lookup.by_name("team/training:v1", "osx-arm64")
+    with pytest.raises(UsageError, match="is no environment alias"):
+        await lookup.by_name("Team Training", "linux-64")
+
+
+async def test_a_document_is_written_once_and_what_was_first_stays() -> None:
+    first = _resolved(1, "ann", 1)
+    store = await _store(first)
+    stored = await EnvironmentDocuments(store).put(replace(first, resolved_by="ben"))
+    assert stored.resolved_by == "ann"
+    assert await EnvironmentDocuments(store).get(first.id) == first
