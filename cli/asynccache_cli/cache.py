@@ -31,7 +31,11 @@ from asynccache_cli.progress import ProgressDisplay
 @click.option(
     "--arch", "arches", multiple=True, help="Platform to take from a lock, such as linux-64; default: this one."
 )
-@click.option("--environment", help="Environment to take from a pixi.lock. Default: `default`.")
+@click.option("--environment", help="Environment to take from a pixi.lock; default: `default`.")
+@click.option("--python", help="Python version to choose wheels of a pylock.toml for; default: this one.")
+@click.option("--extra", "extras", multiple=True, help="Extra of a pylock.toml to take as well.")
+@click.option("--group", "groups", multiple=True, help="Dependency group of a pylock.toml to take.")
+@click.option("--skip-sources", is_flag=True, help="Leave out directories and repositories, which are no archives.")
 @click.option(
     "--format",
     "fmt",
@@ -52,6 +56,10 @@ def command(
     lists: tuple[str, ...],
     arches: tuple[str, ...],
     environment: str | None,
+    python: str | None,
+    extras: tuple[str, ...],
+    groups: tuple[str, ...],
+    skip_sources: bool,
     fmt: str | None,
     keep_published: bool,
     level: int | None,
@@ -75,7 +83,19 @@ def command(
     settings = settings_from(ctx, preferred_format=parse_format(fmt), zstd_level=level, **flags).settings
     packages = [Package.from_url(url) for url in urls]
     for name in lists:
-        packages += _read(name, arches, environment)
+        found = read_package_list(
+            name,
+            _text_of(name),
+            arches=arches,
+            environment=environment,
+            python=python,
+            extras=frozenset(extras),
+            groups=frozenset(groups) or None,
+            skip_sources=skip_sources,
+        )
+        packages += found
+        for sentence in found.skipped:
+            click.echo(f"left out: {sentence}", err=True)
     if not packages:
         raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
     report = run_async(_cache(settings, packages, keep_published=keep_published, quiet=quiet, as_json=as_json))
@@ -86,13 +106,12 @@ def command(
     report.raise_for_failures()
 
 
-def _read(name: str, arches: tuple[str, ...], environment: str | None) -> list[Package]:
+def _text_of(name: str) -> str:
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         raise UsageError(f"the list {name} cannot be read ({reason})", hint="check the path") from exc
-    return list(read_package_list(name, text, arches=arches, environment=environment))
 
 
 async def _cache(

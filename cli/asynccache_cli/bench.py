@@ -1,0 +1,79 @@
+"""`asynccache bench`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from asynccache.errors import PartialFailureError, StoreError, UsageError
+from asynccache_cli.options import json_option
+
+SOURCE_TREE = Path(__file__).resolve().parents[2]
+
+
+@click.command("bench", short_help="Measure against other tools and the machine's limits.")
+@click.option("--case", "cases", metavar="NAME", multiple=True, help="Only this case; may be given several times.")
+@click.option("--list", "list_only", is_flag=True, help="List the cases and end.")
+@click.option("--quick", is_flag=True, help="Small inputs, one round: shows that it works, measures nothing.")
+@click.option("--rounds", type=click.IntRange(1), help="How often each contender runs; default 5.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the results go.")
+@json_option
+def command(
+    *, cases: tuple[str, ...], list_only: bool, quick: bool, rounds: int | None, out: Path | None, as_json: bool
+) -> None:
+    """Measure asynccache against other tools, and its whole runs against their slowest stage.
+
+    Every contender runs in a process of its own, in turn with the others. Writes results.json and index.html, a page
+    with plots, below bench/results or into --out. Works in a source checkout only.
+
+    \b
+    Examples:
+      asynccache bench
+      asynccache bench --case transmute-to-conda --rounds 7
+    """
+    run = load_benchmarks(SOURCE_TREE)
+    if list_only:
+        listed = {name: case.summary for name, case in run.CASES.items()}
+        width = max(map(len, listed))
+        click.echo(
+            json.dumps(listed) if as_json else "\n".join(f"{name:<{width}}  {text}" for name, text in listed.items())
+        )
+        return
+
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
+    def show(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    document = run.run(cases, quick=quick, rounds=rounds, out=out, tell=tell, show=show)
+    if as_json:
+        click.echo(json.dumps(document))
+    else:
+        click.echo(f"written: {(out or run.RESULTS) / 'index.html'} and results.json")
+    failed = {case["name"]: StoreError(case["error"]) for case in document["cases"] if case["error"]}
+    if failed:
+        raise PartialFailureError(
+            f"{len(failed)} of {len(document['cases'])} cases could not be measured", dict(failed)
+        )
+
+
+def load_benchmarks(tree: Path) -> ModuleType:
+    """Import the benchmarks of a source tree.
+
+    Raises:
+        UsageError: It has none: this is an installed copy.
+    """
+    if not (tree / "bench" / "run.py").is_file():
+        raise UsageError(
+            "the benchmarks live in the source tree, which this installation is not",
+            hint="clone the repository and run `make bench` there",
+        )
+    if str(tree) not in sys.path:
+        sys.path.insert(0, str(tree))
+    return importlib.import_module("bench.run")
