@@ -1,0 +1,146 @@
+"""Read a whole archive of any format that a cache holds, and refuse it by name if anything is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from asynccache.archive.limits import DEFAULT_LIMITS, Limits
+from asynccache.archive.read import INDEX, members
+from asynccache.archive.root import checked_path
+from asynccache.archive.work import Cancelled, Progress, Work
+from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.model.package import CONDA_FORMATS, Format, split_filename
+
+_BLOCK: Final = 1 << 20  # bytes
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what wheels and sdists use
+_ENCRYPTED: Final = 0x1
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What `check` read.
+
+    Attributes:
+        format: The archive's format.
+        members: How many members it has.
+        unpacked_bytes: Bytes of their contents.
+    """
+
+    format: Format
+    members: int
+    unpacked_bytes: int
+
+
+def check(
+    path: Path,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    cancelled: Cancelled | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Read an archive to its end. Blocking: call it in a thread.
+
+    Conda packages are read as `transmute` reads them. Wheels and sdists get a lighter check: every checksum, every
+    path, and the same limits.
+
+    Args:
+        path: Its extension says the format.
+        limits: What it may ask of this machine.
+        cancelled: Asked at every block whether to stop.
+        progress: Told of bytes of the archive as they are read.
+
+    Raises:
+        UsageError: The extension is none of the known ones.
+        HostileArchiveError: It tries what no package may do.
+        ArchiveError: Damaged, or not what its name says.
+        concurrent.futures.CancelledError: `cancelled` said so.
+        OSError: The file cannot be read.
+    """
+    _, fmt = split_filename(path.name)
+    if fmt in CONDA_FORMATS:
+        return _check_conda(path, fmt, limits, cancelled, progress)
+    work = Work(path, limits, cancelled, progress)
+    with path.open("rb") as file:
+        if fmt is Format.TAR_GZ:
+            _check_tar_gz(work, file)
+        else:
+            _check_zip(work, file)
+    work.report(work.size)
+    return Summary(fmt, work.allowance.members, work.allowance.declared)
+
+
+def _check_conda(
+    path: Path, fmt: Format, limits: Limits, cancelled: Cancelled | None, progress: Progress | None
+) -> Summary:
+    count = size = 0
+    indexed = False
+    for record in members(path, limits=limits, cancelled=cancelled, progress=progress):
+        count += 1
+        size += record.member.real_size
+        indexed = indexed or record.member.path == INDEX
+    if not indexed:
+        raise ArchiveError(f"{path.name} has no info/index.json", hint="it is not a conda package")
+    return Summary(fmt, count, size)
+
+
+def _check_tar_gz(work: Work, file: IO[bytes]) -> None:
+    scanner = work.scanner()
+    for block in work.metered(_gunzipped(file, work.name)):
+        scanner.feed(block)
+        work.report(file.tell())
+    scanner.close()
+    work.root.close()
+
+
+def _gunzipped(file: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+    except (OSError, EOFError, zlib.error) as exc:
+        raise ArchiveError(f"{name} is not a whole gzip file ({exc})", hint="fetch it again") from exc
+
+
+def _check_zip(work: Work, file: IO[bytes]) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names: set[str] = set()
+            for info in archive.infolist():
+                work.allowance.member(info.file_size)
+                _check_entry(info, names, work)
+                _read_entry(archive, info, work)
+                work.report(info.header_offset + info.compress_size)
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as exc:
+        raise ArchiveError(f"{work.name} is not a whole ZIP file ({exc})", hint="fetch it again") from exc
+
+
+def _check_entry(info: zipfile.ZipInfo, names: set[str], work: Work) -> None:
+    path = checked_path(info.filename.encode("utf-8", "surrogateescape"))
+    name = path.decode("utf-8", "surrogateescape")
+    if name in names:
+        raise HostileArchiveError(f"{work.name} holds {info.filename!r} twice", expected="one entry of one name")
+    names.add(name)
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if info.create_system == 3 and kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        raise HostileArchiveError(
+            f"{info.filename!r} in {work.name} is neither a file nor a directory", found=stat.filemode(kind)
+        )
+    if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+        raise HostileArchiveError(
+            f"{info.filename!r} in {work.name} is packed in an unusual way",
+            expected="stored or deflated",
+            found=f"method {info.compress_type}, flags {info.flag_bits:#x}",
+        )
+
+
+def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, work: Work) -> None:
+    with archive.open(info) as stream:
+        for _ in work.metered(iter(lambda: stream.read(_BLOCK), b"")):
+            pass

@@ -1,0 +1,134 @@
+"""`.tar.bz2` to `.conda`: route the tar blocks of each member to one of two zstd streams."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import IO, Final
+
+from asynccache.archive import bzip2_read
+from asynccache.archive.compare import Comparison
+from asynccache.archive.conda_write import ZIP64_LIMIT, CondaWriter, TooLargeError
+from asynccache.archive.member import Component
+from asynccache.archive.tar_scan import Kind
+from asynccache.archive.work import Work
+from asynccache.archive.zstd_stream import BACKEND, ZstdWriter
+from asynccache.errors import TransmuteError
+
+# tar writes whole records of twenty blocks (POSIX.1-2017, pax); every archive ends in two zero blocks at least
+_RECORD: Final = 20 * 512
+_END_BLOCKS: Final = 2 * 512
+_PROBABLY_LARGE: Final = ZIP64_LIMIT // 2
+
+
+def transmute(work: Work, file: IO[bytes], stem: str, level: int, *, verify: bool) -> tuple[str, ...]:
+    """Write the `.conda` form of the archive of `work` to an empty file.
+
+    Args:
+        work: The source.
+        file: Open for writing and reading.
+        stem: The package's file name without extension.
+        level: zstd level.
+        verify: Compare what is written with its source.
+
+    Returns:
+        The libraries that took part.
+
+    Raises:
+        ArchiveError: The source is no package archive, or a damaged or hostile one.
+        TransmuteError: What was written is not what was read.
+    """
+    fast = bzip2_read.choose(work.size) == bzip2_read.FAST
+    large = work.size > _PROBABLY_LARGE
+    while True:
+        work.restart()
+        file.seek(0)
+        file.truncate()
+        try:
+            with work.path.open("rb") as source:
+                if fast:
+                    blocks = bzip2_read.fast_decompressed(source, work.size)
+                else:
+                    blocks = bzip2_read.decompressed(source, work.name)
+                _route(work, source, blocks, CondaWriter(file, stem, large=large), level, verify=verify)
+        except bzip2_read.DoubtError:
+            fast = False
+        except TooLargeError:
+            large = True
+        else:
+            return (bzip2_read.fast_backend() if fast else bzip2_read.STANDARD, BACKEND)
+
+
+class _Sink:
+    """One component: compresses, compares, hands on."""
+
+    def __init__(self, component: Component, writer: CondaWriter, level: int, *, verify: bool) -> None:
+        self._component = component
+        self._writer = writer
+        self._zstd = ZstdWriter(level)
+        self._comparison = Comparison.zstd(f"the {component.value} archive") if verify else None
+        self.size = 0
+
+    def write(self, buffer: bytes, start: int, stop: int) -> None:
+        if self._comparison is not None:
+            self._comparison.expect(buffer, start, stop)
+        self.size += stop - start
+        self._emit(self._zstd.write(memoryview(buffer)[start:stop]))
+
+    def finish(self) -> None:
+        length = _END_BLOCKS + -(self.size + _END_BLOCKS) % _RECORD
+        self.write(bytes(length), 0, length)
+        self._emit(self._zstd.finish())
+        if self._comparison is not None:
+            self._comparison.finish()
+
+    def _emit(self, data: bytes) -> None:
+        if data:
+            self._writer.write(self._component, data)
+            if self._comparison is not None:
+                self._comparison.written(data)
+
+
+def _route(
+    work: Work, source: IO[bytes], blocks: Iterator[bytes], writer: CondaWriter, level: int, *, verify: bool
+) -> None:
+    scanner = work.scanner()
+    sinks = {component: _Sink(component, writer, level, verify=verify) for component in Component}
+    shared = 0  # bytes of global headers, which go to both
+    end = 0
+    try:
+        for block in work.metered(blocks):
+            buffer, pieces = scanner.feed(block)
+            # stretches of one component are written together
+            current: _Sink | None = None
+            start = stop = 0
+            for piece in pieces:
+                sink = sinks[piece.member.component] if piece.member is not None else None
+                if sink is not current:
+                    if current is not None:
+                        current.write(buffer, start, stop)
+                    current, start = sink, piece.start
+                stop = piece.stop
+                if piece.kind is Kind.GLOBAL:
+                    shared += stop - piece.start
+                    for each in sinks.values():
+                        each.write(buffer, piece.start, stop)
+                elif piece.kind is Kind.END:
+                    end += stop - piece.start
+            if current is not None:
+                current.write(buffer, start, stop)
+            work.report(os.lseek(source.fileno(), 0, os.SEEK_CUR))
+        scanner.close()
+        work.root.close()
+        routed = sum(sink.size for sink in sinks.values())
+        if routed - shared + end != work.allowance.streamed:
+            raise TransmuteError(
+                f"the parts of {work.name} do not add up", expected=work.allowance.streamed, found=routed - shared + end
+            )
+        for sink in sinks.values():
+            work.check_cancelled()
+            sink.finish()
+        writer.finish()
+        work.report(work.size)
+    finally:
+        writer.close()

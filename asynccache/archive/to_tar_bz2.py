@@ -1,0 +1,110 @@
+"""`.conda` to `.tar.bz2`: the members of the info archive, then those of the package archive, in one bzip2 stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import IO, Final
+
+from asynccache.archive import bzip2_write
+from asynccache.archive.bzip2_read import STANDARD
+from asynccache.archive.compare import Comparison
+from asynccache.archive.conda_read import EntryReader, read_conda
+from asynccache.archive.member import Component
+from asynccache.archive.tar_scan import Kind, Piece, TarScanner
+from asynccache.archive.work import Work
+from asynccache.archive.zstd_stream import BACKEND, decompressed
+from asynccache.errors import TransmuteError
+from asynccache.model.digest import Hasher
+
+_RECORD: Final = 20 * 512  # bytes; see to_conda
+_END_BLOCKS: Final = 2 * 512
+ORDER: Final = (Component.INFO, Component.PKG)
+
+
+def transmute(work: Work, file: IO[bytes], hasher: Hasher, threads: int, *, verify: bool) -> tuple[str, ...]:
+    """Write the `.tar.bz2` form of the archive of `work` to an empty file.
+
+    Args:
+        work: The source.
+        file: Open for writing.
+        hasher: Takes every byte that is written.
+        threads: How many threads compress.
+        verify: Compare what is written with its source.
+
+    Returns:
+        The libraries that took part.
+
+    Raises:
+        ArchiveError: The source is no package archive, or a damaged or hostile one.
+        TransmuteError: What was written is not what was read.
+    """
+    with work.path.open("rb") as source, bzip2_write.writer(threads) as bzip2:
+        conda = read_conda(source, work.name)
+        comparison = Comparison.bzip2("the tar archive") if verify else None
+
+        def emit(data: bytes) -> None:
+            if data:
+                file.write(data)
+                hasher.update(data)
+                if comparison is not None:
+                    comparison.written(data)
+
+        total = 0
+        globals_of_info: dict[bytes, bytes] = {}
+        done = 0
+        for component in ORDER:
+            scanner = work.scanner()
+            entry = EntryReader(source, conda.components[component], work.name)
+            name = f"{conda.components[component].name} in {work.name}"
+            with closing(work.metered(decompressed(entry, work.limits.zstd_window_log, name))) as blocks:
+                for buffer, start, stop in _members(work, scanner, blocks, globals_of_info):
+                    if comparison is not None:
+                        comparison.expect(buffer, start, stop)
+                    total += stop - start
+                    emit(bzip2.write(buffer[start:stop]))
+                    work.report(done + entry.tell())
+            done += entry.tell()
+            if component is Component.INFO:
+                globals_of_info = dict(scanner.globals)
+        work.root.close()
+        length = _END_BLOCKS + -(total + _END_BLOCKS) % _RECORD
+        end = bytes(length)
+        if comparison is not None:
+            comparison.expect(end, 0, length)
+        emit(bzip2.write(end))
+        emit(bzip2.finish())
+        if comparison is not None:
+            comparison.finish()
+        work.report(work.size)
+    return (BACKEND, STANDARD)
+
+
+def _members(
+    work: Work, scanner: TarScanner, blocks: Iterator[bytes], inherited: dict[bytes, bytes]
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the stretches of bytes that are not the archive's end."""
+    for block in blocks:
+        buffer, pieces = scanner.feed(block)
+        start = stop = 0
+        for piece in pieces:
+            if piece.kind is Kind.END:
+                break
+            _check_inherited(work, scanner, piece, inherited)
+            stop = piece.stop
+        if stop > start:
+            yield buffer, start, stop
+    scanner.close()
+
+
+def _check_inherited(work: Work, scanner: TarScanner, piece: Piece, inherited: dict[bytes, bytes]) -> None:
+    # a comment says nothing about the members
+    if not inherited or piece.kind is not Kind.HEADER:
+        return
+    leaking = {key for key in inherited if key not in scanner.globals and key != b"comment"}
+    if leaking:
+        raise TransmuteError(
+            f"global PAX headers in the info archive of {work.name} would change the members of the other",
+            found=", ".join(sorted(key.decode("utf-8", "backslashreplace") for key in leaking)),
+            hint="this package can be kept in .conda format only",
+        )

@@ -1,0 +1,112 @@
+"""A piece of work on one archive: what it reads, what it may cost, whether it shall stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from asynccache.archive.limits import Allowance, Limits
+from asynccache.archive.root import Root
+from asynccache.archive.tar_scan import TarScanner
+from asynccache.errors import IntegrityError
+from asynccache.model.digest import Digests, Hasher
+
+Cancelled = Callable[[], bool]
+"""Tells whether to stop; asked once for every block of up to 1 MiB."""
+Progress = Callable[[int], None]
+"""Told how many more bytes of the source archive were read."""
+
+_BLOCK: Final = 1 << 20  # bytes
+
+
+class Work:
+    """Reads one archive on behalf of a caller who may lose interest.
+
+    Args:
+        path: The archive.
+        limits: What it may ask of this machine.
+        cancelled: Whether to stop.
+        progress: Told of bytes read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+
+    def __init__(
+        self, path: Path, limits: Limits, cancelled: Cancelled | None = None, progress: Progress | None = None
+    ) -> None:
+        self.path = path
+        self.name = path.name
+        self.limits = limits
+        self._cancelled = cancelled
+        self._progress = progress
+        self._reported = 0
+        self._before = os.stat(path)  # noqa: PTH116 - compared with fstat's answer below
+        self.size = self._before.st_size
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the archive again."""
+        self.allowance = Allowance(self.limits, self.size, self.name)
+        self.root = Root(self.limits)
+
+    def scanner(self) -> TarScanner:
+        """Return a scanner of one of its tar archives."""
+        return TarScanner(self.limits, self.allowance, self.root, self.name)
+
+    def check_cancelled(self) -> None:
+        """Stop here if the caller wants it.
+
+        Raises:
+            CancelledError: He does.
+        """
+        if self._cancelled is not None and self._cancelled():
+            raise CancelledError
+
+    def metered(self, blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
+        """Pass unpacked blocks on while they are within the limits and wanted.
+
+        Raises:
+            HostileArchiveError: The archive unpacks to too much.
+            CancelledError: The caller asked to stop.
+        """
+        for block in blocks:
+            self.check_cancelled()
+            self.allowance.stream(len(block))
+            yield block
+
+    def digest(self, *algorithms: str) -> Digests:
+        """Read the archive's bytes and digest them."""
+        hasher = Hasher(*algorithms)
+        with self.path.open("rb", buffering=0) as file:
+            while data := file.read(_BLOCK):
+                self.check_cancelled()
+                hasher.update(data)
+        return hasher.digests()
+
+    def report(self, position: int) -> None:
+        """Tell that the archive was read up to `position`."""
+        if self._progress is not None and position > self._reported:
+            self._progress(position - self._reported)
+            self._reported = position
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that somebody wrote to while it was read.
+
+        Raises:
+            IntegrityError: It is not the file that it was.
+        """
+        after = None
+        with suppress(OSError):
+            after = os.stat(self.path)  # noqa: PTH116
+        before = self._before
+        if after is None or (after.st_ino, after.st_size, after.st_mtime_ns) != (
+            before.st_ino,
+            before.st_size,
+            before.st_mtime_ns,
+        ):
+            raise IntegrityError(f"{self.name} changed while it was read", hint="run again when nobody writes to it")
