@@ -2,8 +2,8 @@
 
 Formats: CEP 35 (`metadata.json`, `pkg-STEM.tar.zst`, `info-STEM.tar.zst`, all stored), PKWARE's APPNOTE 6.3.10.
 Refused: compressed or encrypted entries, unexpected or repeated ones, gaps, overlaps, trailing or leading data, and any
-difference between the central directory and an entry's own header: whoever reads front to back and whoever reads back to
-front must see the same package.
+difference between the central directory and an entry's own header: whoever reads front to back and whoever reads back
+to front must see the same package.
 """
 
 from __future__ import annotations
