@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from asynccache.errors import UsageError
+from asynccache.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
 from asynccache.model.digest import Digests
 
 BytesMoved = Callable[[int], None]
@@ -70,6 +70,14 @@ class Store(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    @property
+    def lists_by_page(self) -> bool:
+        """Whether a listing is a request of up to 1000 keys, so that neighbouring prefixes are better listed together.
+
+        False where asking for each prefix by itself is cheaper, as on a file system.
+        """
+        ...
+
     async def capabilities(self) -> Capabilities:
         """Find out what this store promises, by trying where it cannot be known; the answer is remembered."""
         ...
@@ -79,7 +87,7 @@ class Store(Protocol):
         ...
 
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
-        """Read a small object, or `length` bytes of one from `start`.
+        """Read a small object, or `length` bytes of one from `start`; fewer, or none, where the object ends before.
 
         Raises:
             ObjectNotFoundError: No such object.
@@ -108,6 +116,7 @@ class Store(Protocol):
             if_match: Only when the object's etag is this one.
 
         Raises:
+            UsageError: `data` is empty, or both conditions are given.
             PreconditionFailedError: The condition does not hold.
         """
         ...
@@ -119,18 +128,22 @@ class Store(Protocol):
         digests: Digests,
         *,
         if_absent: bool = True,
+        consume: bool = False,
         moved: BytesMoved | None = None,
     ) -> ObjectInfo:
-        """Publish a local file of any size atomically and in bounded memory. The file stays as it is.
+        """Publish a local file of any size atomically and in bounded memory.
 
         Args:
             key: Where.
             path: The file.
             digests: Its size and digests, computed by the caller; a store that can verify one on arrival does.
             if_absent: Only when no object has this key.
-            moved: Told of progress, in bytes.
+            consume: The caller gives the file away: a store in the same file system takes it instead of copying it,
+                and after success it may be gone. On failure, and without `consume`, the file stays as it is.
+            moved: Told of progress, in bytes; what is sent again after a failure counts again.
 
         Raises:
+            UsageError: The file is empty.
             PreconditionFailedError: An object is there already.
             IntegrityError: The store received other bytes than `digests` says.
         """
@@ -165,6 +178,35 @@ class Store(Protocol):
             ObjectNotFoundError: No such object.
         """
         ...
+
+
+def checked_put(address: str, key: str, size: int, *, if_absent: bool, if_match: str | None) -> None:
+    """Refuse a write that no store may make.
+
+    Raises:
+        UsageError: A malformed key, an empty object, or both conditions at once.
+    """
+    checked_key(key)
+    if size == 0:
+        raise UsageError(
+            f"{key} cannot be stored in {address}: an empty object counts as a directory for other readers of the cache"
+        )
+    if if_absent and if_match is not None:
+        raise UsageError(f"{key}: if_absent and if_match exclude each other")
+
+
+def lost(address: str, key: str, *, if_match: str | None = None) -> PreconditionFailedError:
+    """Return the error of a conditional write that lost."""
+    if if_match is None:
+        return PreconditionFailedError(f"{key} is in {address} already", hint="take what is there, or remove it first")
+    return PreconditionFailedError(
+        f"{key} in {address} is no longer the object that was read", hint="read it again and repeat the change"
+    )
+
+
+def not_found(address: str, key: str) -> ObjectNotFoundError:
+    """Return the error of a read that found nothing."""
+    return ObjectNotFoundError(f"{address} has no object {key}")
 
 
 def checked_key(key: str) -> str:

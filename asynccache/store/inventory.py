@@ -1,0 +1,183 @@
+"""What a store holds below the source directories of many URLs, found with few requests.
+
+Neighbouring directories are listed together: one page of a thousand keys answers for every wanted directory that it
+passes, and the next page begins at the next wanted directory. Where the store holds so much between the wanted
+directories that a page answers for few of them, each is listed by itself, many at once. So a run costs about one
+request per thousand objects when the store is small, and never more than about one per wanted directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+from typing import Final
+
+from asynccache.model.package import Format
+from asynccache.model.url import PackageURL
+from asynccache.store import layout
+from asynccache.store.base import ObjectInfo, Store
+
+_PAGE: Final = 1000  # keys
+_DENSE: Final = 16  # wanted directories per page below which listing each by itself is cheaper than parsing the page
+_AT_ONCE: Final = 16  # listings
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """One archive in the store.
+
+    Attributes:
+        key: Its key.
+        stem: File name without extension.
+        format: Its format.
+        hash: md5 (conda) or sha256 (PyPI) of its bytes, as the key says.
+        size: In bytes.
+        modified: Seconds since the epoch; None where unknown.
+    """
+
+    key: str
+    stem: str
+    format: Format
+    hash: str
+    size: int
+    modified: float | None
+
+    @classmethod
+    def of(cls, info: ObjectInfo, parts: layout.KeyParts) -> StoredArchive:
+        """Put together what the store and the key say."""
+        return cls(info.key, parts.stem, parts.format, parts.hash, info.size, info.modified)
+
+    @property
+    def filename(self) -> str:
+        """The archive's file name."""
+        return self.stem + self.format
+
+
+class Inventory:
+    """Remembers what the store held when it was asked.
+
+    Directories without an object in them do not exist, and empty objects count as none: that is how a local root looks
+    after another reader has moved its archives away (contract, section 3.5).
+
+    Args:
+        store: An open store.
+        dirname: Directory of the packages below the root.
+    """
+
+    def __init__(self, store: Store, dirname: str = layout.DIRNAME) -> None:
+        self._store = store
+        self._dirname = dirname
+        self._found: dict[str, tuple[StoredArchive, ...]] = {}
+        self._limit = asyncio.Semaphore(_AT_ONCE)
+        self.duplicates: dict[str, tuple[str, ...]] = {}
+        """File-name directories with more than one hash -> the keys in them, the one that is taken first."""
+
+    def source_directory(self, url: PackageURL) -> str:
+        """Return the source directory of a URL."""
+        return layout.source_directory(url, layout.kind_of(url), self._dirname)
+
+    async def load(self, urls: Iterable[PackageURL]) -> None:
+        """Find out what the store holds of these URLs; what was known of them before is replaced.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        # in the order of the keys in them: `a-b/` comes before `a/`
+        wanted = sorted({self.source_directory(url) for url in urls}, key=lambda d: d + "/")
+        if not self._store.lists_by_page:
+            await self._each(wanted)
+            return
+        # one group a kind and host, since between hosts lies nothing wanted
+        depth = self._dirname.count("/") + 3
+        groups = [list(g) for _, g in groupby(wanted, key=lambda d: d.split("/")[:depth])]
+        async with asyncio.TaskGroup() as tasks:
+            for group in groups:
+                tasks.create_task(self._together(group))
+
+    async def refresh(self, url: PackageURL) -> tuple[StoredArchive, ...]:
+        """Ask again for one URL.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        directory = self.source_directory(url)
+        await self._one(directory)
+        return self._found[directory]
+
+    def found(self, url: PackageURL) -> tuple[StoredArchive, ...]:
+        """Return the archives below a URL's source directory, at most one a file name, by file name.
+
+        Raises:
+            KeyError: The URL was neither loaded nor refreshed.
+        """
+        return self._found[self.source_directory(url)]
+
+    async def _together(self, wanted: Sequence[str]) -> None:
+        """List neighbouring directories, in ascending order, together."""
+        if len(wanted) < _DENSE // 4:
+            await self._each(wanted)
+            return
+        prefix = _common_directory(wanted)
+        async with self._limit:
+            page = await self._store.list_page(prefix, start_after=wanted[0] + "/")
+        # what the last key has not passed may go on behind it; "0" follows "/"
+        passed = (
+            wanted if len(page) < _PAGE else takewhile(lambda d: d + "0" <= page[-1].key, wanted)
+        )  # "0" follows "/"
+        done = len(list(passed))
+        self._record(wanted[:done], page)
+        rest = wanted[done:]
+        if not rest:
+            return
+        if done < _DENSE:
+            await self._each(rest)
+            return
+        size = max(2 * done, -(-len(rest) // _AT_ONCE))  # two pages' worth at least, or the parallel pages overlap
+        async with asyncio.TaskGroup() as tasks:
+            for begin in range(0, len(rest), size):
+                tasks.create_task(self._together(rest[begin : begin + size]))
+
+    async def _each(self, wanted: Sequence[str]) -> None:
+        """List directories one by one, many at once."""
+        async with asyncio.TaskGroup() as tasks:
+            for directory in wanted:
+                tasks.create_task(self._one(directory))
+
+    async def _one(self, directory: str) -> None:
+        infos: list[ObjectInfo] = []
+        async with self._limit:
+            while True:
+                page = await self._store.list_page(directory + "/", start_after=infos[-1].key if infos else "")
+                infos += page
+                if len(page) < _PAGE:
+                    break
+        self._record([directory], infos)
+
+    def _record(self, wanted: Sequence[str], infos: Iterable[ObjectInfo]) -> None:
+        by_directory: dict[str, dict[str, list[StoredArchive]]] = {directory: {} for directory in wanted}
+        for info in infos:
+            parts = layout.parse_key(info.key, self._dirname)
+            if parts is not None and info.size and parts.source_directory in by_directory:
+                archive = StoredArchive.of(info, parts)
+                by_directory[parts.source_directory].setdefault(archive.filename, []).append(archive)
+        for directory, names in by_directory.items():
+            taken = []
+            for filename in sorted(names):
+                # the first one written is the one that documents name
+                archives = sorted(names[filename], key=lambda a: (a.modified or 0.0, a.key))
+                taken.append(archives[0])
+                place = layout.filename_directory(directory, filename)
+                if len(archives) > 1:
+                    self.duplicates[place] = tuple(a.key for a in archives)
+                else:
+                    self.duplicates.pop(place, None)
+            self._found[directory] = tuple(taken)
+
+
+def _common_directory(wanted: Sequence[str]) -> str:
+    """Return the longest common prefix that ends in a slash."""
+    first, last = wanted[0] + "/", wanted[-1] + "/"  # in ascending order, so these two differ most
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[: first.rfind("/", 0, length) + 1]

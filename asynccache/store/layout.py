@@ -1,0 +1,227 @@
+"""Keys: which object holds what, so that a cache is shared with every reader and writer of the Conda-v2 layout.
+
+    PACKAGES/KIND/[_fake/]HOST/PATH/FILE/HASH/FILE      an archive (contract, section 3.1)
+    asynccache/receipts/KIND/.../FILE.json              how a derived archive was made
+    asynccache/quarantine/TIME/KEY                      a damaged object, set aside
+
+The part up to PATH is the *source directory*: everything that was ever made from one URL lies below it. Other readers
+abort on foreign objects there, so side-car objects live under a top-level name of our own (contract, section 3.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from asynccache.errors import UsageError
+from asynccache.model.digest import HEX_LENGTH, checked_hex
+from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, split_filename
+from asynccache.model.url import PackageURL, redacted
+
+DIRNAME: Final = "packages"  # contract, section 2.4: CONDA_PACKAGES_DIRNAME
+FAKE: Final = "_fake"  # stands for the host of an address that nothing can be downloaded from
+OWN: Final = "asynccache"
+_KINDS: Final[dict[str, Kind]] = {"conda": "conda", "pypi": "pypi", "pip": "pypi"}  # `pip` in very old caches
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAddress:
+    """What a key keeps of a URL.
+
+    Attributes:
+        kind: `conda` or `pypi`.
+        host: Lower-case host and port; empty when the URL has none.
+        path: Percent-encoded as written, no leading or trailing slash, no empty segment.
+        fake: Nothing downloadable stands behind the address: a repository, a local directory or file.
+    """
+
+    kind: Kind
+    host: str
+    path: str
+    fake: bool = False
+
+    @classmethod
+    def of(cls, url: PackageURL, kind: Kind) -> SourceAddress:
+        """Return the address of a package URL; the host `_fake` makes it a fake one."""
+        return cls._made(kind, url.netloc, url.path, fake=False)
+
+    @classmethod
+    def parse(cls, text: str, kind: Kind, *, real: bool = True) -> SourceAddress:
+        """Read an address as environment documents have it (contract, section 2.2.2).
+
+        Args:
+            text: A URL of any scheme or none. User information, query and fragment are dropped.
+            kind: `conda` or `pypi`.
+            real: False when nothing downloadable stands behind it, whether or not its host is `_fake` already.
+
+        Raises:
+            UsageError: There is nothing to make a key of.
+        """
+        try:
+            parts = urlsplit(text.strip())
+            host = (parts.hostname or "").lower()
+            port = parts.port
+        except ValueError as exc:
+            raise UsageError(f"{redacted(text)!r} is not an address ({exc})") from exc
+        host = f"[{host}]" if ":" in host else host
+        return cls._made(kind, host if port is None else f"{host}:{port}", parts.path, fake=not real)
+
+    @classmethod
+    def _made(cls, kind: Kind, host: str, path: str, *, fake: bool) -> SourceAddress:
+        # a key has no empty segments, since a file system cannot tell `a//b` from `a/b`
+        segments = [part for part in path.split("/") if part]
+        if host == FAKE:
+            host, fake = "", True
+        if not segments or any(unquote(part) in {".", ".."} for part in segments):
+            raise UsageError(
+                f"{redacted(host + path)!r} cannot be part of a key", expected="a path without '.' and '..' segments"
+            )
+        return cls(kind, host, "/".join(segments), fake)
+
+    def directory(self, dirname: str = DIRNAME) -> str:
+        """Return the source directory, without a slash at its end."""
+        return "/".join(part for part in (dirname, self.kind, FAKE if self.fake else "", self.host, self.path) if part)
+
+
+def source_directory(url: PackageURL, kind: Kind, dirname: str = DIRNAME) -> str:
+    """Return the directory of everything that was made from a URL, without a slash at its end.
+
+    >>> source_directory(PackageURL.parse("https://Host:1/ch/noarch/a-1-0.conda")[0], "conda")
+    'packages/conda/host:1/ch/noarch/a-1-0.conda'
+    """
+    return SourceAddress.of(url, kind).directory(dirname)
+
+
+def filename_directory(source: str, filename: str) -> str:
+    """Return the directory of all hashes of one file name; the contract allows one hash in it."""
+    return f"{source}/{filename}"
+
+
+def archive_key(address: SourceAddress, filename: str, digest: str, dirname: str = DIRNAME) -> str:
+    """Return the key of any archive.
+
+    Args:
+        address: Where it, or what it was made from, is published.
+        filename: Its own name, percent-decoded, with extension.
+        digest: md5 of its bytes for conda, sha256 for PyPI.
+        dirname: Directory of the packages.
+
+    Raises:
+        UsageError: The name or the digest cannot be part of a key.
+    """
+    if "/" in filename or "\0" in filename:
+        raise UsageError(f"{filename!r} cannot be part of a key", expected="a file name without '/'")
+    checked = checked_hex(KEY_ALGORITHM[address.kind], digest)
+    return f"{filename_directory(address.directory(dirname), filename)}/{checked}/{filename}"
+
+
+def key_for(package: Package, fmt: Format, digest: str, dirname: str = DIRNAME) -> str:
+    """Return the key of a package in one of its forms.
+
+    Args:
+        package: The package as published: the URL stays in the key whatever form is stored.
+        fmt: The form.
+        digest: md5 of that form's bytes for conda, sha256 for PyPI.
+        dirname: Directory of the packages.
+
+    Raises:
+        UsageError: The digest is malformed.
+    """
+    return archive_key(SourceAddress.of(package.url, package.kind), package.stem + fmt, digest, dirname)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """What the key of an archive says.
+
+    Attributes:
+        kind: `conda` or `pypi`.
+        source_directory: The key up to the file-name directory, without a slash at its end.
+        host: Host and port that the source was published on; `_fake` for a fake address.
+        path: Path of the source URL, percent-encoded, without a leading slash.
+        stem: File name without extension.
+        format: Format of the archive.
+        hash: md5 (conda) or sha256 (PyPI) of its bytes, as the key says.
+    """
+
+    kind: Kind
+    source_directory: str
+    host: str
+    path: str
+    stem: str
+    format: Format
+    hash: str
+
+    @property
+    def filename(self) -> str:
+        """The archive's file name."""
+        return self.stem + self.format
+
+    @property
+    def published(self) -> bool:
+        """Whether this is the file that the source URL names."""
+        return self.host != FAKE and unquote(self.path.rsplit("/", 1)[-1]) == self.filename
+
+    @property
+    def transmuted(self) -> bool:
+        """Whether this is a conda package in another form than the published one."""
+        return self.kind == "conda" and self.path.endswith(self.format.other)
+
+    @property
+    def source_url(self) -> str:
+        """The source URL. A key does not keep the scheme: `https` stands for it (contract, section 4.2)."""
+        return f"https://{self.host}/{self.path}"
+
+
+def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
+    """Read the key of an archive; None when it is not one."""
+    prefix = dirname + "/"
+    if not key.startswith(prefix):
+        return None
+    kind_name, *between = key[len(prefix) :].split("/")
+    # at least: host, path, file name, hash, file name
+    if kind_name not in _KINDS or len(between) < 5:
+        return None
+    *source, filename, digest, again = between
+    kind = _KINDS[kind_name]
+    algorithm = KEY_ALGORITHM[kind]
+    if filename != again or not all(source) or len(digest) != HEX_LENGTH[algorithm]:
+        return None
+    try:
+        stem, fmt = split_filename(filename)
+        checked_hex(algorithm, digest)
+    except UsageError:
+        return None
+    if fmt.kind != kind:
+        return None
+    directory = "/".join([dirname, kind_name, *source])
+    return KeyParts(kind, directory, source[0], "/".join(source[1:]), stem, fmt, digest)
+
+
+def receipt_key(key: str, dirname: str = DIRNAME) -> str:
+    """Return where the receipt of a derived archive is kept.
+
+    >>> receipt_key("packages/conda/h/ch/noarch/a-1-0.tar.bz2/a-1-0.conda/0f/a-1-0.conda")
+    'asynccache/receipts/conda/h/ch/noarch/a-1-0.tar.bz2/a-1-0.conda/0f/a-1-0.conda.json'
+    """
+    return f"{OWN}/receipts/{key.removeprefix(dirname + '/')}.json"
+
+
+def quarantine_key(key: str, moment: datetime) -> str:
+    """Return where a damaged object is set aside; the key stays readable in it.
+
+    Args:
+        key: The object's key.
+        moment: When it was found out, with a time zone; microseconds keep two findings apart.
+    """
+    return f"{OWN}/quarantine/{moment.astimezone(UTC).strftime('%Y%m%dT%H%M%S.%fZ')}/{key}"
+
+
+def kind_of(url: PackageURL) -> Kind:
+    """Return the ecosystem of a package URL by its file name; what is no conda package belongs to PyPI."""
+    try:
+        return split_filename(url.filename)[1].kind
+    except UsageError:
+        return "pypi"

@@ -1,0 +1,162 @@
+"""Where files of a local store grow before they are visible, and the lock that makes compare-and-swap atomic.
+
+    <root>/.asynccache-tmp/<host>-<pid>-<random>/     one directory a process, locked by it as long as it lives
+
+The kernel frees the lock of a killed process, so its directory is known to be dead and the next one to open the store
+removes it. On another host's word alone nothing is removed for a week, since not every network file system carries
+locks between hosts. Blocking.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from asynccache.errors import LockTimeoutError
+
+HIDDEN: Final = ".asynccache-tmp"
+LOCK_SECONDS: Final = 60.0  # holders only rename, so waiting longer means that one hangs
+_FOREIGN_SECONDS: Final = 7 * 24 * 3600.0
+_ATTEMPTS: Final = 16
+
+
+class Staging:
+    """A process's own directory in a store; made on first use.
+
+    Args:
+        root: The store's root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._hidden = root / HIDDEN
+        self._host = socket.gethostname().split(".", 1)[0]
+        self._guard = threading.Lock()
+        self._directory: Path | None = None
+        self._descriptor = -1
+        self._count = 0
+
+    def new(self) -> Path:
+        """Return the path of a file that nobody else uses; the caller creates and removes it.
+
+        Raises:
+            OSError: The directory cannot be made.
+        """
+        with self._guard:
+            directory = self._directory or self._make()
+            self._count += 1
+            return directory / str(self._count)
+
+    @property
+    def directory(self) -> Path:
+        """This process's directory."""
+        with self._guard:
+            return self._directory or self._make()
+
+    def _make(self) -> Path:
+        for _ in range(_ATTEMPTS):
+            path = self._hidden / f"{self._host}-{os.getpid()}-{secrets.token_hex(4)}"
+            try:
+                path.mkdir(parents=True)
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # swept between the two steps
+                continue
+            with suppress(OSError):  # without locks, age decides
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    self._directory, self._descriptor = path, descriptor
+                    return path
+            os.close(descriptor)
+        raise OSError(errno.EBUSY, "its temporary directory is removed again and again", str(self._hidden))
+
+    def close(self) -> None:
+        """Remove this process's directory."""
+        with self._guard:
+            if self._directory is None:
+                return
+            shutil.rmtree(self._directory, ignore_errors=True)
+            # unlocked by name: a forked child may still hold the descriptor
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.close(self._descriptor)
+            self._directory = None
+            with suppress(OSError):
+                self._hidden.rmdir()
+
+    def sweep(self) -> None:
+        """Remove what dead processes left."""
+        try:
+            entries = list(os.scandir(self._hidden))
+        except OSError:
+            return
+        for entry in entries:
+            with suppress(OSError):
+                own_host = entry.name.rsplit("-", 2)[0] == self._host
+                if not own_host and time.time() - entry.stat().st_mtime < _FOREIGN_SECONDS:
+                    continue
+                _remove_if_dead(entry.path)
+        with suppress(OSError):
+            self._hidden.rmdir()
+
+
+def _remove_if_dead(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def root_lock(root: Path, address: str) -> Iterator[None]:
+    """Hold the store's lock: one holder among all threads and processes of all hosts that share locks.
+
+    Raises:
+        LockTimeoutError: Somebody held it for longer than `LOCK_SECONDS`.
+        OSError: The root cannot be opened.
+    """
+    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, address)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, address: str) -> None:
+    begun, pause = time.monotonic(), 0.0005
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() - begun > LOCK_SECONDS:
+                raise LockTimeoutError(
+                    f"the store {address} is locked by another process for more than {LOCK_SECONDS:g} seconds",
+                    hint="see who has the directory open (`lsof`), and try again",
+                ) from None
+            time.sleep(pause)
+            pause = min(0.05, pause * 2)
+        except OSError as exc:
+            if exc.errno in {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}:
+                return  # no locks on directories here (some network file systems): only renames are atomic
+            raise
+        else:
+            return

@@ -1,0 +1,86 @@
+"""Listing a directory tree in the order of an object store, without walking what is not asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from asynccache.store.base import ObjectInfo
+
+
+def walk(root: Path, prefix: str, start_after: str, hidden: str) -> Iterator[ObjectInfo]:
+    """Yield the objects below `root` in ascending order of their keys. Blocking.
+
+    Directories are read whole, one on each level at a time; those that cannot hold a wanted key are not opened.
+    Files whose name no key can have are left out, and links to directories are not followed.
+
+    Args:
+        root: The store's root; nothing is found when it does not exist.
+        prefix: As in `Store.scan`.
+        start_after: As in `Store.scan`.
+        hidden: Name of a directory directly below `root` that holds no objects.
+
+    Raises:
+        OSError: A directory cannot be read.
+    """
+    directory = prefix.rpartition("/")[0]
+    segments = directory.split("/") if directory else []
+    if any(part in {"", ".", ".."} or "\0" in part for part in segments) or segments[:1] == [hidden]:
+        return
+    yield from _below(str(root / directory), f"{directory}/" if directory else "", prefix, start_after, hidden)
+
+
+def _below(path: str, base: str, prefix: str, start_after: str, hidden: str) -> Iterator[ObjectInfo]:
+    for name, entry in _entries(path, base, prefix, start_after):
+        if not base and entry.name == hidden:
+            continue
+        if name.endswith("/"):
+            yield from _below(entry.path, base + name, prefix, start_after, hidden)
+            continue
+        try:
+            status = entry.stat()
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        yield object_info(base + name, status)
+
+
+def _entries(path: str, base: str, prefix: str, start_after: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """Return what may hold wanted keys; a directory's name ends in a slash, which sorts it where its keys belong."""
+    found = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                is_directory = entry.is_dir(follow_symlinks=False)
+                if not is_directory and not entry.is_file():
+                    continue
+                name = entry.name + "/" if is_directory else entry.name
+                key = base + name
+                if not (key.startswith(prefix) or (is_directory and prefix.startswith(key))):
+                    continue
+                if key <= start_after and not (is_directory and start_after.startswith(key)):
+                    continue
+                if _can_be_in_a_key(entry.name):
+                    found.append((name, entry))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found.sort(key=lambda item: item[0])  # code points sort as their UTF-8 bytes do
+    return found
+
+
+def _can_be_in_a_key(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8
+        return False
+    return "\n" not in name and "\r" not in name
+
+
+def object_info(key: str, status: os.stat_result) -> ObjectInfo:
+    """Return what a file's status says of the object."""
+    return ObjectInfo(key, status.st_size, etag_of(status), status.st_mtime)
+
+
+def etag_of(status: os.stat_result) -> str:
+    """Return a file's version: publishing sets a fresh modification time on a fresh inode."""
+    return f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
