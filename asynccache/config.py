@@ -69,7 +69,7 @@ class Settings:
         "Root of the store: a path, file://, or s3://bucket/prefix. Unset: `store` in cache_dir.",
         also=("METAFLOW_CONDA_S3ROOT", "METAFLOW_CONDA_LOCALROOT"),
     )
-    cache_dir: Path = _setting(
+    cache_dir: Path = _setting(  # noqa: RUF009 - a field like the others
         help_text="This machine's working directory: partial downloads, locks, the embedded store.",
         factory=default_cache_dir,
     )

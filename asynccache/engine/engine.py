@@ -66,17 +66,22 @@ class Engine:
         settings = self.settings
         async with AsyncExitStack() as stack:
             self.threads = stack.enter_context(Threads(settings.cpu_slots))
-            self.store = self._given_store or await stack.enter_async_context(
-                open_store(store_root(settings), store_options(settings))
-            )
-            transport = self._given_transport or await stack.enter_async_context(
-                HTTPTransport(
-                    connections=settings.connections,
-                    connections_per_host=settings.connections_per_host,
-                    connect_timeout=settings.connect_timeout,
-                    read_timeout=settings.read_timeout,
+            if self._given_store is None:
+                opened = open_store(store_root(settings), store_options(settings))
+                self.store = await stack.enter_async_context(opened)
+            else:
+                self.store = self._given_store
+            if self._given_transport is None:
+                transport: Transport = await stack.enter_async_context(
+                    HTTPTransport(
+                        connections=settings.connections,
+                        connections_per_host=settings.connections_per_host,
+                        connect_timeout=settings.connect_timeout,
+                        read_timeout=settings.read_timeout,
+                    )
                 )
-            )
+            else:
+                transport = self._given_transport
             self.budgets = Budgets(
                 in_flight=Budget(settings.in_flight, "in_flight"),
                 cpu=Budget(settings.cpu_slots, "cpu_slots"),

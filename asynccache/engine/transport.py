@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -181,7 +181,7 @@ class _HTTPResponse:
             return await self._response.content.readany()
 
 
-Answer = tuple[int, Mapping[str, str], list[bytes | TransportError]]
+Answer = tuple[int, Mapping[str, str], Sequence[bytes | TransportError]]
 """Status, header fields (lower-case names), and what the body yields; an error in it breaks the connection."""
 
 
@@ -220,7 +220,7 @@ class MemoryTransport:
 
 
 class _MemoryResponse:
-    def __init__(self, status: int, headers: Mapping[str, str], body: list[bytes | TransportError]) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: Sequence[bytes | TransportError]) -> None:
         from multidict import CIMultiDict  # noqa: PLC0415
 
         self.status = status

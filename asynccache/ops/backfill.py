@@ -116,9 +116,11 @@ class Journal:
         (self.failed.add if failed else self.failed.discard)(directory)
         if directory in self._started:
             self._started[directory] = True
-        while self._started and next(iter(self._started.values())):
-            self.behind = next(iter(self._started))
-            del self._started[self.behind]
+        for first, ended in list(self._started.items()):
+            if not ended:
+                break
+            self.behind = first
+            del self._started[first]
 
     def text(self) -> str:
         """Return what is to be written down."""

@@ -12,9 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
+from asynccache.archive.bzip2_read import choose
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError
 from asynccache.model.digest import Digests, Hasher, digest_file
@@ -84,10 +86,8 @@ Note = Callable[..., None]
 def _interpreter(note: Note) -> None:
     note("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     try:
-        import uvloop  # noqa: PLC0415
-
-        note("uvloop", "ok", uvloop.__version__)
-    except ImportError:
+        note("uvloop", "ok", version("uvloop"))
+    except PackageNotFoundError:
         note("uvloop", "warning", "not installed", "`pip install uvloop` makes TLS uploads a little faster")
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 512:
@@ -104,8 +104,6 @@ def _tools(note: Note) -> None:
 
 
 async def _cpu(engine: Engine, note: Note) -> None:
-    from asynccache.archive import decoder_name  # noqa: PLC0415
-
     block = random.Random(1).randbytes(1 << 16) * 8 + bytes(range(256)) * 8192  # noqa: S311 - sample data
 
     def measure(work: Callable[[bytes], object], data: bytes, size: int) -> float:
@@ -125,7 +123,7 @@ async def _cpu(engine: Engine, note: Note) -> None:
         "cpu",
         "ok",
         f"{engine.settings.cpu_slots} cores in use; sha256 {hashing:.0f} MB/s, bz2 {decoding:.0f} MB/s per core, "
-        f"decoder {decoder_name()}",
+        f"decoder {choose(1 << 30)}",
     )
 
 

@@ -77,7 +77,8 @@ async def transmute_files(
         done: Told of each file as it ends.
         moved: Told of bytes read.
     """
-    budget, results = Budget(cores, "cores"), []
+    budget = Budget(cores, "cores")
+    results: list[Conversion] = []
     loop = asyncio.get_running_loop()
 
     def progress(count: int) -> None:

@@ -32,6 +32,7 @@ from asynccache_cli.progress import ProgressDisplay
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     to: str,
     pattern: str | None,

@@ -51,6 +51,7 @@ from asynccache_cli.progress import ProgressDisplay
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     urls: tuple[str, ...],
     lists: tuple[str, ...],

@@ -14,7 +14,7 @@ from asynccache_cli.options import json_option, settings_from
 @click.command("config", short_help="Show every setting, its value and where it came from.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool) -> None:
+def command(ctx: click.Context, /, *, as_json: bool) -> None:
     """Show every setting, its value and where it came from.
 
     A setting is taken from the first of: a flag, the environment (ASYNCCACHE_NAME, then Metaflow's names), the

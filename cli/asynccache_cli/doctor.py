@@ -20,7 +20,7 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failure": ("FAI
 @store_options
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, **flags: object) -> None:
+def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
     """Check the store (reached, read, written), the tools that are found, and how fast disk, store and CPU are.
 
     Each finding says what to do. Ends with exit code 6 when something fails that a run needs. Writes one object of

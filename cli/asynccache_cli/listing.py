@@ -6,12 +6,12 @@ import json
 from datetime import UTC, datetime
 
 import click
-from asynccache.store.open import open_store
 
 from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
 from asynccache.engine.engine import store_root
 from asynccache.ops.contents import archives
+from asynccache.store.open import open_store
 from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
 
 
@@ -21,7 +21,7 @@ from asynccache_cli.options import human_bytes, json_option, run_async, settings
 @store_options
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, pattern: str | None, long_form: bool, as_json: bool, **flags: object) -> None:
+def command(ctx: click.Context, /, *, pattern: str | None, long_form: bool, as_json: bool, **flags: object) -> None:
     """List the packages of a store: size, date, t for transmuted, file name.
 
     PATTERN is a shell pattern that the file name must match, or the whole key when it contains a slash.

@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option("--config-file", type=click.Path(dir_okay=False), help="Settings in TOML, instead of the usual place.")
 @click.pass_context
-def group(ctx: click.Context, *, debug: bool, config_file: str | None) -> None:
+def group(ctx: click.Context, /, *, debug: bool, config_file: str | None) -> None:
     """The package cache for conda and PyPI environments.
 
     \b

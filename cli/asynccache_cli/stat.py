@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import click
-from asynccache.store.open import open_store
 
 from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
 from asynccache.engine.engine import store_root
 from asynccache.ops.contents import Totals, totals
+from asynccache.store.open import open_store
 from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
 
 
@@ -18,7 +18,7 @@ from asynccache_cli.options import human_bytes, json_option, run_async, settings
 @store_options
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, **flags: object) -> None:
+def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
     """Count the packages and bytes of a store: by kind and format, by host, in both forms.
 
     Takes one request per thousand objects.

@@ -24,6 +24,7 @@ from asynccache_cli.options import human_bytes, json_option, run_async, settings
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     files: tuple[Path, ...],
     to: str,

@@ -26,6 +26,7 @@ from asynccache_cli.options import human_bytes, json_option, run_async, settings
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     pattern: str | None,
     sample: str,

@@ -37,11 +37,11 @@ def _child(store: str, cache: Path, urls: list[str]) -> int:
         code = 0
     finally:
         os._exit(code)
-    return 0
 
 
 def main() -> None:
-    store, cache, list_file, kills, seed = sys.argv[1:]
+    store, directory, list_file, kills, seed = sys.argv[1:]
+    cache = Path(directory)
     urls = json.loads(Path(list_file).read_text())
     source, hit, damaged, complete = random.Random(seed), 0, list[str](), 0
     asyncio.run(_run(store + "-warm", cache / "warm", urls[:2]))  # imports what is imported lazily
