@@ -19,7 +19,8 @@ from tests.support.channel import Channel, cached_channel
 from tests.support.fault_server import server_process
 
 HERE = Path(__file__).resolve().parents[1] / ".cache" / "first-run"
-LATENCY = "0.02"  # seconds before each answer: a channel that is not next door
+# a channel that is not next door: seconds before each answer, bytes per second
+LATENCY, BANDWIDTH = 0.02, 5_000_000
 
 
 def main() -> int:
@@ -39,10 +40,14 @@ def main() -> int:
 
 
 async def _tour(channel: Channel) -> int:
-    async with server_process(channel.root, "--latency", LATENCY) as url:
-        say(f"serving it at {url}, {float(LATENCY) * 1000:.0f} ms away")
+    distance = ["--latency", str(LATENCY), "--bandwidth", str(BANDWIDTH)]
+    async with server_process(channel.root, *distance) as url:
+        say(f"serving it at {url}, {LATENCY * 1000:.0f} ms away, {BANDWIDTH / 1e6:.0f} MB/s")
         lock = HERE / "environment.txt"
-        lines = [p.url(url) for p in channel.one_format()]
+        # the older form of what is published in both, so that there is something to transmute
+        chosen = {p.path.name.removesuffix(".conda").removesuffix(".tar.bz2"): p for p in reversed(channel.packages)}
+        chosen |= {p.path.name.removesuffix(".tar.bz2"): p for p in channel.packages if p.path.suffix == ".bz2"}
+        lines = [p.url(url) for p in chosen.values()]
         await asyncio.to_thread(lock.write_text, "\n".join(["@EXPLICIT", *lines]) + "\n")
         options = ["--store", relative(HERE / "store"), "--cache-dir", relative(HERE / "node")]
         store = options[:2]

@@ -101,7 +101,7 @@ class Engine:
                 settings.mirrors,
                 self._take,
             )
-            await self.threads.run(self.workspace.sweep)
+            self._left_over = await self.threads.run(self.workspace.sweep)
             self._stack = stack.pop_all()
         return self
 
@@ -171,6 +171,7 @@ class Engine:
             if len(there) == len(job.formats):
                 forms = tuple(StoredForm(a.key, a.size, created=False) for a in there.values())
                 self._take(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
+                await self._tidy(package)
             else:
                 forms = await pipeline.run(job)
         except AsyncCacheError as exc:
@@ -179,6 +180,14 @@ class Engine:
         else:
             report.outcomes.append(Outcome(package.filename, url, forms))
             self._take(events.PackageDone(package.filename, url, self.clock.now() - started))
+
+    async def _tidy(self, package: Package) -> None:
+        """Remove what a run left that was killed between publishing a package and forgetting its files."""
+        name = self.workspace.name(package.url)
+        if name in self._left_over:
+            self._left_over.discard(name)
+            async with self.workspace.locks.hold(name, label=package.filename):
+                await self.threads.run(self.workspace.discard, package.url)
 
     @contextmanager
     def listening(self, sink: events.EventSink) -> Iterator[None]:

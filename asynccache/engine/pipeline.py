@@ -154,10 +154,9 @@ class Pipeline:
         def waiting(label: str, holder: object, seconds: float) -> None:
             self._emit(events.LockWaited(label, str(holder), seconds))
 
-        async with self._workspace.locks.hold(
-            self._workspace.name(url), label=package.filename, waiting=waiting
-        ) as waited:
-            found = await self._inventory.refresh(url) if waited else job.found
+        async with self._workspace.locks.hold(self._workspace.name(url), label=package.filename, waiting=waiting):
+            # what was found before the lock may be old: another process may just have finished this package
+            found = await self._inventory.refresh(url)
             there = job.complete(found)
             forms = [StoredForm(a.key, a.size, created=False) for a in there.values()]
             missing = [f for f in job.formats if f not in there]

@@ -81,19 +81,24 @@ class Workspace:
                 hint="free some space or set cache_dir to a larger disk",
             )
 
-    def sweep(self, older_than: float = ABANDONED_AFTER) -> int:
-        """Remove working directories that no process uses and nobody touched for that many seconds; return how many."""
-        removed = 0
+    def sweep(self, older_than: float = ABANDONED_AFTER) -> set[str]:
+        """Remove working directories that no process uses and nobody touched for that many seconds.
+
+        Returns:
+            The names of those that are left: of killed runs, or in use.
+        """
+        left = set()
         try:
             entries = list(os.scandir(self.path))
         except OSError:
-            return 0
+            return set()
         for entry in entries:
             with suppress(OSError):
                 if time.time() - entry.stat().st_mtime > older_than and not self.locks.is_held(entry.name):
                     shutil.rmtree(entry.path, ignore_errors=True)
-                    removed += 1
-        return removed
+                else:
+                    left.add(entry.name)
+        return left
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     python -m tests.engine.killed_runs STORE CACHE URLS.json KILLS SEED
 
 Children are forked from a process that has imported everything, so that most of a child's life is the run itself.
-Prints one JSON line: kills that hit a running child, archives seen whole on the way, and what was found damaged.
+Prints one JSON line: kills that hit a running child, stores that were filled meanwhile, what was found damaged.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.package import Format, Package
 from tests.support.stores import damaged_in
+
+KILLS_A_STORE = 5  # later kills fall into later parts of the run
 
 
 async def _run(store: str, cache: Path, urls: list[str]) -> None:
@@ -43,28 +45,30 @@ def main() -> None:
     store, directory, list_file, kills, seed = sys.argv[1:]
     cache = Path(directory)
     urls = json.loads(Path(list_file).read_text())
-    source, hit, damaged, complete = random.Random(seed), 0, list[str](), 0
+    source, hit, damaged = random.Random(seed), 0, list[str]()
     asyncio.run(_run(store + "-warm", cache / "warm", urls[:2]))  # imports what is imported lazily
     started = time.monotonic()
     asyncio.run(_run(store + "-whole", cache / "whole", urls))
     whole = time.monotonic() - started
-    for number in range(int(kills)):
-        # a new store now and then, so that kills fall into all parts of a run and not only into its end
-        root = f"{store}-{number // 8}"
+    number = on_this_store = 0
+    while hit < int(kills) and number < 2 * int(kills):
+        root = f"{store}-{number}"
         pid = _child(root, cache, urls)
         time.sleep(source.uniform(0, whole))
         done, status = os.waitpid(pid, os.WNOHANG)
         if not done:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            hit += 1
-        elif status == 0:
-            complete += 1
+            hit, on_this_store = hit + 1, on_this_store + 1
+        elif status:
+            raise SystemExit(f"a run ended with status {status}")
         damaged += damaged_in(Path(root))
-        if number % 8 == 7:
+        if done or on_this_store == KILLS_A_STORE:
             asyncio.run(_run(root, cache, urls))
             damaged += damaged_in(Path(root))
-    print(json.dumps({"hit": hit, "complete": complete, "damaged": damaged, "seconds_of_a_whole_run": whole}))  # noqa: T201 - its result
+            number, on_this_store = number + 1, 0
+    asyncio.run(_run(f"{store}-{number}", cache, urls))
+    print(json.dumps({"hit": hit, "stores": number + 1, "damaged": damaged}))  # noqa: T201 - its result
 
 
 if __name__ == "__main__":
