@@ -1,0 +1,170 @@
+"""The page that shows what was measured: one self-contained HTML file with plots drawn as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from bench.plot import bars
+from bench.results import CaseResult, Group, Metric, Target
+
+_STYLE: Final = """
+:root { --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #ffffff; --card: #f6f8fa; --ours: #0b7a75;
+  --other: #9aa7b5; --good: #0a7d33; --bad: #b42318; --limit: #b45309; --dot: #1c2430; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8edf3; --soft: #9fb0c0; --line: #2b3643; --paper: #10161d;
+  --card: #18212b; --ours: #2bb5ad; --other: #55657a; --good: #4ac26b; --bad: #ff7b72; --limit: #e3a04f;
+  --dot: #e8edf3; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 64rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
+h2 { font-size: 1.3rem; margin: 3rem 0 .3rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
+p { margin: .4rem 0 .8rem; max-width: 46rem; }
+.soft, figcaption, th, dt { color: var(--soft); }
+code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--card); padding: .1em .35em;
+  border-radius: 4px; }
+figure { margin: .8rem 0 .2rem; }
+figcaption { font-size: .85rem; }
+svg { display: block; width: 100%; height: auto; }
+svg text { font: 13px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--ink); }
+svg .soft { fill: var(--soft); font-size: 12px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0 1rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { font-weight: 500; }
+th:first-child, td:first-child { text-align: left; }
+.wrap td { white-space: normal; }
+td small { color: var(--soft); }
+.good { color: var(--good); font-weight: 600; }
+.bad { color: var(--bad); font-weight: 600; }
+ul.targets { list-style: none; padding: 0; }
+ul.targets li { margin: .2rem 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .9rem; }
+dd { margin: 0; }
+.warning { border-left: 4px solid var(--limit); background: var(--card); padding: .6rem 1rem; }
+"""
+_READING: Final = (
+    "Every contender runs in a process of its own, one after the other in each round, so that whatever else the "
+    "machine does meets all of them. CPU seconds (user and system, children included) and peak memory are what the "
+    "kernel reports when the process ends; wall seconds run from its start to its end. Start-up is part of every "
+    "figure unless the label says otherwise, and is shown beside. A bar is the median, the dots are the rounds; a "
+    "ratio is that of the medians, in brackets the smallest and the largest within one round."
+)
+
+
+def render(document: Mapping[str, Any], results: Sequence[CaseResult]) -> str:
+    """Return the page.
+
+    Args:
+        document: Machine, versions, command and rounds, as `bench.run` writes them.
+        results: The cases in the order of the page.
+    """
+    machine = document["machine"]
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width, initial-scale=1'>",
+        f"<title>asynccache: what was measured</title><style>{_STYLE}</style>",
+        "<h1>What asynccache was measured to do</h1>",
+    ]
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"
+    parts.append(f"<p class=soft>{escape(machine['when'])} &middot; {escape(where)} &middot; {machine['python']}</p>")
+    if document["quick"]:
+        parts.append(
+            "<p class=warning>A quick run: small inputs and few rounds. It shows that everything works; its figures "
+            "mean nothing.</p>"
+        )
+    parts += [_summary(results), "<h2>How to read this</h2>", f"<p>{_READING}</p>", _machine(document)]
+    parts += [_case(result) for result in results]
+    return "\n".join(parts) + "\n</html>\n"
+
+
+def _summary(results: Sequence[CaseResult]) -> str:
+    rows = [
+        f"<tr><td>{escape(t.what)}</td><td>{'&ge;' if t.at_least else '&le;'} {_number(t.wanted, t)}</td>"
+        f"<td>{_number(t.measured, t)}</td><td>{_verdict(t)}</td><td><a href='#{r.name}'>{r.name}</a></td></tr>"
+        for r in results
+        for t in r.targets
+    ]
+    failed = [
+        f"<tr><td colspan=4 class=bad>not measured</td><td><a href='#{r.name}'>{r.name}</a></td></tr>"
+        for r in results
+        if r.error
+    ]
+    if not rows and not failed:
+        return ""
+    head = "<tr><th>target<th>wanted<th>measured<th><th>case</tr>"
+    return f"<div class=scroll><table class=wrap>{head}{''.join(rows + failed)}</table></div>"
+
+
+def _number(value: float, target: Target) -> str:
+    digits = 2 if target.unit in {"x", "s"} else 1
+    unit = "&times;" if target.unit == "x" else f" {target.unit}"
+    return f"{value:,.{digits}f}{unit}".rstrip()
+
+
+def _verdict(target: Target) -> str:
+    kind = ("good" if target.reached else "bad") if target.judged else "soft"
+    return f"<span class={kind}>{target.verdict}</span>"
+
+
+def _machine(document: Mapping[str, Any]) -> str:
+    machine = document["machine"]
+    versions = ", ".join(f"{escape(k)} {escape(v)}" for k, v in machine["versions"].items())
+    facts = {
+        "machine": f"{escape(machine['processor'])}, {machine['cores']} cores, "
+        f"{machine['memory_bytes'] / 2**30:.1f} GiB, {escape(machine['system'])}",
+        "load average": f"{machine['load_average']} before, {machine['load_average_after']} after",
+        "versions": f"{escape(machine['python'])}, {versions}",
+        "commit": escape(machine["commit"] or "unknown"),
+        "rounds": str(document["rounds"]),
+        "least peak that could be seen": f"{machine['peak_floor_bytes'] / 1e6:.0f} MB (the measuring process's own)",
+        "again": f"<code>make setup</code>, then <code>{escape(document['command'])}</code>",
+        "figures": "every sample of every round is in <code>results.json</code> beside this page",
+    }
+    return "<dl>" + "".join(f"<dt>{name}<dd>{text}" for name, text in facts.items()) + "</dl>"
+
+
+def _case(result: CaseResult) -> str:
+    parts = [f"<h2 id='{result.name}'>{escape(result.title)}</h2>"]
+    if result.error:
+        return "\n".join([*parts, f"<p class=bad>Not measured: {escape(result.error)}</p>"])
+    parts.append(f"<p>{escape(result.about)}</p>")
+    if result.targets:
+        items = [f"<li>{_verdict(t)} &nbsp;{escape(str(t))}</li>" for t in result.targets]
+        parts.append(f"<ul class=targets>{''.join(items)}</ul>")
+    for group in result.groups:
+        parts.append(f"<h3>{escape(group.label)}</h3>")
+        parts += [_figure(group, m) for m in result.metrics if m.key in result.plotted]
+        parts.append(_table(group, result.metrics))
+    parts += [f"<p>{escape(note)}</p>" for note in result.notes]
+    return "\n".join(parts)
+
+
+def _figure(group: Group, metric: Metric) -> str:
+    unit = f", {metric.unit}" if metric.unit not in {"", "s"} else ""
+    caption = f"{escape(metric.label)}{unit}: median and each round"
+    return f"<figure>{bars(group, metric)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _table(group: Group, metrics: Sequence[Metric]) -> str:
+    shown = [m for m in metrics if any(s.values(m.key) for s in group.series)]
+    if len(group.series) == 1 and len(shown) > 5:
+        rows = [f"<tr><td>{escape(m.label)}</td>{_cell(group, 0, m)}</tr>" for m in shown]
+        return f"<div class=scroll><table>{''.join(rows)}</table></div>"
+    head = "".join(f"<th>{escape(metric.label)}" for metric in shown)
+    rows = [
+        f"<tr><td>{escape(series.name)}</td>{''.join(_cell(group, number, metric) for metric in shown)}</tr>"
+        for number, series in enumerate(group.series)
+    ]
+    return f"<div class=scroll><table><tr><th>{head}</tr>{''.join(rows)}</table></div>"
+
+
+def _cell(group: Group, number: int, metric: Metric) -> str:
+    series = group.series[number]
+    if not series.values(metric.key):
+        return "<td></td>"
+    found = group.ratios(metric.key).get(series.name) if metric.key != "start_cpu" else None
+    times = f" <small>{found.value:.2f}&times; ({found.least:.2f}-{found.most:.2f})</small>" if found else ""
+    return f"<td>{metric.text(series.median(metric.key))}{times}</td>"

@@ -1,0 +1,208 @@
+"""What a case found: groups of contenders, targets and whether they were reached, and the whole as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from bench.harness import Ratio, Series, ratio
+
+Unit = Literal["s", "ms", "MB", "MB/s", "x", ""]
+_SCALE: Final[dict[str, float]] = {"MB": 1e-6, "MB/s": 1e-6, "ms": 1e3}
+_DIGITS: Final[dict[str, int]] = {"s": 2, "ms": 1, "MB": 0, "MB/s": 0, "x": 2, "": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Something measured of every contender.
+
+    Attributes:
+        key: As in `Sample.value`; in seconds, bytes or bytes a second.
+        label: As it is shown.
+        unit: What it is shown in.
+    """
+
+    key: str
+    label: str
+    unit: Unit
+
+    def scaled(self, value: float) -> float:
+        """Return a value in the shown unit."""
+        return value * _SCALE.get(self.unit, 1.0)
+
+    def text(self, value: float) -> str:
+        """Write a value with its unit."""
+        return f"{self.scaled(value):,.{_DIGITS[self.unit]}f} {self.unit}".rstrip()
+
+
+CPU: Final = Metric("cpu", "CPU seconds", "s")
+START: Final = Metric("start_cpu", "of which start-up", "s")
+WALL: Final = Metric("wall", "wall seconds", "s")
+WORK_WALL: Final = Metric("work_wall", "wall seconds without start-up", "s")
+PEAK: Final = Metric("peak", "peak memory", "MB")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A line in a plot.
+
+    Attributes:
+        metric: Key of the metric it belongs to.
+        value: In the metric's own unit: seconds or bytes.
+        label: What it stands for.
+    """
+
+    metric: str
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Contenders that did the same work. The first is the one that the others are compared with.
+
+    Attributes:
+        label: What the work was.
+        series: What each of them needed.
+        limits: Lines to draw.
+        compared: Whether ratios to the first make sense.
+    """
+
+    label: str
+    series: Sequence[Series]
+    limits: Sequence[Limit] = ()
+    compared: bool = True
+
+    def ratios(self, metric: str) -> dict[str, Ratio]:
+        """Return how many times more each of the others needs than the first."""
+        first = self.series[0]
+        if not self.compared or not first.values(metric):
+            return {}
+        return {
+            other.name: ratio(other, first, metric)
+            for other in self.series[1:]
+            if len(other.values(metric)) == len(first.values(metric)) and first.median(metric) > 0
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a case should reach, and what it did.
+
+    Attributes:
+        what: What is counted.
+        wanted: The bound.
+        measured: What was found.
+        at_least: Whether more is better.
+        unit: Of both.
+        detail: Spread or circumstances.
+        judged: False on a quick run, which measures nothing worth judging.
+    """
+
+    what: str
+    wanted: float
+    measured: float
+    at_least: bool
+    unit: Unit
+    detail: str = ""
+    judged: bool = True
+
+    @property
+    def reached(self) -> bool:
+        """Whether the bound holds."""
+        return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
+
+    @property
+    def verdict(self) -> str:
+        """`reached`, `missed`, or that nobody should say."""
+        if not self.judged:
+            return "not judged on a quick run"
+        return "reached" if self.reached else "missed"
+
+    def __str__(self) -> str:
+        digits = max(_DIGITS[self.unit], 2 if self.unit in {"x", "s"} else 1)
+        sign = "at least" if self.at_least else "at most"
+        blank = "" if self.unit == "x" else " "
+        text = (
+            f"{self.what}: target {sign} {self.wanted:g}{blank}{self.unit}, "
+            f"measured {self.measured:.{digits}f}{blank}{self.unit}".rstrip()
+        )
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{text}{detail}"
+
+
+def ratio_target(group: Group, other: str, metric: Metric, wanted: float, what: str) -> Target:
+    """Say how many times less the first contender of a group needs than another one."""
+    found = group.ratios(metric.key)[other]
+    return Target(what, wanted, found.value, True, "x", f"rounds {found.least:.2f}-{found.most:.2f}")
+
+
+@dataclass(slots=True)
+class CaseResult:
+    """One case.
+
+    Attributes:
+        name: As given to `--case`.
+        title: Heading.
+        about: What is measured and how, a paragraph.
+        metrics: What the tables and plots show.
+        groups: The measurements.
+        targets: What should be reached.
+        notes: What else was found.
+        error: Why the case could not be measured; empty when it was.
+    """
+
+    name: str
+    title: str
+    about: str
+    metrics: tuple[Metric, ...] = (CPU, START, WALL, PEAK)
+    plotted: tuple[str, ...] = ("cpu",)
+    groups: list[Group] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+
+    def as_document(self) -> dict[str, Any]:
+        """Return everything as plain values: every sample of every round, in seconds and bytes."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "about": self.about,
+            "metrics": [{"key": m.key, "label": m.label, "unit": m.unit} for m in self.metrics],
+            "groups": [_group_document(group, self.metrics) for group in self.groups],
+            "targets": [
+                {
+                    "what": t.what,
+                    "wanted": t.wanted,
+                    "measured": t.measured,
+                    "at_least": t.at_least,
+                    "unit": t.unit,
+                    "detail": t.detail,
+                    "reached": t.reached if t.judged else None,
+                }
+                for t in self.targets
+            ],
+            "notes": self.notes,
+            "error": self.error or None,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def _group_document(group: Group, metrics: Sequence[Metric]) -> dict[str, Any]:
+    contenders = {}
+    for series in group.series:
+        contenders[series.name] = {
+            "samples": [{"wall": s.wall, "cpu": s.cpu, "peak": s.peak, **s.said} for s in series.samples],
+            "median": {m.key: series.median(m.key) for m in metrics if series.values(m.key)},
+        }
+    return {
+        "label": group.label,
+        "contenders": contenders,
+        "ratios": {
+            m.key: {name: {"value": r.value, "least": r.least, "most": r.most} for name, r in found.items()}
+            for m in metrics
+            if (found := group.ratios(m.key))
+        },
+    }

@@ -1,0 +1,149 @@
+"""What runs in a contender's process: one task, on packages that are there, with as little around it as possible.
+
+    python -m bench.worker TASK '{"argument": ...}'
+
+Imports come first; then the clocks are read and the work begins. The figures go to the file that
+`ASYNCCACHE_BENCH_RESULT` names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+Work = Callable[[], dict[str, float] | None]
+"""The work itself; may return figures of its own."""
+
+
+def prepare_ours(files: Sequence[str], out: str, *, threads: int = 1, verify: bool = True, to: str) -> Work:
+    """Transmute one file after another with asynccache's archive room, as one package of the engine does."""
+    from asynccache.archive import transmute  # noqa: PLC0415
+
+    pairs = [(Path(file), Path(out) / _other_name(file, to)) for file in files]
+
+    def work() -> None:
+        for source, target in pairs:
+            transmute(source, target, level=3, verify=verify, threads=threads)
+
+    return work
+
+
+def prepare_ours_side_by_side(files: Sequence[str], out: str, *, cores: int, to: str) -> Work:
+    """Transmute several files at once with what `asynccache transmute` calls, on so many cores and no others."""
+    from asynccache.model.package import Format  # noqa: PLC0415
+    from asynccache.ops.transmute_files import Conversion, transmute_files  # noqa: PLC0415
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
+    def done(conversion: Conversion) -> None:
+        if conversion.error is not None:
+            raise conversion.error
+
+    def work() -> None:
+        sources = [Path(file) for file in files]
+        asyncio.run(transmute_files(sources, Format(to), out=Path(out), level=3, verify=True, cores=cores, done=done))
+
+    return work
+
+
+def prepare_cph(files: Sequence[str], out: str, *, to: str) -> Work:
+    """Transmute one file after another as `cph transmute` does with one process: it verifies by reading both again."""
+    api = importlib.import_module("conda_package_handling.api")
+
+    def work() -> None:
+        for file in files:
+            failed = api.transmute(file, to, out_folder=out, processes=1, zstd_compress_level=3)
+            if failed:
+                raise RuntimeError(str(failed))
+
+    return work
+
+
+def prepare_streaming(files: Sequence[str], out: str, *, to: str) -> Work:
+    """Transmute with conda-package-streaming, which does not verify."""
+    transmute = importlib.import_module("conda_package_streaming.transmute")
+
+    def work() -> None:
+        for file in files:
+            if to == ".conda":
+                transmute.transmute(file, out, compression_level=3)
+            else:
+                transmute.transmute_tar_bz2(file, out)
+
+    return work
+
+
+def prepare_engine_task(name: str, **arguments: Any) -> Work:
+    """Find one of the tasks of `bench.engine_tasks`."""
+    from bench import engine_tasks  # noqa: PLC0415
+
+    return engine_tasks.prepare(name, **arguments)
+
+
+def prepare_limits(sample: str, size: int) -> Work:
+    """Measure the machine's raw speeds (see `bench.limits`)."""
+    from bench import limits  # noqa: PLC0415
+
+    return limits.prepare(sample, size)
+
+
+def prepare_nothing() -> Work:
+    """Do nothing at all: what the interpreter's start costs."""
+    return lambda: None
+
+
+TASKS: Final[dict[str, Callable[..., Work]]] = {
+    "ours": prepare_ours,
+    "ours-side-by-side": prepare_ours_side_by_side,
+    "cph": prepare_cph,
+    "streaming": prepare_streaming,
+    "limits": prepare_limits,
+    "nothing": prepare_nothing,
+    **{
+        name: functools.partial(prepare_engine_task, name)
+        for name in ("cache", "fetch-only", "transmute-only", "upload-only", "put-filler")
+    },
+}
+
+
+def _cpu_seconds() -> float:
+    """Return user and system seconds so far, those of children that have ended included."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _other_name(file: str, to: str) -> str:
+    name = Path(file).name
+    return name.removesuffix(".conda").removesuffix(".tar.bz2") + to
+
+
+def main() -> None:
+    """Run one task and write down its figures."""
+    task, arguments = sys.argv[1], json.loads(sys.argv[2])
+    work = TASKS[task](**arguments)
+    start_cpu, started = _cpu_seconds(), time.perf_counter()
+    figures = work() or {}
+    said = {
+        "start_cpu": start_cpu,
+        "work_wall": time.perf_counter() - started,
+        "work_cpu": _cpu_seconds() - start_cpu,
+        **figures,
+    }
+    path = os.environ.get("ASYNCCACHE_BENCH_RESULT")
+    if path:
+        Path(path).write_text(json.dumps(said), encoding="utf-8")
+    else:
+        print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

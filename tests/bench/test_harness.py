@@ -1,0 +1,100 @@
+"""The harness: who runs when, in which directory, and what is kept of it. Nothing here depends on how long it takes."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.harness import Contender, ContenderError, Sample, Series, measure, ratio, run_process, worker
+
+
+def python(code: str) -> Callable[[Path], list[str]]:
+    return lambda directory: [sys.executable, "-S", "-c", code, str(directory)]
+
+
+def series(name: str, *cpu: float, **said: float) -> Series:
+    return Series(name, tuple(Sample(2 * seconds, seconds, 1000, said) for seconds in cpu))
+
+
+def test_rounds_are_interleaved_so_that_noise_meets_all_contenders(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    contenders = [
+        Contender(name, python(f"open({str(log)!r}, 'a').write({name!r})")) for name in ("ours", "peer", "third")
+    ]
+    found = measure(contenders, 3, tmp_path)
+    assert log.read_text() == "ourspeerthird" * 3
+    assert [(one.name, len(one.samples)) for one in found] == [("ours", 3), ("peer", 3), ("third", 3)]
+
+
+def test_each_run_gets_an_empty_directory_that_is_gone_afterwards(tmp_path: Path) -> None:
+    seen: list[Path] = []
+
+    def command(directory: Path) -> list[str]:
+        assert not list(directory.iterdir())
+        seen.append(directory)
+        return [sys.executable, "-S", "-c", f"open({str(directory / 'result')!r}, 'w')"]
+
+    measure([Contender("one", command)], 2, tmp_path)
+    assert len(set(seen)) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_processor_time_of_children_counts(tmp_path: Path) -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {burn!r}], check=True)"
+    sample = run_process(python(code)(tmp_path), tmp_path)
+    assert sample.cpu >= 0.3
+
+
+def test_a_worker_s_own_figures_are_kept(tmp_path: Path) -> None:
+    code = "import json, os; json.dump({'work_wall': 1.5}, open(os.environ['ASYNCCACHE_BENCH_RESULT'], 'w'))"
+    sample = run_process(python(code)(tmp_path), tmp_path)
+    assert sample.value("work_wall") == 1.5
+    assert sample.value("wall") == sample.wall
+    assert sample.value("never said") is None
+
+
+def test_what_a_run_adds_to_a_counter_becomes_its_figure(tmp_path: Path) -> None:
+    counter: Iterator[float] = iter([5.0, 7.0, 7.0, 10.5])
+    (found,) = measure([Contender("one", python(""))], 2, tmp_path, meter=lambda: {"server": next(counter)})
+    assert found.values("server") == [2.0, 3.5]
+
+
+def test_a_contender_that_fails_says_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(ContenderError, match=r"with code 3: .*no such thing"):
+        run_process(python("import sys; print('no such thing', file=sys.stderr); sys.exit(3)")(tmp_path), tmp_path)
+
+
+def test_a_contender_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
+    mark = tmp_path / "alive"
+    child = f"import time; time.sleep(3); open({str(mark)!r}, 'w')"
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-S', '-c', {child!r}]); time.sleep(60)"
+    with pytest.raises(ContenderError, match="its limit of 1 seconds"):
+        run_process(python(code)(tmp_path), tmp_path, limit=1)
+    assert not mark.exists()
+
+
+def test_the_memory_of_children_counts_where_it_is_asked_for(tmp_path: Path) -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc")
+    hold = "import time; held = bytearray(150 << 20); held[::4096] = b'1' * len(held[::4096]); time.sleep(0.7)"
+    code = (
+        "import subprocess, sys, time\n"
+        f"children = [subprocess.Popen([sys.executable, '-S', '-c', {hold!r}]) for _ in range(2)]\n"
+        "[child.wait() for child in children]"
+    )
+    sample = run_process(python(code)(tmp_path), tmp_path, together=True)
+    assert sample.peak > 300 << 20
+
+
+def test_a_ratio_is_that_of_the_medians_with_the_extremes_of_the_rounds() -> None:
+    found = ratio(series("peer", 4.0, 6.0, 9.0), series("ours", 2.0, 2.0, 1.0), "cpu")
+    assert (found.value, found.least, found.most) == (3.0, 2.0, 9.0)
+
+
+def test_a_worker_command_names_its_run(tmp_path: Path) -> None:
+    command = worker("cache", store="s3://b/{run}", cache_dir="{scratch}/node")(tmp_path / "run-7")
+    assert command[:4] == [sys.executable, "-m", "bench.worker", "cache"]
+    assert json.loads(command[4]) == {"store": "s3://b/run-7", "cache_dir": f"{tmp_path}/run-7/node"}

@@ -1,0 +1,50 @@
+"""The sets of packages that are measured on."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from bench.harness import REPOSITORY, ContenderError
+from bench.inputs import load, of_format
+
+
+def test_a_set_has_both_forms_of_each_package_and_their_digests() -> None:
+    archives = load("mix-quick")
+    assert len(of_format(archives, ".conda")) == len(of_format(archives, ".tar.bz2")) == 3
+    for archive in archives:
+        data = archive.path.read_bytes()
+        assert archive.size == len(data)
+        assert archive.md5 == hashlib.md5(data).hexdigest()
+        assert archive.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_a_set_is_made_once() -> None:
+    before = [(a.path, a.path.stat().st_mtime_ns) for a in load("mix-quick")]
+    told: list[str] = []
+    assert [(a.path, a.path.stat().st_mtime_ns) for a in load("mix-quick", told.append)] == before
+    assert told == []
+
+
+def test_an_address_names_the_directory_that_the_server_serves() -> None:
+    archive = load("mix-quick")[0]
+    address = archive.address("http://127.0.0.1:1")
+    assert address["url"] == f"http://127.0.0.1:1/linux-64/{archive.path.name}"
+
+
+def test_an_unknown_set_is_an_error() -> None:
+    with pytest.raises(ContenderError, match="could not be made"):
+        load("nothing-like-it")
+
+
+def test_the_measuring_process_loads_no_libraries() -> None:
+    # what it holds in memory when it starts a contender would count as that contender's peak
+    code = (
+        "import sys, bench.run, bench.cache_cases, bench.memory_cases, bench.transmute_cases\n"
+        "print({'numpy', 'zstandard', 'aiohttp', 'aiobotocore', 'asyncio', 'tests.support'} & set(sys.modules))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    assert loaded.strip() == "set()"
