@@ -18,6 +18,7 @@ from asynccache.model.package import Format
 from asynccache.model.url import PackageURL
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.tasks import run_together
 
 _PAGE: Final = 1000  # keys
 _DENSE: Final = 16  # wanted directories per page below which listing each by itself is cheaper than parsing the page
@@ -84,17 +85,13 @@ class Inventory:
         Raises:
             StoreError: The store cannot be listed.
         """
-        # in the order of the keys in them: `a-b/` comes before `a/`
-        wanted = sorted({self.source_directory(url) for url in urls}, key=lambda d: d + "/")
+        wanted = {self.source_directory(url) for url in urls}
         if not self._store.lists_by_page:
-            await self._each(wanted)
+            await self._each(sorted(wanted))
             return
-        # one group a kind and host, since between hosts lies nothing wanted
-        depth = self._dirname.count("/") + 3
-        groups = [list(g) for _, g in groupby(wanted, key=lambda d: d.split("/")[:depth])]
-        async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                tasks.create_task(self._together(group))
+        # one group a kind and host to begin with: between hosts lies nothing wanted
+        groups = _groups(wanted, depth=self._dirname.count("/") + 3)
+        await run_together([self._together(group) for group in groups])
 
     async def refresh(self, url: PackageURL) -> tuple[StoredArchive, ...]:
         """Ask again for one URL.
@@ -135,15 +132,11 @@ class Inventory:
             await self._each(rest)
             return
         size = max(2 * done, -(-len(rest) // _AT_ONCE))  # two pages' worth at least, or the parallel pages overlap
-        async with asyncio.TaskGroup() as tasks:
-            for begin in range(0, len(rest), size):
-                tasks.create_task(self._together(rest[begin : begin + size]))
+        await run_together([self._together(rest[begin : begin + size]) for begin in range(0, len(rest), size)])
 
     async def _each(self, wanted: Sequence[str]) -> None:
         """List directories one by one, many at once."""
-        async with asyncio.TaskGroup() as tasks:
-            for directory in wanted:
-                tasks.create_task(self._one(directory))
+        await run_together([self._one(directory) for directory in wanted])
 
     async def _one(self, directory: str) -> None:
         infos: list[ObjectInfo] = []
@@ -174,6 +167,31 @@ class Inventory:
                 else:
                     self.duplicates.pop(place, None)
             self._found[directory] = tuple(taken)
+
+
+def _groups(wanted: Iterable[str], depth: int) -> list[list[str]]:
+    """Divide directories into groups with common first `depth` segments, each in ascending order of its keys.
+
+    Some servers (SeaweedFS) order keys segment by segment, so that `a/x` comes before `a-b/x`. A group in which the two
+    orders differ is divided further, so that it does not matter which one a server has.
+    """
+    groups = []
+    segments = {directory: directory.split("/") for directory in wanted}
+    # keys of `a-b` come before those of `a`, since they go on with `-` and `/`
+    ordered = sorted(segments, key=lambda d: d + "/")
+    for _, members in groupby(ordered, key=lambda d: segments[d][:depth]):
+        group = list(members)
+        if group == sorted(group, key=segments.__getitem__):
+            groups.append(group)
+        else:
+            groups += _groups(group, depth + 1)
+    return groups
+
+
+def _is_behind(key: str, directory: str) -> bool:
+    """Tell whether a listing that has come to `key` has passed all of a directory, in either order (see `_groups`)."""
+    segments = directory.split("/")
+    return key >= directory + "0" and key.split("/")[: len(segments)] > segments  # "0" follows "/"
 
 
 def _common_directory(wanted: Sequence[str]) -> str:

@@ -71,6 +71,18 @@ def store_errors(address: str, key: str, root: Path, needed: int | None = None) 
         raise StoreError(f"{key} in {address} cannot be accessed ({exc.strerror or exc})") from exc
 
 
+def write_error(path: Path, needed: int, exc: OSError) -> DiskError:
+    """Return the error of a local file that could not be written, with the bytes that did not fit."""
+    if exc.errno in _FULL:
+        return DiskError(
+            f"the disk of {path} is full",
+            expected=f"{needed} bytes of free space",
+            found=_free(path.parent),
+            hint="free some space or choose another directory",
+        )
+    return DiskError(f"{path} cannot be written ({exc.strerror or exc})", hint="check its owner and mode")
+
+
 def _free(root: Path) -> str:
     for path in (root, *root.parents):
         with suppress(OSError):

@@ -1,0 +1,121 @@
+"""How fast a store may be asked, learnt from its refusals, and how long to wait before asking again.
+
+All calls of a process to one store share a `Pace`. It lets everything pass until the store refuses; then it is a
+token bucket whose rate is cut by each wave of refusals and grows slowly while the store answers (additive increase,
+multiplicative decrease), until it no longer limits anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+from weakref import WeakValueDictionary
+
+_WINDOW: Final = 2.0  # seconds over which the present rate is measured
+_CUT: Final = 0.5  # share of the rate that is kept after refusals
+_WAVE: Final = 0.5  # seconds in which further refusals belong to the same cut: they were under way already
+_SLOWEST: Final = 1.0  # requests per second
+_GROWTH: Final = 0.2  # share of the refused rate that is regained each second
+
+
+class Pace:
+    """The shared token bucket of a store.
+
+    Args:
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._sent: deque[float] = deque(maxlen=4096)
+        self._rate: float | None = None  # requests per second; None: as fast as they come
+        self._refused_rate = 0.0
+        self._next = 0.0  # when the next token is there
+        self._last_cut = -_WAVE
+        self._last_success = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second that pass; None when nothing is held back."""
+        return self._rate
+
+    def reserve(self) -> float:
+        """Take the next token; return the seconds until it may be used."""
+        now = self._now()
+        at = max(now, self._next)
+        self._sent.append(at)
+        if self._rate is not None:
+            self._next = at + 1.0 / self._rate
+        return at - now
+
+    async def wait(self) -> None:
+        """Take the next token and wait until it may be used."""
+        seconds = self.reserve()
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+    def refused(self, retry_after: float | None = None) -> None:
+        """Learn that the store refused a request because of its rate.
+
+        Args:
+            retry_after: Seconds for which the store wants to be left alone; everybody waits.
+        """
+        now = self._now()
+        if retry_after:
+            self._next = max(self._next, now + retry_after)
+        if now - self._last_cut < _WAVE:
+            return
+        self._last_cut = now
+        measured = sum(now - _WINDOW < at <= now for at in self._sent) / _WINDOW
+        self._refused_rate = max(measured if self._rate is None else min(self._rate, measured), 2 * _SLOWEST)
+        self._rate = max(self._refused_rate * _CUT, _SLOWEST)
+        self._last_success = now
+
+    def succeeded(self) -> None:
+        """Learn that a request was answered."""
+        if self._rate is None:
+            return
+        now = self._now()
+        # by time, not by answer, so that the growth does not depend on the rate
+        self._rate += self._refused_rate * _GROWTH * min(now - self._last_success, 1.0)
+        self._last_success = now
+        if self._rate > 4 * self._refused_rate:
+            self._rate = None
+
+
+_paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
+_paces_guard = threading.Lock()
+
+
+def shared_pace(name: str) -> Pace:
+    """Return the process's pace for a store, known by its endpoint and bucket."""
+    with _paces_guard:
+        pace = _paces.get(name)
+        if pace is None:
+            pace = _paces[name] = Pace()
+        return pace
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential waits with full jitter.
+
+    Attributes:
+        base: Upper bound of the first wait, in seconds; doubles with every failure.
+        cap: Upper bound of any wait, in seconds.
+        rng: Source of the jitter.
+    """
+
+    base: float = 0.1
+    cap: float = 20.0
+    rng: random.Random = field(default_factory=random.Random, repr=False, compare=False)
+
+    def delay(self, failures: int) -> float:
+        """Return the seconds to wait after that many failures (from 1)."""
+        return self.rng.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))

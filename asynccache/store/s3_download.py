@@ -1,0 +1,197 @@
+"""Reading large objects out of S3 in ranges, in parallel, and only from one version of the object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from asynccache.errors import StoreError
+from asynccache.store.base import BytesMoved
+from asynccache.store.blocking import FileThreads
+from asynccache.store.local_files import write_error
+from asynccache.store.s3_client import S3Client
+from asynccache.store.tasks import run_together
+
+READ_BYTES: Final = 256 << 10  # taken from the connection at once
+_WRITE_BYTES: Final = 1 << 20  # written at once, in a thread
+_INLINE_BYTES: Final = 128 << 10  # below this a thread costs more than the write
+
+
+class ReplacedError(Exception):
+    """The object became another one while it was read; never leaves the store."""
+
+
+class Download:
+    """Brings one object into one file.
+
+    Args:
+        client: Where from.
+        threads: Where the file is written.
+        object_key: Key in the bucket.
+        path: The file.
+        part_bytes: Size of a range.
+        at_once: Ranges under way.
+        moved: Told of progress.
+    """
+
+    def __init__(
+        self,
+        client: S3Client,
+        threads: FileThreads,
+        object_key: str,
+        path: Path,
+        *,
+        part_bytes: int,
+        at_once: int,
+        moved: BytesMoved | None,
+    ) -> None:
+        self._client = client
+        self._threads = threads
+        self._key = object_key
+        self._path = path
+        self._part_bytes = part_bytes
+        self._at_once = at_once
+        self._moved = moved
+        self._etag: str | None = None
+        self._total = 0
+
+    async def run(self, size: int | None) -> int:
+        """Read it all; return its size in bytes.
+
+        Args:
+            size: What it probably is; whether ranges are used depends on it.
+
+        Raises:
+            CallFailedError: A request failed; with the status 412 the object was replaced.
+            ReplacedError: The object was replaced.
+            DiskError: The file cannot be written.
+        """
+        async with self._file() as descriptor:
+            whole = size is not None and size <= 2 * self._part_bytes
+            first = _Range(0, None if whole else self._part_bytes)
+            await self._fetch(descriptor, first)
+            if first.end is not None and first.end < self._total:
+                await self._rest(descriptor, first.end)
+            return self._total
+
+    @asynccontextmanager
+    async def _file(self) -> AsyncIterator[int]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            descriptor = await self._threads.run(os.open, self._path, flags, 0o666)
+        except OSError as exc:
+            raise write_error(self._path, 0, exc) from exc
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    async def _rest(self, descriptor: int, begin: int) -> None:
+        starts = iter(range(begin, self._total, self._part_bytes))
+
+        async def work() -> None:
+            for start in starts:
+                await self._fetch(descriptor, _Range(start, min(start + self._part_bytes, self._total)))
+
+        await run_together([work() for _ in range(self._at_once)])
+
+    async def _fetch(self, descriptor: int, wanted: _Range) -> None:
+        """Read one range, going on where a broken connection left off."""
+
+        def parameters() -> dict[str, Any]:
+            asked: dict[str, Any] = {"Key": self._key}
+            if self._etag is not None:
+                asked["IfMatch"] = self._etag
+            if wanted.end is not None:
+                asked["Range"] = f"bytes={wanted.position}-{wanted.end - 1}"
+            elif wanted.position:
+                asked["Range"] = f"bytes={wanted.position}-"
+            return asked
+
+        async def receive(answer: Any) -> None:
+            async with answer["Body"] as body:
+                self._check(answer, wanted)
+                await self._write(descriptor, body, wanted)
+
+        length = self._part_bytes if wanted.end is None else wanted.end - wanted.position
+        await self._client.call("get_object", parameters, receive=receive, body_bytes=length)
+
+    def _check(self, answer: Any, wanted: _Range) -> None:
+        """Take note of what the object is, and refuse an answer about another part or version of it."""
+        length, described = int(answer["ContentLength"]), answer.get("ContentRange")
+        begin, total = _content_range(described) if described else (0, length)
+        asked = None if wanted.end is None else wanted.end - wanted.position
+        if not described and wanted.position and length == asked:
+            begin, total = wanted.position, self._total  # a server that sends ranges without saying so
+        if begin != wanted.position:
+            raise StoreError(
+                f"{self._client.endpoint} sent another range of {self._key} than was asked for",
+                expected=f"bytes from {wanted.position}",
+                found=f"bytes from {begin}",
+            )
+        if self._etag is None:
+            self._etag, self._total = answer.get("ETag"), total
+            wanted.end = min(total, wanted.end if described and wanted.end is not None else total)
+        elif total != self._total or answer.get("ETag") != self._etag:
+            raise ReplacedError
+
+    async def _write(self, descriptor: int, body: Any, wanted: _Range) -> None:
+        blocks: list[bytes] = []
+        held = 0
+        while True:
+            block = await body.read(READ_BYTES)
+            blocks.append(block)
+            held += len(block)
+            if held >= _WRITE_BYTES or (not block and held):
+                await self._flush(descriptor, blocks, held, wanted)
+                blocks, held = [], 0
+            if not block:
+                break
+        if wanted.end is not None and wanted.position < wanted.end:
+            # the server closed the connection in time but short of the length that it announced
+            raise ConnectionResetError(f"{wanted.end - wanted.position} bytes are missing")
+
+    async def _flush(self, descriptor: int, blocks: list[bytes], held: int, wanted: _Range) -> None:
+        if wanted.end is not None and wanted.position + held > wanted.end:
+            raise StoreError(f"{self._client.endpoint} sent more of {self._key} than was asked for")
+        try:
+            if held <= _INLINE_BYTES:
+                _write_all(descriptor, blocks, wanted.position)
+            else:
+                await self._threads.run(_write_all, descriptor, blocks, wanted.position)
+        except OSError as exc:
+            raise write_error(self._path, held, exc) from exc
+        wanted.position += held
+        if self._moved is not None:
+            self._moved(held)
+
+
+class _Range:
+    """What is still missing of a range: `position` moves on; `end` is None until the size is known."""
+
+    __slots__ = ("end", "position")
+
+    def __init__(self, position: int, end: int | None) -> None:
+        self.position = position
+        self.end = end
+
+
+def _content_range(text: str) -> tuple[int, int]:
+    """Read `bytes FIRST-LAST/TOTAL` (RFC 9110, section 14.4): first byte and total size."""
+    try:
+        span, total = text.removeprefix("bytes ").split("/")
+        return int(span.split("-")[0]), int(total)
+    except ValueError:
+        raise StoreError("an S3 server sent a malformed Content-Range", found=repr(text[:80])) from None
+
+
+def _write_all(descriptor: int, blocks: list[bytes], position: int) -> None:
+    data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(descriptor, view, position)
+        position += count
+        view = view[count:]

