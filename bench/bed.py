@@ -116,6 +116,20 @@ class Bed:
             finally:
                 process.kill()
 
+    @contextlib.contextmanager
+    def s3(self) -> Iterator[Place]:
+        """Run an S3 server (SeaweedFS, its data in memory) with a bucket, each run with a prefix of its own."""
+        from tests.support.object_servers import weed_server  # noqa: PLC0415 - most cases need no server
+
+        try:
+            with weed_server() as server:
+                bucket = "bench"
+                place = Place(f"s3://{bucket}/{{run}}", server.url, server.environment, server.pid)
+                self.run_once("make-bucket", place, endpoint=server.url, bucket=bucket)
+                yield place
+        except RuntimeError as exc:
+            raise ContenderError(str(exc)) from exc
+
 
 def cpu_meter(pids: Mapping[str, int]) -> Callable[[], Mapping[str, float]]:
     """Return a meter of the CPU seconds of running processes, by name; empty where /proc does not say."""

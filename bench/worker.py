@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.clocks import cpu_seconds
+
 Work = Callable[[], dict[str, float] | None]
 """The work itself; may return figures of its own."""
 
@@ -96,6 +98,18 @@ def prepare_limits(sample: str, size: int) -> Work:
     return limits.prepare(sample, size)
 
 
+def prepare_bucket(endpoint: str, bucket: str) -> Work:
+    """Make a bucket; not done by the measuring process, which the client would make too large."""
+    session = importlib.import_module("botocore.session").Session()
+
+    def work() -> None:
+        client = session.create_client("s3", endpoint_url=endpoint)
+        client.create_bucket(Bucket=bucket)
+        client.close()
+
+    return work
+
+
 def prepare_nothing() -> Work:
     """Do nothing at all: what the interpreter's start costs."""
     return lambda: None
@@ -107,18 +121,13 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
     "cph": prepare_cph,
     "streaming": prepare_streaming,
     "limits": prepare_limits,
+    "make-bucket": prepare_bucket,
     "nothing": prepare_nothing,
     **{
         name: functools.partial(prepare_engine_task, name)
         for name in ("cache", "fetch-only", "transmute-only", "upload-only", "put-filler")
     },
 }
-
-
-def _cpu_seconds() -> float:
-    """Return user and system seconds so far, those of children that have ended included."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def _other_name(file: str, to: str) -> str:
@@ -130,12 +139,12 @@ def main() -> None:
     """Run one task and write down its figures."""
     task, arguments = sys.argv[1], json.loads(sys.argv[2])
     work = TASKS[task](**arguments)
-    start_cpu, started = _cpu_seconds(), time.perf_counter()
+    start_cpu, started = cpu_seconds(), time.perf_counter()
     figures = work() or {}
     said = {
         "start_cpu": start_cpu,
         "work_wall": time.perf_counter() - started,
-        "work_cpu": _cpu_seconds() - start_cpu,
+        "work_cpu": cpu_seconds() - start_cpu,
         **figures,
     }
     path = os.environ.get("ASYNCCACHE_BENCH_RESULT")
