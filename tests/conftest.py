@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests.support.small_channel import SyntheticChannel, write_small_channel
+
 for name in [n for n in os.environ if n.startswith(("ASYNCCACHE_STORE", "METAFLOW_", "AWS_"))]:
     del os.environ[name]
 
@@ -13,3 +15,9 @@ def _own_home(tmp_path: "os.PathLike[str]", monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> SyntheticChannel:
+    """Thirty small packages, alternately in the one form and the other."""
+    return write_small_channel(tmp_path_factory.mktemp("channel") / "ch")

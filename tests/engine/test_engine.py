@@ -18,8 +18,8 @@ from asynccache.errors import IntegrityError, PartialFailureError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.store.memory import MemoryStore
-from tests.engine.conftest import SyntheticChannel
 from tests.support.fault_server import FaultServer
+from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in, damaged_in, leftovers_in, receipts_in
 
 Make = Callable[..., Settings]

@@ -17,9 +17,9 @@ from asynccache.engine.locks import LockDirectory
 from asynccache.errors import DiskError, FetchError, IntegrityError
 from asynccache.model.package import Format
 from asynccache.store.memory import MemoryStore
-from tests.engine.conftest import SyntheticChannel
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
+from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in, damaged_in, leftovers_in
 
 Make = Callable[..., Settings]

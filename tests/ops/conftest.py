@@ -7,8 +7,8 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from tests.engine.conftest import SyntheticChannel, channel  # noqa: F401 - a fixture
 from tests.support.fault_server import FaultServer
+from tests.support.small_channel import SyntheticChannel
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def configured(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def filled(channel: SyntheticChannel, configured: Settings) -> AsyncIterator[FaultServer]:  # noqa: F811
+async def filled(channel: SyntheticChannel, configured: Settings) -> AsyncIterator[FaultServer]:
     """A store with twelve packages, six in each form, and the server that they came from."""
     async with FaultServer(channel.root) as server:
         async with Engine(configured) as engine:
