@@ -26,6 +26,7 @@ from asynccache.errors import ConfigurationError
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 _FALSE: Final = {"", "0", "false", "no", "off"}
+_USER_VARIABLES: Final = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")
 
 
 def cpu_count() -> int:
@@ -42,6 +43,12 @@ def default_cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "asynccache"
     return Path.home() / ".cache" / "asynccache"
+
+
+def default_username() -> str:
+    """Return who works here, as Metaflow finds it out: the first of four variables, `root` not counting."""
+    names = (os.environ.get(variable) for variable in _USER_VARIABLES)
+    return next((name for name in names if name and name != "root"), "unknown")
 
 
 def _setting(
@@ -75,6 +82,27 @@ class Settings:
     )
     packages_dirname: str = _setting(
         "packages", "Directory of the packages below the root.", also=("METAFLOW_CONDA_PACKAGES_DIRNAME",)
+    )
+    envs_dirname: str = _setting(
+        "envs", "Directory of the environments below the root.", also=("METAFLOW_CONDA_ENVS_DIRNAME",)
+    )
+    use_remote_latest: str = _setting(
+        ":none:",
+        "Whose resolutions are taken from the store: `:none:`, `:username:`, `:any:`, or user names with commas.",
+        also=("METAFLOW_CONDA_USE_REMOTE_LATEST",),
+    )
+    manifest_name: str = _setting(
+        "conda_v2.cnd",
+        "File name of this machine's list of environments in Metaflow's local datastore.",
+        also=("METAFLOW_CONDA_MAGIC_FILE_V2",),
+    )
+    datastore_root: Path | None = _setting(
+        None,
+        "Directory that holds Metaflow's local datastore `.metaflow`; unset: the nearest one at or above here.",
+        also=("METAFLOW_DATASTORE_SYSROOT_LOCAL",),
+    )
+    username: str = _setting(  # noqa: RUF009 - a field like the others
+        help_text="Who resolves environments and moves their names.", factory=default_username, also=("METAFLOW_USER",)
     )
     preferred_format: str = _setting(
         "none",

@@ -114,6 +114,7 @@ def settings_page() -> str:
         default = {
             "cache_dir": "`~/.cache/asynccache`; `~/Library/Caches/asynccache` on macOS",
             "cpu_slots": "all cores this process may use",
+            "username": "`METAFLOW_USER`, `SUDO_USER`, `USERNAME` or `USER`",
         }.get(item.name, default)
         choices = item.metadata["choices"]
         text = item.metadata["help"] + (f" One of {', '.join(f'`{c}`' for c in choices)}." if choices else "")
