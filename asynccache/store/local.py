@@ -124,14 +124,16 @@ class LocalStore:
 
         def copy(progress: Progress) -> int:
             with store_errors(self.address, key, self._root):
-                if not source.is_file():
-                    raise not_found(self.address, key)
                 try:
-                    return local_files.copy_file(source, path, progress)
-                except FileNotFoundError:
-                    if source.exists():
-                        raise
+                    source.open("rb").close()
+                except _ABSENT:
                     raise not_found(self.address, key) from None
+            try:
+                return local_files.copy_file(source, path, progress)
+            except OSError as exc:
+                if not source.exists():
+                    raise not_found(self.address, key) from None
+                raise local_files.write_error(path, source.stat().st_size, exc) from exc
 
         self._requests += 1
         return await self._threads.run_long(copy, moved)
@@ -164,8 +166,12 @@ class LocalStore:
         target = self._path(key)
 
         def write(progress: Progress) -> ObjectInfo:
-            with store_errors(self.address, key, self._root, digests.size):
+            try:
+                path.open("rb").close()
                 size = path.stat().st_size
+            except OSError as exc:
+                raise local_files.read_error(path, exc) from exc
+            with store_errors(self.address, key, self._root, size):
                 checked_put(self.address, key, size, if_absent=if_absent, if_match=None)
                 if digests.size is not None and digests.size != size:
                     raise IntegrityError(

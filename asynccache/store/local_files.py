@@ -71,6 +71,11 @@ def store_errors(address: str, key: str, root: Path, needed: int | None = None) 
         raise StoreError(f"{key} in {address} cannot be accessed ({exc.strerror or exc})") from exc
 
 
+def read_error(path: Path, exc: OSError) -> DiskError:
+    """Return the error of a local file that could not be read."""
+    return DiskError(f"{path} cannot be read ({exc.strerror or exc})", hint="check that it exists, its owner and mode")
+
+
 def write_error(path: Path, needed: int, exc: OSError) -> DiskError:
     """Return the error of a local file that could not be written, with the bytes that did not fit."""
     if exc.errno in _FULL:

@@ -21,6 +21,7 @@ from asynccache.store.base import (
     lost,
     not_found,
 )
+from asynccache.store.local_files import read_error, write_error
 
 _PAGE = 1000  # objects; as object stores do
 
@@ -89,7 +90,10 @@ class MemoryStore:
         del size
         await self._request(key)
         data = self._found(key).data
-        await asyncio.to_thread(path.write_bytes, data)
+        try:
+            await asyncio.to_thread(path.write_bytes, data)
+        except OSError as exc:
+            raise write_error(path, len(data), exc) from exc
         if moved is not None:
             moved(len(data))
         return len(data)
@@ -112,7 +116,10 @@ class MemoryStore:
     ) -> ObjectInfo:
         """See `Store.upload`; size and digests are verified."""
         del consume
-        data = await asyncio.to_thread(path.read_bytes)
+        try:
+            data = await asyncio.to_thread(path.read_bytes)
+        except OSError as exc:
+            raise read_error(path, exc) from exc
         checked_put(self._address, key, len(data), if_absent=if_absent, if_match=None)
         await self._request(key)
         hasher = Hasher(*digests.algorithms())

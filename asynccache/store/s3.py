@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from asynccache.errors import ConfigurationError, DiskError, StoreError
+from asynccache.errors import ConfigurationError, StoreError
 from asynccache.model.digest import Digests
 from asynccache.model.url import redacted
 from asynccache.store.base import (
@@ -24,6 +24,7 @@ from asynccache.store.base import (
     not_found,
 )
 from asynccache.store.blocking import FileThreads
+from asynccache.store.local_files import read_error
 from asynccache.store.open import StoreOptions
 from asynccache.store.s3_client import S3Client
 from asynccache.store.s3_download import Download, ReplacedError
@@ -250,7 +251,7 @@ class S3Store:
                 return await self._upload_parts(key, path, size, digests, if_absent=if_absent, moved=moved)
             data = await self._threads.run(path.read_bytes)
         except OSError as exc:
-            raise DiskError(f"{path} cannot be read ({exc.strerror or exc})", hint="check its disk and mode") from exc
+            raise read_error(path, exc) from exc
         info = await self._put(key, data, _checksum(digests), if_absent=if_absent)
         if moved is not None:
             moved(size)

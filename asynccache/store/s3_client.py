@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
 from aiobotocore.session import AioSession  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ProfileNotFound  # type: ignore[import-untyped]
+from botocore.loaders import create_loader  # type: ignore[import-untyped]
 
 from asynccache.errors import ConfigurationError
 from asynccache.store.backoff import Backoff, shared_pace
@@ -26,6 +28,17 @@ T = TypeVar("T")
 Parameters = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 _THROTTLED_SECONDS: Final = 120.0  # for which a request is repeated that the store refuses because of its rate
 _SLOWEST_BYTES: Final = 64 << 10  # per second; a body that takes longer counts as stalled
+
+
+@cache
+def _loader(data_path: str | None) -> Any:
+    """Return a reader of the service descriptions that has read the large ones; kept, as they take 0.1 s to parse."""
+    loader = create_loader(data_path)
+    for name in ("service-2", "endpoint-rule-set-1", "paginators-1"):
+        loader.load_service_model("s3", name)
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    return loader
 
 
 class S3Client:
@@ -73,10 +86,8 @@ class S3Client:
             user_agent_extra="asynccache",
         )
         try:
-            # half a megabyte of JSON each: read in a thread, kept by the loader
-            loader = session.get_component("data_loader")
-            await asyncio.to_thread(loader.load_service_model, "s3", "service-2")
-            await asyncio.to_thread(loader.load_service_model, "s3", "endpoint-rule-set-1")
+            loader = await asyncio.to_thread(_loader, session.get_config_variable("data_path"))
+            session.register_component("data_loader", loader)
             region = options.region or session.get_config_variable("region")
             self._client = await self._stack.enter_async_context(
                 session.create_client(

