@@ -1,7 +1,8 @@
 """The child process of `bzip2_read`: decode a file to standard output, and succeed only if every bit was in its place.
 
-Run as `python -I -S _bzip2_child.py MODULE DESCRIPTOR END_BIT`: the fast decoder's module file, an open descriptor of
-the bzip2 file, and the bit at which its last end mark starts. It imports nothing but that module.
+Run as `python -I -S _bzip2_child.py MODULE DESCRIPTOR SHARED END_BIT`: the fast decoder's module file, an open
+descriptor of the bzip2 file, another one whose position is moved along to tell the parent how far decoding went, and
+the bit at which the file's last end mark starts. It imports nothing but that module.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def load(path: str) -> Any:
     return module
 
 
-def main(module: str, descriptor: str, end_bit: str) -> int:
+def main(module: str, descriptor: str, shared: str, end_bit: str) -> int:
     """Decode; return 0 when the decoder went through the file from its first bit to its last."""
     decoder = load(module)._IndexedBzip2File(int(descriptor))  # noqa: SLF001 - only here it tells where it found blocks
     buffer = bytearray(BLOCK)
@@ -34,6 +35,7 @@ def main(module: str, descriptor: str, end_bit: str) -> int:
         written = 0
         while written < count:
             written += os.write(1, view[written:count])
+        os.lseek(int(shared), decoder.tell_compressed() // 8, os.SEEK_SET)
     # the decoder stops without complaint where fewer bits are left than a mark has, and before trailing data
     offsets = decoder.block_offsets()
     whole = decoder.block_offsets_complete() and next(reversed(offsets), None) == int(end_bit)

@@ -99,7 +99,7 @@ def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None
     """Yield the content of a bzip2 file in blocks of up to 1 MiB, decoded by the child process.
 
     Args:
-        file: The file; its position follows the child's.
+        file: The file, by its path; its position follows the child's.
         size: Its length in bytes.
 
     Raises:
@@ -111,13 +111,16 @@ def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None
     if end is None or origin is None:
         raise DoubtError
     file.seek(0)
-    child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
-        [sys.executable, "-I", "-S", str(_HELPER), origin, str(file.fileno()), str(size * 8 - end)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        pass_fds=[file.fileno()],
-    )
+    # two descriptors: where the decoder reads its own one may move without notice
+    with Path(file.name).open("rb") as own:
+        descriptors = (own.fileno(), file.fileno())
+        child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
+            [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, descriptors), str(size * 8 - end)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=descriptors,
+        )
     with child:
         try:
             if child.stdout is None:

@@ -55,13 +55,18 @@ class Member:
 
     @property
     def component(self) -> Component:
-        """Where it belongs in a `.conda` file: everything under `info/` goes to the info archive (CEP 35)."""
-        return Component.INFO if self.path == b"info" or self.path.startswith(b"info/") else Component.PKG
+        """Where it belongs in a `.conda` file."""
+        return component_of(self.path)
 
     @property
     def shown(self) -> str:
         """The name as text for messages."""
         return shown(self.name)
+
+
+def component_of(path: bytes) -> Component:
+    """Return the archive that a path belongs to: everything under `info/` goes to the info archive (CEP 35)."""
+    return Component.INFO if path == b"info" or path.startswith(b"info/") else Component.PKG
 
 
 def shown(name: bytes) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -63,8 +64,8 @@ def members(
         for archive, blocks in _archives(work, file):
             with closing(blocks):
                 yield from _read_tar(work, archive, blocks)
-            work.report(file.tell())
     work.root.close()
+    work.report(work.size)
 
 
 def index_json(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
@@ -106,14 +107,30 @@ def conda_format(path: Path) -> Format:
 
 def _archives(work: Work, file: IO[bytes]) -> Iterator[tuple[Component | None, Generator[bytes, None, None]]]:
     if conda_format(work.path) is Format.TAR_BZ2:
-        yield None, work.metered(bzip2_read.decompressed(file, work.name))
+        yield None, _reported(work, work.metered(bzip2_read.decompressed(file, work.name)), file.tell)
         return
     conda = read_conda(file, work.name)
+    done = 0
     for component in Component:
         entry = conda.components[component]
         reader = EntryReader(file, entry, work.name)
         name = f"{entry.name} in {work.name}"
-        yield component, work.metered(zstd_stream.decompressed(reader, work.limits.zstd_window_log, name))
+        blocks = work.metered(zstd_stream.decompressed(reader, work.limits.zstd_window_log, name))
+        yield component, _reported(work, blocks, partial(_sum, done, reader))
+        done += entry.size
+
+
+def _sum(done: int, reader: EntryReader) -> int:
+    return done + reader.tell()
+
+
+def _reported(
+    work: Work, blocks: Generator[bytes, None, None], position: Callable[[], int]
+) -> Generator[bytes, None, None]:
+    with closing(blocks):
+        for block in blocks:
+            work.report(position())
+            yield block
 
 
 def _read_tar(work: Work, archive: Component | None, blocks: Iterator[bytes]) -> Iterator[MemberRecord]:

@@ -13,9 +13,7 @@ from asynccache.archive.limits import Limits
 from asynccache.archive.member import Member, MemberType, shown
 from asynccache.errors import ArchiveError, HostileArchiveError
 
-_MAX_FOLLOWED: Final = (
-    40  # links in one path, as Linux allows (path_resolution(7)); more are a loop, hence harmless
-)
+_MAX_FOLLOWED: Final = 40  # links in one path, as Linux allows (path_resolution(7)); more are a loop, hence harmless
 _MAX_PATH: Final = 4096  # bytes; what Linux can open or store in a link (PATH_MAX)
 _MAX_STEPS: Final = 20_000_000  # path segments looked at for all links of an archive: some ten seconds
 

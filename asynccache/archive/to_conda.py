@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import IO, Final
 
 from asynccache.archive import bzip2_read
 from asynccache.archive.compare import Comparison
 from asynccache.archive.conda_write import ZIP64_LIMIT, CondaWriter, TooLargeError
-from asynccache.archive.member import Component
+from asynccache.archive.member import Component, Member, MemberType, component_of, shown
+from asynccache.archive.root import checked_path
 from asynccache.archive.tar_scan import Kind
 from asynccache.archive.work import Work
 from asynccache.archive.zstd_stream import BACKEND, ZstdWriter
-from asynccache.errors import TransmuteError
+from asynccache.errors import ArchiveError, TransmuteError
 
 # tar writes whole records of twenty blocks (POSIX.1-2017, pax); every archive ends in two zero blocks at least
 _RECORD: Final = 20 * 512
@@ -45,18 +47,25 @@ def transmute(work: Work, file: IO[bytes], stem: str, level: int, *, verify: boo
         file.seek(0)
         file.truncate()
         try:
-            with work.path.open("rb") as source:
-                if fast:
-                    blocks = bzip2_read.fast_decompressed(source, work.size)
-                else:
-                    blocks = bzip2_read.decompressed(source, work.name)
+            with work.path.open("rb") as source, closing(_blocks(work, source, fast=fast)) as blocks:
                 _route(work, source, blocks, CondaWriter(file, stem, large=large), level, verify=verify)
-        except bzip2_read.DoubtError:
-            fast = False
         except TooLargeError:
             large = True
+        except TransmuteError:
+            raise
+        except (bzip2_read.DoubtError, ArchiveError):
+            # whatever the fast decoder leads to, the exact one has the last word
+            if not fast:
+                raise
+            fast = False
         else:
             return (bzip2_read.fast_backend() if fast else bzip2_read.STANDARD, BACKEND)
+
+
+def _blocks(work: Work, source: IO[bytes], *, fast: bool) -> Generator[bytes]:
+    blocks = bzip2_read.fast_decompressed(source, work.size) if fast else bzip2_read.decompressed(source, work.name)
+    with closing(blocks):
+        yield from work.metered(blocks)
 
 
 class _Sink:
@@ -89,6 +98,15 @@ class _Sink:
                 self._comparison.written(data)
 
 
+def _check_hard_link(member: Member, name: str) -> None:
+    if member.type is MemberType.HARD_LINK and component_of(checked_path(member.linkname)) is not member.component:
+        raise TransmuteError(
+            f"the hard link {member.shown} of {name} would lie in another archive than its file",
+            found=shown(member.linkname),
+            hint="this package can be kept in .tar.bz2 format only",
+        )
+
+
 def _route(
     work: Work, source: IO[bytes], blocks: Iterator[bytes], writer: CondaWriter, level: int, *, verify: bool
 ) -> None:
@@ -97,7 +115,7 @@ def _route(
     shared = 0  # bytes of global headers, which go to both
     end = 0
     try:
-        for block in work.metered(blocks):
+        for block in blocks:
             buffer, pieces = scanner.feed(block)
             # stretches of one component are written together
             current: _Sink | None = None
@@ -109,6 +127,8 @@ def _route(
                         current.write(buffer, start, stop)
                     current, start = sink, piece.start
                 stop = piece.stop
+                if piece.kind is Kind.HEADER and piece.member is not None:
+                    _check_hard_link(piece.member, work.name)
                 if piece.kind is Kind.GLOBAL:
                     shared += stop - piece.start
                     for each in sinks.values():

@@ -1,0 +1,200 @@
+"""bzip2 read and written: damage, the fast decoder's doubts, and blocks that are put together bit by bit."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asynccache.archive import bzip2_read, bzip2_write, check, transmute
+from asynccache.errors import ArchiveError
+from tests.archive import tar_builder as tb
+
+needs_fast = pytest.mark.skipif(bzip2_read.fast_decoder() is None, reason="indexed_bzip2 is not installed")
+
+
+def large_tar(size: int = 3 << 20) -> bytes:
+    return tb.index() + tb.file(b"lib/data.bin", random.Random(7).randbytes(size)) + tb.END
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def fast(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return b"".join(bzip2_read.fast_decompressed(file, path.stat().st_size))
+
+
+def standard(data: bytes) -> bytes:
+    return b"".join(bzip2_read.decompressed(io.BytesIO(data), "x"))
+
+
+@needs_fast
+@pytest.mark.parametrize("streams", [1, 3])
+def test_fast_decoder_gives_the_same_bytes(tmp_path: Path, streams: int) -> None:
+    raw = large_tar(1 << 20)
+    path = write(tmp_path / "x", bz2.compress(raw) * streams)
+    assert fast(path) == raw * streams == standard(path.read_bytes())
+
+
+@needs_fast
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d[:-1],
+        lambda d: d[:-4],
+        lambda d: d[:-9],
+        lambda d: d[:-10],
+        lambda d: d[:-14],
+        lambda d: d[: len(d) // 2],
+        lambda d: d + b"\0",
+        lambda d: d + b"trailing data of some length",
+        lambda d: d + b"BZh9",
+        lambda d: d + d[-11:],
+        lambda d: d[:-4] + bytes([d[-4] ^ 1]) + d[-3:],
+        lambda d: d[:6] + bytes([d[6] ^ 1]) + d[7:],
+        lambda d: d[: len(d) // 2] + bytes([d[len(d) // 2] ^ 8]) + d[len(d) // 2 + 1 :],
+        lambda d: b"<html>" + d,
+        lambda _: b"",
+    ],
+)
+def test_fast_decoder_doubts_every_damage(tmp_path: Path, damage: object) -> None:
+    data = damage(bz2.compress(large_tar(200_000), 1))  # type: ignore[operator]
+    with pytest.raises(bzip2_read.DoubtError):
+        fast(write(tmp_path / "x", data))
+    with pytest.raises(ArchiveError):
+        standard(data)
+
+
+@needs_fast
+@settings(max_examples=30, deadline=None)
+@given(st.integers(min_value=0), st.integers(0, 7))
+def test_fast_decoder_never_accepts_a_flipped_bit(tmp_path_factory: pytest.TempPathFactory, at: int, bit: int) -> None:
+    raw = b"some text that compresses " * 400
+    data = bytearray(bz2.compress(raw))
+    data[at % len(data)] ^= 1 << bit
+    try:
+        expected: bytes | None = standard(bytes(data))
+    except ArchiveError:
+        expected = None
+    try:
+        found: bytes | None = fast(write(tmp_path_factory.mktemp("flip") / "x", bytes(data)))
+    except bzip2_read.DoubtError:
+        found = None
+    assert found is None or found == expected == raw
+
+
+@needs_fast
+def test_a_large_archive_is_decoded_in_a_process_of_its_own(tmp_path: Path) -> None:
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
+    receipt = transmute(source, tmp_path / "demo-1.0-0.conda")
+    assert receipt.backends[0].startswith("indexed_bzip2 ")
+
+
+def test_without_the_fast_decoder_the_result_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
+    with_fast = transmute(source, tmp_path / "demo-1.0-0.conda")
+    monkeypatch.setattr(bzip2_read, "fast_decoder", lambda: None)
+    without = transmute(source, tmp_path / "demo-1.0-0.conda")
+    assert without.backends[0] == bzip2_read.STANDARD
+    assert without.derived == with_fast.derived
+
+
+@needs_fast
+def test_a_fast_decoder_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
+    child = write(tmp_path / "child.py", b"import os, sys\nos.write(1, b'wrong' * 1000)\nos.abort()\n")
+    monkeypatch.setattr(bzip2_read, "_HELPER", child)
+    receipt = transmute(source, tmp_path / "demo-1.0-0.conda")
+    assert receipt.backends[0] == bzip2_read.STANDARD
+    assert receipt.members == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: d[:-5], "ends within a bzip2 stream"),
+        (lambda d: d[: len(d) // 2], "ends within a bzip2 stream"),
+        (lambda d: d + b"garbage", "followed by other data"),
+        (lambda d: d + b"BZ", "ends within a bzip2 stream"),
+        (lambda d: d[:50] + bytes([d[50] ^ 1]) + d[51:], "is damaged"),
+        (lambda d: d[:-5] + bytes([d[-5] ^ 1]) + d[-4:], "is damaged"),
+        (lambda _: b"<!DOCTYPE html>", "is not a bzip2 file"),
+        (lambda _: b"", "is not a bzip2 file"),
+    ],
+)
+@pytest.mark.parametrize("size", [100, 3 << 20])
+def test_damage_is_named_and_leaves_nothing(tmp_path: Path, damage: object, message: str, size: int) -> None:
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", damage(bz2.compress(large_tar(size))))  # type: ignore[operator]
+    with pytest.raises(ArchiveError, match=message):
+        transmute(source, tmp_path / "demo-1.0-0.conda")
+    with pytest.raises(ArchiveError, match=message):
+        check(source)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_several_streams_are_one_archive(tmp_path: Path) -> None:
+    raw = large_tar(5000)
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(raw[:700]) + bz2.compress(raw[700:]))
+    assert check(source).members == 2
+
+
+def compressed(data: bytes, threads: int, pieces: random.Random | None = None) -> bytes:
+    with bzip2_write.writer(threads) as stream:
+        result = []
+        position = 0
+        while position < len(data):
+            count = pieces.randrange(1, 400_000) if pieces else len(data)
+            result.append(stream.write(data[position : position + count]))
+            position += count
+        return b"".join([*result, stream.finish()])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x",
+        bytes(4_000_000),
+        b"aaaab" * 400_000,
+        random.Random(3).randbytes(2_000_000),
+        random.Random(3).randbytes(2 * bzip2_write.CHUNK),
+        b"".join(b"%d\n" % i for i in range(200_000)),
+    ],
+    ids=["empty", "one byte", "zeros", "runs of four", "random", "whole chunks", "text"],
+)
+def test_blocks_make_one_stream_whatever_the_threads(data: bytes) -> None:
+    one = compressed(data, 1)
+    decoder = bz2.BZ2Decompressor()
+    assert decoder.decompress(one) == data
+    assert decoder.eof
+    assert not decoder.unused_data
+    assert compressed(data, 3, random.Random(1)) == one
+
+
+def test_content_that_outgrows_a_block_is_halved() -> None:
+    chunk = b"".join(bytes([i % 251]) * 4 for i in range(bzip2_write.CHUNK // 4))
+    assert len(bzip2_write.compress_chunk(chunk)) == 2
+    assert bz2.decompress(compressed(chunk, 1)) == chunk
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=2000), st.integers(1, 3))
+def test_any_content_survives(data: bytes, threads: int) -> None:
+    assert bz2.decompress(compressed(data, threads)) == data
+
+
+@given(st.binary(max_size=300))
+def test_end_mark_is_found_at_every_bit(data: bytes) -> None:
+    stream = bz2.compress(data)
+    end = bzip2_read.end_of_stream(stream[-11:])
+    assert end is not None
+    assert 80 <= end < 88
+    assert bzip2_read.end_of_stream(stream[-12:-1]) is None or stream[-1:] == b"\0"

@@ -1,0 +1,312 @@
+"""What a package's tar archive may not hold, one test for each attack and each kind of damage."""
+
+from __future__ import annotations
+
+import bz2
+from pathlib import Path
+
+import pytest
+
+from asynccache.archive import Limits, MemberType, check, members, transmute
+from asynccache.errors import ArchiveError, HostileArchiveError
+from tests.archive import tar_builder as tb
+
+
+def refuses(tmp_path: Path, *parts: bytes, match: str, error: type[Exception] = HostileArchiveError) -> None:
+    """Both readers refuse the package, in both formats, and leave nothing behind."""
+    source = tb.tar_bz2(tmp_path, *parts)
+    with pytest.raises(error, match=match):
+        check(source)
+    with pytest.raises(error, match=match):
+        transmute(source, source.with_name("demo-1.0-0.conda"))
+    assert list(tmp_path.iterdir()) == [source]
+    source.unlink()
+    other = tb.conda(tmp_path, *parts)
+    with pytest.raises(error, match=match):
+        check(other)
+    with pytest.raises(error, match=match):
+        transmute(other, other.with_name("demo-1.0-0.tar.bz2"))
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_absolute_path_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.file(b"/etc/passwd", b"x"), match="absolute path")
+
+
+def test_absolute_path_in_a_pax_record_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.pax({b"path": b"/etc/passwd"}) + tb.file(b"harmless", b"x"), match="absolute path")
+
+
+def test_absolute_path_in_a_gnu_long_name_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.gnu_long(b"/etc/passwd") + tb.file(b"harmless", b"x"), match="absolute path")
+
+
+def test_absolute_path_in_a_ustar_prefix_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.file(b"passwd", b"x", prefix=b"/etc"), match="absolute path")
+
+
+def test_absolute_path_hidden_behind_a_sparse_name_is_refused(tmp_path: Path) -> None:
+    records = {b"path": b"/etc/passwd", b"GNU.sparse.name": b"harmless"}
+    refuses(tmp_path, tb.pax(records) + tb.file(b"x", b"x"), match="absolute path")
+
+
+@pytest.mark.parametrize("name", [b"../x", b"lib/../../x", b"lib/..", b"./../x"])
+def test_path_that_climbs_is_refused(tmp_path: Path, name: bytes) -> None:
+    refuses(tmp_path, tb.file(name, b"x"), match=r"climbs with '\.\.'")
+
+
+def test_name_with_nul_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.pax({b"path": b"a\0b"}) + tb.file(b"x"), match="NUL")
+
+
+def test_name_longer_than_any_path_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.gnu_long(b"a/" * 3000 + b"b") + tb.file(b"x"), match="long path")
+
+
+def test_symbolic_link_with_an_absolute_target_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.symlink(b"lib/x", b"/etc/passwd"), match="leads out of the root")
+
+
+def test_symbolic_link_that_climbs_out_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.symlink(b"lib/x", b"../../etc/passwd"), match="leads out of the root")
+
+
+def test_symbolic_links_that_only_together_climb_out_are_refused(tmp_path: Path) -> None:
+    parts = tb.symlink(b"a/b/top", b"../.."), tb.symlink(b"a/b/out", b"top/../x")
+    refuses(tmp_path, *parts, match="'a/b/out' leads out of the root")
+
+
+def test_symbolic_link_through_a_later_link_is_refused(tmp_path: Path) -> None:
+    parts = tb.symlink(b"a/b/out", b"top/../x"), tb.symlink(b"a/b/top", b"../..")
+    refuses(tmp_path, *parts, match="'a/b/out' leads out of the root")
+
+
+def test_writing_through_a_symbolic_link_to_a_directory_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.symlink(b"lib64", b"lib"), tb.file(b"lib64/x", b"x"), match="through the symbolic link")
+
+
+def test_writing_through_a_symbolic_link_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.symlink(b"bin/x", b"y"), tb.file(b"./bin//x", b"x"), match="through the symbolic link")
+
+
+def test_hard_link_through_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    parts = tb.file(b"lib/x"), tb.symlink(b"l", b"lib"), tb.hardlink(b"y", b"l/x")
+    refuses(tmp_path, *parts, match="through the symbolic link")
+
+
+@pytest.mark.parametrize("target", [b"/etc/passwd", b"../x", b"lib/../../x"])
+def test_hard_link_out_of_the_root_is_refused(tmp_path: Path, target: bytes) -> None:
+    refuses(tmp_path, tb.hardlink(b"x", target), match="hard link 'x' leads out of the root")
+
+
+def test_hard_link_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.hardlink(b"x", b"y"), tb.file(b"y"), match="no earlier file")
+
+
+@pytest.mark.parametrize(("kind", "what"), [(b"3", "character device"), (b"4", "block device"), (b"6", "named pipe")])
+def test_device_or_pipe_is_refused(tmp_path: Path, kind: bytes, what: str) -> None:
+    refuses(tmp_path, tb.header(b"dev/x", kind), match=what)
+
+
+def test_unknown_member_type_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.header(b"x", b"M"), match="unknown type", error=ArchiveError)
+
+
+def test_two_members_at_one_path_are_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.file(b"x", b"1"), tb.file(b"./x", b"2"), match="twice")
+
+
+def test_file_at_a_directory_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.directory(b"x/"), tb.file(b"x", b"2"), match="twice")
+
+
+def test_file_whose_name_ends_like_a_directory_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.file(b"x/", b"1"), match="directory by its name", error=ArchiveError)
+
+
+def test_link_with_a_size_is_refused(tmp_path: Path) -> None:
+    part = tb.header(b"x", b"2", 512, linkname=b"y") + bytes(512)
+    refuses(tmp_path, part, match="no file but has a size", error=ArchiveError)
+
+
+def test_symbolic_link_without_a_target_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.symlink(b"x", b""), match="has no target", error=ArchiveError)
+
+
+def test_prefix_that_readers_disagree_on_is_refused(tmp_path: Path) -> None:
+    part = tb.file(b"x", magic=b"ustar  \0", prefix=b"../up")
+    refuses(tmp_path, part, match="name prefix", error=ArchiveError)
+
+
+def test_global_header_that_names_every_member_is_refused(tmp_path: Path) -> None:
+    part = tb.pax({b"path": b"x"}, b"g") + tb.file(b"y")
+    refuses(tmp_path, part, match="global PAX header", error=ArchiveError)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        tb.pax({b"path": b"a"}) + tb.pax({b"path": b"b"}),
+        tb.gnu_long(b"a") + tb.gnu_long(b"b"),
+        tb.gnu_long(b"a") + tb.pax({b"path": b"b"}),
+        tb.pax({b"path": b"b"}) + tb.gnu_long(b"a"),
+    ],
+)
+def test_extended_headers_that_contradict_each_other_are_refused(tmp_path: Path, headers: bytes) -> None:
+    refuses(tmp_path, headers + tb.file(b"c"), match="several extended headers", error=ArchiveError)
+
+
+def test_extended_header_without_member_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.pax({b"path": b"b"}), match="without its member", error=ArchiveError)
+
+
+@pytest.mark.parametrize(
+    "data", [b"12 path=abc", b"x path=a\n", b"999999 path=a\n", b"5 abc\n", b"6 =ab\n", b"09 path=a\n"]
+)
+def test_malformed_pax_record_is_refused(tmp_path: Path, data: bytes) -> None:
+    part = tb.header(b"p", b"x", len(data)) + tb.pad(data) + tb.file(b"c")
+    refuses(tmp_path, part, match="PAX header", error=ArchiveError)
+
+
+def test_large_extended_header_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.pax({b"comment": b"x" * (2 << 20)}) + tb.file(b"c"), match="large extended header")
+
+
+def test_endless_sparse_map_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.gnu_sparse(b"x", b"", 1, extended=5000), match="large sparse map")
+
+
+def test_sparse_file_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.gnu_sparse(b"x", b"abc", 1 << 32), match="unpacks to more than it may")
+
+
+def test_pax_sparse_file_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
+    records = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"99999999999999"}
+    refuses(tmp_path, tb.pax(records) + tb.file(b"x", b"0\n"), match="unpacks to more than it may")
+
+
+def test_size_beyond_the_limit_is_refused_before_its_content_is_read(tmp_path: Path) -> None:
+    part = tb.header(b"x", size_field=b"\x80" + (1 << 60).to_bytes(11, "big"))
+    refuses(tmp_path, part, match="unpacks to more than it may")
+
+
+def test_negative_size_is_refused(tmp_path: Path) -> None:
+    part = tb.header(b"x", size_field=b"\xff" * 12)
+    refuses(tmp_path, part, match="negative size", error=ArchiveError)
+
+
+def test_malformed_number_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.header(b"x", size_field=b"0000000009x\0"), match="malformed size", error=ArchiveError)
+
+
+def test_wrong_header_checksum_is_refused(tmp_path: Path) -> None:
+    block = bytearray(tb.header(b"x"))
+    block[0] ^= 1
+    refuses(tmp_path, bytes(block), match="wrong checksum", error=ArchiveError)
+
+
+def test_data_after_the_end_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.END, tb.file(b"hidden", b"x"), match="goes on after its end", error=ArchiveError)
+
+
+def test_data_after_a_single_zero_block_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, bytes(512), tb.file(b"hidden", b"x"), match="goes on after its end", error=ArchiveError)
+
+
+@pytest.mark.parametrize("cut", [100, 512, 600, 1024])
+def test_archive_that_ends_within_a_member_is_refused(tmp_path: Path, cut: int) -> None:
+    raw = tb.index() + tb.file(b"x", b"y" * 1000)
+    source = tmp_path / "demo-1.0-0.tar.bz2"
+    source.write_bytes(bz2.compress(raw[:-cut]))
+    with pytest.raises(ArchiveError, match="ends too early"):
+        check(source)
+
+
+def test_archive_without_end_blocks_is_refused(tmp_path: Path) -> None:
+    source = tb.tar_bz2(tmp_path, tb.file(b"x", b"y"), end=b"")
+    with pytest.raises(ArchiveError, match=r"ends too early.*two zero blocks"):
+        check(source)
+
+
+def test_too_many_members_are_refused(tmp_path: Path) -> None:
+    source = tb.tar_bz2(tmp_path, *(tb.file(b"%d" % i) for i in range(10)))
+    assert check(source, limits=Limits(members=11)).members == 11
+    with pytest.raises(HostileArchiveError, match="too many members"):
+        check(source, limits=Limits(members=10))
+
+
+def test_links_of_real_packages_are_accepted(tmp_path: Path) -> None:
+    source = tb.tar_bz2(
+        tmp_path,
+        tb.file(b"lib/libx.so.1", b"x"),
+        tb.symlink(b"lib/libx.so", b"libx.so.1"),
+        tb.symlink(b"share/up", b"../lib/./libx.so"),
+        tb.symlink(b"share/dangling", b"not-there"),
+        tb.symlink(b"loop/a", b"b"),
+        tb.symlink(b"loop/b", b"a"),
+        tb.symlink(b"top", b"."),
+        tb.hardlink(b"bin/x", b"./lib/libx.so.1"),
+        tb.hardlink(b"bin/link-to-link", b"lib/libx.so"),
+    )
+    assert check(source).members == 10
+
+
+def test_links_out_of_the_root_are_accepted_on_demand(tmp_path: Path) -> None:
+    source = tb.tar_bz2(tmp_path, tb.symlink(b"etc/localtime", b"/etc/localtime"))
+    limits = Limits(links_outside=True)
+    assert check(source, limits=limits).members == 2
+    assert transmute(source, tmp_path / "demo-1.0-0.conda", limits=limits).verified
+
+
+def test_writing_through_a_link_is_refused_even_where_links_may_lead_out(tmp_path: Path) -> None:
+    source = tb.tar_bz2(tmp_path, tb.symlink(b"out", b"/tmp"), tb.file(b"out/x"))
+    with pytest.raises(HostileArchiveError, match="through the symbolic link"):
+        check(source, limits=Limits(links_outside=True))
+
+
+def test_tangled_links_cost_bounded_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asynccache.archive.root._MAX_STEPS", 1000)
+    links = [tb.symlink(b"l%d" % i, b"x/" * 45) for i in range(50)]
+    with pytest.raises(HostileArchiveError, match="too tangled"):
+        check(tb.tar_bz2(tmp_path, *links))
+
+
+def test_names_types_and_times_are_read_exactly(tmp_path: Path) -> None:
+    long = b"/".join([b"directory-\xff\xfe"] * 12) + b"/file"
+    source = tb.tar_bz2(
+        tmp_path,
+        tb.directory(b"d/"),
+        tb.file(b"f\xe9", b"abc", mode=0o4755, mtime=7),
+        tb.file(b"name", b"", prefix=b"p/r"),
+        tb.gnu_long(long) + tb.file(long[:100], b"long"),
+        tb.gnu_long(b"t" * 150, b"K") + tb.symlink(b"s", b"t" * 100),
+        tb.pax({b"path": "é/☃".encode(), b"mtime": b"12.5", b"size": b"3"}) + tb.header(b"z") + tb.pad(b"abc"),
+        tb.gnu_sparse(b"sparse", b"data", 100_000, extended=2),
+        tb.header(b"old", b"\0", 2) + tb.pad(b"ol"),
+        tb.header(b"wide", size_field=b"\x80" + (3).to_bytes(11, "big")) + tb.pad(b"abc"),
+    )
+    found = [(r.member.name, r.member.type, r.member.size, r.member.real_size) for r in members(source)][1:]
+    assert found == [
+        (b"d/", MemberType.DIRECTORY, 0, 0),
+        (b"f\xe9", MemberType.FILE, 3, 3),
+        (b"p/r/name", MemberType.FILE, 0, 0),
+        (long, MemberType.FILE, 4, 4),
+        (b"s", MemberType.SYMBOLIC_LINK, 0, 0),
+        ("é/☃".encode(), MemberType.FILE, 3, 3),
+        (b"sparse", MemberType.SPARSE_FILE, 4, 100_000),
+        (b"old", MemberType.FILE, 2, 2),
+        (b"wide", MemberType.FILE, 3, 3),
+    ]
+    by_name = {r.member.name: r.member for r in members(source)}
+    assert by_name[b"f\xe9"].mode == 0o4755
+    assert by_name[b"f\xe9"].mtime == 7
+    assert by_name[b"s"].linkname == b"t" * 150
+    assert by_name["é/☃".encode()].mtime == 12.5
+
+
+def test_old_signed_checksum_is_accepted(tmp_path: Path) -> None:
+    block = bytearray(tb.header(b"\xe9\xe9\xe9"))
+    block[148:156] = b" " * 8
+    total = sum(byte - 256 if byte > 127 else byte for byte in block)
+    block[148:156] = b"%06o\0 " % total
+    assert [r.member.name for r in members(tb.tar_bz2(tmp_path, bytes(block)))][1] == b"\xe9\xe9\xe9"
