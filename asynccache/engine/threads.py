@@ -53,18 +53,19 @@ class Threads:
         return await self._finish(self._work, partial(function, stop.is_set), stop)
 
     async def _finish(self, pool: ThreadPoolExecutor, function: Callable[[], T], stop: threading.Event | None) -> T:
-        future = asyncio.get_running_loop().run_in_executor(pool, function)
+        running = pool.submit(function)
+        # never cancelled itself: that would make it look done while the thread still runs
+        done = asyncio.wrap_future(running)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
             if stop is not None:
                 stop.set()
-            future.cancel()  # when it has not begun
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            if not future.cancelled():
-                future.exception()  # seen: the cancellation is what the caller hears of
+            if not running.cancel():  # it has begun
+                while not done.done():
+                    try:
+                        await asyncio.wait([done])
+                    except asyncio.CancelledError:
+                        continue
+                done.exception()  # seen: the cancellation is what the caller hears of
             raise

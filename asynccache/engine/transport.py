@@ -7,6 +7,7 @@ a `Response` whatever its status, and what it means is decided by the caller.
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -125,15 +126,18 @@ class HTTPTransport:
         self, url: PackageURL, *, query: str = "", headers: Mapping[str, str], credentials: Credentials | None
     ) -> AsyncIterator[Response]:
         """Request a URL; see `Transport.get`."""
-        import aiohttp  # noqa: PLC0415 - as above
         import yarl  # noqa: PLC0415
 
         if self._session is None:
             raise RuntimeError("the transport is used outside `async with`")
         address = yarl.URL(f"{url}?{query}" if query else str(url), encoded=True)
-        login = aiohttp.BasicAuth(credentials.username, credentials.password, "utf-8") if credentials else None
+        fields = dict(headers)
+        if credentials is not None:
+            pair = f"{credentials.username}:{credentials.password}".encode()
+            # taken off by the client when it is redirected to another origin
+            fields["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
         with _mapped(url):
-            async with self._session.get(address, headers=dict(headers), auth=login, max_redirects=10) as response:
+            async with self._session.get(address, headers=fields, max_redirects=10) as response:
                 yield _HTTPResponse(response, url)
 
 

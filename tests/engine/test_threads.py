@@ -1,0 +1,58 @@
+"""A cancelled coroutine waits for its thread, so that nothing is written behind its back."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from asynccache.engine.threads import Threads
+
+
+async def test_work_is_told_to_stop_and_waited_for() -> None:
+    ended = threading.Event()
+
+    def work(stop: Callable[[], bool]) -> None:
+        while not stop():
+            time.sleep(0.001)
+        time.sleep(0.05)
+        ended.set()
+
+    with Threads(1) as threads:
+        task = asyncio.ensure_future(threads.work(work))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+
+async def test_work_that_has_not_begun_never_begins() -> None:
+    begun = list[int]()
+    with Threads(1) as threads:
+        first = asyncio.ensure_future(threads.work(lambda _stop: time.sleep(0.2)))
+        await asyncio.sleep(0.02)
+        second = asyncio.ensure_future(threads.work(lambda _stop: begun.append(1)))
+        await asyncio.sleep(0.02)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        await first
+    assert begun == []
+
+
+async def test_the_loop_runs_on_while_a_thread_works() -> None:
+    with Threads(1) as threads:
+        task = asyncio.ensure_future(threads.run(time.sleep, 0.2))
+        ticks = 0
+        while not task.done():
+            await asyncio.sleep(0.005)
+            ticks += 1
+    assert ticks > 10
+
+
+async def test_results_and_errors_come_back() -> None:
+    with Threads(1) as threads:
+        assert await threads.run(divmod, 7, 2) == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(divmod, 7, 0)
