@@ -75,18 +75,19 @@ class FileThreads:
     async def _finish(self, function: Callable[[], T], progress: Progress | None) -> T:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="asynccache-store")
-        future = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        submitted = self._pool.submit(function)
+        future = asyncio.wrap_future(submitted)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             if progress is not None:
                 progress.stop()
-            future.cancel()
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            if not future.cancelled():
+            # not future.cancel(), which would count as done while the thread still runs
+            if not submitted.cancel():
+                while not future.done():
+                    try:
+                        await asyncio.wait([future])
+                    except asyncio.CancelledError:
+                        continue
                 future.exception()  # seen: the cancellation is what the caller hears of
             raise
