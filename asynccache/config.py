@@ -96,12 +96,12 @@ class Settings:
         "File name of this machine's list of environments in Metaflow's local datastore.",
         also=("METAFLOW_CONDA_MAGIC_FILE_V2",),
     )
-    datastore_root: Path | None = _setting(
+    datastore_root: Path | None = _setting(  # noqa: RUF009 - a field like the others
         None,
         "Directory that holds Metaflow's local datastore `.metaflow`; unset: the nearest one at or above here.",
         also=("METAFLOW_DATASTORE_SYSROOT_LOCAL",),
     )
-    username: str = _setting(  # noqa: RUF009 - a field like the others
+    username: str = _setting(
         help_text="Who resolves environments and moves their names.", factory=default_username, also=("METAFLOW_USER",)
     )
     preferred_format: str = _setting(

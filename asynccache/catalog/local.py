@@ -27,14 +27,15 @@ VERSION: Final = 1
 DEFAULT: Final = "_default"
 _REPEATS: Final = 20  # times an overwritten update is made again
 _POLL: Final = 0.01  # seconds
-_SECTIONS: Final[Mapping[str, str]] = {"pathspec": "mappings", "mutable": "mutable_aliases", "immutable": "aliases"}
+SECTIONS: Final[Mapping[str, str]] = {"pathspec": "mappings", "mutable": "mutable_aliases", "immutable": "aliases"}
 Ids = tuple[str, str]
 
 
-def _section(alias: Alias) -> str:
+def section_of(alias: Alias) -> str:
+    """Return the manifest's section that a name belongs into."""
     if alias.kind == "pathspec":
-        return _SECTIONS["pathspec"]
-    return _SECTIONS["mutable" if alias.mutable else "immutable"]
+        return SECTIONS["pathspec"]
+    return SECTIONS["mutable" if alias.mutable else "immutable"]
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Manifest:
         environments: Architecture -> req_id -> full_id -> document; `_default` -> full_id.
     """
 
-    aliases: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {s: {} for s in _SECTIONS.values()})
+    aliases: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {s: {} for s in SECTIONS.values()})
     environments: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
@@ -62,7 +63,7 @@ class Manifest:
             document = json.loads(data)
             if str(document["version"]) != str(VERSION):
                 raise IntegrityError("the manifest has another version", expected=VERSION, found=document["version"])
-            aliases = {name: dict(document.get(name) or {}) for name in _SECTIONS.values()}
+            aliases = {name: dict(document.get(name) or {}) for name in SECTIONS.values()}
             environments = {
                 str(arch): {str(req): dict(found) for req, found in requests.items()}
                 for arch, requests in document.get("environments", {}).items()
@@ -96,7 +97,7 @@ class Manifest:
         known[env_id.full_id] = environment.as_document()
         if default:
             known[DEFAULT] = env_id.full_id
-        self.aliases[_SECTIONS["immutable"]].setdefault(env_id.full_id, [env_id.req_id, env_id.full_id])
+        self.aliases[SECTIONS["immutable"]].setdefault(env_id.full_id, [env_id.req_id, env_id.full_id])
 
     def set_default(self, env_id: EnvID) -> None:
         """Make a known environment the one that its request means on this machine.
@@ -114,12 +115,12 @@ class Manifest:
         if alias.kind == "both-id":
             req_id, _, full_id = alias.stored.partition(":")
             return req_id, full_id
-        entry = self.aliases[_section(alias)].get(alias.stored)
+        entry = self.aliases[section_of(alias)].get(alias.stored)
         return (str(entry[0]), str(entry[1])) if isinstance(entry, list) and len(entry) == 2 else None
 
     def assign(self, alias: Alias, ids: Ids) -> None:
         """Note what a name stands for in the store."""
-        self.aliases[_section(alias)][alias.stored] = list(ids)
+        self.aliases[section_of(alias)][alias.stored] = list(ids)
 
     def ids(self) -> Iterator[EnvID]:
         """Yield the identities of all known environments."""
@@ -129,6 +130,15 @@ class Manifest:
                     if full_id != DEFAULT:
                         with suppress(UsageError):
                             yield EnvID(req_id, full_id, arch)
+
+    def known_names(self) -> set[str]:
+        """Return the named aliases as people write them."""
+        return {
+            str(Alias("generic", stored))
+            for section in (SECTIONS["mutable"], SECTIONS["immutable"])
+            for stored in self.aliases[section]
+            if "/" in stored
+        }
 
     def names_of(self, ids: Ids) -> list[Alias]:
         """Return the names that stand for an environment here, those by full id left out."""

@@ -5,14 +5,16 @@ Names of steps need the service that knows the runs; whoever has it gives a func
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
-from asynccache.catalog.local import DEFAULT, Manifest
+from asynccache.catalog.local import DEFAULT
 from asynccache.errors import ConfigurationError, ObjectNotFoundError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
@@ -20,7 +22,8 @@ from asynccache.model.identity import EnvID
 
 Ids = tuple[str, str]
 PathspecIds = Callable[[str], Awaitable[Ids | None]]
-"""From `Flow/Run/Step` to (req_id, full_id), None when that step used no environment."""
+"""From `Flow[/Run[/Step]]` to (req_id, full_id), None when nobody knows; may raise what is wrong with that step."""
+_PATHSPEC: Final = re.compile(r"[A-Z]\w*(/[\w.-]+){0,3}")  # of a flow whose class is named as usual
 _WORDS: Final = (":none:", ":username:", ":any:")
 
 
@@ -70,11 +73,27 @@ class RemotePolicy:
         return not self.anyone and not self.users
 
 
+class KnownHere(Protocol):
+    """What this machine knows: a `Manifest` that was read, or an `IndexedManifest`."""
+
+    def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
+        """Return an environment, `_default` followed; None when it is not known."""
+        ...
+
+    def resolve(self, alias: Alias) -> Ids | None:
+        """Return what a name stands for here, None when it is not known."""
+        ...
+
+    def known_names(self) -> set[str]:
+        """Return the named aliases as people write them."""
+        ...
+
+
 class Lookup:
     """Finds environments.
 
     Args:
-        local: The manifest's content.
+        local: What this machine knows.
         documents: Documents in the store; None to look here only.
         aliases: Names in the store; None to look here only.
         policy: Whose resolutions are taken.
@@ -83,7 +102,7 @@ class Lookup:
 
     def __init__(
         self,
-        local: Manifest,
+        local: KnownHere,
         documents: EnvironmentDocuments | None = None,
         aliases: Aliases | None = None,
         policy: RemotePolicy | None = None,
@@ -97,7 +116,7 @@ class Lookup:
 
     async def by_request(self, req_id: str, arch: str) -> ResolvedEnvironment | None:
         """Return what a request means: this machine's default, else the latest allowed resolution in the store."""
-        known = self._local.get(EnvID(req_id, DEFAULT, arch))
+        known = await asyncio.to_thread(self._local.get, EnvID(req_id, DEFAULT, arch))
         if known is not None or self._documents is None or self._policy.nobody:
             return known
         found, _unreadable = await self._documents.of_request(arch, req_id)
@@ -105,34 +124,33 @@ class Lookup:
 
     async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
         """Return one environment, None when it is known nowhere."""
-        known = self._local.get(env_id)
+        known = await asyncio.to_thread(self._local.get, env_id)
         if known is None and self._documents is not None:
             known = await self._documents.get(env_id)
         return known
 
     async def ids(self, alias: Alias) -> Ids | None:
         """Return what a name stands for; the store's answer counts for names that move."""
-        here = self._local.resolve(alias)
         if alias.kind == "pathspec" and self._pathspecs is not None:
-            return await self._pathspecs(alias.stored) or here
+            return await self._pathspecs(alias.stored)
+        here = await asyncio.to_thread(self._local.resolve, alias)
         asks = self._aliases is not None and alias.kind in {"generic", "full-id"} and (here is None or alias.mutable)
         if asks and self._aliases is not None:
             return await self._aliases.get(alias) or here
         return here
 
-    async def by_name(self, text: str, arch: str) -> ResolvedEnvironment:
-        """Return the environment that a text names.
+    async def named(self, text: str) -> tuple[Alias, Ids]:
+        """Return the name that a text is, and what it stands for.
+
+        Args:
+            text: `NAME[:TAG]`, `REQ:FULL`, a full id, or a pathspec: `step:...`, or one that begins with an upper-case
+                letter; `Flow` and `Flow/Run` mean the `end` step, of the latest run where none is named.
 
         Raises:
             UsageError: The text is no name.
-            ObjectNotFoundError: Nothing is known under it (with near names), or not for this architecture (with those
-                that there are).
+            ObjectNotFoundError: Nothing is known under it; says near names.
         """
-        alias = (
-            Alias.pathspec(text)
-            if text.count("/") in {2, 3} and text[:1].isupper()
-            else Alias.parse(text, full_ids=True)
-        )
+        alias = parse_name(text)
         ids = await self.ids(alias)
         if ids is None:
             near = await self._near(alias)
@@ -140,19 +158,43 @@ class Lookup:
                 f"no environment is known as {alias}",
                 hint=f"did you mean {' or '.join(near)}?" if near else "`asynccache env ls` lists them",
             )
+        return alias, ids
+
+    async def by_name(self, text: str, arch: str) -> ResolvedEnvironment:
+        """Return the environment that a text names (see `named`), for an architecture.
+
+        Raises:
+            UsageError: The text is no name.
+            ObjectNotFoundError: Nothing is known under it (with near names), or not for this architecture.
+        """
+        alias, ids = await self.named(text)
         env_id = EnvID(*ids, arch)
         environment = await self.by_id(env_id)
         if environment is None:
             raise ObjectNotFoundError(
                 f"{alias} stands for {env_id}, which is not there for {arch}",
-                hint="it was resolved for another architecture, or its document was never written",
+                hint="it was resolved for another architecture (--arch), or its document was never written",
             )
         return environment
 
     async def _near(self, alias: Alias) -> list[str]:
         if alias.kind != "generic":
             return []
-        known = {str(Alias("generic", s)) for section in self._local.aliases.values() for s in section if "/" in s}
+        known = await asyncio.to_thread(self._local.known_names)
         if self._aliases is not None:
             known |= {str(name) async for name, _info in self._aliases.names()}
         return difflib.get_close_matches(str(alias), sorted(known), 3, 0.6)
+
+
+def parse_name(text: str) -> Alias:
+    """Read a name of any kind; see `Lookup.named`.
+
+    Raises:
+        UsageError: It is none.
+
+    >>> parse_name("Flow/12"), parse_name("team/env:v1")
+    (Alias(kind='pathspec', stored='Flow/12'), Alias(kind='generic', stored='team/env/v1'))
+    """
+    if text.startswith("step:") or _PATHSPEC.fullmatch(text):
+        return Alias.pathspec(text.removeprefix("step:"), partial=True)
+    return Alias.parse(text, full_ids=True)

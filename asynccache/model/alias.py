@@ -63,15 +63,16 @@ class Alias:
         return cls("generic", f"{name}/{tag}")
 
     @classmethod
-    def pathspec(cls, text: str) -> Alias:
-        """Read `Flow/Run/Step` or `Flow/Run/Step/Task`.
+    def pathspec(cls, text: str, *, partial: bool = False) -> Alias:
+        """Read `Flow/Run/Step` or `Flow/Run/Step/Task`, where only a look-up is meant also `Flow` and `Flow/Run`.
 
         Raises:
-            UsageError: Not three or four components.
+            UsageError: Not that many components.
         """
         parts = text.split("/")
-        if len(parts) not in {3, 4} or not all(parts):
-            raise UsageError(f"{text!r} is no pathspec", expected="Flow/Run/Step or Flow/Run/Step/Task")
+        if not all(parts) or not (1 if partial else 3) <= len(parts) <= 4:
+            also = "Flow, Flow/Run, " if partial else ""
+            raise UsageError(f"{text!r} is no pathspec", expected=f"{also}Flow/Run/Step or Flow/Run/Step/Task")
         return cls("pathspec", "/".join(parts[:3]))
 
     @property

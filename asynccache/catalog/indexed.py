@@ -1,0 +1,237 @@
+"""Reading the local manifest without parsing all of it: an index says where in the file each document stands.
+
+The manifest stays the one file that every program reads and writes whole. The index is made again whenever the file is
+another one than the index was made from, in one pass that keeps no document.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from asynccache.catalog.index import CatalogIndex, Name, Summary
+from asynccache.catalog.local import DEFAULT, SECTIONS, VERSION, Ids, Manifest, section_of
+from asynccache.errors import DiskError, IntegrityError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+
+T = TypeVar("T")
+_DEFAULTS: Final = "default "  # section of the index, with the architecture behind it
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_DECODER: Final = json.JSONDecoder()
+
+
+class IndexedManifest:
+    """The manifest, to be read.
+
+    Args:
+        path: The file.
+        index: Its index.
+    """
+
+    def __init__(self, path: Path, index: CatalogIndex) -> None:
+        self.path = path
+        self._index = index
+
+    def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
+        """Return an environment, `_default` followed; None when it is not known.
+
+        Raises:
+            UsageError: Its document is malformed.
+            IntegrityError: The file is damaged.
+        """
+
+        def read(file: int) -> ResolvedEnvironment | None:
+            wanted = env_id
+            if wanted.full_id == DEFAULT:
+                name = self._index.name(_DEFAULTS + wanted.arch, wanted.req_id)
+                if name is None:
+                    return None
+                wanted = EnvID(name.ids[0], name.ids[1], wanted.arch)
+            found = self._index.environment(wanted)
+            if found is None:
+                return None
+            return ResolvedEnvironment.from_json(wanted, os.pread(file, found.length, found.start))
+
+        return self._reading(read, None)
+
+    def resolve(self, alias: Alias) -> Ids | None:
+        """Return what a name stands for here, None when it is not known."""
+        if alias.kind == "both-id":
+            req_id, _, full_id = alias.stored.partition(":")
+            return req_id, full_id
+        name = self._reading(lambda _file: self._index.name(section_of(alias), alias.stored), None)
+        return None if name is None else name.ids
+
+    def summaries(self, arch: str | None = None) -> list[Summary]:
+        """Return all environments in brief, of one architecture or of all."""
+        return self._reading(lambda _file: self._index.environments(arch), [])
+
+    def names(self) -> list[tuple[Alias, Ids]]:
+        """Return all names and what they stand for, those by full id left out."""
+        kinds: dict[str, Any] = {SECTIONS["pathspec"]: "pathspec"}
+        found = self._names()
+        return [
+            (Alias(kinds.get(n.section, "generic"), n.stored), n.ids)
+            for n in found
+            if not n.section.startswith(_DEFAULTS) and n.stored != n.ids[1]
+        ]
+
+    def known_names(self) -> set[str]:
+        """Return the named aliases as people write them."""
+        return {str(alias) for alias, _ids in self.names() if alias.kind == "generic"}
+
+    def defaults(self) -> set[EnvID]:
+        """Return the environments that their requests mean on this machine."""
+        found = [n for n in self._names() if n.section.startswith(_DEFAULTS)]
+        return {EnvID(n.ids[0], n.ids[1], n.section.removeprefix(_DEFAULTS)) for n in found}
+
+    def _names(self) -> list[Name]:
+        nothing: list[Name] = []
+        return self._reading(lambda _file: self._index.names(), nothing)
+
+    def _reading(self, read: Callable[[int], T], nothing: T) -> T:
+        with self._open() as file:
+            if file is None:
+                return nothing
+            status = os.fstat(file)
+            version = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+            if self._index.version() != version:
+                self._make(file, version)
+            return read(file)
+
+    @contextmanager
+    def _open(self) -> Iterator[int | None]:
+        """Open the file as other readers do, with a shared lock; None when there is none."""
+        try:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as exc:
+            raise DiskError(f"{self.path} cannot be read ({exc.strerror})", hint="check its owner and mode") from exc
+        with closing(os.fdopen(file, "rb")):
+            # a writer replaces the file and does not change it, so waiting for the lock would only delay reading
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            yield file
+
+    def _make(self, file: int, version: str) -> None:
+        with open(file, "rb", closefd=False) as reader:
+            reader.seek(0)
+            data = reader.read()
+        if not data.strip():
+            self._index.replace(version, [], [])
+            return
+        environments: list[Summary] = []
+        names: list[Name] = []
+        try:
+            _scan(data.decode("utf-8"), environments, names)
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as exc:
+            try:
+                Manifest.from_json(data)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"{self.path}: {error}", hint="the next change keeps it aside and starts anew"
+                ) from exc
+            raise IntegrityError(f"{self.path} is malformed ({exc})", hint="move it aside and start anew") from exc
+        self._index.replace(version, environments, names)
+
+
+class _Scanner:
+    """Walks through JSON text by members; what is not walked into is decoded at once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self._ascii = text.isascii()
+        self._counted = (0, 0)  # characters, bytes
+
+    def bytes_to(self, position: int) -> int:
+        """Return how many bytes come before a character; positions must ascend."""
+        if self._ascii:
+            return position
+        characters, size = self._counted
+        size += len(self.text[characters:position].encode())
+        self._counted = (position, size)
+        return size
+
+    def members(self) -> Iterator[str]:
+        """Yield the keys of the object that begins here; the value must be read before the next key."""
+        self._expect("{")
+        if self._peek() == "}":
+            self.at += 1
+            return
+        while True:
+            key = self.value()
+            if not isinstance(key, str):
+                raise TypeError("a key is not text")
+            self._expect(":")
+            yield key
+            if self._peek() != ",":
+                break
+            self.at += 1
+        self._expect("}")
+
+    def value(self) -> Any:
+        """Decode the value that begins here."""
+        self._peek()
+        decoded, self.at = _DECODER.raw_decode(self.text, self.at)
+        return decoded
+
+    def document(self) -> tuple[Any, int, int]:
+        """Decode the value that begins here; return it with its first byte and its length in bytes."""
+        self._peek()
+        start = self.bytes_to(self.at)
+        decoded = self.value()
+        return decoded, start, self.bytes_to(self.at) - start
+
+    def _peek(self) -> str:
+        self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]  # matches nothing, too
+        return self.text[self.at]
+
+    def _expect(self, character: str) -> None:
+        if self._peek() != character:
+            raise ValueError(f"expected {character!r} at {self.at}")
+        self.at += 1
+
+
+def _scan(text: str, environments: list[Summary], names: list[Name]) -> None:
+    scanner = _Scanner(text)
+    version = None
+    for key in scanner.members():
+        if key == "environments":
+            for arch in scanner.members():
+                for req_id in scanner.members():
+                    _request(scanner, arch, req_id, environments, names)
+        elif key in SECTIONS.values():
+            entries = scanner.value() or {}
+            names += [Name(key, stored, (str(ids[0]), str(ids[1]))) for stored, ids in entries.items()]
+        elif key == "version":
+            version = str(scanner.value())
+        else:
+            scanner.value()
+    if version != str(VERSION):
+        raise ValueError("the manifest has another version")
+    if text[scanner.at :].strip():
+        raise ValueError("something follows the manifest")
+
+
+def _request(scanner: _Scanner, arch: str, req_id: str, environments: list[Summary], names: list[Name]) -> None:
+    for full_id in scanner.members():
+        document, start, length = scanner.document()
+        if full_id == DEFAULT:
+            names.append(Name(_DEFAULTS + arch, req_id, (req_id, str(document))))
+            continue
+        try:
+            env_id = EnvID(req_id, full_id, arch)
+        except UsageError:
+            continue
+        environments.append(Summary.of(env_id, document, start=start, length=length))

@@ -1,0 +1,210 @@
+"""All environments that are known: on this machine, in the store, with their names.
+
+What the store's documents say is remembered in an index, since a document never changes: only new ones are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from asynccache.catalog.aliases import Aliases
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.index import CatalogIndex, Name, Summary
+from asynccache.catalog.indexed import IndexedManifest
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.errors import AsyncCacheError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import ARCHITECTURES
+from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.tasks import run_together
+
+_AT_ONCE: Final = 64  # requests
+_SECTION: Final = "generic"
+Ids = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One environment of a list.
+
+    Attributes:
+        summary: What is known of it.
+        local: Whether this machine's manifest has it.
+        remote: Whether the store has it.
+        default: Whether its request means it on this machine.
+        names: How it is called, in order.
+    """
+
+    summary: Summary
+    local: bool = False
+    remote: bool = False
+    default: bool = False
+    names: tuple[Alias, ...] = ()
+
+    @property
+    def by(self) -> str:
+        """User name without what follows it in derived environments."""
+        return self.summary.resolved_by.partition(" (")[0]
+
+    def matches(self, pattern: str) -> bool:
+        """Tell whether a shell pattern fits a name, the ids, or the beginning of one of them."""
+        env_id = self.summary.id
+        texts = [*map(str, self.names), *(n.stored for n in self.names), str(env_id), env_id.req_id, env_id.full_id]
+        return any(fnmatch.fnmatchcase(t, pattern) or (len(pattern) >= 6 and t.startswith(pattern)) for t in texts)
+
+    def as_document(self) -> dict[str, object]:
+        """Return the environment as plain values."""
+        summary = self.summary
+        document: dict[str, object] = {
+            "req_id": summary.id.req_id,
+            "full_id": summary.id.full_id,
+            "arch": summary.id.arch,
+            "names": [str(name) for name in self.names],
+            "local": self.local,
+            "remote": self.remote,
+            "default": self.default,
+            "resolved_on": summary.resolved_on,
+            "resolved_by": summary.resolved_by,
+            "type": summary.type,
+            "packages": summary.packages,
+        }
+        return {**document, "error": summary.error} if summary.error else document
+
+
+class StoreCatalog:
+    """What a store holds of environments, in brief.
+
+    Args:
+        store: An open store.
+        keys: Where environments lie.
+        index: Where what was read is remembered.
+    """
+
+    def __init__(self, store: Store, keys: CatalogKeys, index: CatalogIndex) -> None:
+        self._store = store
+        self._keys = keys
+        self._index = index
+        self._limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def summaries(self, arch: str | None = None) -> list[Summary]:
+        """Return all environments in brief; what is new since the last time is read.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        arches = [arch] if arch else [*ARCHITECTURES]
+        listed = {
+            env_id: f"{info.size}:{info.modified}"
+            for infos in await run_together([self._scan(f"{self._keys.dirname}/{a}/") for a in arches])
+            for info in infos
+            if (env_id := self._keys.parse_document(info.key)) is not None
+        }
+        known = {s.id: s for s in await asyncio.to_thread(self._index.environments, arch)}
+        missing = [i for i, version in listed.items() if i not in known or known[i].version != version]
+        read = await run_together([self._summary(i, listed[i]) for i in missing])
+        gone = [i for i in known if i not in listed]
+        await asyncio.to_thread(self._index.add, read, gone=gone)
+        known |= {s.id: s for s in read}
+        return [known[i] for i in listed]
+
+    async def names(self) -> list[tuple[Alias, Ids]]:
+        """Return all names that can be read and what they stand for.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        aliases = Aliases(self._store, self._keys)
+        listed = {name: info async for name, info in aliases.names() if name.stored.count("/")}
+        known = {n.stored: n for n in await asyncio.to_thread(self._index.names)}
+        # one that moves may move twice within the resolution of a listing's times
+        missing = [
+            name
+            for name, info in listed.items()
+            if name.mutable or name.stored not in known or known[name.stored].version != f"{info.modified}"
+        ]
+        read = await run_together([self._name(aliases, name, listed[name]) for name in missing])
+        found = [name for name in read if name is not None]
+        gone = [n for stored, n in known.items() if Alias("generic", stored) not in listed]
+        await asyncio.to_thread(self._index.add, names=found, gone_names=gone)
+        known |= {name.stored: name for name in found}
+        return [(name, known[name.stored].ids) for name in listed if name.stored in known]
+
+    async def _scan(self, prefix: str) -> list[ObjectInfo]:
+        return [info async for info in self._store.scan(prefix)]
+
+    async def _summary(self, env_id: EnvID, version: str) -> Summary:
+        async with self._limit:
+            try:
+                environment = await EnvironmentDocuments(self._store, self._keys).get(env_id)
+            except AsyncCacheError as exc:
+                return Summary(env_id, version, error=str(exc))
+        return (
+            Summary(env_id, version, error="it vanished") if environment is None else summary_of(environment, version)
+        )
+
+    async def _name(self, aliases: Aliases, name: Alias, info: ObjectInfo) -> Name | None:
+        async with self._limit:
+            try:
+                ids = await aliases.get(name)
+            except AsyncCacheError:
+                return None  # `verify` tells of damaged names; a list shows the others
+        return None if ids is None else Name(_SECTION, name.stored, ids, f"{info.modified}")
+
+
+def summary_of(environment: ResolvedEnvironment, version: str = "") -> Summary:
+    """Return an environment in brief."""
+    return Summary(
+        environment.id,
+        version,
+        environment.resolved_on.isoformat(),
+        environment.resolved_by,
+        environment.environment_type,
+        len(environment.packages),
+    )
+
+
+async def list_environments(
+    here: IndexedManifest | None, there: StoreCatalog | None, arch: str | None = None
+) -> list[Listed]:
+    """Return every environment that is known, the latest resolution first.
+
+    Args:
+        here: What this machine knows; None to leave it out.
+        there: What the store knows; None to leave it out.
+        arch: Only of this architecture.
+
+    Raises:
+        IntegrityError: The local manifest is damaged.
+        StoreError: The store cannot be listed.
+    """
+    found: dict[EnvID, Listed] = {}
+    names: dict[Ids, set[Alias]] = {}
+    if there is not None:
+        found = {s.id: Listed(s, remote=True) for s in await there.summaries(arch)}
+        _collect(names, await there.names())
+    if here is not None:
+        defaults = await asyncio.to_thread(here.defaults)
+        for summary in await asyncio.to_thread(here.summaries, arch):
+            env_id = summary.id
+            found[env_id] = Listed(summary, local=True, remote=env_id in found, default=env_id in defaults)
+        _collect(names, await asyncio.to_thread(here.names), known=names)
+    rows = [
+        replace(row, names=tuple(sorted(names.get((i.req_id, i.full_id), ()), key=str))) for i, row in found.items()
+    ]
+    return sorted(rows, key=lambda row: (row.summary.resolved_on, row.summary.id), reverse=True)
+
+
+def _collect(
+    names: dict[Ids, set[Alias]], found: Iterable[tuple[Alias, Ids]], known: dict[Ids, set[Alias]] | None = None
+) -> None:
+    """Add names; where the store was asked, its answer counts for what a name means."""
+    taken = {alias for aliases in (known or {}).values() for alias in aliases}
+    for alias, ids in found:
+        if alias not in taken:
+            names.setdefault(ids, set()).add(alias)

@@ -1,0 +1,134 @@
+"""Which environment a step of a run used: asked of Metaflow's local datastore, else of Metaflow's own client.
+
+A local datastore holds `<Flow>/latest_run` and `<Flow>/<run>/<step>/<task>/_meta/sysmeta_conda_env_id_<time>.json`, a
+JSON object whose `value` is the triple as JSON text and whose `ts_epoch` is milliseconds since the epoch. (Observed
+with Metaflow 2.19; contract, section 2.5.) A run that is not there is asked for through the `metaflow` package when it
+can be imported, with whatever metadata service its user configured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from asynccache.errors import FetchError, ObjectNotFoundError, UsageError
+from asynccache.model.identity import EnvID
+
+Ids = tuple[str, str]
+END: Final = "end"  # every flow's last step
+_FIELD: Final = "conda_env_id"
+_CLIENT_SECONDS: Final = 60.0
+
+
+class Runs:
+    """Finds what steps used.
+
+    Args:
+        datastore: Metaflow's local datastore, `.metaflow`.
+        client: Whether to ask Metaflow's client when the run is not there.
+    """
+
+    def __init__(self, datastore: Path, *, client: bool = True) -> None:
+        self._datastore = datastore
+        self._client = client
+
+    async def ids(self, pathspec: str) -> Ids:
+        """Return (req_id, full_id) of the environment that a step used.
+
+        Args:
+            pathspec: `Flow`, `Flow/Run`, `Flow/Run/Step` or `Flow/Run/Step/Task`.
+
+        Raises:
+            UsageError: The text is no pathspec, or the step used no environment, or one of an older system.
+            ObjectNotFoundError: There is no such run or step.
+            FetchError: The metadata service did not answer.
+        """
+        parts = pathspec.split("/")
+        if not 1 <= len(parts) <= 4 or not all(parts) or any(part in {".", ".."} for part in parts):
+            raise UsageError(f"{pathspec!r} is no pathspec", expected="Flow, Flow/Run, Flow/Run/Step")
+        found = await asyncio.to_thread(self._local, parts)
+        if found is None and self._client and importlib.util.find_spec("metaflow") is not None:
+            try:
+                async with asyncio.timeout(_CLIENT_SECONDS):
+                    found = await asyncio.to_thread(_asked, parts)
+            except TimeoutError:
+                raise FetchError(
+                    f"Metaflow's metadata service did not answer for {pathspec} within {_CLIENT_SECONDS:g} seconds",
+                    hint="check METAFLOW_SERVICE_URL",
+                ) from None
+        if found is None:
+            raise ObjectNotFoundError(f"no run is known as {pathspec}", hint=self._hint(parts[0]))
+        step, values = found
+        return _newest(step, values)
+
+    def _local(self, parts: list[str]) -> tuple[str, list[tuple[float, str]]] | None:
+        flow = self._datastore / parts[0]
+        run = parts[1] if len(parts) > 1 else _latest(flow)
+        step = parts[2] if len(parts) > 2 else END
+        directory = flow / run / step
+        if not run or not directory.is_dir():
+            return None
+        task = parts[3] if len(parts) > 3 else "*"
+        values = []
+        for path in directory.glob(f"{task}/_meta/sysmeta_{_FIELD}_*.json"):
+            try:
+                record = json.loads(path.read_bytes())
+                values.append((float(record.get("ts_epoch", 0)), str(record["value"])))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+                raise UsageError(f"Metaflow's record {path} is damaged ({exc})", hint="name another run") from exc
+        return f"{parts[0]}/{run}/{step}", values
+
+    def _hint(self, flow: str) -> str:
+        if (self._datastore / flow).is_dir():
+            return f"{self._datastore / flow} has other runs; a pathspec is Flow/Run/Step"
+        return f"{self._datastore} has no such flow; run in the flow's directory, or configure Metaflow's service"
+
+
+def _latest(flow: Path) -> str:
+    try:
+        return (flow / "latest_run").read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        runs = list(flow.glob("*/_parameters"))
+        return max(runs, key=lambda p: p.stat().st_mtime).parent.name if runs else ""
+
+
+def _asked(parts: list[str]) -> tuple[str, list[tuple[float, str]]] | None:
+    """Ask Metaflow's client. Blocking; importing it takes a second."""
+    metaflow: Any = importlib.import_module("metaflow")
+    not_found = importlib.import_module("metaflow.exception").MetaflowNotFound
+    try:
+        if len(parts) > 1:
+            run = parts[1]
+        else:
+            latest = metaflow.Flow(parts[0], _namespace_check=False).latest_run
+            if latest is None:
+                return None
+            run = latest.id
+        name = f"{parts[0]}/{run}/{parts[2] if len(parts) > 2 else END}"
+        step = metaflow.Step(name, _namespace_check=False)
+        tasks = [step[parts[3]]] if len(parts) > 3 else [step.task]
+    except (not_found, KeyError):
+        return None
+    values = [(0.0, str(task.metadata_dict[_FIELD])) for task in tasks if task and task.metadata_dict.get(_FIELD)]
+    return name, values
+
+
+def _newest(step: str, values: list[tuple[float, str]]) -> Ids:
+    text = max(values)[1] if values else ""
+    if not text or text == '["", "", ""]':
+        raise UsageError(
+            f"the step {step} used no environment of this system", hint="it ran without --environment=conda"
+        )
+    try:
+        req_id, full_id, arch = json.loads(text)
+        found = EnvID(req_id, full_id, arch)
+    except (ValueError, TypeError, UsageError) as exc:
+        raise UsageError(
+            f"the step {step} was created by an older Conda environment system",
+            expected='["REQ_ID", "FULL_ID", "ARCH"]',
+            found=repr(text[:80]),
+        ) from exc
+    return found.req_id, found.full_id
