@@ -65,6 +65,8 @@ class Bed:
         self.rounds = rounds
         self.quick = quick
         self.tell = tell
+        self._servers = contextlib.ExitStack()
+        self._s3: Place | None = None
 
     def inputs(self, name: str) -> list[Archive]:
         """Return a set of packages, the small one of that name on a quick run where there is one."""
@@ -116,19 +118,27 @@ class Bed:
             finally:
                 process.kill()
 
-    @contextlib.contextmanager
-    def s3(self) -> Iterator[Place]:
-        """Run an S3 server (SeaweedFS, its data in memory) with a bucket, each run with a prefix of its own."""
-        from tests.support.object_servers import weed_server  # noqa: PLC0415 - most cases need no server
+    def s3(self) -> Place:
+        """Return a bucket of an S3 server (SeaweedFS, its data in memory), where each run gets a prefix of its own.
 
-        try:
-            with weed_server() as server:
-                bucket = "bench"
-                place = Place(f"s3://{bucket}/{{run}}", server.url, server.environment, server.pid)
-                self.run_once("make-bucket", place, endpoint=server.url, bucket=bucket)
-                yield place
-        except RuntimeError as exc:
-            raise ContenderError(str(exc)) from exc
+        The server starts when it is first asked for and runs until the bed is closed.
+        """
+        if self._s3 is None:
+            from tests.support.object_servers import weed_server  # noqa: PLC0415 - most cases need no server
+
+            try:
+                server = self._servers.enter_context(weed_server())
+            except RuntimeError as exc:
+                raise ContenderError(str(exc)) from exc
+            bucket = "bench"
+            place = Place(f"s3://{bucket}/{{run}}", server.url, server.environment, server.pid)
+            self.run_once("make-bucket", place, endpoint=server.url, bucket=bucket)
+            self._s3 = place
+        return self._s3
+
+    def close(self) -> None:
+        """Stop the servers."""
+        self._servers.close()
 
 
 def cpu_meter(pids: Mapping[str, int]) -> Callable[[], Mapping[str, float]]:

@@ -119,8 +119,7 @@ def into_s3(bed: Bed) -> CaseResult:
     """Cache a channel into an S3 server."""
     about = _about("an S3 server (SeaweedFS on loopback, its data in memory)")
     result = CaseResult("cache-s3", "60 packages into an S3 server", about, METRICS, ("run_wall",))
-    with bed.s3() as place:
-        return _overlap(bed, result, place)
+    return _overlap(bed, result, bed.s3())
 
 
 def from_slow_source(bed: Bed) -> CaseResult:
@@ -129,8 +128,7 @@ def from_slow_source(bed: Bed) -> CaseResult:
     more = f" Here the server sends {bandwidth} MiB a second in all, so that fetching is the slowest stage."
     about = _about("an S3 server", more)
     result = CaseResult("cache-slow-source", "60 packages from a slow source", about, METRICS, ("run_wall",))
-    with bed.s3() as place:
-        return _overlap(bed, result, place, "--bandwidth", str(bandwidth * MIB))
+    return _overlap(bed, result, bed.s3(), "--bandwidth", str(bandwidth * MIB))
 
 
 def no_op(bed: Bed) -> CaseResult:
@@ -144,8 +142,8 @@ def no_op(bed: Bed) -> CaseResult:
         metrics=(WALL, RUN, CPU, REQUESTS, PEAK),
         plotted=("wall",),
     )
-    archives = bed.inputs("many")
-    with bed.directory() as directory, bed.s3() as place, bed.channel(archives) as channel:
+    archives, place = bed.inputs("many"), bed.s3()
+    with bed.directory() as directory, bed.channel(archives) as channel:
         entries = [a.address(channel.url) for a in archives]
         packages = bed.write_list(entries, directory)
         listed = directory / "packages.txt"

@@ -35,6 +35,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 RUN_SECONDS: Final = 900.0  # limit of one contender's one run
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 _STDERR_LINES: Final = 5
+_SETTINGS: Final = ("ASYNCCACHE_", "METAFLOW_")  # beginnings of variables that settings are read from
 
 
 class ContenderError(Exception):
@@ -155,7 +156,13 @@ def run_process(
         ContenderError: It ended with an error or was killed.
     """
     said_path, output_path = directory / "said.json", directory / "output.txt"
-    variables = {**os.environ, **(environment or {}), "ASYNCCACHE_BENCH_RESULT": str(said_path)}
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)},
+        "XDG_CONFIG_HOME": str(directory),  # nobody's own settings change what is measured
+        "METAFLOW_HOME": str(directory),
+        **(environment or {}),
+        "ASYNCCACHE_BENCH_RESULT": str(said_path),
+    }
     with output_path.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(  # its own session, so that what it started can be ended with it

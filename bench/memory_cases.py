@@ -66,21 +66,20 @@ def of_the_engine(bed: Bed) -> CaseResult:
         metrics=(PEAK, RUN, CPU),
         plotted=("peak",),
     )
-    with bed.s3() as s3:
-        for where, place in (("a local store", Place("{scratch}/store")), ("an S3 server", s3)):
-            series: list[Series] = []
-            for label, archives in _sets(bed).items():
-                with bed.directory() as directory, bed.channel(archives) as channel:
-                    contenders = []
-                    for source, to in _DIRECTIONS:
-                        entry = of_format(archives, source)[0].address(channel.url)
-                        packages = bed.write_list([entry], directory, f"to{to}.json")
-                        command = worker("cache", packages=packages, settings=settings_for(place), to=to)
-                        contenders.append(Contender(f"{label} to {to}", command, place.environment))
-                    series += bed.measure(contenders, rounds=1, together=True)
-            limit = Limit("peak", 300 * MEGABYTE, "300 MB")
-            result.groups.append(Group(f"into {where}", series, (limit,), compared=False))
-            result.targets.append(_peak_target(f"into {where}, any size", series, 300))
+    for where, place in (("a local store", Place("{scratch}/store")), ("an S3 server", bed.s3())):
+        series: list[Series] = []
+        for label, archives in _sets(bed).items():
+            with bed.directory() as directory, bed.channel(archives) as channel:
+                contenders = []
+                for source, to in _DIRECTIONS:
+                    entry = of_format(archives, source)[0].address(channel.url)
+                    packages = bed.write_list([entry], directory, f"to{to}.json")
+                    command = worker("cache", packages=packages, settings=settings_for(place), to=to)
+                    contenders.append(Contender(f"{label} to {to}", command, place.environment))
+                series += bed.measure(contenders, rounds=1, together=True)
+        limit = Limit("peak", 300 * MEGABYTE, "300 MB")
+        result.groups.append(Group(f"into {where}", series, (limit,), compared=False))
+        result.targets.append(_peak_target(f"into {where}, any size", series, 300))
     return result
 
 
@@ -95,10 +94,10 @@ def in_flight(bed: Bed) -> CaseResult:
         metrics=(PEAK, Metric("in_flight", "packages in flight, most", ""), RUN, CPU),
         plotted=("peak",),
     )
-    with bed.s3() as s3, bed.directory() as directory, bed.channel(archives) as channel:
+    with bed.directory() as directory, bed.channel(archives) as channel:
         packages = bed.write_list([a.address(channel.url) for a in archives], directory)
         contenders = []
-        for where, place in (("a local store", Place("{scratch}/store")), ("an S3 server", s3)):
+        for where, place in (("a local store", Place("{scratch}/store")), ("an S3 server", bed.s3())):
             command = worker("cache", packages=packages, settings=settings_for(place))
             contenders.append(Contender(f"into {where}", command, place.environment))
         series = bed.measure(contenders, rounds=min(2, bed.rounds), together=True)

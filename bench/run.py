@@ -106,14 +106,15 @@ def run(
         "rounds": rounds or (1 if quick else ROUNDS),
     }
     scratch = scratch_directory()
+    bed = Bed(scratch, rounds=document["rounds"], quick=quick, tell=tell)
     results = []
     try:
-        bed = Bed(scratch, rounds=document["rounds"], quick=quick, tell=tell)
         for name in names or CASES:
             tell(f"{name}: {CASES[name].summary} (load {os.getloadavg()[0]:.1f})")
             results.append(_run_case(name, bed))
             show(describe_case(results[-1]))
     finally:
+        bed.close()
         shutil.rmtree(scratch, ignore_errors=True)
     document["machine"] |= {"load_average_after": round(os.getloadavg()[0], 2), "peak_floor_bytes": floor_bytes()}
     document["cases"] = [result.as_document() for result in results]

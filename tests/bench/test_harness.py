@@ -98,3 +98,14 @@ def test_a_worker_command_names_its_run(tmp_path: Path) -> None:
     command = worker("cache", store="s3://b/{run}", cache_dir="{scratch}/node")(tmp_path / "run-7")
     assert command[:4] == [sys.executable, "-m", "bench.worker", "cache"]
     assert json.loads(command[4]) == {"store": "s3://b/run-7", "cache_dir": f"{tmp_path}/run-7/node"}
+
+
+def test_settings_of_the_user_do_not_reach_a_contender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASYNCCACHE_IN_FLIGHT", "1")
+    monkeypatch.setenv("METAFLOW_CONDA_S3ROOT", "s3://mine")
+    code = (
+        "import json, os\n"
+        "names = [n for n in os.environ if n in ('ASYNCCACHE_IN_FLIGHT', 'METAFLOW_CONDA_S3ROOT')]\n"
+        "json.dump({'found': len(names)}, open(os.environ['ASYNCCACHE_BENCH_RESULT'], 'w'))"
+    )
+    assert run_process(python(code)(tmp_path), tmp_path).value("found") == 0
