@@ -31,14 +31,14 @@ def header(
 ) -> bytes:
     """Return one header block with a right checksum."""
     block = bytearray(512)
-    block[0 : len(name)] = name[:100]
+    block[0:100] = name[:100].ljust(100, b"\0")
     block[100:108] = b"%07o\0" % mode
     block[108:116] = block[116:124] = b"0001750\0"
     block[124:136] = size_field if size_field is not None else b"%011o\0" % size
     block[136:148] = b"%011o\0" % mtime
     block[148:156] = b" " * 8
     block[156:157] = kind
-    block[157 : 157 + len(linkname)] = linkname[:100]
+    block[157:257] = linkname[:100].ljust(100, b"\0")
     block[257:265] = magic
     block[345 : 345 + len(prefix)] = prefix
     return seal(block)

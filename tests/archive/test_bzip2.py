@@ -18,7 +18,7 @@ from tests.archive import tar_builder as tb
 needs_fast = pytest.mark.skipif(bzip2_read.fast_decoder() is None, reason="indexed_bzip2 is not installed")
 
 
-def large_tar(size: int = 3 << 20) -> bytes:
+def large_tar(size: int = 3 << 19) -> bytes:
     return tb.index() + tb.file(b"lib/data.bin", random.Random(7).randbytes(size)) + tb.END
 
 
@@ -130,7 +130,7 @@ def test_a_fast_decoder_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytes
         (lambda _: b"", "is not a bzip2 file"),
     ],
 )
-@pytest.mark.parametrize("size", [100, 3 << 20])
+@pytest.mark.parametrize("size", [100, 5 << 18])
 def test_damage_is_named_and_leaves_nothing(tmp_path: Path, damage: object, message: str, size: int) -> None:
     source = write(tmp_path / "demo-1.0-0.tar.bz2", damage(bz2.compress(large_tar(size))))  # type: ignore[operator]
     with pytest.raises(ArchiveError, match=message):

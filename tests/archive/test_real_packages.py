@@ -19,7 +19,7 @@ REFUSED = {
     "ca-certificates-2024.7.4-hbcca054_0.conda": "is compressed or encrypted",
     "info-only-1.0.0-0.conda": "it lacks pkg, metadata.json",
 }
-LARGE = 2 << 20  # bytes; the larger ones take the time, and nothing about them is special
+LARGE = 1 << 20  # bytes; the larger ones take the time, and nothing about them is special
 PACKAGES = real_packages()
 
 
