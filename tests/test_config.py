@@ -85,7 +85,7 @@ def test_a_choice_that_does_not_exist_lists_those_that_do(home: Path) -> None:
 )
 def test_a_value_that_cannot_be_says_what_can(home: Path, variable: str, value: str, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=expected) as caught:
-        _load(home, **{variable: value})
+        load_settings(environ={variable: value})
     assert variable in str(caught.value)
 
 
