@@ -114,13 +114,17 @@ def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None
     # two descriptors: where the decoder reads its own one may move without notice
     with Path(file.name).open("rb") as own:
         descriptors = (own.fileno(), file.fileno())
-        child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
-            [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, descriptors), str(size * 8 - end)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=descriptors,
-        )
+        command = [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, descriptors), str(size * 8 - end)]
+        try:
+            child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=descriptors,
+            )
+        except OSError as exc:
+            raise DoubtError from exc
     with child:
         try:
             if child.stdout is None:

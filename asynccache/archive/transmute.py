@@ -12,6 +12,7 @@ parts, and global PAX headers of the info archive that would change members of t
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from asynccache.model.package import CONDA_FORMATS, Format, split_filename
 
 DEFAULT_LEVEL: Final = 3
 _ALGORITHMS: Final = ("md5", "sha256")
+_CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def transmute(
@@ -126,7 +128,7 @@ def _in_place(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
         path.replace(target)
     except OSError as exc:
         path.unlink(missing_ok=True)
-        if exc.filename in {None, str(path)}:
+        if exc.errno in _CANNOT_WRITE or exc.filename == str(path):
             raise DiskError(f"cannot write {target.name} ({exc.strerror})", hint="free some space") from exc
         raise
     except BaseException:

@@ -117,6 +117,13 @@ def test_a_fast_decoder_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytes
     assert receipt.members == 2
 
 
+@needs_fast
+def test_a_fast_decoder_that_cannot_start_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "missing"))
+    assert transmute(source, tmp_path / "demo-1.0-0.conda").backends[0] == bzip2_read.STANDARD
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
