@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench.bed import LATENCY, Bed, Place, Server, cpu_meter
 from bench.harness import Contender, Series, worker
-from bench.inputs import MIB, Archive, of_format
+from bench.input_files import MIB
+from bench.inputs import Archive, of_format
 from bench.results import CPU, PEAK, WALL, CaseResult, Group, Limit, Metric, Target
 
 WHOLE = "whole run"
@@ -168,6 +169,7 @@ def no_op(bed: Bed) -> CaseResult:
 def _no_op_targets(group: Group, count: int, label: str) -> list[Target]:
     command, engine = group.series
     return [
+        Target(f"the run itself, {label}", 1.0, engine.median("run_wall"), False, "s", "wall, without start-up"),
         Target(f"the command, {label}", 1.0, command.median("wall"), False, "s", "wall, start-up included"),
         Target(f"requests, {label}", count / 10, engine.median("store_requests"), False, "", "1 for 10 packages"),
     ]

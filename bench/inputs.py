@@ -11,26 +11,23 @@ that asynccache wrote.
 from __future__ import annotations
 
 import argparse
-import bz2
 import contextlib
 import fcntl
 import hashlib
-import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.harness import REPOSITORY, ContenderError
+from bench.input_files import MIB, Recipe, write
 
-MIB: Final = 1 << 20
-_REAL: Final = ("numpy", "pandas", "python")
+_VERSION: Final = 1  # of `bench.input_files`: another one makes all sets anew
 _BUILD_SECONDS: Final = 1800
 
 
@@ -58,39 +55,20 @@ class Archive:
         return {"url": url, "md5": self.md5, "sha256": self.sha256, "size": self.size}
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a set is made.
-
-    Attributes:
-        kind: `real`, `mixed` (alternately .tar.bz2 and .conda) or `both` (each size in both formats).
-        sizes: Unpacked bytes of each synthetic package.
-    """
-
-    kind: str
-    sizes: tuple[int, ...] = ()
-
-
-def _spread(count: int, median: int, largest: int) -> tuple[int, ...]:
-    from tests.support.synthetic_packages import lognormal_sizes  # noqa: PLC0415 - keeps the measuring process small
-
-    return tuple(lognormal_sizes(count, median=median, largest=largest))
-
-
-RECIPES: Final[Mapping[str, Callable[[], Recipe]]] = {
-    "real": lambda: Recipe("real"),
-    "mix": lambda: Recipe("both", _spread(12, 2 * MIB, 24 * MIB)),
-    "mix-quick": lambda: Recipe("both", _spread(3, MIB // 4, MIB)),
-    "channel": lambda: Recipe("mixed", _spread(60, MIB, 64 * MIB)),
-    "channel-quick": lambda: Recipe("mixed", _spread(8, MIB // 8, MIB)),
-    "many": lambda: Recipe("mixed", _spread(300, 16 << 10, 64 << 10)),
-    "many-quick": lambda: Recipe("mixed", _spread(30, 4 << 10, 8 << 10)),
-    "flight": lambda: Recipe("mixed", (8 * MIB,) * 96),
-    "flight-quick": lambda: Recipe("mixed", (MIB // 8,) * 12),
-    "sized-16": lambda: Recipe("both", (16 * MIB,)),
-    "sized-256": lambda: Recipe("both", (256 * MIB,)),
-    "sized-1024": lambda: Recipe("both", (1024 * MIB,)),
-    "sized-quick": lambda: Recipe("both", (2 * MIB,)),
+RECIPES: Final[Mapping[str, Recipe]] = {
+    "real": Recipe("real"),
+    "mix": Recipe("both", spread=(12, 2 * MIB, 24 * MIB)),
+    "mix-quick": Recipe("both", spread=(3, MIB // 4, MIB)),
+    "channel": Recipe("mixed", spread=(60, MIB, 64 * MIB)),
+    "channel-quick": Recipe("mixed", spread=(8, MIB // 8, MIB)),
+    "many": Recipe("mixed", spread=(300, 16 << 10, 64 << 10)),
+    "many-quick": Recipe("mixed", spread=(30, 4 << 10, 8 << 10)),
+    "flight": Recipe("mixed", sizes=(8 * MIB,) * 96),
+    "flight-quick": Recipe("mixed", sizes=(MIB // 8,) * 12),
+    "sized-16": Recipe("sized", sizes=(16 * MIB,)),
+    "sized-256": Recipe("sized", sizes=(256 * MIB,)),
+    "sized-1024": Recipe("sized", sizes=(1024 * MIB,)),
+    "sized-quick": Recipe("sized", sizes=(2 * MIB,)),
 }
 
 
@@ -98,8 +76,10 @@ def load(name: str, tell: Callable[[str], None] = lambda _text: None) -> list[Ar
     """Return the archives of a set, making it when it is not there yet.
 
     Raises:
-        ContenderError: It could not be made.
+        ContenderError: There is no such set, or it could not be made.
     """
+    if name not in RECIPES:
+        raise ContenderError(f"there are no inputs `{name}`")
     directory = _directory(name)
     if not directory.is_dir():
         tell(f"  making the inputs `{name}` (kept for the next time)")
@@ -121,7 +101,7 @@ def of_format(archives: Sequence[Archive], ending: str) -> list[Archive]:
 
 def _directory(name: str) -> Path:
     support = REPOSITORY / "tests" / "support"
-    state = hashlib.sha256(name.encode() + Path(__file__).read_bytes())
+    state = hashlib.sha256(f"{_VERSION} {name} {RECIPES[name]}".encode())
     for builder in ("conda_package", "synthetic_packages", "channel"):
         state.update((support / f"{builder}.py").read_bytes())
     return REPOSITORY / ".cache" / "bench" / f"{name}-{state.hexdigest()[:12]}"
@@ -138,8 +118,8 @@ def _make(name: str) -> None:
                 shutil.rmtree(old)
         aside = final.with_name(f"{final.name}.{os.getpid()}")
         try:
-            recipe = RECIPES[name]()
-            unpacked = _write_real(aside) if recipe.kind == "real" else _write_synthetic(aside, recipe)
+            recipe = RECIPES[name]
+            unpacked = write(aside, recipe)
             files = sorted(p for p in aside.rglob("*") if p.name.endswith((".conda", ".tar.bz2")))
             entries = [_entry(path, aside, unpacked) for path in files]
             (aside / "set.json").write_text(json.dumps(entries, indent=1))
@@ -167,48 +147,6 @@ def _entry(path: Path, root: Path, unpacked: Mapping[str, int]) -> dict[str, obj
         "size": digests.size,
         "unpacked": unpacked[split_filename(path.name)[0]],
     }
-
-
-def _write_real(root: Path) -> dict[str, int]:
-    from tests.support.channel import cached_channel  # noqa: PLC0415
-
-    channel = cached_channel("full")
-    for package in channel.packages:
-        if package.name in _REAL:
-            directory = root / package.subdir
-            directory.mkdir(parents=True, exist_ok=True)
-            shutil.copy(package.path, directory)
-    for path in sorted(root.rglob("*.*")):
-        if path.is_file():
-            _convert(path)
-    return {p.name.removesuffix(".tar.bz2"): _tar_bytes(p) for p in root.rglob("*.tar.bz2")}
-
-
-def _write_synthetic(root: Path, recipe: Recipe) -> dict[str, int]:
-    from asynccache.model.package import Format  # noqa: PLC0415
-    from tests.support.synthetic_packages import write_synthetic_channel  # noqa: PLC0415
-
-    formats = (Format.TAR_BZ2, Format.CONDA) if recipe.kind == "mixed" else (Format.CONDA,)
-    paths = write_synthetic_channel(root, recipe.sizes, formats=formats)
-    stems = [path.name.removesuffix(".conda").removesuffix(".tar.bz2") for path in paths]
-    if recipe.kind == "both":
-        for path in paths:
-            _convert(path)
-    return dict(zip(stems, recipe.sizes, strict=True))
-
-
-def _convert(path: Path) -> None:
-    """Write the other form of an archive beside it, unless it is there."""
-    api = importlib.import_module("conda_package_handling.api")
-    ending = ".tar.bz2" if path.name.endswith(".conda") else ".conda"
-    failed = api.transmute(str(path), ending, out_folder=str(path.parent), zstd_compress_level=3)
-    if failed:
-        raise ContenderError(f"conda-package-handling could not convert {path.name}: {failed}")
-
-
-def _tar_bytes(path: Path) -> int:
-    with bz2.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-        return sum(512 + -(-member.size // 512) * 512 for member in archive)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def test_an_address_names_the_directory_that_the_server_serves() -> None:
 
 
 def test_an_unknown_set_is_an_error() -> None:
-    with pytest.raises(ContenderError, match="could not be made"):
+    with pytest.raises(ContenderError, match="no inputs `nothing-like-it`"):
         load("nothing-like-it")
 
 
