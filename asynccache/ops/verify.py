@@ -113,7 +113,7 @@ async def verify_store(
 
     async def check(item: StoredObject) -> None:
         try:
-            damage = await _check_one(engine, item, result)
+            damage = await check_archive(engine, item, result)
             if damage is not None and quarantine and damage.part != "receipt":
                 moved = await set_aside(engine.store, damage.key)
                 damage = Damage(damage.key, damage.part, damage.expected, damage.found, moved)
@@ -138,7 +138,12 @@ async def verify_store(
     return result
 
 
-async def _check_one(engine: Engine, item: StoredObject, result: Verification) -> Damage | None:
+async def check_archive(engine: Engine, item: StoredObject, result: Verification) -> Damage | None:
+    """Read one archive, count it in `result`, and return what is wrong with it.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
     key, parts = item.info.key, item.parts
     receipt = await _receipt(engine, key) if parts.transmuted else None
     algorithm = KEY_ALGORITHM[parts.kind]

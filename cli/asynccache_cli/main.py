@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "cache": ("cache", "Fetch packages, verify, transmute and publish them."),
     "transmute": ("transmute", "Convert archives between .tar.bz2 and .conda, member by member."),
     "backfill": ("backfill", "Give every conda package of a store its other form."),
+    "env": ("env", "List, name, compare, import and export environments."),
+    "warm": ("warm", "Make environments ready: in the store, on this node, verified."),
     "ls": ("listing", "List the packages of a store."),
     "stat": ("stat", "Count the packages and bytes of a store."),
     "verify": ("verify", "Read and digest the packages of a store."),

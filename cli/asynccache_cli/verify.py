@@ -11,6 +11,7 @@ from asynccache.engine.engine import Engine, store_root
 from asynccache.errors import IntegrityError, PartialFailureError, UsageError
 from asynccache.ops.contents import StoredObject
 from asynccache.ops.verify import Damage, Verification, verify_store
+from asynccache.ops.verify_environments import EnvironmentsVerification, verify_environments
 from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
 
 
@@ -37,7 +38,8 @@ def command(
 ) -> None:
     """Read every archive of a store and compare its digest with its key, and with its receipt when it was transmuted.
 
-    Ends with exit code 5 when an object is damaged. Nothing is changed without --quarantine, and nothing is ever
+    Without --match and --sample, the documents and names of environments are read as well: each document whose packages
+    are not all there is reported, with what is missing. Ends with exit code 5 when an object is damaged. Nothing is changed without --quarantine, and nothing is ever
     deleted.
 
     \b
@@ -47,9 +49,10 @@ def command(
     """
     settings = settings_from(ctx, **flags).settings
     share = _share(sample)
-    result = run_async(_verify(settings, pattern, share, seed, quarantine=quarantine, quiet=as_json))
+    result, environments = run_async(_verify(settings, pattern, share, seed, quarantine=quarantine, quiet=as_json))
     if as_json:
-        click.echo(json.dumps({"store": store_root(settings), **result.as_document()}))
+        document = {"store": store_root(settings), **result.as_document(), "environments": environments.as_document()}
+        click.echo(json.dumps(document))
     else:
         for damage in result.damaged:
             click.echo(str(damage))
@@ -58,12 +61,21 @@ def command(
             f"{result.checked} archives, {human_bytes(result.bytes)} read and digested{sampled};"
             f" {len(result.damaged)} damaged, {result.without_receipt} transmuted ones without a receipt"
         )
+        for problem in environments.damaged:
+            click.echo(str(problem))
+        if environments.documents or environments.names:
+            click.echo(f"{environments.documents} documents and {environments.names} names of environments read")
     if result.errors:
         raise PartialFailureError(f"{len(result.errors)} objects could not be read", result.errors)
     if result.damaged:
         raise IntegrityError(
             f"{len(result.damaged)} of {result.checked} archives in {store_root(settings)} are damaged",
             hint=None if quarantine else "run again with --quarantine to set them aside",
+        )
+    if environments.damaged:
+        raise IntegrityError(
+            f"{len(environments.damaged)} documents or names of environments in {store_root(settings)} are damaged",
+            hint="each line above says what to do" if not as_json else None,
         )
 
 
@@ -79,7 +91,7 @@ def _share(text: str) -> float:
 
 async def _verify(
     settings: Settings, pattern: str | None, share: float, seed: str, *, quarantine: bool, quiet: bool
-) -> Verification:
+) -> tuple[Verification, EnvironmentsVerification]:
     from asynccache_cli.counter import Counter  # noqa: PLC0415 - only this command counts objects
 
     with Counter("verified", quiet=quiet) as counter:
@@ -89,6 +101,10 @@ async def _verify(
             counter.add(item.info.size)
 
         async with Engine(settings) as engine:
-            return await verify_store(
+            result = await verify_store(
                 engine, pattern=pattern, sample=share, seed=seed, quarantine=quarantine, checked=checked
             )
+            # with a pattern or a sample only archives are looked at
+            if pattern is not None or share < 1:
+                return result, EnvironmentsVerification()
+            return result, await verify_environments(engine)

@@ -1,0 +1,236 @@
+"""Writing an environment in the formats of other tools.
+
+What a format cannot hold is left out and said: packages built from a repository have no address, pylock.toml holds
+PyPI packages only, an environment.yml names versions and no archives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import yaml
+
+from asynccache.errors import UsageError
+from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
+from asynccache.model.package import DistributionName, parse_stem
+from asynccache.model.url import redacted
+
+FORMATS: Final = ("explicit", "conda-lock", "pixi-lock", "pylock.toml", "environment.yml", "json")
+IDS_KEY: Final = "env_id"  # of an exported document; other readers ignore it
+_CONDA: Final = "conda.anaconda.org"
+
+
+@dataclass(slots=True)
+class Export:
+    """A written environment.
+
+    Attributes:
+        text: The file's content.
+        left_out: What the format cannot hold, a sentence each.
+    """
+
+    text: str
+    left_out: list[str] = field(default_factory=list)
+
+
+def export(environment: ResolvedEnvironment, fmt: str) -> Export:
+    """Write an environment.
+
+    Args:
+        environment: Which.
+        fmt: One of `FORMATS`.
+
+    Raises:
+        UsageError: Another format, or nothing that it can hold.
+    """
+    if fmt not in _WRITERS:
+        raise UsageError("there is no such export format", expected=", ".join(FORMATS), found=repr(fmt))
+    return _WRITERS[fmt](environment)
+
+
+def channel_of(package: EnvironmentPackage) -> str:
+    """Return the channel of a conda package: the name on anaconda.org, else the address.
+
+    >>> channel_of(EnvironmentPackage("conda", "a-1-0", "https://conda.anaconda.org/cf/noarch/a-1-0.conda", ".conda"))
+    'cf'
+    """
+    parts = urlsplit(redacted(package.url))
+    path = parts.path.strip("/").split("/")
+    if parts.hostname == _CONDA:
+        return path[0]
+    return f"{parts.scheme}://{parts.netloc}/{'/'.join(path[:-2])}".rstrip("/")
+
+
+def _json(environment: ResolvedEnvironment) -> Export:
+    document = {IDS_KEY: environment.id.as_list(), **environment.as_document()}
+    return Export(json.dumps(document, indent=1) + "\n")
+
+
+def _explicit(environment: ResolvedEnvironment) -> Export:
+    result = Export("")
+    lines = [f"# {environment.id}", f"# platform: {environment.id.arch}", "@EXPLICIT"]
+    for package in _archives(environment, result):
+        url = _url(package)
+        if package.kind == "conda":
+            digest = package.published_hash or package.hashes.get("sha256", "")
+            lines.append(f"{url}#{digest}" if digest else url)
+        else:
+            digest = _sha256(package)
+            lines.append(f"# pip {_name(package).name} @ {url}" + (f" --hash=sha256:{digest}" if digest else ""))
+    result.text = "\n".join(lines) + "\n"
+    return result
+
+
+def _conda_lock(environment: ResolvedEnvironment) -> Export:
+    result = Export("")
+    arch = environment.id.arch
+    packages: list[dict[str, Any]] = []
+    for package in _archives(environment, result):
+        name = _name(package)
+        hashes = {"md5": package.published_hash, "sha256": _sha256(package)}
+        if package.kind == "pypi":
+            hashes.pop("md5")
+        packages.append(
+            {
+                "name": name.name,
+                "version": name.version,
+                "manager": "conda" if package.kind == "conda" else "pip",
+                "platform": arch,
+                "dependencies": {},
+                "url": _url(package),
+                "hash": {k: v for k, v in hashes.items() if v},
+                "category": "main",
+                "optional": False,
+                **({"build": name.build} if package.kind == "conda" else {}),
+            }
+        )
+    channels = [{"url": c, "used_env_vars": []} for c in _channels(environment)]
+    metadata = {"content_hash": {arch: environment.id.req_id}, "channels": channels, "platforms": [arch], "sources": []}
+    result.text = _yaml({"version": 1, "metadata": metadata, "package": packages})
+    return result
+
+
+def _pixi_lock(environment: ResolvedEnvironment) -> Export:
+    result = Export("")
+    references: list[dict[str, str]] = []
+    records: list[dict[str, Any]] = []
+    for package in _archives(environment, result):
+        url, name = _url(package), _name(package)
+        references.append({package.kind: url})
+        record: dict[str, Any] = {package.kind: url}
+        if package.kind == "pypi":
+            record |= {"name": name.name, "version": name.version}
+        if sha256 := _sha256(package):
+            record["sha256"] = sha256
+        if package.kind == "conda" and package.published_hash:
+            record["md5"] = package.published_hash
+        records.append(record)
+    channels = [{"url": c if "://" in c else f"https://{_CONDA}/{c}/"} for c in _channels(environment)]
+    indexes = list(environment.request.sources.get("pypi", ()))
+    default = {"channels": channels, "indexes": indexes, "packages": {environment.id.arch: references}}
+    if not indexes:
+        del default["indexes"]
+    result.text = _yaml({"version": 6, "environments": {"default": default}, "packages": records})
+    return result
+
+
+def _pylock(environment: ResolvedEnvironment) -> Export:
+    result = Export("")
+    lines = [
+        'lock-version = "1.0"',
+        f"environments = [{_toml(_marker(environment.id.arch))}]",
+        'created-by = "asynccache"',
+    ]
+    count = 0
+    for package in _archives(environment, result):
+        if package.kind != "pypi":
+            result.left_out.append(f"{package.filename} is a conda package, which a pylock.toml cannot hold")
+            continue
+        name, digest, url = _name(package), _sha256(package), _url(package)
+        if not digest:
+            result.left_out.append(f"{package.filename} has no sha256, which a pylock.toml needs")
+            continue
+        count += 1
+        lines += ["", "[[packages]]", f"name = {_toml(name.name)}", f"version = {_toml(name.version)}"]
+        entry = f"{{ url = {_toml(url)}, hashes = {{ sha256 = {_toml(digest)} }} }}"
+        lines.append(f"wheels = [{entry}]" if package.url_format == ".whl" else f"sdist = {entry}")
+    if not count:
+        raise UsageError(
+            f"{environment.id} has no PyPI package that a pylock.toml can hold", hint="choose another format"
+        )
+    result.text = "\n".join(lines) + "\n"
+    return result
+
+
+def _environment_yml(environment: ResolvedEnvironment) -> Export:
+    dependencies: list[Any] = []
+    pip: list[str] = []
+    for package in environment.packages:
+        name = _name(package)
+        if package.kind == "conda":
+            dependencies.append(f"{name.name}={name.version}={name.build}")
+        else:
+            pip.append(f"{name.name}=={name.version}")
+    if pip:
+        dependencies.append({"pip": pip})
+    text = _yaml({"channels": _channels(environment), "dependencies": dependencies})
+    return Export(text, ["an environment.yml names versions and builds, not archives: their digests are not in it"])
+
+
+_WRITERS: Final[dict[str, Callable[[ResolvedEnvironment], Export]]] = {
+    "explicit": _explicit,
+    "conda-lock": _conda_lock,
+    "pixi-lock": _pixi_lock,
+    "pylock.toml": _pylock,
+    "environment.yml": _environment_yml,
+    "json": _json,
+}
+
+
+def _archives(environment: ResolvedEnvironment, result: Export) -> Iterable[EnvironmentPackage]:
+    """Return what has an address, and note the rest."""
+    found = []
+    for package in environment.packages:
+        if package.downloadable:
+            found.append(package)
+        else:
+            result.left_out.append(f"{package.filename} was built from {redacted(package.url)} and has no address")
+    return found
+
+
+def _channels(environment: ResolvedEnvironment) -> list[str]:
+    asked = list(environment.request.sources.get("conda", ()))
+    used = [channel_of(p) for p in environment.packages if p.kind == "conda" and p.downloadable]
+    return list(dict.fromkeys([redacted(c) if "://" in c else c for c in asked] or used))
+
+
+def _name(package: EnvironmentPackage) -> DistributionName:
+    return parse_stem(package.kind, package.filename)
+
+
+def _url(package: EnvironmentPackage) -> str:
+    return str(package.as_document()["url"])
+
+
+def _sha256(package: EnvironmentPackage) -> str:
+    return package.hashes.get("sha256") or (package.published_hash or "" if package.kind == "pypi" else "")
+
+
+def _marker(arch: str) -> str:
+    system, _, machine = arch.partition("-")
+    names = {"64": "x86_64", "32": "i686"}
+    platform = "linux" if system == "linux" else "darwin"
+    return f"sys_platform == '{platform}' and platform_machine == '{names.get(machine, machine)}'"
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text)  # a TOML basic string has the escapes of JSON
+
+
+def _yaml(document: object) -> str:
+    text: str = yaml.safe_dump(document, sort_keys=False, default_flow_style=False, width=1000)
+    return text

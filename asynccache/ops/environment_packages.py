@@ -1,0 +1,206 @@
+"""What environments need of a store, and what the store has of it: found by listing, whatever documents record.
+
+A document is written once; forms that were cached later are never added to it, and what it records may have vanished.
+So presence is looked up where the objects lie (contract, sections 2.4 and 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from asynccache.engine.pipeline import Job
+from asynccache.errors import AsyncCacheError, FetchError, IntegrityError, UsageError
+from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.model.package import Format, Package
+from asynccache.model.url import redacted
+from asynccache.store import layout
+from asynccache.store.base import Store
+from asynccache.store.inventory import Inventory, StoredArchive
+from asynccache.store.tasks import run_together
+
+
+@dataclass(slots=True)
+class Need:
+    """One package that environments need.
+
+    Attributes:
+        package: As the first of its documents has it.
+        formats: Forms that are needed.
+        fetchable: What the engine can fetch; None when nothing can be downloaded at its address.
+        below: Everything that the store has below its address.
+        found: What the store has of the forms that are needed or of use.
+        error: Why it cannot be had; None as long as nothing failed.
+        origins: Where its bytes came from in this run: `store`, `node`, or an upstream host.
+        ready_at: When it was ready, on the clock of whoever brought it.
+    """
+
+    package: EnvironmentPackage
+    formats: tuple[Format, ...]
+    fetchable: Package | None
+    below: tuple[StoredArchive, ...] = ()
+    found: dict[Format, StoredArchive] = field(default_factory=dict)
+    error: AsyncCacheError | None = None
+    origins: set[str] = field(default_factory=set)
+    ready_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """File name of the form that is preferred."""
+        return self.package.filename + self.formats[0]
+
+    @property
+    def missing(self) -> tuple[Format, ...]:
+        """Forms that the store does not have."""
+        return tuple(f for f in self.formats if f not in self.found)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the store has all that is needed, as far as is known."""
+        return not self.missing and self.error is None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the needed forms that the store has."""
+        return sum(self.found[f].size for f in self.formats if f in self.found)
+
+    def job(self) -> Job | None:
+        """Return what the engine has to do, None when there is nothing; an impossible job becomes the error."""
+        if not self.missing or self.error is not None:
+            return None
+        published = Format(self.package.url_format)
+        made = [f for f in self.missing if f != published and (f.kind != "conda" or published.kind != "conda")]
+        if self.fetchable is None or made:
+            what = ", ".join(self.package.filename + f for f in self.missing)
+            self.error = FetchError(
+                f"{what} is not in the store and was built from {redacted(self.package.url)}",
+                hint="resolve the environment again where it can be built",
+            )
+            return None
+        return Job(self.fetchable, self.formats, self.below)
+
+
+class Needs:
+    """What a set of environments needs, each package once.
+
+    Args:
+        store: An open store.
+        inventory: What the store holds.
+        dirname: Directory of the packages below the root.
+    """
+
+    def __init__(self, store: Store, inventory: Inventory, dirname: str) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._dirname = dirname
+        self._by_package: dict[tuple[str, str], Need] = {}
+        self.by_environment: dict[EnvID, list[Need]] = {}
+
+    @property
+    def all(self) -> list[Need]:
+        """Every package once."""
+        return list(self._by_package.values())
+
+    async def add(self, environments: Iterable[ResolvedEnvironment], wanted: Format | None = None) -> None:
+        """Take in environments and look up what the store has of their packages.
+
+        Args:
+            environments: Which.
+            wanted: Form that conda packages are needed in; None for those that a document records, else the
+                published one.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        for environment in environments:
+            self.by_environment[environment.id] = [self._merged(p, wanted) for p in environment.packages]
+        await self.look_up(self.all)
+
+    async def look_up(self, needs: Sequence[Need]) -> None:
+        """Ask the store again.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        listed = [n for n in needs if n.fetchable is not None]
+        await self._inventory.load([n.fetchable.url for n in listed if n.fetchable is not None])
+        await run_together([self._look_up(need) for need in needs])
+
+    def _merged(self, package: EnvironmentPackage, wanted: Format | None) -> Need:
+        key = (package.url, package.filename)
+        need = self._by_package.get(key)
+        formats = needed_formats(package, wanted)
+        fetchable: Package | None = None
+        error: AsyncCacheError | None = None
+        if package.downloadable:
+            try:
+                fetchable = package.to_package()
+            except AsyncCacheError as exc:
+                error = exc
+        if need is None:
+            need = self._by_package[key] = Need(package, formats, fetchable, error=error)
+            return need
+        need.formats = tuple(dict.fromkeys((*need.formats, *formats)))
+        try:
+            if need.fetchable is not None and fetchable is not None:
+                need.fetchable = need.fetchable.with_digests(fetchable.digests)
+        except IntegrityError as exc:
+            need.error = exc
+        return need
+
+    async def _look_up(self, need: Need) -> None:
+        package = need.package
+        if need.fetchable is not None:
+            need.below = tuple(self._inventory.found(need.fetchable.url))
+        else:
+            need.below = await self._below_built(package)
+        need.found = {a.format: a for a in need.below if a.stem == package.filename}
+        for fmt in need.formats:
+            key = package.cached.get(fmt)
+            if fmt not in need.found and key is not None:
+                # a key that no address leads to, such as those of very old caches
+                info = await self._store.head(key)
+                if info is not None and info.size:
+                    need.found[fmt] = StoredArchive(
+                        key, package.filename, fmt, key.split("/")[-2], info.size, info.modified
+                    )
+
+    async def _below_built(self, package: EnvironmentPackage) -> tuple[StoredArchive, ...]:
+        try:
+            directory = layout.SourceAddress.parse(package.url, package.kind, real=False).directory(self._dirname)
+        except UsageError:
+            return ()
+        found = []
+        async for info in self._store.scan(directory + "/"):
+            parts = layout.parse_key(info.key, self._dirname)
+            if parts is not None and info.size and parts.source_directory == directory:
+                found.append(StoredArchive.of(info, parts))
+        return tuple(found)
+
+
+def needed_formats(package: EnvironmentPackage, wanted: Format | None) -> tuple[Format, ...]:
+    """Return the forms of a package that must be in the store for every reader of its document.
+
+    Readers take the form that the document records and fail when its object is missing, so all recorded ones count.
+    """
+    if wanted is not None and wanted.kind == package.kind:
+        return (wanted,)
+    recorded = tuple(f for f in Format if f in package.cached)
+    return recorded or (Format(package.url_format),)
+
+
+def with_stored_keys(environment: ResolvedEnvironment, needs: Sequence[Need]) -> ResolvedEnvironment:
+    """Return an environment whose document records what the store has; what it recorded already stays.
+
+    Raises:
+        IntegrityError: The store has other bytes of a published archive.
+    """
+    packages = []
+    for package, need in zip(environment.packages, needs, strict=True):
+        known = package
+        for fmt, archive in need.found.items():
+            if fmt not in known.cached and known.hashes.get(fmt) in {None, archive.hash}:
+                known = known.with_cached(fmt, archive.key)
+        packages.append(known)
+    return replace(environment, packages=tuple(packages))

@@ -1,0 +1,308 @@
+"""Everything that is known of environments, opened together: this machine's manifest, the store's documents and names.
+
+async with open_store(...) as store:
+    catalog = Environments(settings, store)
+    environment = await catalog.find("team/env:v1", "linux-64")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynccache.catalog.aliases import Aliases
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.export import IDS_KEY
+from asynccache.catalog.index import CatalogIndex
+from asynccache.catalog.indexed import IndexedManifest
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.catalog.listing import Listed, StoreCatalog, list_environments
+from asynccache.catalog.local import LocalManifest, Manifest
+from asynccache.catalog.lookup import Lookup, RemotePolicy
+from asynccache.catalog.place import datastore_directory, index_path, manifest_path
+from asynccache.catalog.runs import Runs
+from asynccache.config import Settings
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, StoreError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import ARCHITECTURES
+from asynccache.ops.environment_packages import Need, Needs, with_stored_keys
+from asynccache.store.base import Store
+from asynccache.store.inventory import Inventory
+from asynccache.store.tasks import run_together
+
+
+@dataclass(frozen=True, slots=True)
+class Aliased:
+    """What giving names to an environment did.
+
+    Attributes:
+        ids: (req_id, full_id) of the environment.
+        changed: Names that mean it since now.
+        unchanged: Names that meant it already.
+        failed: Names that could not be given, and why.
+    """
+
+    ids: tuple[str, str]
+    changed: tuple[Alias, ...]
+    unchanged: tuple[Alias, ...]
+    failed: dict[str, AsyncCacheError]
+
+
+class Environments:
+    """The catalog.
+
+    Args:
+        settings: All settings.
+        store: An open store; None to know only what this machine knows.
+        say: Told in a sentence when something damaged was set aside.
+    """
+
+    def __init__(self, settings: Settings, store: Store | None, say: Callable[[str], None] | None = None) -> None:
+        self.settings = settings
+        self.store = store
+        self.keys = CatalogKeys(settings.envs_dirname)
+        path = manifest_path(settings)
+        self.manifest = LocalManifest(path, settings.lock_timeout, say)
+        self.here = IndexedManifest(path, CatalogIndex(index_path(settings, str(path))))
+        self.runs = Runs(datastore_directory(settings))
+        policy = RemotePolicy.parse(settings.use_remote_latest, settings.username)
+        self.documents = self.aliases = self.there = None
+        if store is not None:
+            self.documents = EnvironmentDocuments(store, self.keys)
+            self.aliases = Aliases(store, self.keys, settings.username)
+            index = CatalogIndex(index_path(settings, f"{store.address} {self.keys.dirname}"))
+            self.there = StoreCatalog(store, self.keys, index)
+        self.lookup = Lookup(self.here, self.documents, self.aliases, policy, self.runs.ids)
+
+    async def listed(self, arch: str | None = None, *, local: bool = True, remote: bool = True) -> Sequence[Listed]:
+        """Return what is known, the latest resolution first.
+
+        Raises:
+            IntegrityError: The local manifest is damaged.
+            StoreError: The store cannot be listed.
+        """
+        return await list_environments(self.here if local else None, self.there if remote else None, arch)
+
+    async def find(self, text: str, arch: str) -> ResolvedEnvironment:
+        """Return the environment that a text means: any name (see `Lookup.named`), or the path of a document.
+
+        Raises:
+            UsageError: It is no name, or the file no document.
+            ObjectNotFoundError: Nothing is known under it, or not for this architecture; says for which.
+        """
+        if text.endswith(".json"):
+            return await asyncio.to_thread(read_document, Path(text), arch)
+        alias, ids = await self.lookup.named(text)
+        environment = await self.lookup.by_id(EnvID(*ids, arch))
+        if environment is not None:
+            return environment
+        others = [e.id.arch for e in await self._of(ids) if e.id.arch != arch]
+        raise ObjectNotFoundError(
+            f"{alias} ({ids[0]}:{ids[1]}) is not available for {arch}",
+            expected=f"--arch {' or '.join(others)}" if others else None,
+            hint=None if others else "no document of it is known for any architecture: resolve or import it again",
+        )
+
+    async def get(self, text: str, arch: str, *, default: bool = True) -> list[ResolvedEnvironment]:
+        """Take an environment, and those resolved together with it, into the local manifest; return them.
+
+        Raises:
+            UsageError: See `find`.
+            ObjectNotFoundError: See `find`.
+            DiskError: The manifest cannot be written.
+        """
+        environment = await self.find(text, arch)
+        together = [environment]
+        for other in environment.resolved_archs:
+            if other != environment.id.arch:
+                found = await self.lookup.by_id(EnvID(environment.id.req_id, environment.id.full_id, other))
+                together += [] if found is None else [found]
+        name = None if text.endswith(".json") else (await self.lookup.named(text))[0]
+        names = [name] if name is not None and name.kind == "generic" else []
+        await self.keep(together, names, default=default)
+        return together
+
+    async def keep(
+        self, environments: Iterable[ResolvedEnvironment], names: Iterable[Alias] = (), *, default: bool = False
+    ) -> None:
+        """Enter environments and names into the local manifest.
+
+        Raises:
+            DiskError: It cannot be written.
+            LockTimeoutError: Another program holds it.
+        """
+        kept, named = list(environments), list(names)
+
+        def change(manifest: Manifest) -> None:
+            for environment in kept:
+                manifest.add(environment, default=default)
+                for name in named:
+                    manifest.assign(name, (environment.id.req_id, environment.id.full_id))
+
+        await asyncio.to_thread(self.manifest.update, change)
+
+    async def alias(self, text: str, names: Sequence[str]) -> Aliased:
+        """Give names to an environment whose document is in the store; one known only here is published first.
+
+        Raises:
+            UsageError: A text is no name.
+            ObjectNotFoundError: There is no such environment: no name is given to nothing.
+            StoreError: The store has not all of its packages, or cannot be written.
+        """
+        wanted = [_named(name) for name in names]
+        if self.aliases is None or self.documents is None:
+            raise UsageError("names live in the store, and none is open")
+        if text.endswith(".json"):
+            found = await asyncio.to_thread(read_document, Path(text), None)
+            ids, environments = (found.id.req_id, found.id.full_id), [found]
+        else:
+            alias, ids = await self.lookup.named(text)
+            environments = await self._of(ids)
+            if not environments:
+                raise ObjectNotFoundError(
+                    f"{alias} stands for {ids[0]}:{ids[1]}, of which no document is known",
+                    hint="a name is only given to an environment that is there; `asynccache env ls` lists them",
+                )
+        for environment in environments:
+            if await self.documents.get(environment.id) is None:
+                await self.publish(environment)
+        changed, unchanged, failed = list[Alias](), list[Alias](), dict[str, AsyncCacheError]()
+        for name in wanted:
+            try:
+                (changed if await self.aliases.assign(name, ids) else unchanged).append(name)
+            except AsyncCacheError as exc:
+                failed[str(name)] = exc
+        if changed or unchanged:
+            await self._note([*changed, *unchanged], ids)
+        return Aliased(ids, tuple(changed), tuple(unchanged), failed)
+
+    async def rollback(self, name: str, to: int | None) -> tuple[tuple[str, str], tuple[str, str] | None]:
+        """Move a mutable name back; return what it stands for now and stood for before.
+
+        Raises:
+            UsageError: It is immutable, or has no such move.
+        """
+        alias = _named(name)
+        if self.aliases is None:
+            raise UsageError("names live in the store, and none is open")
+        before = await self.aliases.get(alias)
+        now = await self.aliases.rollback(alias, to=to)
+        await self._note([alias], now)
+        return now, before
+
+    async def publish(
+        self, environment: ResolvedEnvironment, needs: Sequence[Need] | None = None
+    ) -> ResolvedEnvironment:
+        """Write a document and its name by full id, if the store has every package that it names.
+
+        Args:
+            environment: Which.
+            needs: What the store has of its packages, in their order; looked up when None.
+
+        Returns:
+            What the store holds now: the document that was written first.
+
+        Raises:
+            StoreError: Packages are missing; names them.
+        """
+        if self.documents is None or self.store is None:
+            raise UsageError("documents live in the store, and none is open")
+        if needs is None:
+            dirname = self.settings.packages_dirname
+            looked_up = Needs(self.store, Inventory(self.store, dirname), dirname)
+            await looked_up.add([environment])
+            needs = looked_up.by_environment[environment.id]
+        missing = [need for need in needs if not need.complete]
+        if missing:
+            raise StoreError(
+                f"{environment.id} is not published: the store lacks {len(missing)} of its {len(needs)} packages",
+                found=", ".join(need.name for need in missing[:3]) + (", ..." if len(missing) > 3 else ""),
+                hint=f"`asynccache warm --env {environment.id} --arch {environment.id.arch}` brings and publishes it",
+            )
+        return await self.documents.put(with_stored_keys(environment, needs))
+
+    async def _of(self, ids: tuple[str, str]) -> list[ResolvedEnvironment]:
+        """Return the documents of all architectures that can be found."""
+        found = await run_together([self.lookup.by_id(EnvID(*ids, arch)) for arch in ARCHITECTURES])
+        return [environment for environment in found if environment is not None]
+
+    async def _note(self, names: Iterable[Alias], ids: tuple[str, str]) -> None:
+        named = list(names)
+
+        def change(manifest: Manifest) -> None:
+            for name in named:
+                manifest.assign(name, ids)
+
+        await asyncio.to_thread(self.manifest.update, change)
+
+
+def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
+    """Read an environment's document from a file. Blocking.
+
+    An exported document says its identity under `env_id`; another one's is computed from its content.
+
+    Args:
+        path: The file.
+        arch: Architecture that it must be for; None for whatever it is for.
+
+    Raises:
+        UsageError: It cannot be read, is no document, or is for another architecture.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read ({exc.strerror})", hint="check the path") from exc
+    except ValueError as exc:
+        raise UsageError(f"{path} is not JSON ({exc})", expected="an environment document") from exc
+    said = document.get(IDS_KEY) if isinstance(document, dict) else None
+    nothing = "0" * 40
+    try:
+        if said is not None:
+            found = ResolvedEnvironment.from_document(EnvID(*(str(part) for part in said)), document)
+        else:
+            archs = document.get("resolved_archs") if isinstance(document, dict) else None
+            place = arch or (str(archs[0]) if archs else ARCHITECTURES[0])
+            unnamed = ResolvedEnvironment.from_document(EnvID(nothing, nothing, place), document)
+            env_id = EnvID(unnamed.request.req_id, unnamed.computed_full_id(), place)
+            found = ResolvedEnvironment.from_document(env_id, document)
+    except (TypeError, UsageError) as exc:
+        reason = str(exc).replace(f"the document of {nothing}:{nothing}", "the document")
+        raise UsageError(f"{path} is not an environment document: {reason}") from exc
+    if arch is not None and found.id.arch != arch:
+        raise UsageError(f"{path} is an environment for another architecture", expected=arch, found=found.id.arch)
+    return found
+
+
+def doubts(environment: ResolvedEnvironment) -> list[str]:
+    """Return what does not fit together in a document, a sentence each.
+
+    An id in a key is given and counts (contract, section 1.4); where the content amounts to another one, the document
+    was probably changed. Environments that were resolved together or from a lock file cannot be computed again alone.
+    """
+    found = []
+    env_id, request = environment.id, environment.request
+    if request.req_id != env_id.req_id:
+        found.append(f"its requirements amount to req_id {request.req_id}, not {env_id.req_id}")
+    alone = len(environment.resolved_archs) < 2 and not environment.unique_keys
+    if alone and all(p.published_hash for p in environment.packages):
+        computed = environment.computed_full_id()
+        if computed != env_id.full_id and not any("sha256" in p.hashes for p in environment.packages):
+            found.append(f"its packages amount to full_id {computed}, not {env_id.full_id}")
+    for package in environment.packages:
+        for fmt, key in package.cached.items():
+            digest = key.split("/")[-2] if key.count("/") > 1 else ""
+            if package.hashes.get(fmt) not in {None, digest}:
+                found.append(f"{package.filename}{fmt} has the digest {package.hashes[fmt]} and the key of {digest}")
+    return found
+
+
+def _named(text: str) -> Alias:
+    alias = Alias.parse(text)
+    if alias.kind != "generic":
+        raise UsageError(f"{text!r} is not a name that can be given", expected="NAME[:TAG]")
+    return alias

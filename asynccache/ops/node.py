@@ -1,0 +1,203 @@
+"""Archives of environments on this node: what is there already, and bringing the rest out of a store, verified."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine.engine import Engine
+from asynccache.engine.quarantine import set_aside
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError
+from asynccache.model.digest import Digests, digest_file
+from asynccache.model.package import KEY_ALGORITHM, Format
+from asynccache.ops.environment_packages import Need
+from asynccache.ops.package_directory import PackageDirectory
+from asynccache.ops.verified import Verified
+from asynccache.store.inventory import StoredArchive
+from asynccache.store.tasks import run_together
+
+DIRNAME: Final = "pkgs"
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    need: Need
+    archive: StoredArchive
+    staged: Path
+    address: str
+
+
+class NodeArchives:
+    """The package directory below `cache_dir`, as far as it concerns some packages.
+
+    Args:
+        engine: An open engine: its threads and budgets are used.
+        memory: What was verified before.
+    """
+
+    def __init__(self, engine: Engine, memory: Verified) -> None:
+        self._engine = engine
+        self._memory = memory
+        self.directory = PackageDirectory(engine.settings.cache_dir / DIRNAME, engine.settings.lock_timeout)
+        self._sizes: dict[int, int] = {}
+        self._before: set[int] = set()
+
+    def has(self, need: Need) -> bool:
+        """Whether a verified archive of the package is here."""
+        return id(need) in self._sizes
+
+    def had(self, need: Need) -> bool:
+        """Whether it was here before this run."""
+        return id(need) in self._before
+
+    def bytes(self, need: Need) -> int:
+        """Size of the archive that is here, 0 when there is none."""
+        return self._sizes.get(id(need), 0)
+
+    async def look(self, needs: Sequence[Need], wanted: Format | None) -> None:
+        """Find out what is here. A file that was not verified before is read; one that is wrong counts as absent."""
+        place = str(self.directory.path)
+        known = await self._engine.threads.run(self._memory.known, place)
+        found = await run_together([self._look(need, wanted, known) for need in needs])
+        await self._engine.threads.run(self._memory.add, place, [entry for entry in found if entry is not None])
+        self._before = set(self._sizes)
+
+    async def _look(self, need: Need, wanted: Format | None, known: dict[str, str]) -> tuple[str, str] | None:
+        for fmt in _usable(need, wanted):
+            path = self.directory.archive(need.package.filename, fmt)
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            version = _version(status)
+            if known.get(path.name) == version:
+                self._sizes[id(need)] = status.st_size
+                need.ready_at = need.ready_at or self._engine.clock.now()
+                return None
+            archive = need.found.get(fmt)
+            expected = need.package.hashes.get(fmt) or (archive.hash if archive else None)
+            if expected is None:
+                continue
+            algorithm = KEY_ALGORITHM[need.package.kind]
+            async with self._engine.budgets.cpu.borrow():
+                digests = await self._engine.threads.work(_digesting(path, algorithm))
+            if digests.get(algorithm) == expected:
+                self._sizes[id(need)] = status.st_size
+                need.ready_at = self._engine.clock.now()
+                return path.name, version
+        return None
+
+    async def bring(
+        self, needs: Sequence[Need], engine_of: Callable[[Need], Engine], verified: list[tuple[Engine, StoredArchive]]
+    ) -> list[tuple[Need, str]]:
+        """Copy archives out of a store, verify them and move them into place.
+
+        Args:
+            needs: Packages that are complete in a store.
+            engine_of: The engine on that store.
+            verified: Takes what was read and found to be right.
+
+        Returns:
+            What was damaged, and where it was set aside.
+
+        Raises:
+            DiskError: The directory cannot be written.
+            LockTimeoutError: Another program holds it.
+        """
+        if not needs:
+            return []
+        engine = self._engine
+        staging = engine.workspace.path / f"node-{os.getpid()}"
+        damaged: list[tuple[Need, str]] = []
+
+        def prepare() -> None:
+            with disk_errors(staging):
+                staging.mkdir(parents=True, exist_ok=True)
+
+        await engine.threads.run(prepare)
+        try:
+            results = await run_together(
+                [self._stage(n, engine_of(n), staging / str(i), damaged) for i, n in enumerate(needs)]
+            )
+            brought = [b for b in results if b is not None]
+            await engine.threads.run(self._place, brought)
+        finally:
+            await engine.threads.run(_remove, staging)
+        now = engine.clock.now()
+        for item in brought:
+            verified.append((engine_of(item.need), item.archive))
+            self._sizes[id(item.need)] = item.archive.size
+            item.need.ready_at = now
+        return damaged
+
+    async def _stage(self, need: Need, engine: Engine, path: Path, damaged: list[tuple[Need, str]]) -> _Brought | None:
+        archive = _chosen(need, self._engine.settings.preferred_format)
+        size = archive.size
+        budgets = self._engine.budgets
+        try:
+            async with (
+                budgets.in_flight.borrow(),
+                budgets.temp.borrow(size),
+                budgets.memory.borrow(min(size, 32 << 20)),
+            ):
+                await engine.store.download(archive.key, path, size=size)
+                algorithm = KEY_ALGORITHM[need.package.kind]
+                async with budgets.cpu.borrow():
+                    digests = await self._engine.threads.work(_digesting(path, algorithm))
+            Digests.of(algorithm, archive.hash).check(digests, archive.key)
+        except (IntegrityError, ObjectNotFoundError) as exc:
+            moved = await set_aside(engine.store, archive.key) if isinstance(exc, IntegrityError) else ""
+            damaged.append((need, moved or archive.key))
+            return None
+        except AsyncCacheError as exc:
+            need.error = exc
+            return None
+        return _Brought(need, archive, path, self._address(need, archive, engine))
+
+    def _address(self, need: Need, archive: StoredArchive, engine: Engine) -> str:
+        """Return what other programs find in `urls.txt` for this archive (contract, section 4.2)."""
+        if need.package.kind != "conda":
+            return ""
+        if archive.format == need.package.url_format and need.fetchable is not None:
+            return str(need.fetchable.url)
+        # other readers join the directory of the kind in front of a key that begins with it already
+        return f"{engine.store.address}/{engine.settings.packages_dirname}/conda/{archive.key}"
+
+    def _place(self, brought: Sequence[_Brought]) -> None:
+        targets = [self.directory.archive(b.need.package.filename, b.archive.format) for b in brought]
+        moved = [(b.staged, target) for b, target in zip(brought, targets, strict=True)]
+        self.directory.take(moved, [b.address for b in brought if b.address])
+        entries = [(target.name, _version(target.stat())) for target in targets]
+        self._memory.add(str(self.directory.path), entries)
+
+
+def _usable(need: Need, wanted: Format | None) -> tuple[Format, ...]:
+    """Return the forms that will do on the node: the wanted one, or any that is installed as it is."""
+    if wanted is not None and wanted.kind == need.package.kind:
+        return (wanted,)
+    if need.package.kind == "conda":
+        return (Format.CONDA, Format.TAR_BZ2)
+    return need.formats
+
+
+def _digesting(path: Path, algorithm: str) -> Callable[[object], Digests]:
+    return lambda _stop: digest_file(str(path), algorithm)
+
+
+def _chosen(need: Need, preferred: str) -> StoredArchive:
+    there = [f for f in need.formats if f in need.found]
+    return need.found[next((f for f in there if f == preferred), there[0])]
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+
+
+def _remove(directory: Path) -> None:
+    for path in directory.glob("*"):
+        path.unlink(missing_ok=True)
+    directory.rmdir()

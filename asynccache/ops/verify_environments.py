@@ -1,0 +1,130 @@
+"""Reading all documents and names of a store: does each document promise only what the store has?
+
+Nothing is repaired here: `asynccache warm` brings what is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asynccache.catalog.aliases import Aliases
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.engine.engine import Engine
+from asynccache.errors import AsyncCacheError
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.ops.environment_packages import Needs
+from asynccache.ops.environments import doubts
+
+_AT_ONCE = 500  # documents held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentDamage:
+    """One document or name that is not what it should be.
+
+    Attributes:
+        key: Which object.
+        problem: One sentence.
+        missing: Packages that the document names and the store has not, by file name.
+    """
+
+    key: str
+    problem: str
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}"
+
+    def as_document(self) -> dict[str, object]:
+        """Return the damage as plain values."""
+        return {"key": self.key, "problem": self.problem, "missing": list(self.missing)}
+
+
+@dataclass(slots=True)
+class EnvironmentsVerification:
+    """What reading the documents and names showed.
+
+    Attributes:
+        documents: How many were read.
+        names: How many were read.
+        damaged: What is wrong.
+    """
+
+    documents: int = 0
+    names: int = 0
+    damaged: list[EnvironmentDamage] = field(default_factory=list)
+
+    def as_document(self) -> dict[str, object]:
+        """Return the result as plain values."""
+        return {
+            "documents": self.documents,
+            "names": self.names,
+            "damaged": [damage.as_document() for damage in self.damaged],
+        }
+
+
+async def verify_environments(engine: Engine) -> EnvironmentsVerification:
+    """Read every document and name of the store.
+
+    Args:
+        engine: An open engine: its store and inventory are used.
+
+    Raises:
+        StoreError: The store cannot be listed.
+    """
+    keys = CatalogKeys(engine.settings.envs_dirname)
+    documents = EnvironmentDocuments(engine.store, keys)
+    result = EnvironmentsVerification()
+    there: set[tuple[str, str]] = set()
+    batch: list[EnvID] = []
+    async for env_id in documents.ids():
+        there.add((env_id.req_id, env_id.full_id))
+        batch.append(env_id)
+        if len(batch) == _AT_ONCE:
+            await _verify(engine, documents, keys, batch, result)
+            batch = []
+    await _verify(engine, documents, keys, batch, result)
+    aliases = Aliases(engine.store, keys)
+    async for name, info in aliases.names():
+        result.names += 1
+        try:
+            ids = await aliases.get(name)
+        except AsyncCacheError as exc:
+            result.damaged.append(EnvironmentDamage(info.key, str(exc)))
+            continue
+        if ids is not None and ids not in there:
+            result.damaged.append(
+                EnvironmentDamage(info.key, f"{name} stands for {ids[0]}:{ids[1]}, of which there is no document")
+            )
+    result.damaged.sort(key=lambda damage: damage.key)
+    return result
+
+
+async def _verify(
+    engine: Engine,
+    documents: EnvironmentDocuments,
+    keys: CatalogKeys,
+    batch: list[EnvID],
+    result: EnvironmentsVerification,
+) -> None:
+    found, unreadable = await documents.get_all(batch)
+    result.documents += len(found) + len(unreadable)
+    result.damaged += [EnvironmentDamage(keys.document(i), str(error)) for i, error in unreadable.items()]
+    needs = Needs(engine.store, engine.inventory, engine.settings.packages_dirname)
+    await needs.add(found)
+    for environment in found:
+        key = keys.document(environment.id)
+        result.damaged += [EnvironmentDamage(key, sentence) for sentence in doubts(environment)]
+        result.damaged += _missing(environment, needs, key)
+
+
+def _missing(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[EnvironmentDamage]:
+    of = needs.by_environment[environment.id]
+    missing = tuple(need.package.filename + f for need in of for f in need.missing)
+    if not missing:
+        return []
+    shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    heal = f"`asynccache warm --env {environment.id} --arch {environment.id.arch} --to remote` brings them"
+    return [EnvironmentDamage(key, f"{len(missing)} of its {len(of)} packages are missing: {shown}; {heal}", missing)]

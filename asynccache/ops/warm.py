@@ -1,0 +1,384 @@
+"""Making environments ready: every package in the store, on this node, or both, each verified once.
+
+All environments of a call are one run of the engine over the packages that they need together. What the store has is
+found by listing; what it lacks comes from upstream; what was never verified is read; what is damaged is set aside and
+brought anew. A document that only this machine knows is published when its last package is there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.engine.pipeline import Job
+from asynccache.engine.quarantine import set_aside
+from asynccache.engine.report import Report
+from asynccache.errors import AsyncCacheError, PartialFailureError
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.model.package import Format
+from asynccache.ops.contents import StoredObject
+from asynccache.ops.environment_packages import Need, Needs
+from asynccache.ops.environments import Environments
+from asynccache.ops.node import NodeArchives
+from asynccache.ops.verified import Verified
+from asynccache.ops.verify import Verification, check_archive
+from asynccache.store import layout
+from asynccache.store.base import ObjectInfo
+from asynccache.store.inventory import StoredArchive
+from asynccache.store.tasks import run_together
+
+Target = Literal["remote", "local", "both"]
+_PASSES: Final = 3  # fetch, verify, and fetch anew what was damaged
+_STORE: Final = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One row of the readiness table.
+
+    Attributes:
+        id: The environment.
+        name: As it was asked for.
+        packages: How many it has.
+        complete: How many of them are where they were wanted.
+        verified: How many of them were read, now or before, and found to be what they should be.
+        bytes: Bytes of the complete ones.
+        sources: Where packages came from -> how many: `store`, `node`, or a host.
+        seconds: From the start until the last of them was there.
+        published: Whether its document is in the store; None when that was not asked for.
+        errors: What failed, by package.
+    """
+
+    id: EnvID
+    name: str
+    packages: int
+    complete: int
+    verified: int
+    bytes: int
+    sources: dict[str, int]
+    seconds: float
+    published: bool | None = None
+    errors: dict[str, AsyncCacheError] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything is there."""
+        return self.complete == self.packages and not self.errors
+
+    def as_document(self) -> dict[str, object]:
+        """Return the row as plain values."""
+        return {
+            "environment": self.name,
+            "req_id": self.id.req_id,
+            "full_id": self.id.full_id,
+            "arch": self.id.arch,
+            "packages": self.packages,
+            "complete": self.complete,
+            "verified": self.verified,
+            "bytes": self.bytes,
+            "from": self.sources,
+            "seconds": round(self.seconds, 3),
+            "published": self.published,
+            "ready": self.ready,
+            "errors": {package: error.as_document() for package, error in self.errors.items()},
+        }
+
+
+@dataclass(slots=True)
+class Readiness:
+    """What warming did.
+
+    Attributes:
+        rows: One per environment and architecture, as asked for.
+        distinct: Packages that they need together.
+        checked_bytes: Bytes read from the store to verify them.
+        damaged: Objects that were set aside.
+        reports: Of the engine's runs; none when the store had everything.
+        seconds: In all.
+    """
+
+    rows: list[Ready] = field(default_factory=list)
+    distinct: int = 0
+    checked_bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def fetched_bytes(self) -> int:
+        """Bytes that came from upstream."""
+        return sum(n for report in self.reports for origin, n in report.fetched_bytes.items() if _is_host(origin))
+
+    def raise_for_failures(self) -> None:
+        """Raise unless everything is there.
+
+        Raises:
+            PartialFailureError: What failed, by package.
+        """
+        errors = {package: error for row in self.rows for package, error in row.errors.items()}
+        if errors:
+            missing = sum(not row.ready for row in self.rows)
+            raise PartialFailureError(
+                f"{missing} of {len(self.rows)} environments are not ready: {len(errors)} packages are not there",
+                errors,
+                hint="run the same command again to continue",
+            )
+
+    def as_document(self) -> dict[str, object]:
+        """Return the receipt as plain values."""
+        return {
+            "environments": [row.as_document() for row in self.rows],
+            "ready": all(row.ready for row in self.rows),
+            "distinct_packages": self.distinct,
+            "fetched_bytes": self.fetched_bytes,
+            "checked_bytes": self.checked_bytes,
+            "quarantined": self.damaged,
+            "runs": [report.as_document(packages=False) for report in self.reports],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Warm:
+    """Warms environments.
+
+    Args:
+        engine: An open engine on the store.
+        catalog: The catalog on the same store.
+        to: Where packages shall be.
+        wanted: Form that conda packages shall have; None for what documents record.
+        fetch_with: Engine that brings what the store lacks; another one where the store is not to be written.
+        verify: Read what is in the store and was never verified from this machine.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Environments,
+        *,
+        to: Target = "both",
+        wanted: Format | None = None,
+        fetch_with: Engine | None = None,
+        verify: bool = True,
+    ) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self._to = to
+        self._wanted = wanted
+        self._fetching = fetch_with or engine
+        self._verify = verify
+        self._memory = Verified(engine.settings.cache_dir)
+        self._known: dict[str, dict[str, str]] = {}
+        self._result = Readiness()
+        self._upstream: dict[str, str] = {}
+        self._aside: set[int] = set()
+
+    async def run(self, environments: Sequence[tuple[str, ResolvedEnvironment]]) -> Readiness:
+        """Make environments ready.
+
+        Args:
+            environments: (as it was asked for, environment) pairs.
+
+        Returns:
+            What is there now; what failed stands in it.
+
+        Raises:
+            StoreError: The store cannot be listed.
+            DiskError: This machine's disk cannot be written.
+        """
+        clock, result = self._engine.clock, self._result
+        started = clock.now()
+        needs = await self._look_up([e for _name, e in environments])
+        result.distinct = len(needs.all)
+        node = NodeArchives(self._engine, self._memory) if self._to != "remote" else None
+        if node is not None:
+            await node.look(needs.all, self._wanted)
+        for _ in range(_PASSES):
+            todo = [n for n in needs.all if node is None or self._to == "both" or not node.has(n)]
+            await self._fetch(todo, needs)
+            suspects = await self._bring(needs.all, node) if node is not None else []
+            suspects += await self._check(todo)
+            if not suspects:
+                break
+            result.damaged += [moved for _need, moved in suspects]
+            await needs.look_up([need for need, _moved in suspects])
+        published = await self._publish(environments, needs)
+        for name, environment in environments:
+            of = needs.by_environment[environment.id]
+            result.rows.append(self._row(name, environment, of, node, started, published.get(environment.id)))
+        result.seconds = clock.now() - started
+        return result
+
+    async def _look_up(self, environments: Iterable[ResolvedEnvironment]) -> Needs:
+        engine = self._engine
+        needs = Needs(engine.store, engine.inventory, engine.settings.packages_dirname)
+        await needs.add(environments, self._wanted)
+        now = engine.clock.now()
+        for need in needs.all:
+            if need.complete:
+                need.origins.add(_STORE)
+                need.ready_at = now
+        address = engine.store.address
+        self._known[address] = await engine.threads.run(self._memory.known, address)
+        return needs
+
+    async def _fetch(self, todo: Sequence[Need], needs: Needs) -> None:
+        """Run the engine over what is missing, all environments together."""
+        waiting: dict[str, list[Need]] = {}
+        jobs: list[Job] = []
+        for need in todo:
+            job = need.job()
+            if job is not None:
+                waiting.setdefault(str(job.package.url), []).append(need)
+                jobs.append(job)
+        if not jobs:
+            return
+
+        async def given() -> AsyncGenerator[Job]:
+            for job in sorted(jobs, key=lambda j: j.estimated_temp_bytes, reverse=True):
+                yield job
+
+        def take(event: events.Event) -> None:
+            match event:
+                case events.PackageDone(url=url) | events.CacheHit(url=url):
+                    for need in waiting.get(url, ()):
+                        need.ready_at = self._engine.clock.now()
+                case events.Fetched(package=package, source=source):
+                    self._upstream[package] = urlsplit(source).netloc if _is_host(source) else _STORE
+                case _:
+                    pass
+
+        with self._fetching.listening(take):
+            report = await self._fetching.run(given())
+        self._result.reports.append(report)
+        created = {form.key for outcome in report.outcomes for form in outcome.forms if form.created}
+        for outcome in report.outcomes:
+            for need in waiting.get(outcome.url, ()):
+                need.error = outcome.error
+                published = need.package.filename + need.package.url_format
+                need.origins.add(self._upstream.get(published, _STORE))
+        fetched = [need for group in waiting.values() for need in group]
+        if self._fetching is self._engine:
+            await needs.look_up(fetched)
+        else:
+            await self._look_aside(fetched)
+        archives = [a for need in fetched for a in need.found.values() if a.key in created]
+        await self._remember(self._fetching, archives)
+
+    async def _look_aside(self, fetched: Sequence[Need]) -> None:
+        """Take what the other engine's store has for what this one's lacks."""
+        inventory = self._fetching.inventory
+        await inventory.load([n.fetchable.url for n in fetched if n.fetchable is not None])
+        for need in fetched:
+            self._aside.add(id(need))
+            if need.fetchable is not None:
+                for archive in inventory.found(need.fetchable.url):
+                    if archive.stem == need.package.filename:
+                        need.found.setdefault(archive.format, archive)
+
+    async def _bring(self, needs: Sequence[Need], node: NodeArchives) -> list[tuple[Need, str]]:
+        verified: list[tuple[Engine, StoredArchive]] = []
+        damaged = await node.bring([n for n in needs if n.complete and not node.has(n)], self._store_of, verified)
+        for engine in {engine for engine, _archive in verified}:
+            await self._remember(engine, [archive for of, archive in verified if of is engine])
+        return damaged
+
+    async def _check(self, todo: Sequence[Need]) -> list[tuple[Need, str]]:
+        """Read what was never verified; return what was damaged and where it was set aside."""
+        if not self._verify or self._to == "local":
+            return []
+        unknown = [
+            (need, need.found[f])
+            for need in todo
+            for f in need.formats
+            if f in need.found and not self._is_verified(self._engine, need.found[f])
+        ]
+        counted = Verification()
+
+        async def check(need: Need, archive: StoredArchive) -> tuple[Need, str] | None:
+            parts = layout.parse_key(archive.key, self._engine.settings.packages_dirname)
+            if parts is None:
+                return None  # of a very old cache; read when it is used
+            info = ObjectInfo(archive.key, archive.size, None, archive.modified)
+            async with self._engine.budgets.in_flight.borrow():
+                damage = await check_archive(self._engine, StoredObject(info, parts), counted)
+            need.ready_at = self._engine.clock.now()
+            if damage is None or damage.part == "receipt":
+                good.append(archive)
+                return None
+            return need, await set_aside(self._engine.store, archive.key) or archive.key
+
+        good: list[StoredArchive] = []
+        found = await run_together([check(need, archive) for need, archive in unknown])
+        self._result.checked_bytes += counted.bytes
+        await self._remember(self._engine, good)
+        return [each for each in found if each is not None]
+
+    def _is_verified(self, engine: Engine, archive: StoredArchive) -> bool:
+        return self._known.get(engine.store.address, {}).get(archive.key) == _version(archive)
+
+    async def _remember(self, engine: Engine, archives: Iterable[StoredArchive]) -> None:
+        entries = [(a.key, _version(a)) for a in archives]
+        self._known.setdefault(engine.store.address, {}).update(entries)
+        await engine.threads.run(self._memory.add, engine.store.address, entries)
+
+    def _store_of(self, need: Need) -> Engine:
+        return self._fetching if id(need) in self._aside else self._engine
+
+    async def _publish(
+        self, environments: Sequence[tuple[str, ResolvedEnvironment]], needs: Needs
+    ) -> dict[EnvID, bool]:
+        if self._to == "local" or self._catalog.documents is None:
+            return {}
+        published = {}
+        for _name, environment in environments:
+            of = needs.by_environment[environment.id]
+            there = await self._catalog.documents.get(environment.id) is not None
+            if not there and all(need.complete for need in of):
+                await self._catalog.publish(environment, of)
+                there = True
+            published[environment.id] = there
+        return published
+
+    def _row(
+        self,
+        name: str,
+        environment: ResolvedEnvironment,
+        needs: Sequence[Need],
+        node: NodeArchives | None,
+        started: float,
+        published: bool | None,
+    ) -> Ready:
+        there = [n for n in needs if (self._to == "local" or n.complete) and (node is None or node.has(n))]
+        verified = [
+            n
+            for n in there
+            if (node is not None or all(self._is_verified(self._engine, n.found[f]) for f in n.formats))
+        ]
+        sources = Counter(origin for n in there for origin in (("node",) if node and node.had(n) else n.origins))
+        missing = {n.name: n.error for n in needs if n not in there and n.error is not None}
+        return Ready(
+            id=environment.id,
+            name=name,
+            packages=len(needs),
+            complete=len(there),
+            verified=len(verified),
+            bytes=sum(node.bytes(n) if self._to == "local" and node else n.bytes for n in there),
+            sources=dict(sources),
+            seconds=max((n.ready_at for n in needs), default=started) - started,
+            published=published,
+            errors=missing,
+        )
+
+
+def _version(archive: StoredArchive) -> str:
+    return f"{archive.size}:{archive.modified}"
+
+
+def _is_host(source: str) -> bool:
+    return source.startswith(("http://", "https://", "file:"))

@@ -1,0 +1,34 @@
+"""`asynccache env`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from asynccache_cli.env_group import LazySubgroup
+
+_MODULES: Final = {
+    "ls": ("env_read", "ls", "List environments: names, when and by whom they were resolved."),
+    "show": ("env_read", "show", "Show what an environment was asked for and what it holds."),
+    "diff": ("env_read", "diff", "Compare two environments package by package."),
+    "history": ("env_names", "history", "Show every move of a name: when, by whom, from, to."),
+    "get": ("env_names", "get", "Take an environment into this machine's list."),
+    "alias": ("env_names", "alias", "Give an environment names."),
+    "rollback": ("env_names", "rollback", "Move a name back to an earlier environment."),
+    "export": ("env_files", "export", "Write an environment as a list, a lock or a document."),
+    "import": ("env_files", "import_", "Make an environment of a lock or a list, cache it and name it."),
+}
+_HELP: Final = """Environments: what was asked for, what was found, and how it is called.
+
+An environment can be named by team/env:TAG (`latest` without a tag), by REQ:FULL, by its 40-digit full id, by the step
+of a run (Flow/123/train; Flow/123 and Flow mean the end step, of the latest run), or by the file of its document.
+
+Tags `latest`, `candidate` and `stable` move, with a history; every other tag is given once.
+
+\b
+Try:
+  asynccache env ls
+  asynccache env show team/env:v1
+  asynccache env import conda-lock.yml --alias team/env:v1
+"""
+
+command = LazySubgroup("env", _MODULES, _HELP)
