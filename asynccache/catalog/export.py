@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import yaml
-
 from asynccache.errors import UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import DistributionName, parse_stem
@@ -232,5 +230,7 @@ def _toml(text: str) -> str:
 
 
 def _yaml(document: object) -> str:
+    import yaml  # noqa: PLC0415 - slow to import, and needed for few formats
+
     text: str = yaml.safe_dump(document, sort_keys=False, default_flow_style=False, width=1000)
     return text

@@ -38,9 +38,9 @@ def command(
 ) -> None:
     """Read every archive of a store and compare its digest with its key, and with its receipt when it was transmuted.
 
-    Without --match and --sample, the documents and names of environments are read as well: each document whose packages
-    are not all there is reported, with what is missing. Ends with exit code 5 when an object is damaged. Nothing is changed without --quarantine, and nothing is ever
-    deleted.
+    Without --match and --sample, the documents and names of environments are read as well: each document whose
+    packages are not all there is reported, with what is missing. Ends with exit code 5 when an object is damaged.
+    Nothing is changed without --quarantine, and nothing is ever deleted.
 
     \b
     Examples:
