@@ -82,8 +82,8 @@ def render(document: Mapping[str, Any], results: Sequence[CaseResult]) -> str:
 
 def _summary(results: Sequence[CaseResult]) -> str:
     rows = [
-        f"<tr><td>{escape(t.what)}</td><td>{'&ge;' if t.at_least else '&le;'} {_number(t.wanted, t)}</td>"
-        f"<td>{_number(t.measured, t)}</td><td>{_verdict(t)}</td><td><a href='#{r.name}'>{r.name}</a></td></tr>"
+        f"<tr><td>{escape(t.what)}</td><td>{t.text_wanted}</td>"
+        f"<td>{t.text_measured}</td><td>{_verdict(t)}</td><td><a href='#{r.name}'>{r.name}</a></td></tr>"
         for r in results
         for t in r.targets
     ]
@@ -96,12 +96,6 @@ def _summary(results: Sequence[CaseResult]) -> str:
         return ""
     head = "<tr><th>target<th>wanted<th>measured<th><th>case</tr>"
     return f"<div class=scroll><table class=wrap>{head}{''.join(rows + failed)}</table></div>"
-
-
-def _number(value: float, target: Target) -> str:
-    digits = 2 if target.unit in {"x", "s"} else 1
-    unit = "&times;" if target.unit == "x" else f" {target.unit}"
-    return f"{value:,.{digits}f}{unit}".rstrip()
 
 
 def _verdict(target: Target) -> str:

@@ -120,16 +120,23 @@ class Target:
             return "not judged on a quick run"
         return "reached" if self.reached else "missed"
 
+    @property
+    def text_wanted(self) -> str:
+        """The bound in words."""
+        return f"at {'least' if self.at_least else 'most'} {self.wanted:g}{self._unit}"
+
+    @property
+    def text_measured(self) -> str:
+        """What was found, with its unit."""
+        return f"{self.measured:,.{2 if self.unit in {'x', 's'} else 1}f}{self._unit}"
+
+    @property
+    def _unit(self) -> str:
+        return self.unit if self.unit == "x" else f" {self.unit}".rstrip()
+
     def __str__(self) -> str:
-        digits = max(_DIGITS[self.unit], 2 if self.unit in {"x", "s"} else 1)
-        sign = "at least" if self.at_least else "at most"
-        blank = "" if self.unit == "x" else " "
-        text = (
-            f"{self.what}: target {sign} {self.wanted:g}{blank}{self.unit}, "
-            f"measured {self.measured:.{digits}f}{blank}{self.unit}".rstrip()
-        )
         detail = f" ({self.detail})" if self.detail else ""
-        return f"{text}{detail}"
+        return f"{self.what}: target {self.text_wanted}, measured {self.text_measured}{detail}"
 
 
 def ratio_target(group: Group, other: str, metric: Metric, wanted: float, what: str) -> Target:

@@ -1,4 +1,4 @@
-"""Runs cases and writes what they found: text as they end, JSON and an HTML page at the end."""
+"""Runs cases and writes what they found: text as they end; JSON, an HTML page and a table of targets at the end."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(
     tell: Callable[[str], None] = lambda _text: None,
     show: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:
-    """Run cases and write `results.json` and `index.html`.
+    """Run cases and write `results.json`, `index.html` and `targets.md`.
 
     Args:
         names: Cases; all of them when empty.
@@ -119,6 +119,7 @@ def run(
     document["machine"] |= {"load_average_after": round(os.getloadavg()[0], 2), "peak_floor_bytes": floor_bytes()}
     document["cases"] = [result.as_document() for result in results]
     (out / "results.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (out / "targets.md").write_text(targets_table(results), encoding="utf-8")
     (out / "index.html").write_text(render(document, results), encoding="utf-8")
     return document
 
@@ -152,6 +153,19 @@ def describe_case(result: CaseResult) -> str:
     lines += [f"  {target}: {target.verdict}" for target in result.targets]
     lines += [f"  {note}" for note in result.notes]
     return "\n".join(lines)
+
+
+def targets_table(results: Sequence[CaseResult]) -> str:
+    """Write targets and what was measured as a Markdown table, for documents."""
+    lines = ["| case | what | target | measured | |", "|---|---|---|---|---|"]
+    for result in results:
+        for target in result.targets:
+            detail = f" ({target.detail})" if target.detail else ""
+            measured = f"{target.text_measured}{detail}"
+            lines.append(f"| `{result.name}` | {target.what} | {target.text_wanted} | {measured} | {target.verdict} |")
+        if result.error:
+            lines.append(f"| `{result.name}` | | | not measured | |")
+    return "\n".join(lines) + "\n"
 
 
 def _table(result: CaseResult, group: Group) -> list[str]:

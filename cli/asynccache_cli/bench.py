@@ -28,8 +28,8 @@ def command(
 ) -> None:
     """Measure asynccache against other tools, and its whole runs against their slowest stage.
 
-    Every contender runs in a process of its own, in turn with the others. Writes results.json and index.html, a page
-    with plots, below bench/results or into --out. Works in a source checkout only.
+    Every contender runs in a process of its own, in turn with the others. Writes results.json, index.html (a page
+    with plots) and targets.md, below bench/results or into --out. Works in a source checkout only.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def command(
     if as_json:
         click.echo(json.dumps(document))
     else:
-        click.echo(f"written: {(out or run.RESULTS) / 'index.html'} and results.json")
+        click.echo(f"written: {(out or run.RESULTS) / 'index.html'}, results.json and targets.md")
     failed = {case["name"]: StoreError(case["error"]) for case in document["cases"] if case["error"]}
     if failed:
         raise PartialFailureError(

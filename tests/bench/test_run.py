@@ -60,6 +60,7 @@ def test_a_quick_run_measures_contenders_and_writes_json_and_a_page(tmp_path: Pa
     assert all(target["reached"] is None for target in case["targets"])
     assert document["machine"]["cores"] >= 1
     assert document["command"] == "asynccache bench --case transmute-to-conda --quick"
+    assert "| `transmute-to-conda` | fewer CPU seconds than cph" in (tmp_path / "targets.md").read_text("utf-8")
     assert "<svg" in (tmp_path / "index.html").read_text("utf-8")
 
 
