@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench clean
+.PHONY: help setup run test test-compat lint bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ run: $(READY) ## Cache a real environment's packages from a channel on loopback 
 
 test: $(READY) lint ## Lint, type-check and run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+test-compat: $(READY) ## Exchange environments with the real metaflow-netflixext, on a local and an S3 root
+	@$(BIN)/python -m tests.compat.round_trip
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -1,0 +1,259 @@
+"""Run the round trip with the real extension and say what passed: `make test-compat`.
+
+Installs PyPI's `metaflow` and `metaflow-netflixext` into `.cache/compat`, once. For a local root and an S3 root (a
+SeaweedFS server on loopback): ours imports an environment and names it, and the extension's own code finds it by its
+names and ids, reads its document, packages and the local manifest; then the extension's own code caches and names
+another one, and ours lists, shows, warms and verifies it. Ends with code 1 when a check failed, 77 when the extension
+cannot be installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.fault_server import FaultServer
+from tests.support.object_servers import weed_server
+from tests.support.small_channel import SyntheticChannel, write_small_channel
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+VENV: Final = REPOSITORY / ".cache" / "compat"
+ASYNCCACHE: Final = Path(sys.executable).with_name("asynccache")
+PACKAGES: Final = ("metaflow-netflixext>=1.3.15,<1.4", "metaflow>=2.16", "boto3")
+NOT_INSTALLED: Final = 77
+ARCH: Final = "linux-64"
+_SECONDS: Final = 300
+# Answers what the extension asks of a conda program to find its package directory; it resolves nothing.
+STUB: Final = """#!/bin/sh
+cat <<'JSON'
+{{"base environment": "{0}/base", "envs directories": ["{0}/envs"], "package cache": ["{0}/pkgs"],
+"channels": ["https://conda.anaconda.org/conda-forge/linux-64"], "virtual packages": [],
+"micromamba version": "1.5.8", "envs": []}}
+JSON
+"""
+
+
+@dataclass(slots=True)
+class Place:
+    """One root, and how both sides reach it.
+
+    Attributes:
+        name: As it is shown.
+        root: The store's root.
+        datastore: Metaflow's name for its kind.
+        environment: Variables for both sides.
+        directory: Scratch.
+        python: Interpreter of the other side.
+    """
+
+    name: str
+    root: str
+    datastore: str
+    environment: dict[str, str]
+    directory: Path
+    python: Path
+    failed: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+
+    def check(self, sentence: str, holds: object, detail: object = "") -> None:
+        """Note a check."""
+        (self.passed if holds else self.failed).append(sentence)
+        _say(f"{'pass' if holds else 'FAIL'}  {self.name}: {sentence}{'' if holds else f' ({detail})'}")
+
+    def ours(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run our command line."""
+        return self._run([str(ASYNCCACHE), *words, "--store", self.root])
+
+    def theirs(self, *words: str) -> dict[str, Any]:
+        """Run the extension's half; return what it printed."""
+        script = Path(__file__).with_name("extension_side.py")
+        result = self._run([str(self.python), str(script), *words])
+        if result.returncode:
+            raise RuntimeError(f"the extension failed: {result.stderr[-3000:]}")
+        document: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+        return document
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_", "AWS_"))}
+        environment = {
+            **clean,
+            "HOME": str(self.directory),
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
+            "METAFLOW_USER": "tester",
+            "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.directory / "here"),
+            "METAFLOW_DEFAULT_DATASTORE": self.datastore,
+            "METAFLOW_CONDA_DEPENDENCY_RESOLVER": "micromamba",
+            "PATH": f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            **self.environment,
+        }
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self.directory, env=environment, timeout=_SECONDS, check=False
+        )
+
+
+def installed() -> Path | None:
+    """Return the interpreter that has the extension, installing it when it is not there; None when that fails."""
+    python = VENV / "bin" / "python"
+    probe = [str(python), "-c", "import metaflow, metaflow_extensions.netflixext.plugins.conda.conda"]
+    if python.exists() and not subprocess.run(probe, capture_output=True, check=False).returncode:
+        return python
+    uv = Path(sys.executable).with_name("uv")
+    VENV.parent.mkdir(exist_ok=True)
+    for command in (
+        [str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)],
+        [str(uv), "pip", "install", "--quiet", "--python", str(python), *PACKAGES],
+        probe,
+    ):
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+        if result.returncode:
+            _say(f"the extension cannot be installed: {result.stderr.strip()[-1000:]}")
+            return None
+    return python
+
+
+def _prepared(place: Place) -> Place:
+    for name in ("bin", "here", "conda"):
+        (place.directory / name).mkdir(parents=True)
+    stub = place.directory / "bin" / "micromamba"
+    stub.write_text(STUB.format(place.directory / "conda"))
+    stub.chmod(0o755)
+    return place
+
+
+def ours_to_theirs(place: Place, channel: SyntheticChannel, url: str) -> None:
+    """Write with ours, read with the extension's own code."""
+    listed = place.directory / "env.txt"
+    packages = channel.packages(url, 8)
+    listed.write_text("@EXPLICIT\n" + "".join(f"{p.url}#{p.digests.md5}\n" for p in packages))
+    result = place.ours(
+        "env", "import", str(listed), "--arch", ARCH, "--alias", "ours/env:v1", "--alias", "ours/env",
+        "--format", ".conda", "--json",
+    )  # fmt: skip
+    place.check("ours imports, publishes and names an environment", not result.returncode, result.stderr)
+    env_id = json.loads(result.stdout)["environments"][0]
+    ids = [env_id["req_id"], env_id["full_id"], ARCH]
+    shown = json.loads(place.ours("env", "show", "ours/env:v1", "--arch", ARCH, "--json").stdout)
+    seen = place.theirs("read", place.datastore, "ours/env:v1", "ours/env", *ids)
+    for name, found in seen["found"].items():
+        place.check(f"the extension finds it by its {name} name", found == ids, found)
+    place.check("the extension finds it by the alias of its full id", seen["full_id_alias"] == [ids], seen)
+    wanted = {key: shown[key] for key in seen["document"]}
+    place.check("the extension reads every field of the document and would write it as it is",
+                seen["document"] == wanted, seen["document"])  # fmt: skip
+    place.check(
+        "the extension looks for the document where it is", seen["key"].endswith(f"{ARCH}/{ids[0]}/{ids[1]}/env")
+    )
+    place.check("the extension computes the same req_id", seen["req_id"] == ids[0], seen["req_id"])
+    place.check("the extension computes the same full_id", seen["full_id"] == ids[1], seen["full_id"])
+    place.check("the extension reads our local manifest and its default", seen["default_here"] == ids, seen)
+    place.check("the extension finds it without the store", seen["local_only"])
+    forms = seen["packages"].values()
+    place.check(f"the extension loads all {len(forms)} archives", len(forms) == 12 and all(f["there"] for f in forms))
+    place.check("every archive has the digest of its key", all(f["verified"] for f in forms))
+    place.check("the extension computes the same keys", all(f["same_key"] for f in forms))
+
+
+def theirs_to_ours(place: Place, channel: SyntheticChannel, url: str) -> None:
+    """Write with the extension's own code, read with ours."""
+    packages = channel.packages(url, 14)[8:]
+    urls = [f"{p.url}#{p.digests.md5}" for p in packages]
+    written = place.theirs("write", place.datastore, "theirs/env", *urls)
+    ids = written["env_id"]
+    shown = place.ours("env", "show", "theirs/env:v1", "--arch", ARCH, "--json")
+    place.check("ours reads what the extension wrote", not shown.returncode, shown.stderr)
+    document = json.loads(shown.stdout)
+    place.check("every field is the extension's", {k: document[k] for k in written["document"]} == written["document"])
+    for name in ("theirs/env", f"{ids[0]}:{ids[1]}", ids[1]):
+        found = place.ours("env", "show", name, "--arch", ARCH, "--json")
+        same = not found.returncode and [json.loads(found.stdout)[k] for k in ("req_id", "full_id", "arch")] == ids
+        place.check(
+            f"ours finds it by {'its full id' if name == ids[1] else name.partition(':')[0][:12]}", same, found.stderr
+        )
+    rows = [json.loads(line) for line in place.ours("env", "ls", "--json").stdout.splitlines()]
+    mine: dict[str, Any] = next((r for r in rows if r["full_id"] == ids[1]), {})
+    place.check(
+        "ours lists it with both names, here and in the store",
+        (mine.get("names"), mine.get("local"), mine.get("remote"), mine.get("default"))
+        == (["theirs/env:latest", "theirs/env:v1"], True, True, True),
+        mine,
+    )
+    place.check(
+        "what ours had written in the manifest is still there", any(r["names"][:1] == ["ours/env:latest"] for r in rows)
+    )
+    warmed = place.ours("warm", "--env", "theirs/env:v1", "--arch", ARCH, "--json")
+    receipt = json.loads(warmed.stdout)
+    row = receipt["environments"][0]
+    place.check("ours warms it without fetching and verifies every archive",
+                (warmed.returncode, row["verified"], receipt["fetched_bytes"]) == (0, 6, 0), warmed.stdout)  # fmt: skip
+    taken = place.ours("env", "alias", "theirs/env:v1", "ours/env:v1")
+    place.check("ours refuses to give its immutable name away", taken.returncode == 6 and "immutable" in taken.stderr)
+    history = place.ours("env", "history", "theirs/env:latest", "--json")
+    place.check("ours notices a move that the extension made", '"another writer"' in history.stdout, history.stderr)
+    verified = place.ours("verify", "--json")
+    place.check("nothing in the store is damaged", not verified.returncode, verified.stdout + verified.stderr)
+
+
+async def _run(place: Place) -> Place:
+    channel = write_small_channel(place.directory / "channel")
+    async with FaultServer(channel.root) as server:
+        for part in (ours_to_theirs, theirs_to_ours):
+            await _guarded(place, part, channel, server.url)
+    return place
+
+
+async def _guarded(
+    place: Place, part: Callable[[Place, SyntheticChannel, str], None], channel: SyntheticChannel, url: str
+) -> None:
+    try:
+        await asyncio.to_thread(part, place, channel, url)
+    except (RuntimeError, ValueError, KeyError, IndexError, subprocess.TimeoutExpired) as exc:
+        place.check(f"{part.__name__} runs to its end", holds=False, detail=exc)
+
+
+def run(python: Path) -> list[Place]:
+    """Run both directions on both roots."""
+    places = []
+    with tempfile.TemporaryDirectory(prefix="asynccache-compat-") as name:
+        directory = Path(name)
+        root = directory / "local-root"
+        local = Place("local", str(root), "local", {"METAFLOW_CONDA_LOCALROOT": str(root)}, directory / "l", python)
+        places.append(asyncio.run(_run(_prepared(local))))
+        with weed_server() as server:
+            address = f"s3://{server.create_bucket('compat')}/team/conda_env"
+            environment = {
+                **server.environment,
+                "METAFLOW_CONDA_S3ROOT": address,
+                "METAFLOW_DATASTORE_SYSROOT_S3": "s3://compat/team",
+                "METAFLOW_S3_ENDPOINT_URL": server.url,
+            }
+            remote = Place("s3", address, "s3", environment, directory / "r", python)
+            places.append(asyncio.run(_run(_prepared(remote))))
+    return places
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run everything; return the exit code."""
+    python = installed()
+    if python is None:
+        return NOT_INSTALLED
+    places = run(python)
+    failed = sum(len(p.failed) for p in places)
+    _say(f"{sum(len(p.passed) for p in places)} checks passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
