@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import check, index_json, members, transmute
+from asynccache.archive import Limits, check, index_json, members, transmute
 from asynccache.errors import ArchiveError, HostileArchiveError
 from tests.archive import tar_builder as tb
 from tests.archive.tar_builder import zstd
@@ -150,6 +150,12 @@ def test_trailing_data_in_a_comment_is_refused(tmp_path: Path) -> None:
     refuses(path, "does not end as", ArchiveError)
 
 
+def test_comment_that_is_announced_but_not_there_is_refused(tmp_path: Path) -> None:
+    path = tb.conda(tmp_path)
+    path.write_bytes(path.read_bytes()[:-2] + b"\5\0")
+    refuses(path, "does not end as", ArchiveError)
+
+
 def test_leading_data_is_refused(tmp_path: Path) -> None:
     path = tb.conda(tmp_path)
     path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
@@ -267,6 +273,16 @@ def test_zstd_window_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     frame = bytearray(zstd.compress(tb.END, options={zstd.CompressionParameter.content_size_flag: 0}))
     frame[5] = (28 - 10) << 3  # window descriptor: 256 MiB
     refuses(with_pkg(tmp_path, bytes(frame)), "large zstd window")
+
+
+def test_limit_on_the_zstd_window_is_kept(tmp_path: Path) -> None:
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 22, zstd.CompressionParameter.content_size_flag: 0}
+    compressor = zstd.ZstdCompressor(options=options)
+    raw = tb.file(b"x", bytes(5 << 20)) + tb.END
+    path = with_pkg(tmp_path, compressor.compress(raw) + compressor.flush())
+    assert check(path, limits=Limits(zstd_window_log=22)).members == 2
+    with pytest.raises(HostileArchiveError, match="large zstd window"):
+        check(path, limits=Limits(zstd_window_log=21))
 
 
 def test_zeros_without_end_are_refused(tmp_path: Path) -> None:
