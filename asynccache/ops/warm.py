@@ -202,7 +202,8 @@ class Warm:
             todo = [n for n in needs.all if node is None or self._to == "both" or not node.has(n)]
             await self._fetch(todo, needs)
             suspects = await self._bring(needs.all, node) if node is not None else []
-            suspects += await self._check(todo)
+            gone = {id(need) for need, _moved in suspects}
+            suspects += await self._check([need for need in todo if id(need) not in gone])
             if not suspects:
                 break
             result.damaged += [moved for _need, moved in suspects]

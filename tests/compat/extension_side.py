@@ -7,32 +7,34 @@ Prints one JSON document as its last line. Everything is done by the extension's
 """
 
 import hashlib
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 
-def _conda(datastore: str) -> Any:
-    import metaflow  # noqa: F401 - first, since the plugins import it while it imports them
-    from metaflow_extensions.netflixext.plugins.conda.conda import Conda
+def _module(name: str) -> Any:
+    return importlib.import_module(f"metaflow_extensions.netflixext.plugins.conda.{name}")
 
-    return Conda(lambda *_args, **_kwargs: None, datastore)
+
+def _conda(datastore: str) -> Any:
+    importlib.import_module("metaflow")  # first, since the plugins import it while it imports them
+    return _module("conda").Conda(lambda *_args, **_kwargs: None, datastore)
 
 
 def read(datastore: str, alias: str, mutable: str, req_id: str, full_id: str, arch: str) -> dict[str, Any]:
     conda = _conda(datastore)
-    from metaflow_extensions.netflixext.plugins.conda.env_descr import EnvID, ResolvedEnvironment
-    from metaflow_extensions.netflixext.plugins.conda.utils import AliasType
-
-    env_id = EnvID(req_id, full_id, arch)
+    descriptions = _module("env_descr")
+    alias_type = _module("utils").AliasType
+    env_id = descriptions.EnvID(req_id, full_id, arch)
     found = {
         "immutable": conda.environment_from_alias(alias, arch),
         "mutable": conda.environment_from_alias(mutable, arch),
         "ids": _conda(datastore).environment_from_alias(req_id + ":" + full_id, arch),
     }
     environment = found["immutable"]
-    full_alias = _conda(datastore)._remote_fetch_alias([(AliasType.FULL_ID, full_id)], arch)
+    full_alias = _conda(datastore)._remote_fetch_alias([(alias_type.FULL_ID, full_id)], arch)
     deps: dict[str, list[str]] = {}
     sources: dict[str, list[str]] = {}
     for target, values in ((deps, environment.deps), (sources, environment.sources)):
@@ -53,10 +55,10 @@ def read(datastore: str, alias: str, mutable: str, req_id: str, full_id: str, ar
         "found": {name: list(env.env_id) if env else None for name, env in found.items()},
         "document": environment.to_dict(),
         "key": conda.get_datastore_path_to_env(env_id),
-        "alias_key": conda.get_datastore_path_to_env_alias(AliasType.GENERIC, alias.replace(":", "/")),
+        "alias_key": conda.get_datastore_path_to_env_alias(alias_type.GENERIC, alias.replace(":", "/")),
         "full_id_alias": [list(each) for each in full_alias if each],
-        "req_id": ResolvedEnvironment.get_req_id(deps, sources, {}),
-        "full_id": ResolvedEnvironment._compute_full_id(list(environment.packages), arch, {}),
+        "req_id": descriptions.ResolvedEnvironment.get_req_id(deps, sources, {}),
+        "full_id": descriptions.ResolvedEnvironment._compute_full_id(list(environment.packages), arch, {}),
         "default_here": list(conda.get_default_environment(req_id, arch) or ()),
         "local_only": bool(_conda(datastore).environment(env_id, local_only=True)),
         "packages": packages,
@@ -65,29 +67,24 @@ def read(datastore: str, alias: str, mutable: str, req_id: str, full_id: str, ar
 
 def write(datastore: str, name: str, *urls: str) -> dict[str, Any]:
     conda = _conda(datastore)
-    from metaflow_extensions.netflixext.plugins.conda.env_descr import (
-        CondaPackageSpecification,
-        EnvType,
-        ResolvedEnvironment,
-    )
-
+    descriptions = _module("env_descr")
     specifications = []
     for text in urls:
         url, _, md5 = text.partition("#")
         filename = url.rsplit("/", 1)[-1]
         extension = ".tar.bz2" if filename.endswith(".tar.bz2") else ".conda"
         specifications.append(
-            CondaPackageSpecification(
+            descriptions.CondaPackageSpecification(
                 filename=filename[: -len(extension)], url=url, url_format=extension, hashes={extension: md5}
             )
         )
-    environment = ResolvedEnvironment(
+    environment = descriptions.ResolvedEnvironment(
         {"conda": ["python==3.11.*", "synthetic-0000"]},
         {"conda": ["conda-forge"]},
         {},
         arch="linux-64",
         all_packages=specifications,
-        env_type=EnvType.CONDA_ONLY,
+        env_type=descriptions.EnvType.CONDA_ONLY,
     )
     conda.cache_environments([environment])
     conda.add_environments([environment])

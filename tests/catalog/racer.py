@@ -1,0 +1,54 @@
+"""One process of the race for a name: many handles on one store, all of which try to give it at once.
+
+    python -m tests.catalog.racer ROOT ENDPOINT FIRST COUNT START
+
+Waits until the clock shows START (seconds since the epoch), then prints a JSON object: who won, what the others heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import AsyncExitStack
+
+from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.model.alias import Alias
+from asynccache.store.open import StoreOptions, open_store
+
+NAME = Alias.parse("team/env:v1")
+
+
+def ids_of(number: int) -> tuple[str, str]:
+    """Return the identity that a racer gives the name to."""
+    return f"{number:040x}", f"{number + 1000:040x}"
+
+
+async def race(root: str, endpoint: str, first: int, count: int, start: float) -> dict[str, object]:
+    """Open the handles, wait, and try."""
+    options = StoreOptions(endpoint_url=endpoint or None, connections=1)
+    won, heard = [], []
+
+    async def attempt(aliases: Aliases, number: int) -> None:
+        await asyncio.sleep(max(0.0, start - time.time()))
+        try:
+            if await aliases.assign(NAME, ids_of(number)):
+                won.append(number)
+        except AliasTakenError as exc:
+            heard.append(str(exc))
+
+    async with AsyncExitStack() as stack:
+        handles = [await stack.enter_async_context(open_store(root, options)) for _ in range(count)]
+        for handle in handles:
+            await handle.capabilities()
+        async with asyncio.TaskGroup() as group:
+            for offset, handle in enumerate(handles):
+                group.create_task(attempt(Aliases(handle, user=f"u{first + offset}"), first + offset))
+    return {"won": won, "heard": heard}
+
+
+if __name__ == "__main__":
+    where, address, begin, how_many, moment = sys.argv[1:]
+    result = asyncio.run(race(where, address, int(begin), int(how_many), float(moment)))
+    sys.stdout.write(json.dumps(result) + "\n")
