@@ -21,6 +21,7 @@ _WINDOW: Final = 2.0  # seconds over which the present rate is measured
 _CUT: Final = 0.5  # share of the rate that is kept after refusals
 _WAVE: Final = 0.5  # seconds in which further refusals belong to the same cut: they were under way already
 _SLOWEST: Final = 1.0  # requests per second
+_FIRST: Final = 20.0  # requests per second; a store that refuses less than that is not refusing because of us alone
 _GROWTH: Final = 0.2  # share of the refused rate that is regained each second
 
 
@@ -72,8 +73,11 @@ class Pace:
         if now - self._last_cut < _WAVE:
             return
         self._last_cut = now
-        measured = sum(now - _WINDOW < at <= now for at in self._sent) / _WINDOW
-        self._refused_rate = max(measured if self._rate is None else min(self._rate, measured), 2 * _SLOWEST)
+        if self._rate is None:
+            measured = sum(now - _WINDOW < at <= now for at in self._sent) / _WINDOW
+            self._refused_rate = max(measured, _FIRST)
+        else:
+            self._refused_rate = self._rate
         self._rate = max(self._refused_rate * _CUT, _SLOWEST)
         self._last_success = now
 
@@ -83,9 +87,9 @@ class Pace:
             return
         now = self._now()
         # by time, not by answer, so that the growth does not depend on the rate
-        self._rate += self._refused_rate * _GROWTH * min(now - self._last_success, 1.0)
+        self._rate += max(self._refused_rate, _FIRST) * _GROWTH * min(now - self._last_success, 1.0)
         self._last_success = now
-        if self._rate > 4 * self._refused_rate:
+        if self._rate > 4 * max(self._refused_rate, _FIRST):
             self._rate = None
 
 

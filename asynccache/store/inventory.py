@@ -119,10 +119,8 @@ class Inventory:
         prefix = _common_directory(wanted)
         async with self._limit:
             page = await self._store.list_page(prefix, start_after=wanted[0] + "/")
-        # what the last key has not passed may go on behind it; "0" follows "/"
-        passed = (
-            wanted if len(page) < _PAGE else takewhile(lambda d: d + "0" <= page[-1].key, wanted)
-        )  # "0" follows "/"
+        # what the last key has not passed may go on behind it
+        passed = wanted if len(page) < _PAGE else takewhile(lambda d: _is_behind(page[-1].key, d), wanted)
         done = len(list(passed))
         self._record(wanted[:done], page)
         rest = wanted[done:]

@@ -209,7 +209,7 @@ class S3Store:
         try:
             answer = await self._client.call("put_object", parameters, body_bytes=len(data))
         except CallFailedError as exc:
-            own = await self._own(key, writer) if exc.lost and exc.repeated else None
+            own = await self._own(key, writer) if exc.lost else None
             if own is None:
                 raise self._error(exc, key, if_match) from exc.cause
             return own
@@ -227,7 +227,11 @@ class S3Store:
         return {}
 
     async def _own(self, key: str, writer: str) -> ObjectInfo | None:
-        """Return the object if this writer wrote it: an earlier try succeeded and its answer was lost."""
+        """Return the object if this writer wrote it: an earlier try succeeded and its answer was lost.
+
+        Asked whenever a condition fails, not only after a try of ours: aiohttp repeats a request by itself when a
+        kept-alive connection breaks.
+        """
         found = await self._head(key)
         return _info(key, found) if found is not None and found.get("Metadata", {}).get(WRITER) == writer else None
 
@@ -281,7 +285,7 @@ class S3Store:
             except CallFailedError as exc:
                 # the upload is gone: completed by a try whose answer was lost, or swept away by someone
                 gone = exc.code == "NoSuchUpload"
-                own = await self._own(key, writer) if gone or (exc.lost and exc.repeated) else None
+                own = await self._own(key, writer) if gone or exc.lost else None
                 if own is not None:
                     return own
                 if attempt == _RESTARTS or not gone:

@@ -169,14 +169,14 @@ class S3Client:
                     refusals += 1
                     asked = retry_after(exc) or 0.0
                     if time.monotonic() + asked - refused_since > _THROTTLED_SECONDS:
-                        raise CallFailedError(exc, repeated=True) from exc
+                        raise CallFailedError(exc) from exc
                     self._pace.refused(asked)
                 elif is_transient(exc):
                     failures += 1
                     if failures >= self._options.attempts:
-                        raise CallFailedError(exc, repeated=True) from exc
+                        raise CallFailedError(exc) from exc
                 else:
-                    raise CallFailedError(exc, repeated=failures + refusals > 0) from exc
+                    raise CallFailedError(exc) from exc
                 await asyncio.sleep(self._backoff.delay(failures + refusals))
             else:
                 self._pace.succeeded()

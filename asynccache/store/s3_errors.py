@@ -73,14 +73,12 @@ class CallFailedError(Exception):
     Attributes:
         cause: What the client raised.
         code: The server's error code, or its HTTP status as text; empty when there was no answer.
-        repeated: Earlier tries of the same request failed, and may have had their effect all the same.
     """
 
-    def __init__(self, cause: BaseException, *, repeated: bool) -> None:
-        super().__init__(str(type(cause).__name__))
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(type(cause).__name__)
         self.cause = cause
         self.code = code_of(cause)
-        self.repeated = repeated
 
     @property
     def lost(self) -> bool:

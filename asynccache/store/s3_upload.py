@@ -78,7 +78,7 @@ class MultipartUpload:
             condition: Under which the object may become visible, as parameters of the last request.
 
         Raises:
-            CallFailedError: A request failed; nothing became visible unless `repeated` says that it may have.
+            CallFailedError: A request failed; nothing became visible unless only the last answer was lost.
             IntegrityError: The file is not what its digests say.
         """
         try:

@@ -54,10 +54,9 @@ def test_refusals_that_were_under_way_together_count_once() -> None:
 def test_tokens_come_at_the_rate_and_in_turn() -> None:
     time = ManualTime()
     pace = Pace(time)
-    for _ in range(40):
-        pace.reserve()
+    pace.reserve()
     pace.refused()
-    assert pace.rate == pytest.approx(10)
+    assert pace.rate == pytest.approx(10)  # not less, however little was sent
     waits = [pace.reserve() for _ in range(5)]
     assert waits == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 

