@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,7 @@ class Archive:
         return {"url": url, "md5": self.md5, "sha256": self.sha256, "size": self.size}
 
 
-RECIPES: Final[Mapping[str, Recipe]] = {
+RECIPES: Final[dict[str, Recipe]] = {
     "real": Recipe("real"),
     "mix": Recipe("both", spread=(12, 2 * MIB, 24 * MIB)),
     "mix-quick": Recipe("both", spread=(3, MIB // 4, MIB)),
@@ -113,8 +114,8 @@ def _make(name: str) -> None:
     with _locked(final.with_name(final.name + ".lock")):
         if final.is_dir():
             return
-        for old in final.parent.glob(f"{name}-????????????*"):
-            if old.is_dir():
+        for old in final.parent.iterdir():
+            if old.is_dir() and re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}(\.\d+)?", old.name):
                 shutil.rmtree(old)
         aside = final.with_name(f"{final.name}.{os.getpid()}")
         try:

@@ -3,9 +3,11 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from bench import inputs
 from bench.harness import REPOSITORY, ContenderError
 from bench.inputs import load, of_format
 
@@ -48,3 +50,16 @@ def test_the_measuring_process_loads_no_libraries() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
     assert loaded.strip() == "set()"
+
+
+def test_making_a_set_removes_its_own_old_versions_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, old = tmp_path / ".cache/bench/mix-quick-0123456789ab", tmp_path / ".cache/bench/mix-0123456789ab"
+    kept.mkdir(parents=True)
+    old.mkdir()
+    monkeypatch.setattr(inputs, "REPOSITORY", tmp_path)
+    monkeypatch.setitem(inputs.RECIPES, "mix", inputs.Recipe("both", sizes=(1 << 16,)))
+    monkeypatch.setattr(inputs, "_directory", lambda name: tmp_path / ".cache" / "bench" / f"{name}-ffffffffffff")
+    inputs._make("mix")
+    assert kept.is_dir()
+    assert not old.exists()
+    assert len(inputs.load("mix")) == 2
