@@ -252,6 +252,10 @@ def test_doctor_says_what_to_do_when_the_store_cannot_be_reached(run: Run) -> No
     assert "->" in result.stdout
 
 
+def _some_bytes_are_there(node: Path) -> bool:
+    return any(p.name.endswith(".part") for p in node.rglob("*"))
+
+
 def test_interrupted_it_says_how_to_go_on(channel: SyntheticChannel, tmp_path: Path) -> None:
     import signal
 
@@ -271,7 +275,9 @@ def test_interrupted_it_says_how_to_go_on(channel: SyntheticChannel, tmp_path: P
         words = [ASYNCCACHE, "cache", f"{served}/linux-64/{channel.paths[-1].name}", "--store", str(tmp_path / "st")]
         words += ["--cache-dir", str(tmp_path / "node")]
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-            time.sleep(2)
+            limit = time.monotonic() + 30
+            while not _some_bytes_are_there(tmp_path / "node") and time.monotonic() < limit:
+                time.sleep(0.05)
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=20)
         server.kill()
@@ -279,4 +285,4 @@ def test_interrupted_it_says_how_to_go_on(channel: SyntheticChannel, tmp_path: P
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert archives_in(tmp_path / "st") == []
-    assert any(p.name.endswith(".part") for p in (tmp_path / "node").rglob("*"))
+    assert _some_bytes_are_there(tmp_path / "node")
