@@ -9,6 +9,7 @@ import pytest
 
 from bench import inputs
 from bench.harness import REPOSITORY, ContenderError
+from bench.input_files import Recipe
 from bench.inputs import load, of_format
 
 
@@ -57,7 +58,7 @@ def test_making_a_set_removes_its_own_old_versions_only(tmp_path: Path, monkeypa
     kept.mkdir(parents=True)
     old.mkdir()
     monkeypatch.setattr(inputs, "REPOSITORY", tmp_path)
-    monkeypatch.setitem(inputs.RECIPES, "mix", inputs.Recipe("both", sizes=(1 << 16,)))
+    monkeypatch.setitem(inputs.RECIPES, "mix", Recipe("both", sizes=(1 << 16,)))
     monkeypatch.setattr(inputs, "_directory", lambda name: tmp_path / ".cache" / "bench" / f"{name}-ffffffffffff")
     inputs._make("mix")
     assert kept.is_dir()
