@@ -299,6 +299,7 @@ class LocalStore:
                 raise
             raise lost(self.address, key) from None
         local_files.flush_all(changed)
+        local_files.remove_abandoned_hashes(target)
         return info
 
     def _make_visible(

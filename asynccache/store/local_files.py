@@ -24,6 +24,7 @@ _NOT_COPIED_BY_KERNEL: Final = frozenset(
 )
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _FICLONE: Final = 0x40049409  # ioctl of linux/fs.h: share the blocks of a whole file until one side is written
+_ABANDONED_SECONDS: Final = 3600.0  # after which an empty directory is nobody's
 _PRUNED_MEANWHILE: Final = 16  # times that a directory may vanish between making and using it
 
 
@@ -266,3 +267,18 @@ def prune(directory: Path, root: Path) -> None:
         except OSError:
             return
         directory = directory.parent
+
+
+def remove_abandoned_hashes(target: Path) -> None:
+    """Remove empty hash directories beside the one of an archive that was just written (`FILE/HASH/FILE`).
+
+    Other readers move archives out of a local root and leave their directory behind; with two hashes below one file
+    name they fail for good (contract, sections 3.4 and 3.5). A young one may belong to a writer who is not done yet.
+    """
+    if target.parent.parent.name != target.name:
+        return
+    with suppress(OSError), os.scandir(target.parent.parent) as entries:
+        for entry in entries:
+            if entry.name != target.parent.name and time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+                with suppress(OSError):
+                    Path(entry.path).rmdir()  # fails unless it is an empty directory

