@@ -49,6 +49,7 @@ class Case:
 _TRANSMUTE: Final = "bench.transmute_cases"
 _CACHE: Final = "bench.cache_cases"
 _MEMORY: Final = "bench.memory_cases"
+_CATALOG: Final = "bench.catalog_cases"
 CASES: Final[dict[str, Case]] = {
     "limits": Case(_TRANSMUTE, "machine_limits", "how fast this machine's codecs and digests are"),
     "start": Case(_TRANSMUTE, "start", "what starting costs before any work"),
@@ -59,6 +60,8 @@ CASES: Final[dict[str, Case]] = {
     "cache-s3": Case(_CACHE, "into_s3", "60 packages into an S3 server, against the slowest stage alone"),
     "cache-slow-source": Case(_CACHE, "from_slow_source", "60 packages with fetching as the slowest stage"),
     "no-op": Case(_CACHE, "no_op", "a run over 300 packages that are all there"),
+    "warm": Case(_CATALOG, "warm", "10 environments of 100 packages that share 80, together"),
+    "catalog": Case(_CATALOG, "catalog", "a list and lookups among 5,000 environments"),
     "memory-transmute": Case(_MEMORY, "of_transmuting", "peak memory of transmuting by package size"),
     "memory-engine": Case(_MEMORY, "of_the_engine", "peak memory of the whole engine by package size"),
     "memory-in-flight": Case(_MEMORY, "in_flight", "peak memory with 64 packages in flight"),

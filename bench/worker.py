@@ -91,6 +91,13 @@ def prepare_engine_task(name: str, **arguments: Any) -> Work:
     return engine_tasks.prepare(name, **arguments)
 
 
+def prepare_catalog_task(name: str, **arguments: Any) -> Work:
+    """Find one of the tasks of `bench.catalog_tasks`."""
+    from bench import catalog_tasks  # noqa: PLC0415
+
+    return catalog_tasks.prepare(name, **arguments)
+
+
 def prepare_limits(sample: str, size: int) -> Work:
     """Measure the machine's raw speeds (see `bench.limits`)."""
     from bench import limits  # noqa: PLC0415
@@ -126,6 +133,10 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
     **{
         name: functools.partial(prepare_engine_task, name)
         for name in ("cache", "fetch-only", "transmute-only", "upload-only", "put-filler")
+    },
+    **{
+        name: functools.partial(prepare_catalog_task, name)
+        for name in ("warm", "fill-manifest", "fill-store", "look-up", "list")
     },
 }
 

@@ -1,5 +1,7 @@
 """Two hundred racers for one immutable name: processes, each with store handles of its own. Exactly one wins."""
 
+import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -12,6 +14,7 @@ import pytest
 
 from asynccache.catalog.aliases import Aliases, AliasTakenError
 from asynccache.catalog.keys import CatalogKeys
+from asynccache.model.alias import Alias
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
 from tests.catalog.racer import NAME, ids_of
@@ -62,8 +65,6 @@ def test_on_an_s3_store_one_of_two_hundred_wins(weed: ObjectServer) -> None:
 
 
 async def test_in_memory_one_of_two_hundred_wins() -> None:
-    import asyncio
-
     store = MemoryStore()
     handles = [Aliases(store, user=f"u{n}") for n in range(RACERS)]
     results = await asyncio.gather(*(h.assign(NAME, ids_of(n)) for n, h in enumerate(handles)), return_exceptions=True)
@@ -83,12 +84,11 @@ async def test_moves_by_many_processes_are_all_in_the_history(tmp_path: Path) ->
         "asyncio.run(main())"
     )
     running = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s"), str(n)], cwd=REPOSITORY) for n in range(6)
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(tmp_path / "s"), str(n), cwd=REPOSITORY)
+        for n in range(6)
     ]
-    assert [process.wait(120) for process in running] == [0] * 6
+    assert [await process.wait() for process in running] == [0] * 6
     async with LocalStore(tmp_path / "s") as store:
-        from asynccache.model.alias import Alias
-
         moves = await Aliases(store).history(Alias.parse("env:latest"))
     assert {m.target for m in moves} == {(f"{p:040x}", f"{n:040x}") for p in range(6) for n in range(5)}
-    assert all(a.target == b.source for a, b in zip(moves, moves[1:], strict=False))
+    assert all(a.target == b.source for a, b in itertools.pairwise(moves))

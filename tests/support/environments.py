@@ -17,7 +17,7 @@ def environment_of(
     packages: Sequence[Package], *deps: str, arch: str = ARCH, by: str = "ann", day: int = 1
 ) -> ResolvedEnvironment:
     """Return an environment of published conda packages whose document records nothing of the store."""
-    request = Request({"conda": list(deps) or ["python==3.11.*", "a"]}, {"conda": ["conda-forge"]})
+    request = Request({"conda": sorted(deps) or ["a", "python==3.11.*"]}, {"conda": ["conda-forge"]})
     found = [
         EnvironmentPackage(
             p.kind, p.stem, str(p.url), str(p.url_format), {str(p.url_format): p.digests.md5 or ""}
