@@ -29,7 +29,7 @@ class StoreOptions:
         connections: Connections at once.
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds without a byte after which an answer counts as stalled.
-        attempts: Tries of one request, the first included; what the store refuses because of its rate is repeated for up
+        attempts: Tries of one request, the first included; a refusal because of the rate is repeated for up
             to two minutes.
         part_bytes: Size from which objects move in parts, and of the parts, in bytes; at least 5 MiB on S3.
         parts_at_once: Parts of one object moving at once.
