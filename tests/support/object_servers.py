@@ -7,6 +7,7 @@ with weed_server() as server:
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -28,6 +29,7 @@ from typing import Any
 
 START_SECONDS = 30.0  # after which a server that does not answer counts as broken
 _STOP_SECONDS = 10.0
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,14 @@ def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[in
     try:
         with log.open("wb") as output:
             # a session of its own, so that what the server starts can be ended with it
-            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                cwd=directory,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, resolved beforehand
+            )
         try:
             _await_answer(process, Path(command[0]).name, probe, log)
             yield process.pid
@@ -196,6 +205,12 @@ def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[in
             _stop(process)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end the server when this process is killed and cannot do it (Linux only: prctl(2))."""
+    if sys.platform == "linux":
+        _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _await_answer(process: subprocess.Popen[bytes], name: str, probe: str, log: Path) -> None:
