@@ -69,9 +69,9 @@ def catalog(bed: Bed) -> CaseResult:
     result = CaseResult(
         "catalog",
         f"A catalog of {count} environments of {size} packages",
-        "`asynccache env ls --local` on a manifest with that many environments, and lookups by name in a fresh process; "
-        "the same list from an S3 store (SeaweedFS on loopback) whose documents were read before. The index beside the "
-        "manifest or the store is there, as after any earlier command; what making it costs is noted below.",
+        "`asynccache env ls --local` on a manifest with that many environments, and lookups by name in a fresh "
+        "process; the same list from an S3 store (SeaweedFS on loopback) whose documents were read before. The index "
+        "beside the manifest or the store is there, as after any earlier command; what making it costs is noted below.",
         metrics=(WALL, RUN, CPU, PEAK, FIRST, MEDIAN, MOST, REQUESTS),
         plotted=("wall",),
     )
@@ -107,8 +107,7 @@ def catalog(bed: Bed) -> CaseResult:
     ]
     result.notes += [
         f"Making the index of the manifest, once after each change of it: {made['run_wall']:.2f} s.",
-        f"Reading all documents of the store for the first time: {read['run_wall']:.2f} s, "
-        f"{read['store_requests']:.0f} requests.",
+        f"Reading all documents for the first time: {read['run_wall']:.2f} s, {read['store_requests']:.0f} requests.",
     ]
     return result
 

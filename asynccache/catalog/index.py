@@ -190,13 +190,21 @@ class CatalogIndex:
         except OSError as exc:
             raise DiskError(f"{self.path.parent} cannot be made ({exc.strerror})", hint="set cache_dir") from exc
         with closing(sqlite3.connect(self.path, timeout=_WAIT)) as connection, connection:
-            if connection.execute("pragma user_version").fetchone()[0] != _FORMAT:
-                for table in ("meta", "environments", "names"):
-                    connection.execute(f"drop table if exists {table}")
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"pragma user_version = {_FORMAT}")
+            if _format_of(connection) != _FORMAT:
+                # under the write lock, and looked at again: others may find the new file at the same time
+                connection.execute("begin immediate")
+                if _format_of(connection) != _FORMAT:
+                    for table in ("meta", "environments", "names"):
+                        connection.execute(f"drop table if exists {table}")
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute(f"pragma user_version = {_FORMAT}")
+                connection.commit()
             yield connection
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])
 
 
 def _insert(connection: sqlite3.Connection, environments: list[Summary], names: list[Name]) -> None:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.local import DEFAULT
-from asynccache.errors import ConfigurationError, ObjectNotFoundError
+from asynccache.errors import ConfigurationError, ObjectNotFoundError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
@@ -24,6 +24,7 @@ Ids = tuple[str, str]
 PathspecIds = Callable[[str], Awaitable[Ids | None]]
 """From `Flow[/Run[/Step]]` to (req_id, full_id), None when nobody knows; may raise what is wrong with that step."""
 _PATHSPEC: Final = re.compile(r"[A-Z]\w*(/[\w.-]+){0,3}")  # of a flow whose class is named as usual
+_ALMOST_ID: Final = re.compile(r"[0-9a-f]{32,48}")
 _WORDS: Final = (":none:", ":username:", ":any:")
 
 
@@ -197,4 +198,7 @@ def parse_name(text: str) -> Alias:
     """
     if text.startswith("step:") or _PATHSPEC.fullmatch(text):
         return Alias.pathspec(text.removeprefix("step:"), partial=True)
+    for part in text.split(":"):
+        if _ALMOST_ID.fullmatch(part) and len(part) != 40:
+            raise UsageError(f"{text!r} is a malformed id", expected="40 hexadecimal digits", found=f"{len(part)}")
     return Alias.parse(text, full_ids=True)

@@ -8,7 +8,7 @@ import click
 
 from asynccache.catalog.aliases import Move
 from asynccache.config import Settings
-from asynccache.errors import ObjectNotFoundError, PartialFailureError
+from asynccache.errors import ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.environments import Aliased
@@ -123,10 +123,16 @@ def history(ctx: click.Context, /, *, name: str, as_json: bool, **flags: object)
 async def _history(settings: Settings, name: str) -> list[Move]:
     async with open_environments(settings) as catalog:
         alias_ = Alias.parse(name)
+        if not alias_.mutable:
+            _, ids = await catalog.lookup.named(name)
+            raise UsageError(
+                f"{alias_} is immutable: it stands for {':'.join(ids)} and never moved",
+                expected="latest, candidate, stable",
+            )
         moves = await catalog.aliases.history(alias_) if catalog.aliases is not None else []
         if not moves:
             await catalog.lookup.named(name)  # says near names when there is none
-            raise ObjectNotFoundError(f"{alias_} has no history", hint="only latest, candidate and stable move")
+            raise ObjectNotFoundError(f"{alias_} has no history in the store", hint="it is known to this machine only")
         return moves
 
 
