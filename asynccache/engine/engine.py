@@ -210,6 +210,7 @@ class Engine:
             level=self.settings.zstd_level,
             verify=self.settings.verify_transmute,
             package_timeout=self.settings.package_timeout,
+            dirname=self.settings.packages_dirname,
             emit=self._take,
         )
 

@@ -113,6 +113,7 @@ class Pipeline:
         level: zstd level of written .conda archives.
         verify: Whether to compare source and result when transmuting.
         package_timeout: Seconds for one package in all, waiting for its lock excepted.
+        dirname: Directory of the packages below the store's root.
         emit: Where events go.
     """
 
@@ -129,6 +130,7 @@ class Pipeline:
         level: int,
         verify: bool,
         package_timeout: float,
+        dirname: str,
         emit: events.EventSink,
     ) -> None:
         self._store = store
@@ -141,6 +143,7 @@ class Pipeline:
         self._level = level
         self._verify = verify
         self._package_timeout = package_timeout
+        self._dirname = dirname
         self._emit = emit
 
     async def run(self, job: Job) -> tuple[StoredForm, ...]:
@@ -185,7 +188,7 @@ class Pipeline:
                 await self._derive(package, source, digests.size, fmt) for fmt in missing if fmt != package.url_format
             ]
             if package.url_format in missing:
-                key = layout.key_for(package, package.url_format, _key_hash(package, digests))
+                key = layout.key_for(package, package.url_format, _key_hash(package, digests), self._dirname)
                 forms.append(await self._publish(package, key, source, digests))
         except BaseException:
             await self._threads.run(_keep_partial, directory)
@@ -279,8 +282,8 @@ class Pipeline:
             if archive.format == fmt and archive.stem == package.stem:
                 self._emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
                 return StoredForm(archive.key, archive.size, created=False)
-        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived))
-        await self._store.put(layout.receipt_key(key), receipt.to_json())
+        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived), self._dirname)
+        await self._store.put(layout.receipt_key(key, self._dirname), receipt.to_json())
         return await self._publish(package, key, path, receipt.derived)
 
     async def _publish(self, package: Package, key: str, path: Path, digests: Digests) -> StoredForm:

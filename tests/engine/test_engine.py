@@ -76,6 +76,21 @@ async def test_a_second_run_fetches_nothing_and_asks_the_store_less_than_once_pe
     assert report.requests["store"] <= len(packages) / 10
 
 
+async def test_another_directory_of_packages_is_honoured_everywhere(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server:
+        for hits in (0, 4):
+            async with Engine(settings(packages_dirname="pkgs")) as engine:
+                report = await engine.cache(channel.packages(server.url, 4), wanted=Format.CONDA)
+            assert report.hits == hits
+    assert sorted(p.name for p in (tmp_path / "store").iterdir() if not p.name.startswith(".")) == [
+        "asynccache",
+        "pkgs",
+    ]
+    assert all(name.startswith("conda/") for name in receipts_in(tmp_path / "store"))
+
+
 async def test_both_forms_are_kept_when_asked_for(channel: SyntheticChannel, settings: Make, tmp_path: Path) -> None:
     async with FaultServer(channel.root) as server, Engine(settings()) as engine:
         packages = channel.packages(server.url, 6)
