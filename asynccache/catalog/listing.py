@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -26,6 +27,8 @@ from asynccache.store.tasks import run_together
 
 _AT_ONCE: Final = 64  # requests
 _SECTION: Final = "generic"
+_DIGITS: Final = "0123456789abcdef"  # that an id begins with
+_MANY: Final = 2000  # environments; two pages of a listing
 Ids = tuple[str, str]
 
 
@@ -99,13 +102,16 @@ class StoreCatalog:
             StoreError: The store cannot be listed.
         """
         arches = [arch] if arch else [*ARCHITECTURES]
+        known = {s.id: s for s in await asyncio.to_thread(self._index.environments, arch)}
+        counts = Counter(i.arch for i in known)
+        # where many are known, parts are listed side by side: pages of one listing come one after the other
+        parts = [f"{a}/{digit}" for a in arches for digit in (_DIGITS if counts[a] > _MANY else [""])]
         listed = {
             env_id: f"{info.size}:{info.modified}"
-            for infos in await run_together([self._scan(f"{self._keys.dirname}/{a}/") for a in arches])
+            for infos in await run_together([self._scan(f"{self._keys.dirname}/{part}") for part in parts])
             for info in infos
             if (env_id := self._keys.parse_document(info.key)) is not None
         }
-        known = {s.id: s for s in await asyncio.to_thread(self._index.environments, arch)}
         missing = [i for i, version in listed.items() if i not in known or known[i].version != version]
         read = await run_together([self._summary(i, listed[i]) for i in missing])
         gone = [i for i in known if i not in listed]

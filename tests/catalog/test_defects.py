@@ -87,7 +87,7 @@ def test_16_our_updates_of_the_manifest_survive_writers_that_lose_others(tmp_pat
         name = Alias("generic", f"ours/v{number}")
         manifest.update(lambda m, name=name: m.assign(name, ("2" * 40, "3" * 40)))  # type: ignore[misc]
     assert [process.wait(30) for process in others] == [0] * 6
-    # one that waited on the file that ours replaced may still have overwritten it: what we were told is there, we repeat
+    # a program that read before and writes after our look back may overwrite it still; the next update has it again
     for number in range(8):
         name = Alias("generic", f"ours/v{number}")
         manifest.update(lambda m, name=name: m.assign(name, ("2" * 40, "3" * 40)))  # type: ignore[misc]
