@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import bz2
 import importlib.util
+import mmap
 import os
 import subprocess
 import sys
-from collections.abc import Generator
-from importlib.metadata import version
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from asynccache.archive._bzip2_child import COUNT_BYTES, SLOT, SLOTS
 from asynccache.errors import ArchiveError
 
 STANDARD: Final = "bz2 (standard library)"
@@ -28,7 +31,6 @@ _READ: Final = 1 << 18  # bytes
 _BLOCK: Final = 1 << 20  # bytes
 END_MARK: Final = 0x177245385090  # the digits of the square root of pi, 48 bits
 _TAIL: Final = 11  # bytes that hold 48 bits of mark, 32 of checksum and up to 7 of padding
-_F_SETPIPE_SZ: Final = 1031  # Linux
 _HELPER: Final = Path(__file__).with_name("_bzip2_child.py")
 
 
@@ -74,7 +76,10 @@ def fast_decoder() -> str | None:
 
 def fast_backend() -> str:
     """Name the fast decoder and its version."""
-    return f"{FAST} {version('indexed-bzip2')}"
+    # importlib.metadata would cost as much as decoding a small package
+    where = Path(fast_decoder() or "").parent
+    found = [path.name.removesuffix(".dist-info").rpartition("-")[2] for path in where.glob(f"{FAST}-*.dist-info")]
+    return " ".join([FAST, *found[:1]])
 
 
 def choose(size: int) -> str:
@@ -112,38 +117,51 @@ def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None
         raise DoubtError
     file.seek(0)
     # two descriptors: where the decoder reads its own one may move without notice
-    with Path(file.name).open("rb") as own:
-        descriptors = (own.fileno(), file.fileno())
+    with Path(file.name).open("rb") as own, _shared_memory() as memory:
+        descriptors = (own.fileno(), file.fileno(), memory.fileno())
         command = [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, descriptors), str(size * 8 - end)]
         try:
             child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
                 command,
-                stdin=subprocess.DEVNULL,
+                bufsize=0,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=descriptors,
             )
         except OSError as exc:
             raise DoubtError from exc
-    with child:
-        try:
-            if child.stdout is None:
-                raise DoubtError
-            _widen(child.stdout.fileno())
-            while block := child.stdout.read(_BLOCK):
-                yield block
-            if child.wait() != 0:
-                raise DoubtError
-        finally:
-            child.kill()
+        with child, mmap.mmap(memory.fileno(), SLOTS * SLOT) as slots:
+            try:
+                yield from _received(child, slots)
+                if child.wait() != 0:
+                    raise DoubtError
+            finally:
+                child.kill()
 
 
-def _widen(descriptor: int) -> None:
-    # fewer switches between the processes; a pipe of the default size only costs time
+def _received(child: subprocess.Popen[bytes], slots: mmap.mmap) -> Iterator[bytes]:
+    """Yield the blocks that the child puts into the slots in turn, giving each slot back."""
+    if child.stdin is None or child.stdout is None:
+        raise DoubtError
+    start = 0
+    while message := child.stdout.read(COUNT_BYTES):
+        count = int.from_bytes(message, "little")
+        if len(message) != COUNT_BYTES or not 0 < count <= SLOT:
+            raise DoubtError
+        for position in range(start, start + count, _BLOCK):
+            yield slots[position : min(position + _BLOCK, start + count)]
+        # a child that has just finished does not care
+        with suppress(BrokenPipeError):
+            child.stdin.write(b"\0")
+        start = (start + SLOT) % (SLOTS * SLOT)
+
+
+def _shared_memory() -> IO[bytes]:
+    """Return a file of `SLOTS` blocks without a name, in memory where the system can."""
     if sys.platform == "linux":
-        import fcntl  # noqa: PLC0415 - not on every platform
-
-        try:
-            fcntl.fcntl(descriptor, _F_SETPIPE_SZ, _BLOCK)
-        except OSError:
-            return
+        file: IO[bytes] = open(os.memfd_create("asynccache-bzip2"), "wb+")  # noqa: PTH123, SIM115 - the caller's
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    file.truncate(SLOTS * SLOT)
+    return file

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from asynccache.archive.zstd_stream import new_decompressor
 from asynccache.errors import TransmuteError
 
-_BLOCK: Final = 1 << 20  # bytes
+_BLOCK: Final = 1 << 17  # bytes: what zstd decodes at once; less of it than of anything larger leaves the cache
 _OWN_WINDOW_LOG: Final = 31  # what this process has just written needs no cap
 
 

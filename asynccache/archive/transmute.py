@@ -13,11 +13,11 @@ parts, and global PAX headers of the info archive that would change members of t
 from __future__ import annotations
 
 import errno
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
-from uuid import uuid4
 
 from asynccache.archive import bzip2_write, to_conda, to_tar_bz2
 from asynccache.archive.limits import DEFAULT_LIMITS, Limits
@@ -117,7 +117,7 @@ def _formats(source: Path, target: Path) -> tuple[str, Format, Format]:
 @contextmanager
 def _in_place(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """Give a new file that takes the target's place at the end of the block, or goes when the block fails."""
-    path = target.with_name(f".{uuid4().hex}.tmp")
+    path = target.with_name(f".{secrets.token_hex(16)}.tmp")
     try:
         file = path.open("xb+")
     except OSError as exc:

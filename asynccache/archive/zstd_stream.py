@@ -6,14 +6,18 @@ import sys
 from collections.abc import Generator
 from typing import Final, Protocol
 
+import zstandard
+
 from asynccache.errors import ArchiveError, HostileArchiveError
 
+# The decoder has the interface that the standard library took over (PEP 784): it gives bounded output for pushed input
+# and tells where a frame ended, which zstandard's does not.
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-BACKEND: Final = f"libzstd {zstd.zstd_version}"
+BACKEND: Final = "libzstd " + ".".join(map(str, zstandard.ZSTD_VERSION))
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 _READ: Final = 1 << 18  # bytes
 _WRITE: Final = 1 << 20  # bytes
@@ -39,10 +43,8 @@ class ZstdWriter:
     """
 
     def __init__(self, level: int) -> None:
-        parameters = zstd.CompressionParameter
-        self._compressor = zstd.ZstdCompressor(
-            options={parameters.compression_level: level, parameters.checksum_flag: 1}
-        )
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=False)
+        self._compressor = compressor.compressobj()
 
     def write(self, data: memoryview) -> bytes:
         """Take bytes, give what is ready of the frame."""

@@ -267,7 +267,7 @@ def test_full_disk_is_named_and_leaves_nothing(tmp_path: Path, to: str) -> None:
 
 @pytest.mark.parametrize("to", [".conda", ".tar.bz2"])
 def test_progress_adds_up_to_the_source(tmp_path: Path, to: str) -> None:
-    source = large(tmp_path, 3 << 20)
+    source = large(tmp_path, 9 << 20)
     if to == ".tar.bz2":
         transmute(source, tmp_path / f"{STEM}.conda")
         source = tmp_path / f"{STEM}.conda"
