@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from asynccache.archive._bzip2_child import COUNT_BYTES, SLOT, SLOTS
+from asynccache.archive._bzip2_child import COUNT_BYTES, SLOT
 from asynccache.errors import ArchiveError
 
 STANDARD: Final = "bz2 (standard library)"
@@ -100,12 +100,14 @@ def end_of_stream(tail: bytes) -> int | None:
     return None
 
 
-def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None]:
+def fast_decompressed(file: IO[bytes], size: int, slots: int = 1) -> Generator[bytes, None, None]:
     """Yield the content of a bzip2 file in blocks of up to 1 MiB, decoded by the child process.
 
     Args:
         file: The file, by its path; its position follows the child's.
         size: Its length in bytes.
+        slots: How many stretches of 4 MiB may be decoded ahead. With 1 the child waits while the caller works, so that
+            both together use one core, and each finds its cache as it left it; with 2 they overlap.
 
     Raises:
         DoubtError: Decode again with `decompressed`; what was yielded so far is worth nothing.
@@ -117,9 +119,9 @@ def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None
         raise DoubtError
     file.seek(0)
     # two descriptors: where the decoder reads its own one may move without notice
-    with Path(file.name).open("rb") as own, _shared_memory() as memory:
+    with Path(file.name).open("rb") as own, _shared_memory(slots * SLOT) as memory:
         descriptors = (own.fileno(), file.fileno(), memory.fileno())
-        command = [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, descriptors), str(size * 8 - end)]
+        command = [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, (*descriptors, slots, size * 8 - end))]
         try:
             child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
                 command,
@@ -131,16 +133,16 @@ def fast_decompressed(file: IO[bytes], size: int) -> Generator[bytes, None, None
             )
         except OSError as exc:
             raise DoubtError from exc
-        with child, mmap.mmap(memory.fileno(), SLOTS * SLOT) as slots:
+        with child, mmap.mmap(memory.fileno(), slots * SLOT) as ring:
             try:
-                yield from _received(child, slots)
+                yield from _received(child, ring)
                 if child.wait() != 0:
                     raise DoubtError
             finally:
                 child.kill()
 
 
-def _received(child: subprocess.Popen[bytes], slots: mmap.mmap) -> Iterator[bytes]:
+def _received(child: subprocess.Popen[bytes], ring: mmap.mmap) -> Iterator[bytes]:
     """Yield the blocks that the child puts into the slots in turn, giving each slot back."""
     if child.stdin is None or child.stdout is None:
         raise DoubtError
@@ -150,18 +152,18 @@ def _received(child: subprocess.Popen[bytes], slots: mmap.mmap) -> Iterator[byte
         if len(message) != COUNT_BYTES or not 0 < count <= SLOT:
             raise DoubtError
         for position in range(start, start + count, _BLOCK):
-            yield slots[position : min(position + _BLOCK, start + count)]
+            yield ring[position : min(position + _BLOCK, start + count)]
         # a child that has just finished does not care
         with suppress(BrokenPipeError):
             child.stdin.write(b"\0")
-        start = (start + SLOT) % (SLOTS * SLOT)
+        start = (start + SLOT) % len(ring)
 
 
-def _shared_memory() -> IO[bytes]:
-    """Return a file of `SLOTS` blocks without a name, in memory where the system can."""
+def _shared_memory(size: int) -> IO[bytes]:
+    """Return a file of `size` bytes without a name, in memory where the system can."""
     if sys.platform == "linux":
         file: IO[bytes] = open(os.memfd_create("asynccache-bzip2"), "wb+")  # noqa: PTH123, SIM115 - the caller's
     else:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    file.truncate(SLOTS * SLOT)
+    file.truncate(size)
     return file

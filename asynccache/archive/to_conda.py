@@ -23,7 +23,7 @@ _END_BLOCKS: Final = 2 * 512
 _PROBABLY_LARGE: Final = ZIP64_LIMIT // 2
 
 
-def transmute(work: Work, file: IO[bytes], stem: str, level: int, *, verify: bool) -> tuple[str, ...]:
+def transmute(work: Work, file: IO[bytes], stem: str, level: int, threads: int, *, verify: bool) -> tuple[str, ...]:
     """Write the `.conda` form of the archive of `work` to an empty file.
 
     Args:
@@ -31,6 +31,7 @@ def transmute(work: Work, file: IO[bytes], stem: str, level: int, *, verify: boo
         file: Open for writing and reading.
         stem: The package's file name without extension.
         level: zstd level.
+        threads: With 2 or more, decoding runs ahead of the rest.
         verify: Compare what is written with its source.
 
     Returns:
@@ -47,7 +48,7 @@ def transmute(work: Work, file: IO[bytes], stem: str, level: int, *, verify: boo
         file.seek(0)
         file.truncate()
         try:
-            with work.path.open("rb") as source, closing(_blocks(work, source, fast=fast)) as blocks:
+            with work.path.open("rb") as source, closing(_blocks(work, source, threads, fast=fast)) as blocks:
                 _route(work, source, blocks, CondaWriter(file, stem, large=large), level, verify=verify)
         except TooLargeError:
             large = True
@@ -62,8 +63,11 @@ def transmute(work: Work, file: IO[bytes], stem: str, level: int, *, verify: boo
             return (bzip2_read.fast_backend() if fast else bzip2_read.STANDARD, BACKEND)
 
 
-def _blocks(work: Work, source: IO[bytes], *, fast: bool) -> Generator[bytes]:
-    blocks = bzip2_read.fast_decompressed(source, work.size) if fast else bzip2_read.decompressed(source, work.name)
+def _blocks(work: Work, source: IO[bytes], threads: int, *, fast: bool) -> Generator[bytes]:
+    if fast:
+        blocks = bzip2_read.fast_decompressed(source, work.size, max(1, min(threads, 2)))
+    else:
+        blocks = bzip2_read.decompressed(source, work.name)
     with closing(blocks):
         yield from work.metered(blocks)
 

@@ -52,7 +52,8 @@ def transmute(
             file, so it must be the package's. Replaced when it exists, once the new one is complete and verified.
         level: zstd level of a written `.conda`, 1 to 22. Levels above 19 need up to a gigabyte of memory.
         verify: Compare the result with the source, byte by byte of every member, while it is written.
-        threads: How many threads compress a `.tar.bz2`. The result does not depend on it.
+        threads: How many cores to use: the threads that compress a `.tar.bz2`; from 2 on, a `.tar.bz2` is decoded while
+            the rest goes on. The result does not depend on it.
         limits: What the source may ask of this machine.
         expected: What is known of the source's bytes; checked before anything is written.
         cancelled: Asked at every block whether to stop.
@@ -80,7 +81,7 @@ def transmute(
         expected.check(digests, source.name, hint="fetch it again")
     with _in_place(target) as (file, path):
         if target_format is Format.CONDA:
-            backends = to_conda.transmute(work, file, stem, level, verify=verify)
+            backends = to_conda.transmute(work, file, stem, level, threads, verify=verify)
             file.flush()
             derived = digest_file(str(path), *_ALGORITHMS)
         else:
