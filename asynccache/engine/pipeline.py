@@ -249,8 +249,7 @@ class Pipeline:
 
         loop = asyncio.get_running_loop()
         async with (
-            # only a .tar.bz2 is written by several threads
-            self._budgets.cpu.borrow_up_to(2 if fmt is Format.TAR_BZ2 else 1) as cores,
+            self._budgets.cpu.borrow_up_to(2) as cores,
             self._phase("transmute", package, size),
         ):
             receipt = await self._threads.work(

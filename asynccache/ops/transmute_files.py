@@ -89,8 +89,7 @@ async def transmute_files(
         target = source
         try:
             target = target_path(source, to, out)
-            # only a .tar.bz2 is written by several threads
-            async with budget.borrow_up_to(2 if to is Format.TAR_BZ2 else 1) as threads_given:
+            async with budget.borrow_up_to(2) as threads_given:
                 receipt = await threads.work(
                     lambda stop: transmute(
                         source,
