@@ -341,6 +341,8 @@ def test_package_archive_that_outgrows_its_header_is_written_again(
         assert archive.testzip() is None
         info = archive.getinfo(f"pkg-{STEM}.tar.zst")
         assert info.extract_version == 45
+    header = derived.read_bytes()[info.header_offset :][:30]
+    assert header[18:26] == b"\xff" * 8, "the sizes stand in the ZIP64 field"
     assert split(derived) == split(source)
 
 
