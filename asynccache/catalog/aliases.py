@@ -223,9 +223,10 @@ class Aliases:
             if last is None and entries:
                 last = Move.from_json(await self._store.get(entries[-1]))
             now = datetime.now(UTC).isoformat()
-            noticed = last is not None and source is not None and last.target != source
-            if last is not None and source is not None and noticed:
-                entry = Move(len(entries) + 1, now, "another writer", last.target, source, last.digest)
+            before = last.target if last else None
+            noticed = source is not None and before != source
+            if source is not None and noticed:
+                entry = Move(len(entries) + 1, now, "another writer", before, source, last.digest if last else "")
             else:
                 entry = Move(len(entries) + 1, now, self._user, source, target, last.digest if last else "")
             try:

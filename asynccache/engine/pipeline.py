@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -190,11 +190,11 @@ class Pipeline:
             if package.url_format in missing:
                 key = layout.key_for(package, package.url_format, _key_hash(package, digests), self._dirname)
                 forms.append(await self._publish(package, key, source, digests))
+            await self._threads.run(self._workspace.discard, package.url)
         except BaseException:
             await self._threads.run(_keep_partial, directory)
             await self._threads.run(self._workspace.discard_if_empty, package.url)
             raise
-        await self._threads.run(self._workspace.discard, package.url)
         return forms
 
     async def _obtain(self, package: Package, found: Sequence[StoredArchive], target: Path) -> Digests:
@@ -328,7 +328,7 @@ def _key_hash(package: Package, digests: Digests) -> str:
 
 def _keep_partial(directory: Path) -> None:
     """Remove what a failed package left, but for the download that can be continued."""
-    with disk_errors(directory):
+    with disk_errors(directory), suppress(FileNotFoundError):
         for path in directory.iterdir():
             if not path.name.endswith((".part", ".part.json")):
                 path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -274,7 +275,9 @@ def test_interrupted_it_says_how_to_go_on(channel: SyntheticChannel, tmp_path: P
         served = server.stdout.readline().strip()
         words = [ASYNCCACHE, "cache", f"{served}/linux-64/{channel.paths[-1].name}", "--store", str(tmp_path / "st")]
         words += ["--cache-dir", str(tmp_path / "node")]
-        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        # a run in the background would inherit that interrupts are ignored
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:  # noqa: PLW1509
             limit = time.monotonic() + 30
             while not _some_bytes_are_there(tmp_path / "node") and time.monotonic() < limit:
                 time.sleep(0.05)
