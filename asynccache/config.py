@@ -21,11 +21,11 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from asynccache.config_values import CONVERTERS
 from asynccache.errors import ConfigurationError
 
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
-_FALSE: Final = {"", "0", "false", "no", "off"}
 _USER_VARIABLES: Final = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")
 
 
@@ -49,6 +49,16 @@ def default_username() -> str:
     """Return who works here, as Metaflow finds it out: the first of four variables, `root` not counting."""
     names = (os.environ.get(variable) for variable in _USER_VARIABLES)
     return next((name for name in names if name and name != "root"), "unknown")
+
+
+def default_sys_packages() -> dict[str, dict[str, str]]:
+    """Return the virtual packages that an architecture is taken to have (contract, section 8)."""
+    return {"linux-64": {"__glibc": os.environ.get("CONDA_OVERRIDE_GLIBC") or "2.27"}}
+
+
+def default_builder_packages() -> list[str]:
+    """Return what builds need besides pip: the keyring of Google's registry where its credentials are set."""
+    return ["keyrings.google-artifactregistry-auth"] if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") else []
 
 
 def _setting(
@@ -144,6 +154,77 @@ class Settings:
         factory=dict,
         also=("METAFLOW_CONDA_SRCS_AUTH_INFO",),
         secret=True,
+    )
+    conda_dependency_resolver: str | None = _setting(
+        None,
+        "Who solves conda environments; unset: mamba when it is found, else the built-in rattler, said in one line.",
+        also=("METAFLOW_CONDA_DEPENDENCY_RESOLVER",),
+        choices=("mamba", "conda", "micromamba", "rattler"),
+    )
+    pypi_dependency_resolver: str = _setting(
+        "uv",
+        "Who solves environments of PyPI packages; none: refuse them.",
+        also=("METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER",),
+        choices=("uv", "pip", "none"),
+    )
+    mixed_dependency_resolver: str | None = _setting(
+        None,
+        "Who solves environments of both kinds; unset: conda-lock when it and an executable are found, else built in.",
+        also=("METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER",),
+        choices=("conda-lock", "builtin", "none"),
+    )
+    channels: list[str] = _setting(  # noqa: RUF009 - a field like the others
+        help_text="Channels that requests are solved against after their own, highest priority first.",
+        factory=lambda: ["conda-forge"],
+        also=("CONDA_CHANNELS",),
+    )
+    channel_alias: str = _setting("https://conda.anaconda.org", "Where a channel that is a bare name lies.")
+    hack_channel_alias: str | None = _setting(
+        None,
+        "Host and path of a mirror that counts as conda.anaconda.org in requests and documents.",
+        also=("METAFLOW_CONDA_HACK_CHANNEL_ALIAS",),
+    )
+    default_pypi_source: str | None = _setting(
+        None,
+        "Index asked first, instead of those that pip is configured with.",
+        also=("METAFLOW_CONDA_DEFAULT_PYPI_SOURCE",),
+    )
+    sys_default_packages: Mapping[str, dict[str, str]] = _setting(
+        help_text="Architecture -> virtual package -> version, where the machine itself does not tell.",
+        factory=default_sys_packages,
+        also=("METAFLOW_CONDA_SYS_DEFAULT_PACKAGES",),
+    )
+    sys_default_gpu_packages: Mapping[str, str] = _setting(
+        help_text="Virtual package -> version, laid over the defaults for a step that asks for a GPU.",
+        factory=dict,
+        also=("METAFLOW_CONDA_SYS_DEFAULT_GPU_PACKAGES",),
+    )
+    sys_markers: Mapping[str, dict[str, str]] = _setting(
+        help_text="Architecture -> environment marker -> value, where it differs from what the architecture implies.",
+        factory=dict,
+        also=("METAFLOW_CONDA_SYS_MARKERS",),
+    )
+    pin_virtual_packages: bool = _setting(
+        default=False,
+        help_text="Take virtual packages from sys_default_packages also for this machine, so that a team shares ids.",
+    )
+    builder_env_packages: list[str] = _setting(  # noqa: RUF009 - a field like the others
+        help_text="Conda packages that environments for building wheels get in addition.",
+        factory=default_builder_packages,
+        also=("METAFLOW_CONDA_BUILDER_ENV_PACKAGES",),
+    )
+    all_archs: list[str] = _setting(  # noqa: RUF009 - a field like the others
+        help_text="Architectures searched for the source of a request that is resolved again.",
+        factory=lambda: ["linux-64", "osx-64", "osx-arm64"],
+        also=("METAFLOW_CONDA_ALL_ARCHS",),
+    )
+    resolve_timeout: float = _setting(600.0, "Seconds that resolving one environment may take.", minimum=0.001)
+    offline: bool = _setting(default=False, help_text="Ask no channel and no index: what was fetched before must do.")
+    exclude_newer: str | None = _setting(
+        None, "Leave out what was published after this date (2026-01-31, or with a time and zone)."
+    )
+    name_mapping: Path | None = _setting(  # noqa: RUF009 - a field like the others
+        None, "JSON file: name on conda -> name on PyPI, where they differ; laid over the built-in one."
     )
     s3_endpoint_url: str | None = _setting(
         None, "Address of a private S3 server; implies path-style addressing.", also=("METAFLOW_S3_ENDPOINT_URL",)
@@ -242,7 +323,7 @@ def _converted(item: Field[Any], hint: Any, raw: object, origin: Origin) -> obje
         wanted = next(arm for arm in typing.get_args(hint) if arm is not type(None))
     shown = "(not shown)" if item.metadata["secret"] else repr(raw)
     try:
-        value = _CONVERTERS.get(wanted, _mapping)(raw)
+        value = CONVERTERS[wanted](raw)
     except (ValueError, TypeError) as exc:
         raise ConfigurationError(
             f"{item.name} (from {origin}) has a value it cannot have", expected=exc, found=shown
@@ -256,63 +337,6 @@ def _converted(item: Field[Any], hint: Any, raw: object, origin: Origin) -> obje
             f"{item.name} (from {origin}) is too small", expected=f"at least {minimum}", found=shown
         )
     return value
-
-
-def _number(convert: Callable[[Any], float], word: str) -> Callable[[object], float]:
-    def converted(raw: object) -> float:
-        if isinstance(raw, bool) or not isinstance(raw, str | int | float):
-            raise TypeError(word)
-        try:
-            return convert(raw)
-        except ValueError:
-            raise ValueError(word) from None
-
-    return converted
-
-
-def _boolean(raw: object) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    if isinstance(raw, str):
-        return raw.strip().lower() not in _FALSE
-    raise TypeError("true or false")
-
-
-def _text(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise TypeError("text")
-    return raw
-
-
-def _path(raw: object) -> Path:
-    if not isinstance(raw, str | Path):
-        raise TypeError("a path")
-    return Path(raw).expanduser()
-
-
-def _mapping(raw: object) -> dict[str, list[str]]:
-    wanted = "a JSON object of lists of texts"
-    value: object = raw
-    if isinstance(raw, str):
-        try:
-            value = json.loads(raw)
-        except ValueError:
-            raise ValueError(wanted) from None
-    if not isinstance(value, dict):
-        raise TypeError(wanted)
-    for name, entry in value.items():
-        if not isinstance(name, str) or not isinstance(entry, list) or not all(isinstance(e, str) for e in entry):
-            raise TypeError(wanted)
-    return dict(value)
-
-
-_CONVERTERS: Final[dict[Any, Callable[[object], object]]] = {
-    bool: _boolean,
-    int: _number(int, "a whole number"),
-    float: _number(float, "a number"),
-    str: _text,
-    Path: _path,
-}
 
 
 def _config_path(env: Mapping[str, str], config_file: Path | None) -> tuple[Path, bool]:

@@ -115,6 +115,56 @@ class DiskError(AsyncCacheError):
     exit_code = 8
 
 
+class ResolutionError(AsyncCacheError):
+    """Requirements could not be turned into packages."""
+
+    exit_code = 10
+
+
+class UnsatisfiableError(ResolutionError):
+    """No set of packages meets all requirements; the message holds the reasons."""
+
+
+class PackageUnknownError(ResolutionError):
+    """A requirement names a package that none of its channels or indexes has."""
+
+    exit_code = 11
+
+
+class IndexUnreachableError(ResolutionError):
+    """A channel or an index does not answer, or refuses."""
+
+    exit_code = 12
+
+
+class ResolveTimeoutError(ResolutionError):
+    """Solving took longer than `resolve_timeout`."""
+
+    exit_code = 13
+
+
+class ResolverFailedError(ResolutionError):
+    """A resolver's executable crashed or answered what it must not; the message holds its last lines."""
+
+    exit_code = 14
+
+
+class ResolverMissingError(ConfigurationError):
+    """The resolver that was asked for is not on this machine, or none is configured."""
+
+
+class BuildError(ResolutionError):
+    """A wheel could not be built from source."""
+
+    exit_code = 15
+
+
+class HydrationError(AsyncCacheError):
+    """An environment could not be made on disk, or what is at its place is not ours."""
+
+    exit_code = 16
+
+
 class PartialFailureError(AsyncCacheError):
     """Some packages of a run failed and the others are done.
 

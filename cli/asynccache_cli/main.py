@@ -40,6 +40,13 @@ Exit codes:
   7  another process held a lock too long
   8  the local disk is full or cannot be written
   9  something asked for does not exist
+  10 requirements cannot be met together
+  11 a package is in none of the channels or indexes
+  12 a channel or index cannot be reached
+  13 solving took too long
+  14 a resolver's program failed
+  15 a wheel could not be built from source
+  16 an environment could not be made on disk
   130  interrupted; run again to continue
 """
 

@@ -1,0 +1,117 @@
+"""The seam between what is asked and who finds it: a problem goes in, a solution comes out.
+
+One implementation per program or library that can solve; `memory` holds the twin. A resolver reads indexes, never
+package archives, and decides nothing about identity, caching or names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
+from asynccache.model.identity import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One environment to find, for one architecture.
+
+    Attributes:
+        request: The requirements as they are identified; markers still in them.
+        arch: conda platform.
+        environment_type: `conda-only`, `pypi-only` or `mixed`.
+        base: Environment whose locked packages must all be kept; None for none.
+        exclude_newer: Leave out what was published later; has a zone. None for no such policy.
+        timeout: Seconds that solving may take.
+        offline: Ask no channel and no index.
+        fresh: Do not take what an index said before as its present state.
+    """
+
+    request: Request
+    arch: str
+    environment_type: str
+    base: ResolvedEnvironment | None = None
+    exclude_newer: datetime | None = None
+    timeout: float = 600.0
+    offline: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBuild:
+    """A package of a solution that is published, or lies, as source only: a wheel has to be built of it.
+
+    Attributes:
+        name: Normalised name.
+        version: As the resolver found it; None when only a build tells.
+        location: URL of an sdist, `git+https://...@COMMIT`, or a `file://` URL of a directory or archive; without
+            credentials.
+        subdirectory: Of a repository or archive; empty for its root.
+        sha256: Of an archive; None for a directory or repository.
+        size: Bytes of an archive, None when unknown.
+    """
+
+    name: str
+    version: str | None
+    location: str
+    subdirectory: str = ""
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What a resolver found.
+
+    Attributes:
+        packages: In installation order; conda packages carry md5, and sha256 where the index says it.
+        builds: What has to be built into wheels before the environment is complete.
+        resolver: Name of who found it.
+        sizes: URL -> bytes, where the index says it.
+        notes: What the user should be told, a sentence each.
+    """
+
+    packages: tuple[EnvironmentPackage, ...]
+    builds: tuple[SourceBuild, ...] = ()
+    resolver: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Resolver(Protocol):
+    """Who solves."""
+
+    @property
+    def name(self) -> str:
+        """The name that settings know it by."""
+        ...
+
+    async def resolve(self, problem: Problem) -> Solution:
+        """Find packages.
+
+        Raises:
+            UnsatisfiableError: The requirements contradict each other.
+            PackageUnknownError: None of the sources has a package that is asked for.
+            IndexUnreachableError: A source does not answer.
+            ResolveTimeoutError: It took longer than the problem allows.
+            ResolverFailedError: The program crashed.
+            ResolverMissingError: The program is not on this machine.
+            UsageError: A requirement that this resolver cannot understand or must refuse.
+        """
+        ...
+
+
+class PrefixMaker(Protocol):
+    """Who makes a prefix of a resolved environment, for resolvers and builds that need its Python."""
+
+    async def __call__(self, environment: ResolvedEnvironment) -> Path:
+        """Return the prefix, made when it was not there.
+
+        Raises:
+            AsyncCacheError: It could not be made.
+        """
+        ...
