@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
-
 from asynccache.errors import UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.url import Access, PackageURL
@@ -95,6 +93,14 @@ def parse_stem(kind: Kind, stem: str) -> DistributionName:
         if len(parts) != 3 or not all(parts):
             raise UsageError(f"{stem!r} is not a conda package name", expected="NAME-VERSION-BUILD")
         return DistributionName(*parts)
+    # a tenth of what `asynccache transmute` takes to start, and conda packages do not need it
+    from packaging.utils import (  # noqa: PLC0415
+        InvalidSdistFilename,
+        InvalidWheelFilename,
+        parse_sdist_filename,
+        parse_wheel_filename,
+    )
+
     try:
         name, version, build, _tags = parse_wheel_filename(stem + ".whl")
     except InvalidWheelFilename:
