@@ -6,21 +6,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from asynccache.engine.engine import Engine
 from asynccache.engine.quarantine import set_aside
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError
+from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format
 from asynccache.ops.environment_packages import Need
-from asynccache.ops.package_directory import PackageDirectory
 from asynccache.ops.verified import Verified
 from asynccache.store.inventory import StoredArchive
 from asynccache.store.tasks import run_together
-
-DIRNAME: Final = "pkgs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine, store_root
 from asynccache.errors import UsageError
+from asynccache.hydrate.package_directory import DIRNAME
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.package import Format
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
-from asynccache.ops.node import DIRNAME
 from asynccache.ops.warm import Readiness, Target, Warm
 from asynccache_cli.env_options import short, table, warn, warn_of_doubts
 from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options

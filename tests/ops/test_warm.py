@@ -14,10 +14,10 @@ import pytest
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import FetchError, LockTimeoutError, PartialFailureError
+from asynccache.hydrate.package_directory import LOCK, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import Format
 from asynccache.ops.environments import Environments
-from asynccache.ops.package_directory import LOCK, PackageDirectory
 from asynccache.ops.verify_environments import verify_environments
 from asynccache.ops.warm import Readiness, Target, Warm
 from tests.support.environments import environment_of
