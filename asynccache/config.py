@@ -226,6 +226,14 @@ class Settings:
     name_mapping: Path | None = _setting(  # noqa: RUF009 - a field like the others
         None, "JSON file: name on conda -> name on PyPI, where they differ; laid over the built-in one."
     )
+    environments_dir: Path | None = _setting(  # noqa: RUF009 - a field like the others
+        None, "Directory of this machine's environments; unset: `envs` in cache_dir."
+    )
+    package_dirs: list[str] = _setting(  # noqa: RUF009 - a field like the others
+        help_text="Further directories of packages on this machine: searched, never written.", factory=list
+    )
+    link_scripts: bool = _setting(default=True, help_text="Run the scripts that packages bring for after linking.")
+    compile_bytecode: bool = _setting(default=False, help_text="Compile the Python files of new environments.")
     s3_endpoint_url: str | None = _setting(
         None, "Address of a private S3 server; implies path-style addressing.", also=("METAFLOW_S3_ENDPOINT_URL",)
     )

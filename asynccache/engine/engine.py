@@ -214,6 +214,10 @@ class Engine:
             emit=self._take,
         )
 
+    def emit(self, event: events.Event) -> None:
+        """Deliver an event of work that is done with this engine's budgets."""
+        self._take(event)
+
     def _take(self, event: events.Event) -> None:
         for sink in self._sinks:
             sink(event)

@@ -151,6 +151,26 @@ class Quarantined(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PackageExtracted(Event):
+    """A package is unpacked on this node; `source` is where its archive came from, `bytes` what it unpacked to."""
+
+    package: str
+    source: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Linked(Event):
+    """Packages of one kind were linked into a prefix."""
+
+    prefix: str
+    kind: str
+    packages: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PackageDone(Event):
     """A package is complete in the store."""
 

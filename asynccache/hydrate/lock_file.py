@@ -57,7 +57,7 @@ def lock_file(path: Path, timeout: float) -> Iterator[None]:
 def _removed_dead(path: Path) -> bool:
     """Remove a lock that was left by a process of this host and this program that has ended; tell whether it is gone.
 
-    Of those who find it at the same time one holds the file's kernel lock, and it looks again before it removes: else the
+    Of those who find it at the same time one holds the file's kernel lock, and looks again before it removes: else the
     second could remove what the first has made anew.
     """
     try:

@@ -1,0 +1,117 @@
+"""Unpacking archives into directories. Blocking: call these in threads."""
+# a Path for each of thousands of files costs more than the file:
+# ruff: noqa: PTH103, PTH108, PTH110, PTH112, PTH113, PTH114, PTH118, PTH120, PTH123, PTH208
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Final
+
+from rattler.networking import Client
+from rattler.package_streaming import download_and_extract
+
+from asynccache.archive.limits import DEFAULT_LIMITS
+from asynccache.archive.root import checked_path
+from asynccache.errors import ArchiveError, HostileArchiveError
+
+_BLOCK: Final = 1 << 20  # bytes
+_EXECUTABLE: Final = 0o111
+
+
+@functools.cache
+def _client() -> Client:
+    return Client()
+
+
+def extract_conda(archive: Path, target: Path) -> dict[str, str]:
+    """Unpack a conda package, in either form.
+
+    Args:
+        archive: Verified by the caller.
+        target: Directory to make.
+
+    Returns:
+        md5 and sha256 of the archive.
+
+    Raises:
+        ArchiveError: It cannot be unpacked.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        # the library's blocking call would hold the interpreter's lock for the whole archive
+        sha256, md5 = asyncio.run(download_and_extract(_client(), archive.as_uri(), target))
+    except Exception as exc:  # the library has many kinds
+        if is_full(exc):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
+        raise ArchiveError(f"{archive.name} cannot be unpacked ({exc})", hint="verify the package") from exc
+    if not (target / "info" / "index.json").is_file():
+        raise ArchiveError(f"{archive.name} has no info/index.json", hint="it is not a conda package")
+    return {"md5": md5.hex(), "sha256": sha256.hex()}
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether a failure of the library means a full disk, which it says in words only."""
+    return "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
+
+
+def extract_wheel(archive: Path, target: Path, stop: Callable[[], bool]) -> None:
+    """Unpack a wheel as it is.
+
+    Args:
+        archive: Verified by the caller.
+        target: Directory to make.
+        stop: Asked at every file whether to stop.
+
+    Raises:
+        HostileArchiveError: A member would lie outside, or there are more bytes than any package has.
+        ArchiveError: It cannot be unpacked.
+        concurrent.futures.CancelledError: `stop` said so.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    allowed = DEFAULT_LIMITS.allowance(archive.stat().st_size)
+    made: set[str] = set()
+    seen: set[bytes] = set()
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if stop():
+                    raise CancelledError
+                path = checked_path(info.filename.encode("utf-8", "surrogateescape"))
+                if info.is_dir() or not path:
+                    continue
+                mode = info.external_attr >> 16
+                if path in seen or (info.create_system == 3 and stat.S_IFMT(mode) not in {0, stat.S_IFREG}):
+                    raise HostileArchiveError(
+                        f"{archive.name} holds {info.filename!r} twice or as something other than a file"
+                    )
+                seen.add(path)
+                allowed -= info.file_size
+                if allowed < 0:
+                    raise HostileArchiveError(f"{archive.name} unpacks to more bytes than a package may have")
+                _write(opened, info, os.path.join(target, os.fsdecode(path)), made, executable=bool(mode & _EXECUTABLE))
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as exc:
+        raise ArchiveError(f"{archive.name} cannot be unpacked ({exc})", hint="verify the package") from exc
+
+
+def _write(opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, made: set[str], *, executable: bool) -> None:
+    directory = os.path.dirname(path)
+    if directory not in made:
+        os.makedirs(directory, exist_ok=True)
+        made.add(directory)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o777 if executable else 0o666)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        if info.file_size <= _BLOCK:
+            file.write(opened.read(info))
+            return
+        with opened.open(info) as stream:
+            shutil.copyfileobj(stream, file, _BLOCK)

@@ -1,0 +1,249 @@
+"""Where a package's archive comes from: this node, the store in any form that can be installed, then upstream.
+
+Nothing is used before its digest was compared. What the store holds damaged is set aside, as the engine does it, and the
+next source is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.engine.quarantine import set_aside
+from asynccache.errors import (
+    AsyncCacheError,
+    FetchError,
+    IntegrityError,
+    ObjectNotFoundError,
+    StoreError,
+    UsageError,
+)
+from asynccache.hydrate.package_directory import PackageDirectory
+from asynccache.model.digest import Digests, digest_file
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import KEY_ALGORITHM, Format, Kind
+from asynccache.model.url import redacted
+from asynccache.store import layout
+from asynccache.store.inventory import StoredArchive
+
+# what can be installed as it is; the form that unpacks faster first
+INSTALLABLE: Final[dict[Kind, tuple[Format, ...]]] = {"conda": (Format.CONDA, Format.TAR_BZ2), "pypi": (Format.WHEEL,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A verified archive on this node.
+
+    Attributes:
+        path: The file.
+        format: Its form.
+        digest: md5 (conda) or sha256 (PyPI) of it.
+        source: Where it came from, without credentials.
+    """
+
+    path: Path
+    format: Format
+    digest: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    key: str
+    format: Format
+    digest: str
+    size: int | None
+
+
+class Archives:
+    """Brings archives to this node.
+
+    Args:
+        engine: An open engine.
+        directories: Directories of packages on this node, in the order in which they are searched.
+    """
+
+    def __init__(self, engine: Engine, directories: Sequence[PackageDirectory]) -> None:
+        self._engine = engine
+        self._directories = directories
+
+    async def look_up(self, packages: Sequence[EnvironmentPackage]) -> int:
+        """Find out what the store has of packages, where documents do not say it or asking costs nothing.
+
+        Returns:
+            Bytes of the archives that are known to be needed.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        engine = self._engine
+        asked = [p for p in packages if not engine.store.lists_by_page or not _recorded(p)]
+        urls = []
+        for package in asked:
+            if package.downloadable:
+                try:
+                    urls.append(package.to_package().url)
+                except UsageError:
+                    continue
+        await engine.inventory.load(urls)
+        return sum(next((o.size or 0 for o in self._objects(p)), 0) for p in packages)
+
+    async def obtain(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
+        """Return a verified archive of a package.
+
+        Args:
+            package: Which.
+            scratch: Existing directory for files that are not on this node yet; the caller removes it.
+
+        Raises:
+            IntegrityError: The only source has other bytes: names the object, what was expected and what was found.
+            FetchError: No source has the package; names each source and why.
+            StoreError: The store cannot be reached.
+            DiskError: The disk is full.
+        """
+        here = await self._here(package)
+        if here is not None:
+            return here
+        failures: list[AsyncCacheError] = []
+        tried: set[str] = set()
+        for found in (self._objects(package), None):
+            for item in await self._listed(package) if found is None else found:
+                if item.key in tried:
+                    continue
+                tried.add(item.key)
+                try:
+                    return await self._from_store(package, item, scratch)
+                except (IntegrityError, ObjectNotFoundError) as exc:
+                    failures.append(exc)
+        try:
+            return await self._from_upstream(package, scratch)
+        except (FetchError, IntegrityError) as exc:
+            failures.append(exc)
+        damaged = next((f for f in failures if isinstance(f, IntegrityError)), None)
+        if damaged is not None:
+            others = "; ".join(str(f) for f in failures if f is not damaged)
+            damaged.hint = f"no other source has it: {others}" if others else damaged.hint
+            raise damaged
+        if len(failures) == 1:
+            raise failures[0]
+        raise FetchError(
+            f"{package.filename} could not be had from any of its {len(failures)} sources: "
+            + "; ".join(str(failure) for failure in failures)
+        )
+
+    async def _here(self, package: EnvironmentPackage) -> Obtained | None:
+        """Take an archive that lies on this node and whose digest is known and right."""
+        for fmt in INSTALLABLE[package.kind]:
+            digest = package.hashes.get(fmt) or _digest_in(package.cached.get(fmt))
+            for directory in self._directories if digest else ():
+                path = directory.archive(package.filename, fmt)
+                expected = Digests.of(KEY_ALGORITHM[package.kind], digest or "")
+                if path.is_file() and await self._difference(path, expected) is None:
+                    return Obtained(path, fmt, digest or "", str(directory.path))
+        return None
+
+    def _objects(self, package: EnvironmentPackage) -> list[_Object]:
+        """Return what the store has as far as that is known, the form that is best first."""
+        listed = {a.format: a for a in self._known(package)}
+        found = []
+        for fmt in INSTALLABLE[package.kind]:
+            archive, key = listed.get(fmt), package.cached.get(fmt)
+            if archive is not None:
+                found.append(_Object(archive.key, fmt, package.hashes.get(fmt) or archive.hash, archive.size))
+            elif key is not None:
+                found.append(_Object(key, fmt, package.hashes.get(fmt) or _digest_in(key), None))
+        return found
+
+    def _known(self, package: EnvironmentPackage) -> list[StoredArchive]:
+        if not package.downloadable:
+            return []
+        try:
+            found = self._engine.inventory.found(package.to_package().url)
+        except (KeyError, UsageError):
+            return []
+        return [a for a in found if a.stem == package.filename]
+
+    async def _listed(self, package: EnvironmentPackage) -> list[_Object]:
+        """Ask the store what lies below the package's address, whatever the document records."""
+        engine = self._engine
+        if package.downloadable:
+            try:
+                await engine.inventory.refresh(package.to_package().url)
+            except UsageError:
+                return []
+            return self._objects(package)
+        try:
+            address = layout.SourceAddress.parse(package.url, package.kind, real=False)
+        except UsageError:
+            return []
+        directory = address.directory(engine.settings.packages_dirname)
+        found = []
+        async for info in engine.store.scan(directory + "/"):
+            parts = layout.parse_key(info.key, engine.settings.packages_dirname)
+            if parts is not None and info.size and parts.stem == package.filename:
+                found.append(_Object(info.key, parts.format, parts.hash, info.size))
+        return [item for item in found if item.format in INSTALLABLE[package.kind]]
+
+    async def _from_store(self, package: EnvironmentPackage, item: _Object, scratch: Path) -> Obtained:
+        engine = self._engine
+        path = scratch / (package.filename + item.format)
+
+        def moved(count: int) -> None:
+            engine.emit(events.BytesMoved("fetch", path.name, count))
+
+        engine.emit(events.PhaseStarted("fetch", path.name, item.size))
+        started = engine.clock.now()
+        try:
+            async with engine.budgets.memory.borrow(min(item.size or (8 << 20), 32 << 20)):
+                size = await engine.store.download(item.key, path, size=item.size, moved=moved)
+            difference = await self._difference(path, Digests.of(KEY_ALGORITHM[package.kind], item.digest))
+        finally:
+            engine.emit(events.PhaseEnded("fetch", path.name, engine.clock.now() - started))
+        if difference is None:
+            engine.emit(events.Fetched(path.name, engine.store.address, size, 0))
+            return Obtained(path, item.format, item.digest, engine.store.address)
+        part, want, have = difference
+        where = f"{engine.store.address}/{item.key}"
+        hint = "it was set aside"
+        try:
+            moved_to = await set_aside(engine.store, item.key)
+            engine.emit(events.Quarantined(item.key, moved_to, f"the {part} is {have}, expected {want}"))
+        except StoreError as exc:
+            hint = f"it could not be set aside ({exc})"
+        raise IntegrityError(
+            f"the {part} of {path.name} in the store ({where}) is wrong", expected=want, found=have, hint=hint
+        )
+
+    async def _from_upstream(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
+        fmt = package.url_format
+        if not package.downloadable or fmt not in INSTALLABLE[package.kind]:
+            raise FetchError(
+                f"{package.filename} is not in the store as {' or '.join(INSTALLABLE[package.kind])} and was built from"
+                f" {redacted(package.url)}",
+                hint="resolve the environment again where it can be built",
+            )
+        wanted = package.to_package()
+        path = scratch / wanted.filename
+        result = await self._engine.fetcher.fetch(wanted, path)
+        self._engine.emit(events.Fetched(path.name, result.source, result.digests.size or 0, result.resumed_from))
+        return Obtained(path, Format(fmt), result.digests.get(KEY_ALGORITHM[package.kind]) or "", result.source)
+
+    async def _difference(self, path: Path, expected: Digests) -> tuple[str, object, object] | None:
+        async with self._engine.budgets.cpu.borrow():
+            return expected.mismatch(await self._engine.threads.work(_digesting(path, expected)))
+
+
+def _digesting(path: Path, expected: Digests) -> Callable[[object], Digests]:
+    return lambda _stop: digest_file(str(path), *expected.algorithms())
+
+
+def _recorded(package: EnvironmentPackage) -> bool:
+    return any(fmt in package.cached for fmt in INSTALLABLE[package.kind])
+
+
+def _digest_in(key: str | None) -> str:
+    return key.split("/")[-2] if key and key.count("/") > 1 else ""

@@ -1,0 +1,189 @@
+"""The node's extracted packages: each is fetched and extracted once, however many processes and environments want it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import DiskError, LockTimeoutError
+from asynccache.hydrate.extract import extract_conda, extract_wheel
+from asynccache.hydrate.extracted import Extracted, note_use, read_record, write_record
+from asynccache.hydrate.obtain import Archives, Obtained
+from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.store.tasks import run_together
+
+BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes
+IN_USE: Final = ".in-use.lock"
+_POLL: Final = 0.05  # seconds
+
+
+class NodePackages:
+    """The extracted packages below `cache_dir`, and those of directories that are only read.
+
+    Args:
+        engine: An open engine: its store, budgets, threads and locks are used.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        settings = engine.settings
+        self.directory = PackageDirectory(settings.cache_dir / DIRNAME, settings.lock_timeout)
+        self._directories = [
+            self.directory,
+            *(PackageDirectory(Path(p).expanduser(), settings.lock_timeout) for p in settings.package_dirs),
+        ]
+        self._archives = Archives(engine, self._directories)
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        """Keep packages from being cleaned away for the length of the block.
+
+        Raises:
+            LockTimeoutError: They are being cleaned for longer than `lock_timeout`.
+            DiskError: The directory cannot be made.
+        """
+        descriptor = await self._engine.threads.run(self._opened)
+        try:
+            await self._shared(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _opened(self) -> int:
+        path = self.directory.path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            return os.open(path / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as exc:
+            if exc.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # nobody can clean what cannot be written
+            with disk_errors(path):
+                raise
+
+    async def _shared(self, descriptor: int) -> None:
+        clock, timeout = self._engine.clock, self._engine.settings.lock_timeout
+        deadline = clock.now() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if clock.now() >= deadline:
+                    raise LockTimeoutError(
+                        f"waited {timeout:g} seconds for another process to clean {self.directory.path}",
+                        hint="let it finish, or raise lock_timeout",
+                    ) from None
+                await clock.sleep(_POLL)
+            else:
+                return
+
+    async def ensure(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted]:
+        """Return packages extracted, in the same order; fetch and extract those that are not.
+
+        Hold `in_use` around this and as long as the directories are used.
+
+        Raises:
+            AsyncCacheError: One that cannot be had, or a disk that is full.
+        """
+        engine = self._engine
+        found = await engine.threads.run(self._look, packages)
+        missing = [p for p, e in zip(packages, found, strict=True) if e is None]
+        if missing:
+            needed = await self._archives.look_up(missing)
+            # what an archive unpacks to is known only afterwards; it is more than the archive
+            await engine.threads.run(engine.workspace.require_free, 2 * needed, f"extracting {len(missing)} packages")
+        brought = iter(await run_together([self._bring(p) for p in missing]))
+        return [e if e is not None else next(brought) for e in found]
+
+    def _look(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted | None]:
+        found = [self._find(package) for package in packages]
+        for extracted in found:
+            if extracted is not None:
+                note_use(extracted)
+        return found
+
+    def _find(self, package: EnvironmentPackage) -> Extracted | None:
+        for directory in self._directories:
+            for path in (directory.of_kind(package.kind) / package.filename, _other_place(directory, package)):
+                extracted = read_record(path, package)
+                if extracted is not None:
+                    return extracted
+        return None
+
+    async def _bring(self, package: EnvironmentPackage) -> Extracted:
+        engine = self._engine
+        name = "x" + hashlib.sha256(f"{package.kind}/{package.filename}".encode()).hexdigest()[:31]
+
+        def waiting(label: str, holder: object, seconds: float) -> None:
+            engine.emit(events.LockWaited(label, str(holder), seconds))
+
+        async with (
+            engine.budgets.in_flight.borrow(),
+            engine.workspace.locks.hold(name, label=package.filename, waiting=waiting),
+        ):
+            there = await engine.threads.run(self._find, package)
+            if there is not None:
+                return there
+            scratch = engine.workspace.path / name
+            await engine.threads.run(_emptied, scratch)
+            try:
+                obtained = await self._archives.obtain(package, scratch)
+                return await self._extract(package, obtained, scratch / "tree")
+            finally:
+                await engine.threads.run(shutil.rmtree, scratch, ignore_errors=True)
+
+    async def _extract(self, package: EnvironmentPackage, obtained: Obtained, tree: Path) -> Extracted:
+        engine = self._engine
+        started = engine.clock.now()
+        async with engine.budgets.cpu.borrow():
+            extracted = await engine.threads.work(lambda stop: self._extracted(package, obtained, tree, stop))
+        seconds = engine.clock.now() - started
+        engine.emit(events.PackageExtracted(package.filename, obtained.source, extracted.contents.bytes, seconds))
+        return extracted
+
+    def _extracted(
+        self, package: EnvironmentPackage, obtained: Obtained, tree: Path, stop: Callable[[], bool]
+    ) -> Extracted:
+        """Unpack, describe and move into place: there is a package of this name afterwards, or nothing."""
+        with disk_errors(tree):
+            if package.kind == "conda":
+                hashes = extract_conda(obtained.path, tree)
+            else:
+                extract_wheel(obtained.path, tree / "files", stop)
+                hashes = {"sha256": obtained.digest}
+            write_record(tree, package, obtained.format, hashes)
+            place, other = (
+                self.directory.of_kind(package.kind) / package.filename,
+                _other_place(self.directory, package),
+            )
+            if place.exists():
+                place = other
+                shutil.rmtree(place, ignore_errors=True)  # nobody can use it, or it had been found
+            place.parent.mkdir(parents=True, exist_ok=True)
+            tree.rename(place)
+            extracted = read_record(place, package)
+        if extracted is None:
+            raise DiskError(f"{place} was changed while it was made", hint="let nothing but package caches write there")
+        return extracted
+
+
+def _other_place(directory: PackageDirectory, package: EnvironmentPackage) -> Path:
+    """Return where a package goes whose name is taken by other bytes."""
+    name = package.published_hash or hashlib.sha256(package.url.encode()).hexdigest()[:32]
+    return directory.path / BY_DIGEST / name / package.filename
+
+
+def _emptied(path: Path) -> None:
+    with disk_errors(path):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
