@@ -98,6 +98,28 @@ class Entry:
             raise self.place.error(f"`{key}` is malformed", expected="a list of mappings", found=f"a {_kind(value)}")
         return [Entry(item, self.place) for item in value]
 
+    def items(self, key: str) -> list[tuple[Place, str | Entry]]:
+        """Return the texts and mappings of a list, each with its place; none when it is absent, no null ones.
+
+        Raises:
+            UsageError: It is no list, or holds lists.
+        """
+        value = self._values.get(key)
+        if value is None or (isinstance(value, str) and value in _ABSENT):
+            return []
+        if not isinstance(value, list):
+            raise self.place.error(f"`{key}` is malformed", expected="a list", found=f"a {_kind(value)}")
+        items: list[tuple[Place, str | Entry]] = []
+        for item in value:
+            if isinstance(item, list):
+                raise self.place.error(f"`{key}` is malformed", expected="texts", found="a list in the list")
+            if isinstance(item, dict):
+                entry = Entry(item, self.place)
+                items.append((entry.place, entry))
+            elif item not in _ABSENT:
+                items.append((self.place.at(getattr(item, "line", None)), str(item)))
+        return items
+
     def digests(self, *, size: bool = True) -> Digests:
         """Return what the keys `md5`, `sha256` and `size` say.
 
@@ -112,6 +134,13 @@ class Entry:
 
 def _kind(value: object) -> str:
     return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else "text"
+
+
+class _Item(str):
+    """A text of a list, which knows its line."""
+
+    __slots__ = ("line",)
+    line: int
 
 
 class _Builder:
@@ -154,6 +183,9 @@ class _Builder:
             return
         collection, key = self._open[-1], self._keys[-1]
         if isinstance(collection, list):
+            if isinstance(value, str):
+                value = _Item(value)
+                value.line = line
             collection.append(value)
         elif key is not None:
             collection[key] = value

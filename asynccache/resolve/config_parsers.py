@@ -1,0 +1,140 @@
+"""Parsers for Metaflow's `Config`: a file's text in, keyword arguments of a decorator out (contract, section 7.8).
+
+The `parse_..._value` functions fill maps that may hold the content of other files already. The `..._parser` functions
+make arguments of `@pypi` (requirements.txt, pyproject.toml) or `@conda` (environment.yml).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from asynccache.errors import UsageError
+from asynccache.resolve.environment_yml import read_environment_yml
+from asynccache.resolve.place import Place
+from asynccache.resolve.pyproject_toml import read_pyproject_toml
+from asynccache.resolve.requirements import Requirements
+from asynccache.resolve.requirements_txt import read_requirements_txt
+
+Packages = dict[str, dict[str, str]]
+Texts = dict[str, list[str]]
+
+
+def parse_req_value(
+    text: str, *, deps: Packages, sources: Texts, extras: Texts, name: str = "requirements.txt"
+) -> str | None:
+    """Add a requirements.txt to maps and return its constraint of Python.
+
+    Args:
+        text: Content of the file.
+        deps: Category -> name -> constraint.
+        sources: Category -> addresses.
+        extras: Category -> flags.
+        name: What errors call the file.
+
+    Raises:
+        UsageError: A line that is not supported.
+    """
+    return _fill(_found(read_requirements_txt, text, name), deps, sources, extras)
+
+
+def parse_yml_value(
+    text: str, *, deps: Packages, sources: Texts, extras: Texts, name: str = "environment.yml"
+) -> str | None:
+    """Add an environment.yml to maps and return its constraint of Python; see `parse_req_value`.
+
+    Raises:
+        UsageError: Not YAML, or an item that is not supported.
+    """
+    return _fill(_found(read_environment_yml, text, name), deps, sources, extras)
+
+
+def parse_toml_value(
+    text: str, *, deps: Packages, sources: Texts, extras: Texts, name: str = "pyproject.toml"
+) -> str | None:
+    """Add a pyproject.toml to maps and return its constraint of Python; see `parse_req_value`.
+
+    Raises:
+        UsageError: Not TOML, or an entry that is no requirement.
+    """
+    return _fill(_found(read_pyproject_toml, text, name), deps, sources, extras)
+
+
+def req_parser(text: str) -> dict[str, Any]:
+    """Return arguments of `@pypi` for a requirements.txt.
+
+    Raises:
+        UsageError: A line that is not supported, or one that `@pypi` has no argument for.
+    """
+    found = _without_sys(_found(read_requirements_txt, text, "requirements.txt"))
+    if found.sources.get("conda"):
+        raise UsageError(
+            "Only PYPI sources are allowed here: --conda-channel has no argument of @pypi", hint="use @conda(channels=)"
+        )
+    result: dict[str, Any] = {"python": found.python} if found.python else {}
+    if found.extras:
+        result["extras"] = {category: list(flags) for category, flags in found.extras.items()}
+    if found.deps.get("npconda"):
+        result["conda_only"] = found.packages("npconda")
+    if found.sources.get("pypi"):
+        result["extra_indices"] = list(found.sources["pypi"])
+    return {**result, "packages": found.packages("pypi")}
+
+
+def yml_parser(text: str) -> dict[str, Any]:
+    """Return arguments of `@conda` for an environment.yml.
+
+    Raises:
+        UsageError: Not YAML, an item that is not supported, or one that `@conda` has no argument for.
+    """
+    found = _without_sys(_found(read_environment_yml, text, "environment.yml"))
+    result: dict[str, Any] = {"python": found.python} if found.python else {}
+    parts = {
+        "channels": list(found.sources.get("conda", ())),
+        "libraries": found.packages("conda"),
+        "pip_packages": found.packages("pypi"),
+        "pip_sources": list(found.sources.get("pypi", ())),
+    }
+    return {**result, **{name: part for name, part in parts.items() if part}}
+
+
+def toml_parser(text: str) -> dict[str, Any]:
+    """Return arguments of `@pypi` for a pyproject.toml.
+
+    Raises:
+        UsageError: Not TOML, or an entry that is no requirement.
+    """
+    found = _found(read_pyproject_toml, text, "pyproject.toml")
+    result: dict[str, Any] = {"python": found.python} if found.python else {}
+    if found.sources.get("pypi"):
+        result["extra_indices"] = list(found.sources["pypi"])
+    return {**result, "packages": found.packages("pypi")}
+
+
+def _found(read: Callable[[str, Place], Requirements], text: str, name: str) -> Requirements:
+    found = read(text, Place(name))
+    if found.auth:
+        raise UsageError(
+            f"{name} holds the credentials of {', '.join(sorted(found.auth))}, which would be recorded",
+            hint="put them into .netrc or METAFLOW_CONDA_SRCS_AUTH_INFO",
+        )
+    for note in found.notes:
+        warnings.warn(note, stacklevel=4)
+    return found
+
+
+def _without_sys(found: Requirements) -> Requirements:
+    if found.deps.get("sys"):
+        raise found.deps["sys"][0].error("System dependencies are not supported here", hint="use @sys_packages")
+    return found
+
+
+def _fill(found: Requirements, deps: Packages, sources: Texts, extras: Texts) -> str | None:
+    for category in found.deps:
+        deps.setdefault(category, {}).update(found.packages(category))
+    for target, part in ((sources, found.sources), (extras, found.extras)):
+        for category, texts in part.items():
+            known = target.setdefault(category, [])
+            known.extend(text for text in texts if text not in known)
+    return found.python

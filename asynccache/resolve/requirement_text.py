@@ -1,0 +1,217 @@
+"""One requirement as a text: put together, taken apart, compared and merged (contract, sections 1.2 and 10.1).
+
+A value is `NAME`, `NAME==CONSTRAINT` or `NAME@URL`, and may end in `;MARKER`. The name may carry a channel
+(`channel::name`) or extras (`name[a,b]`). The constraint follows `==` even when it starts with an operator of its own:
+`pandas==>=1.0,<2` says "pandas >=1.0,<2".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import canonicalize_version
+from packaging.version import InvalidVersion, Version
+
+from asynccache.errors import UsageError
+from asynccache.model.url import redacted
+
+_URL_VALUE: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)@(?P<url>[^;]+)")
+_END_OF_NAME: Final = re.compile(r"==|;")
+_DOUBLED: Final = re.compile(r"==(?=[<>!~=])")
+_OPERATORS: Final = "~<>!="
+_CLAUSE: Final = re.compile(r"(?P<operator>===?|[<>!~]=|[<>=])?(?P<version>.*)", re.DOTALL)
+_NAME: Final = re.compile(r"(?:(?P<channel>.+)::)?(?P<name>[^\[\]:@]+)(?:\[(?P<extras>[^\]]*)\])?")
+
+
+def split_value(value: str) -> tuple[str, str, str]:
+    """Take a value apart into name, constraint and marker; what is not there is empty.
+
+    >>> split_value('pandas[all]==>=1,<2;python_version < "3.9"')
+    ('pandas[all]', '>=1,<2', 'python_version < "3.9"')
+    >>> split_value("clip@git+https://host/clip.git#a==b")
+    ('clip@git+https://host/clip.git#a==b', '', '')
+    """
+    if address := _URL_VALUE.match(value):
+        return address.group().rstrip(), "", value[address.end() + 1 :].strip()
+    end = _END_OF_NAME.search(value)
+    if end is None:
+        return value.strip(), "", ""
+    name = value[: end.start()].strip()
+    if end.group() == ";":
+        return name, "", value[end.end() :].strip()
+    constraint, _, marker = value[end.end() :].partition(";")
+    return name, constraint.strip(), marker.strip()
+
+
+def join_value(name: str, constraint: str = "", marker: str = "") -> str:
+    """Put a value together.
+
+    >>> join_value("pandas", ">=1"), join_value("six", marker='os_name == "posix"')
+    ('pandas==>=1', 'six;os_name == "posix"')
+    """
+    text = f"{name}=={constraint}" if constraint else name
+    return f"{text};{marker}" if marker else text
+
+
+def values_of(packages: Mapping[str, str]) -> list[str]:
+    """Return the values that a map of names to constraints stands for; a constraint may end in `;MARKER`.
+
+    >>> values_of({"a": "1", "b": "", "d": ";M", "f": "==1"})
+    ['a==1', 'b', 'd;M', 'f====1']
+    """
+    return [join_value(name, *_constraint_and_marker(text)) for name, text in packages.items()]
+
+
+def packages_of(values: Iterable[str]) -> dict[str, str]:
+    """Return the map that values stand for, the other way round; `*` is no constraint.
+
+    >>> packages_of(["a==1", "b", "c==*", "d==>=2,<3"])
+    {'a': '1', 'b': '', 'c': '', 'd': '>=2,<3'}
+    """
+    packages = {}
+    for value in values:
+        name, constraint, marker = split_value(value)
+        text = "" if constraint == "*" else constraint
+        packages[name] = f"{text};{marker}" if marker else text
+    return packages
+
+
+def undoubled(value: str) -> str:
+    """Return a value without the `==` that precedes an operator, and without a constraint that allows everything.
+
+    >>> undoubled("pandas==>=1.0"), undoubled("six==1.16"), undoubled("x==*"), undoubled("y====1")
+    ('pandas>=1.0', 'six==1.16', 'x', 'y==1')
+    """
+    name, constraint, marker = split_value(value)
+    if constraint in {"", "*"}:
+        return join_value(name, marker=marker)
+    text = name + _DOUBLED.sub("", "==" + constraint, count=1)
+    return f"{text};{marker}" if marker else text
+
+
+def merge_constraints(first: str | None, second: str | None) -> str:
+    """Merge two constraints of one name as the contract does (section 1.2.1 d).
+
+    >>> merge_constraints("1.4.0", ">=0.24.0"), merge_constraints(">=0.24.0", "1.4.0"), merge_constraints("==1", "1")
+    ('1.4.0,>=0.24.0', '>=0.24.0,==1.4.0', '==1')
+    """
+    parts = _parts(first)
+    known = {part.lstrip("=") for part in parts}
+    parts += [part for part in _parts(second) if part.lstrip("=") not in known]
+    return ",".join(part if number == 0 or part[0] in _OPERATORS else f"=={part}" for number, part in enumerate(parts))
+
+
+def _parts(constraint: str | None) -> list[str]:
+    return [part.strip() for part in (constraint or "").split(",") if part.strip() not in {"", "*"}]
+
+
+def canonical_version(text: str) -> str:
+    """Return a version as decorators write it: without trailing zeros when the text is one version, else unchanged.
+
+    >>> canonical_version("1.4.0"), canonical_version("1.0rc1"), canonical_version(">=1.4.0"), canonical_version("1.*")
+    ('1.4', '1rc1', '>=1.4.0', '1.*')
+    """
+    try:
+        return canonicalize_version(Version(text))
+    except InvalidVersion:
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequirement:
+    """A value, taken apart for solving and comparing.
+
+    Attributes:
+        name: Without channel and extras.
+        channel: Channel that a conda package must come from, None for any.
+        extras: Of a PyPI package, ascending.
+        url: Where a PyPI package is to be taken from; None for an index.
+        constraint: Clauses with their operators (`==1.0`, `>=1,<2`), without a build; empty for any version.
+        build: Build string of a conda package, None for any.
+        marker: Environment marker, empty for none.
+    """
+
+    name: str
+    channel: str | None = None
+    extras: tuple[str, ...] = ()
+    url: str | None = None
+    constraint: str = ""
+    build: str | None = None
+    marker: str = ""
+
+    @property
+    def conda_spec(self) -> str:
+        """Specification as conda's programs and libraries read it, without marker.
+
+        >>> read_requirement("conda-forge::numpy==1.26.4").conda_spec, read_requirement("a==>=1,<2").conda_spec
+        ('conda-forge::numpy ==1.26.4', 'a >=1,<2')
+        """
+        name = f"{self.channel}::{self.name}" if self.channel else self.name
+        if not self.constraint:
+            return name if self.build is None else f"{name} * {self.build}"
+        # `==1.2.*` is an exact version to some programs: the star alone says the same to all of them
+        version = re.sub(r"(^|,)==(?=[^,]*\*)", r"\1", self.constraint)
+        return f"{name} {version}" if self.build is None else f"{name} {version} {self.build}"
+
+    @property
+    def pypi_spec(self) -> str:
+        """Specification by PEP 508, without marker.
+
+        >>> read_requirement("six[b,a]==1.16", "pypi").pypi_spec
+        'six[a,b]==1.16'
+        """
+        name = f"{self.name}[{','.join(self.extras)}]" if self.extras else self.name
+        return f"{name} @ {self.url}" if self.url else f"{name}{self.constraint}"
+
+
+def read_requirement(value: str, category: str = "conda") -> ReadRequirement:
+    """Take a value apart for solving and comparing.
+
+    Args:
+        value: As it stands in a request.
+        category: `conda`, `npconda` or `sys` may have a build (`1.0=py38_0`, `1.0-py38_0`), `pypi` has none.
+
+    Raises:
+        UsageError: A name that is none.
+
+    >>> read_requirement("scikit-learn").name, read_requirement("b==1").constraint
+    ('scikit-learn', '==1')
+    """
+    key, constraint, marker = split_value(value)
+    url = None
+    if address := _URL_VALUE.fullmatch(key):
+        key, url = address["name"], address["url"]
+    match = _NAME.fullmatch(key)
+    if match is None:
+        raise UsageError("a requirement names no package", found=repr(redacted(value[:120])))
+    extras = tuple(sorted({extra.strip() for extra in (match["extras"] or "").split(",")} - {""}))
+    clauses, build = [], None
+    for part in _parts(constraint):
+        clause = _CLAUSE.fullmatch(part)
+        operator, version = (clause["operator"] or "==", clause["version"].strip()) if clause else ("==", part)
+        if category != "pypi":
+            operator = "==" if operator in {"=", "==="} else operator
+            if operator == "==":
+                version, found = _without_build(version)
+                build = found or build
+        if version != "*":
+            clauses.append(operator + version)
+    return ReadRequirement(match["name"].strip(), match["channel"], extras, url, ",".join(clauses), build, marker)
+
+
+def _without_build(version: str) -> tuple[str, str | None]:
+    """Split the build off a version: what follows `=`, or the last `-`, which no conda version contains."""
+    number, separator, build = version.partition("=")
+    if not separator:
+        number, separator, build = version.rpartition("-")
+    if not separator or not number:
+        return version, None
+    return number.strip(), build.strip() or None
+
+
+def _constraint_and_marker(text: str) -> tuple[str, str]:
+    constraint, _, marker = text.partition(";")
+    return constraint.strip(), marker.strip()

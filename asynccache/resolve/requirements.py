@@ -1,0 +1,254 @@
+"""What people ask for, as values: requirements with the place they were written at, sources, flags, Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from asynccache.errors import UsageError
+from asynccache.model.identity import CATEGORIES
+from asynccache.model.url import redacted
+from asynccache.resolve.place import Place
+from asynccache.resolve.requirement_text import join_value
+from asynccache.resolve.url_credentials import split_credentials
+
+# The virtual packages that a request can ask for (contract, section 1.2.1 e).
+SYS_PACKAGES: Final = ("__cuda", "__glibc")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One requirement.
+
+    Attributes:
+        name: May carry a channel (`channel::name`), extras (`name[a,b]`) or an address (`name@URL`).
+        constraint: As it stands in a request after `==`; empty for any version.
+        marker: Environment marker; empty for none.
+        place: Where it was written; None when not in a file.
+    """
+
+    name: str
+    constraint: str = ""
+    marker: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+    @property
+    def value(self) -> str:
+        """The text that stands in a request."""
+        return join_value(self.name, self.constraint, self.marker)
+
+    @property
+    def text(self) -> str:
+        """Constraint and marker, as a map of names holds them."""
+        return f"{self.constraint};{self.marker}" if self.marker else self.constraint
+
+    def error(
+        self, message: str, *, expected: object = None, found: object = None, hint: str | None = None
+    ) -> UsageError:
+        """Return the error that this requirement is wrong, which says where it was written."""
+        if self.place is not None:
+            return self.place.error(message, expected=expected, found=found, hint=hint)
+        return UsageError(message, expected=expected, found=found, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """All that one or more files, or a step's decorators, ask for.
+
+    Attributes:
+        deps: Requirements by category: `conda`, `pypi`, `npconda`, `sys`. A name occurs once for each marker.
+        sources: Channels (`conda`) and indexes (`pypi`) in the order they were written, without credentials.
+        extras: Flags for the resolver of PyPI packages.
+        python: Constraint of Python; None when nothing says it.
+        auth: Host (or host:port) -> [user, password], split off addresses. Never part of a request.
+        notes: What the user should be told, a sentence each.
+    """
+
+    deps: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    python: str | None = None
+    auth: Mapping[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        deps: Mapping[str, Mapping[str, str]],
+        *,
+        sources: Mapping[str, Iterable[str]] | None = None,
+        extras: Mapping[str, Iterable[str]] | None = None,
+        python: str | None = None,
+    ) -> Requirements:
+        """Return what maps of names to constraints ask for; a constraint may end in `;MARKER`.
+
+        Raises:
+            UsageError: An unknown category, a source with two meanings, or text that is not ASCII.
+        """
+        parts = {"deps": deps, "sources": sources or {}, "extras": extras or {}}
+        for part, categories in parts.items():
+            for category in categories:
+                if category not in CATEGORIES[part]:
+                    raise UsageError(
+                        f"{part} have an unknown category", expected=", ".join(CATEGORIES[part]), found=category
+                    )
+        collector = Collector()
+        for category, packages in deps.items():
+            for name, text in packages.items():
+                constraint, _, marker = text.partition(";")
+                collector.require(category, Requirement(name, constraint.strip(), marker.strip()))
+        for category, addresses in parts["sources"].items():
+            for address in addresses:
+                collector.source(category, address)
+        for category, flags in parts["extras"].items():
+            for flag in flags:
+                collector.flag(category, flag)
+        collector.python = python
+        return collector.result()
+
+    def values(self, category: str) -> list[str]:
+        """Return the values of a category."""
+        return [requirement.value for requirement in self.deps.get(category, ())]
+
+    def packages(self, category: str) -> dict[str, str]:
+        """Return a category as a map of names to constraints.
+
+        Raises:
+            UsageError: A name occurs with two markers, which a map cannot hold.
+        """
+        packages: dict[str, str] = {}
+        for requirement in self.deps.get(category, ()):
+            if requirement.name in packages:
+                raise requirement.error(
+                    f"{redacted(requirement.name)} is required with several markers, which a map cannot hold",
+                    hint="write one line for it, or resolve the file itself",
+                )
+            packages[requirement.name] = requirement.text
+        return packages
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked for but Python."""
+        return any(self.deps.values()) or any(self.sources.values()) or any(self.extras.values())
+
+
+class Collector:
+    """Collects requirements as a reader meets them. A later line for one name and marker replaces the earlier one."""
+
+    def __init__(self) -> None:
+        self._deps: dict[str, dict[tuple[str, str], Requirement]] = {}
+        self._sources: dict[str, dict[str, None]] = {}
+        self._extras: dict[str, dict[str, None]] = {}
+        self.auth: dict[str, list[str]] = {}
+        self.notes: list[str] = []
+        self.python: str | None = None
+
+    def require(self, category: str, requirement: Requirement) -> None:
+        """Take a requirement.
+
+        Raises:
+            UsageError: It is not ASCII, or its address holds a token, or credentials that contradict others.
+        """
+        name, _, url = requirement.name.partition("@")
+        if url:
+            requirement = replace(requirement, name=f"{name}@{self.public(url, requirement.place)}")
+        if not requirement.value.isascii():
+            raise requirement.error(
+                "a requirement is not ASCII, so that it cannot be identified", found=ascii(requirement.value[:80])
+            )
+        known = self._deps.setdefault(category, {})
+        earlier = known.get((requirement.name, requirement.marker))
+        if earlier is not None and earlier.constraint != requirement.constraint:
+            where = f"{requirement.place}: " if requirement.place else ""
+            self.notes.append(
+                f"{where}{redacted(requirement.name)} is required twice: the last line counts"
+                f" ({requirement.constraint or 'any version'!r}, not {earlier.constraint or 'any version'!r})"
+            )
+        known[requirement.name, requirement.marker] = requirement
+
+    def source(self, category: str, address: str, place: Place | None = None) -> None:
+        """Take a channel or an index.
+
+        Raises:
+            UsageError: It holds a token in its path, or credentials that contradict others of the same host.
+        """
+        self._sources.setdefault(category, {})[self.public(address, place)] = None
+
+    def flag(self, category: str, text: str, place: Place | None = None) -> None:
+        """Take a flag for a resolver.
+
+        Raises:
+            UsageError: As for a source.
+        """
+        option, blank, argument = text.partition(" ")
+        self._extras.setdefault(category, {})[f"{option}{blank}{self.public(argument, place)}"] = None
+
+    def public(self, address: str, place: Place | None = None) -> str:
+        """Split the credentials off an address and keep them apart.
+
+        Raises:
+            UsageError: As for a source.
+        """
+        with place.located() if place is not None else nullcontext():
+            public, host, pair = split_credentials(address)
+            if pair is not None:
+                self.authenticate(host, pair)
+        return public
+
+    def authenticate(self, host: str, pair: list[str]) -> None:
+        """Take credentials of a host.
+
+        Raises:
+            UsageError: They contradict others.
+        """
+        if self.auth.setdefault(host, pair) != pair:
+            raise UsageError(f"two addresses at {host} have different credentials", hint="use one pair for a host")
+
+    def want_python(self, constraint: str, place: Place) -> None:
+        """Take a constraint of Python; the last one counts."""
+        if self.python not in {None, constraint}:
+            self.notes.append(
+                f"{place}: python is required twice: the last line counts ({constraint!r}, not {self.python!r})"
+            )
+        self.python = constraint
+
+    def result(self) -> Requirements:
+        """Return what was collected."""
+        return Requirements(
+            {category: tuple(found.values()) for category, found in self._deps.items() if found},
+            {category: tuple(found) for category, found in self._sources.items() if found},
+            {category: tuple(found) for category, found in self._extras.items() if found},
+            self.python,
+            self.auth,
+            tuple(self.notes),
+        )
+
+
+def merge_requirements(parts: Iterable[Requirements]) -> Requirements:
+    """Return what several files ask for together; where two name a package, the later one counts.
+
+    Raises:
+        UsageError: They ask for different Pythons, or hold different credentials for one host.
+    """
+    collector = Collector()
+    for part in parts:
+        for category, requirements in part.deps.items():
+            for requirement in requirements:
+                collector.require(category, requirement)
+        for category, addresses in part.sources.items():
+            for address in addresses:
+                collector.source(category, address)
+        for category, flags in part.extras.items():
+            for flag in flags:
+                collector.flag(category, flag)
+        for host, pair in part.auth.items():
+            collector.authenticate(host, pair)
+        if part.python is not None:
+            if collector.python not in {None, part.python}:
+                raise UsageError(
+                    "the files ask for different Pythons", expected=repr(collector.python), found=repr(part.python)
+                )
+            collector.python = part.python
+        collector.notes.extend(part.notes)
+    return collector.result()
