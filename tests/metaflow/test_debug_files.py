@@ -45,14 +45,20 @@ class Artifact(SimpleNamespace):
     """What Metaflow's client returns for an artifact."""
 
 
-class Recorded(dict[str, Artifact]):
+class Recorded:
     """What Metaflow's client returns for a task, as far as `TaskState` asks: a container of artifacts."""
 
     def __init__(self, **values: object) -> None:
-        super().__init__({k: Artifact(id=k, data=v, sha=repr(v)) for k, v in values.items()})
+        self._artifacts = {k: Artifact(id=k, data=v, sha=repr(v)) for k, v in values.items()}
 
-    def __iter__(self) -> Iterator[Artifact]:  # type: ignore[override] - the client's tasks yield artifacts
-        return iter(self.values())
+    def __contains__(self, name: str) -> bool:
+        return name in self._artifacts
+
+    def __getitem__(self, name: str) -> Artifact:
+        return self._artifacts[name]
+
+    def __iter__(self) -> Iterator[Artifact]:
+        return iter(self._artifacts.values())
 
 
 def test_a_step_is_split_into_its_statements_with_their_comments() -> None:
