@@ -1,0 +1,252 @@
+"""A resolved environment and what is asked for on top of it (contract, section 7.5).
+
+Every locked package of the base stays; only packages are added. The request that identifies the result is the base's
+with the additions; the locked packages themselves travel beside it, in `Assembled.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from asynccache.config import Settings
+from asynccache.errors import UnsatisfiableError, UsageError
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import Request
+from asynccache.resolve.assemble import (
+    Assembled,
+    Machine,
+    checked_arches,
+    detected_here,
+    step_type,
+    values_by_category,
+    with_pins,
+    without_credentials,
+    without_empty,
+)
+from asynccache.resolve.base_environment import BaseEnvironment, same_virtual_packages
+from asynccache.resolve.markers import candidate_pythons, holds, python_allows
+from asynccache.resolve.request_sources import conda_sources, pypi_sources
+from asynccache.resolve.requirement_text import (
+    join_value,
+    merge_constraints,
+    packages_of,
+    read_requirement,
+    split_value,
+    undoubled,
+)
+from asynccache.resolve.requirements import SYS_PACKAGES, Requirement, Requirements
+from asynccache.resolve.virtual_packages import smaller, sys_values
+
+
+def extend(
+    bases: Mapping[str, ResolvedEnvironment],
+    requirements: Requirements,
+    *,
+    arches: Sequence[str],
+    settings: Settings,
+    datastore: str | None,
+    python: str | None = None,
+    step: bool = False,
+    gpu: bool = False,
+    name: str = "",
+    machine: Machine | None = None,
+) -> dict[str, Assembled]:
+    """Return one request for each architecture, with the base that it extends.
+
+    Args:
+        bases: Architecture -> base environment.
+        requirements: What is asked for on top. Nothing at all: the base is the answer.
+        arches: conda platforms, resolved together.
+        settings: Defaults of sources and virtual packages.
+        datastore: Whose pins Metaflow needs; None to leave them out.
+        python: Constraint of Python from the command line.
+        step: Whether a flow's step asks rather than `resolve`. A step's own Python is set aside with a note.
+        gpu: Whether a GPU was asked for.
+        name: What the user calls the base; by default its ids.
+        machine: What of the machine enters the request.
+
+    Returns:
+        Architecture -> request. With `compatible`, the base's packages are the answer: as a new environment, or, when
+        the request's id is the base's, the base itself.
+
+    Raises:
+        UsageError: No base for an architecture, a base without Python, another Python asked for, an unknown virtual
+            package.
+        UnsatisfiableError: What is asked for contradicts packages that the base has locked.
+        ConfigurationError: pip's configuration cannot be read.
+    """
+    machine = machine or Machine()
+    arches = checked_arches(arches)
+    for arch in arches:
+        if arch not in bases:
+            shown = name or next((str(base.id) for base in bases.values()), "")
+            message = f"exists but is not available for architecture '{arch}'" if bases else "not found"
+            raise UsageError(f"Base environment '{shown}' {message}")
+    if not requirements and requirements.python is None and python is None:
+        return {arch: _unchanged(bases[arch]) for arch in arches}
+    extra_sys = sys_values(
+        arches,
+        settings,
+        given={r.name: r.constraint for r in requirements.deps.get("sys", ())},
+        gpu=gpu,
+        detected=detected_here(machine, arches, settings),
+    )
+    return {
+        arch: _extended(
+            BaseEnvironment(bases[arch]), requirements, arch, settings, datastore, python, step, extra_sys, machine
+        )
+        for arch in arches
+    }
+
+
+def _unchanged(base: ResolvedEnvironment) -> Assembled:
+    return Assembled(base.request, base.environment_type, base.id.arch, base=base, compatible=True)
+
+
+def _extended(
+    base: BaseEnvironment,
+    requirements: Requirements,
+    arch: str,
+    settings: Settings,
+    datastore: str | None,
+    python: str | None,
+    step: bool,
+    extra_sys: Mapping[str, str],
+    machine: Machine,
+) -> Assembled:
+    environment = base.environment
+    notes = [*requirements.notes, *_check_python(base, python or requirements.python, step=step)]
+    _check_sys(environment.request, requirements)
+    if not requirements:
+        return Assembled(
+            environment.request,
+            environment.environment_type,
+            arch,
+            notes=tuple(notes),
+            base=environment,
+            compatible=True,
+        )
+    base_type = environment.environment_type
+    to_pypi = (
+        step_type(requirements, base_type) == "pypi-only"
+        if step
+        else base_type == "pypi-only" and not requirements.deps.get("conda")
+    )
+    added = with_pins(requirements, datastore, to_pypi=to_pypi, user_first=step)
+    _check_contradictions(base, added, arch, settings)
+    base_sys = packages_of(environment.request.deps.get("sys", ()))
+    sys = {
+        key: smaller(base_sys[key], extra_sys[key])
+        if key in base_sys and key in extra_sys
+        else base_sys.get(key) or extra_sys[key]
+        for key in dict.fromkeys([*base_sys, *extra_sys])
+    }
+    deps = _merged(environment.request, values_by_category(added))
+    if not any(split_value(value)[0] == "python" for value in deps.get("conda", ())):
+        deps.setdefault("conda", []).append(f"python=={base.python}")
+    deps["sys"] = [join_value(key, version) for key, version in sys.items()]
+    kind = _type(base, added)
+    sources, auth = _sources(environment.request, requirements, kind, settings, machine)
+    extras = {
+        category: list(
+            dict.fromkeys([*requirements.extras.get(category, ()), *environment.request.extras.get(category, ())])
+        )
+        for category in {**requirements.extras, **environment.request.extras}
+    }
+    request = Request(without_empty(deps), without_empty(sources), without_empty(extras))
+    compatible = request.req_id == environment.id.req_id or (
+        same_virtual_packages(base_sys, sys) and _meets_all(base, added, arch, settings)
+    )
+    return Assembled(request, kind, arch, auth, tuple(notes), environment, compatible)
+
+
+def _check_python(base: BaseEnvironment, wanted: str | None, *, step: bool) -> list[str]:
+    version = base.python
+    if wanted is None or python_allows(wanted, version):
+        return []
+    if step:
+        return [f"python {wanted} is set aside: the base environment has Python {version}"]
+    raise UsageError(
+        "the base environment has another Python than the one asked for", expected=repr(wanted), found=version
+    )
+
+
+def _check_sys(request: Request, requirements: Requirements) -> None:
+    names = [*packages_of(request.deps.get("sys", ())), *(r.name for r in requirements.deps.get("sys", ()))]
+    unknown = [name for name in names if name not in SYS_PACKAGES]
+    if unknown:
+        raise UsageError("Unhandled sys deps", expected=" and ".join(SYS_PACKAGES), found=", ".join(unknown))
+
+
+def _that_hold(
+    base: BaseEnvironment, requirements: Iterable[Requirement], arch: str, settings: Settings
+) -> list[Requirement]:
+    """Leave out what a marker excludes; the base's Python is exact, so no marker is ambiguous."""
+    pythons = candidate_pythons(f"=={base.python}")
+    return [r for r in requirements if not r.marker or holds(r.marker, arch, pythons, settings)]
+
+
+def _check_contradictions(
+    base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]], arch: str, settings: Settings
+) -> None:
+    reasons = []
+    for category in ("conda", "npconda", "pypi"):
+        for requirement in _that_hold(base, added.get(category, ()), arch, settings):
+            locked = base.contradiction(read_requirement(requirement.value, category), category)
+            if locked is not None:
+                asked = undoubled(join_value(requirement.name, requirement.constraint))
+                where = f"{requirement.place}: " if requirement.place else ""
+                reasons.append(f"{where}{asked} is asked for, the base environment has {locked}")
+    if reasons:
+        raise UnsatisfiableError(
+            "the base environment keeps all its packages, which contradict what is asked for on top: "
+            + "; ".join(reasons),
+            hint="leave these out, or resolve anew without the base",
+        )
+
+
+def _meets_all(
+    base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]], arch: str, settings: Settings
+) -> bool:
+    for category in ("conda", "npconda", "pypi"):
+        known = [read_requirement(value, category) for value in base.environment.request.deps.get(category, ())]
+        for requirement in _that_hold(base, added.get(category, ()), arch, settings):
+            if not base.meets(read_requirement(requirement.value, category), category, known):
+                return False
+    return True
+
+
+def _merged(request: Request, added: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Merge values into a request's, per name and marker."""
+    result: dict[str, list[str]] = {}
+    for category in {**request.deps, **added}:
+        merged: dict[tuple[str, str], str] = {}
+        for value in [*request.deps.get(category, ()), *added.get(category, ())]:
+            name, constraint, marker = split_value(value)
+            key = (name, marker)
+            merged[key] = merge_constraints(merged[key], constraint) if key in merged else constraint
+        result[category] = [join_value(name, constraint, marker) for (name, marker), constraint in merged.items()]
+    return result
+
+
+def _type(base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]]) -> str:
+    if base.environment.environment_type == "pypi-only" and not added.get("conda"):
+        return "pypi-only"
+    full = base.requirements()
+    return Request(
+        {
+            category: [*full.get(category, ()), *(requirement.value for requirement in added.get(category, ()))]
+            for category in ("conda", "pypi")
+        }
+    ).environment_type
+
+
+def _sources(
+    request: Request, requirements: Requirements, kind: str, settings: Settings, machine: Machine
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    given = [*request.sources.get("conda", ()), *requirements.sources.get("conda", ())]
+    sources = {"conda": conda_sources(given, settings, machine.channels)}
+    if kind != "conda-only":
+        indexes = [*request.sources.get("pypi", ()), *requirements.sources.get("pypi", ())]
+        sources["pypi"] = pypi_sources(indexes, settings, machine.pip_configuration)
+    return without_credentials(sources, requirements.auth)
