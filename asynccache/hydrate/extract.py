@@ -1,6 +1,6 @@
 """Unpacking archives into directories. Blocking: call these in threads."""
 # a Path for each of thousands of files costs more than the file:
-# ruff: noqa: PTH103, PTH108, PTH110, PTH112, PTH113, PTH114, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH118, PTH120
 
 from __future__ import annotations
 

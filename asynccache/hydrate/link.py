@@ -128,7 +128,7 @@ def _link(
 
 
 def _record(extracted: Extracted) -> RepoDataRecord:
-    """Return what `conda-meta` will say of a package: its published address and digests, whatever form was extracted."""
+    """Return what `conda-meta` will say of a package: its published address and digests, whatever was extracted."""
     package = extracted.package
     try:
         index = PackageRecord.from_index_json(

@@ -1,7 +1,7 @@
 """Where a package's archive comes from: this node, the store in any form that can be installed, then upstream.
 
-Nothing is used before its digest was compared. What the store holds damaged is set aside, as the engine does it, and the
-next source is asked.
+Nothing is used before its digest was compared. What the store holds damaged is set aside, as the engine does it, and
+the next source is asked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The node's extracted packages: each is fetched and extracted once, however many processes and environments want it."""
+"""The node's extracted packages: each is fetched and extracted once, however many processes want it."""
 
 from __future__ import annotations
 

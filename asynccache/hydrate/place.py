@@ -3,7 +3,7 @@
 Which of them a file system can do is found by trying, once for each pair of directories.
 """
 # a Path for each of thousands of files costs more than the file:
-# ruff: noqa: PTH103, PTH108, PTH110, PTH112, PTH113, PTH114, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH108, PTH110, PTH113, PTH114, PTH118, PTH123
 
 from __future__ import annotations
 

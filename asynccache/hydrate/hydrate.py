@@ -1,0 +1,253 @@
+"""Hydrating one environment: linked aside, renamed to its place, and declared complete as the last step.
+
+Of the processes that want one prefix, one makes it and the others wait for it and use it. Whatever ends a process, the
+prefix is complete, absent, or recognised as incomplete by the next run, which removes it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.hydrate import prefix as places
+from asynccache.hydrate.finish import compile_bytecode, link_scripts, run_link_script
+from asynccache.hydrate.tree import link_tree
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import current_architecture
+
+
+class Packed(Protocol):
+    """Who fills a directory with a whole environment out of one object, where there is one."""
+
+    async def __call__(self, engine: Engine, environment: ResolvedEnvironment, building: Path, prefix: str) -> bool:
+        """Fill `building`, whose files shall name `prefix`; tell whether there was a usable pack.
+
+        What it left when it says no is removed. It leaves alone the file that is in `building` at the start, and writes
+        no `.metaflowenv`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HydrateOptions:
+    """How to hydrate.
+
+    Attributes:
+        force: Make a prefix anew although there is an environment.
+        link_scripts: Run the scripts that packages bring for after linking; None: as the settings say.
+        bytecode: Compile Python files; None: as the settings say.
+    """
+
+    force: bool = False
+    link_scripts: bool | None = None
+    bytecode: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hydrated:
+    """An environment on disk.
+
+    Attributes:
+        prefix: Where.
+        id: Which.
+        created: Whether this call made it.
+        waited: Whether another process was waited for.
+        packed: Whether it came out of one packed object.
+        seconds: From the call to now.
+        bytes: Of its packages, unpacked; 0 when it was there or packed.
+        link_type: How files got there; empty when it was there or packed.
+        notes: What the user should know, a sentence each.
+    """
+
+    prefix: Path
+    id: EnvID
+    created: bool
+    waited: bool
+    packed: bool
+    seconds: float
+    bytes: int = 0
+    link_type: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.prefix / "bin" / "python"
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "prefix": str(self.prefix),
+            "req_id": self.id.req_id,
+            "full_id": self.id.full_id,
+            "arch": self.id.arch,
+            "created": self.created,
+            "waited": self.waited,
+            "packed": self.packed,
+            "seconds": round(self.seconds, 3),
+            "bytes": self.bytes,
+            "link_type": self.link_type,
+            "notes": list(self.notes),
+        }
+
+
+async def hydrate(
+    engine: Engine,
+    environment: ResolvedEnvironment,
+    prefix: Path,
+    *,
+    options: HydrateOptions | None = None,
+    packed: Packed | None = None,
+) -> Hydrated:
+    """Make an environment on disk, or find that it is there.
+
+    Args:
+        engine: An open engine on the store that has the packages.
+        environment: Which.
+        prefix: Where; its parent is made when it does not exist.
+        options: How.
+        packed: Asked first; what it does not have comes from packages.
+
+    Raises:
+        HydrationError: What is at `prefix` is not ours, or a package cannot be linked, or its script fails.
+        FetchError: A package that no source has.
+        IntegrityError: A package that all sources have wrong.
+        DiskError: The disk is full or cannot be written.
+        LockTimeoutError: Another process makes the same prefix for too long.
+    """
+    place = Path(os.path.abspath(prefix))  # noqa: PTH100 - touches no disk, and takes `..` out
+    return await _Making(engine, environment, place, options or HydrateOptions(), packed).run()
+
+
+class _Making:
+    def __init__(
+        self,
+        engine: Engine,
+        environment: ResolvedEnvironment,
+        prefix: Path,
+        options: HydrateOptions,
+        packed: Packed | None,
+    ) -> None:
+        self._engine = engine
+        self._environment = environment
+        self._prefix = prefix
+        self._options = options
+        self._packed = packed
+        self._started = engine.clock.now()
+        self._environments = places.environments_directory(engine.settings)
+        self._notes: list[str] = []
+
+    async def run(self) -> Hydrated:
+        engine, prefix = self._engine, self._prefix
+        if not self._options.force and await engine.threads.run(places.read_marker, prefix) == self._environment.id:
+            return await self._used(waited=False)
+
+        def waiting(label: str, holder: object, seconds: float) -> None:
+            engine.emit(events.LockWaited(label, str(holder), seconds))
+
+        name = places.lock_name(prefix)
+        async with engine.workspace.locks.hold(name, label=f"the environment {prefix}", waiting=waiting) as waited:
+            force = self._options.force and not waited  # whoever was waited for has just made it anew
+            make = await engine.threads.run(
+                places.may_be_replaced, prefix, self._environment.id, self._environments, force=force
+            )
+            await engine.threads.run(places.sweep, prefix.parent, prefix)
+            return await self._make(waited=waited) if make else await self._used(waited=waited)
+
+    async def _used(self, *, waited: bool) -> Hydrated:
+        await self._engine.threads.run(places.note_use, self._prefix)
+        seconds = self._engine.clock.now() - self._started
+        return Hydrated(self._prefix, self._environment.id, False, waited, False, seconds)
+
+    async def _make(self, *, waited: bool) -> Hydrated:
+        threads = self._engine.threads
+        building = await threads.run(places.Building, self._prefix)
+        size, link_type = 0, ""
+        try:
+            packed = self._packed is not None and await self._packed(
+                self._engine, self._environment, building.path, str(self._prefix)
+            )
+            if not packed:
+                await threads.run(building.emptied)
+                tree = await link_tree(self._engine, self._environment, building.path, str(self._prefix))
+                self._notes += tree.notes
+                size, link_type = tree.bytes, tree.link_type
+                await self._compile(building.path)
+            await self._into_place(building)
+        except BaseException:
+            await threads.run(building.discard)
+            raise
+        finally:
+            building.close()
+        await threads.run(places.register, self._engine.settings, self._prefix)
+        seconds = self._engine.clock.now() - self._started
+        return Hydrated(
+            self._prefix,
+            self._environment.id,
+            created=True,
+            waited=waited,
+            packed=packed,
+            seconds=seconds,
+            bytes=size,
+            link_type=link_type,
+            notes=tuple(self._notes),
+        )
+
+    async def _compile(self, target: Path) -> None:
+        settings = self._engine.settings
+        wanted = settings.compile_bytecode if self._options.bytecode is None else self._options.bytecode
+        site = next((p.name for p in (target / "lib").glob("python3*") if (p / "os.py").exists()), None)
+        if not wanted or site is None:
+            return
+        if self._environment.id.arch != current_architecture():
+            self._notes.append(f"byte code was not made: the environment is for {self._environment.id.arch}")
+            return
+        async with self._engine.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
+            reason = await self._engine.threads.run(
+                compile_bytecode, target, self._prefix, f"lib/{site}", settings.package_timeout, cores
+            )
+        if reason:
+            self._notes.append(reason)
+
+    async def _into_place(self, building: places.Building) -> None:
+        """Give the environment its name, run scripts, which may write it down, and declare it complete."""
+        settings = self._engine.settings
+        scripts = link_scripts(self._environment, building.path)
+        wanted = settings.link_scripts if self._options.link_scripts is None else self._options.link_scripts
+        if scripts and (not wanted or self._environment.id.arch != current_architecture()):
+            names = ", ".join(name for name, _script in scripts)
+            why = "the settings say so" if not wanted else f"they are for {self._environment.id.arch}"
+            self._notes.append(f"the link scripts of {names} were not run: {why}")
+            scripts = []
+
+        def placed() -> list[str]:
+            with places.creation_lock(self._prefix.parent, self._environments, settings.lock_timeout):
+                building.take_place()
+                told = [run_link_script(self._prefix, name, s, settings.package_timeout) for name, s in scripts]
+                building.finish(self._environment.id)
+            return [text for text in told if text]
+
+        self._notes += await self._engine.threads.run(placed)
+
+
+async def prefix_for(
+    engine: Engine, environment: ResolvedEnvironment, *, kind: places.Kind = "builder", packed: Packed | None = None
+) -> Path:
+    """Return the prefix of an environment among this machine's, made when it was not there.
+
+    Args:
+        engine: An open engine.
+        environment: Which.
+        kind: Decides its name: of a step, of a helper, or temporary.
+        packed: As for `hydrate`.
+
+    Raises:
+        AsyncCacheError: As `hydrate`.
+    """
+    place = places.environments_directory(engine.settings) / places.environment_name(environment.id, kind)
+    return (await hydrate(engine, environment, place, packed=packed)).prefix

@@ -1,0 +1,147 @@
+"""All packages of an environment in one directory: conda packages first, then wheels, in the document's order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import DiskError, HydrationError
+from asynccache.hydrate.extracted import Extracted
+from asynccache.hydrate.link import CLOBBERED, Clobbered, check_prefix, link_conda
+from asynccache.hydrate.packages import NodePackages
+from asynccache.hydrate.place import LinkType, best_link_type
+from asynccache.hydrate.wheels import Installed, install_wheels, python_layout
+from asynccache.model.environment import ResolvedEnvironment
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A linked directory.
+
+    Attributes:
+        target: Where the files are.
+        prefix: What is written in them.
+        link_type: How files got there.
+        bytes: Of all packages, unpacked.
+        files: How many files and links the packages have.
+        notes: What the user should know, a sentence each.
+        link_scripts: Conda packages with a script that has to run after linking; none was run.
+    """
+
+    target: Path
+    prefix: str
+    link_type: LinkType
+    bytes: int
+    files: int
+    notes: tuple[str, ...]
+    link_scripts: tuple[str, ...]
+
+
+async def link_tree(
+    engine: Engine, environment: ResolvedEnvironment, target: Path, prefix: str, *, copy: bool = False
+) -> Tree:
+    """Link all packages and wheels of an environment, for any architecture.
+
+    What is not on this node is fetched and extracted before. No link scripts are run, no byte code is made and no
+    `.metaflowenv` is written.
+
+    Args:
+        engine: An open engine.
+        environment: Which.
+        target: New or empty directory.
+        prefix: The path that is written into the files, whatever `target` is.
+        copy: Share no file with the node's packages, so that files can be changed in place.
+
+    Raises:
+        FetchError: A package that no source has.
+        IntegrityError: A package that all sources have wrong.
+        HydrationError: What cannot be linked, such as a prefix that is too long.
+        DiskError: The disk is full or cannot be written.
+        LockTimeoutError: Another process fetches a package for too long.
+    """
+    node = NodePackages(engine)
+    async with node.in_use():
+        extracted = await node.ensure(environment.packages)
+        conda = [e for e in extracted if e.package.kind == "conda"]
+        wheels = [e for e in extracted if e.package.kind == "pypi"]
+        check_prefix(conda, prefix)
+        kind = await engine.threads.run(_prepared, target, node.directory.path, extracted, copy=copy)
+        started = engine.clock.now()
+        clobbered = await link_conda(engine, conda, target, prefix, environment.id.arch, kind) if conda else []
+        linked = engine.clock.now()
+        engine.emit(events.Linked(str(target), "conda", len(conda), linked - started))
+        installed = Installed()
+        if wheels:
+            layout = await engine.threads.run(python_layout, conda)
+            if layout is None:
+                raise HydrationError(
+                    f"{wheels[0].package.filename}.whl cannot be installed: the environment has no conda package python"
+                )
+            installed = await engine.threads.run(install_wheels, wheels, target, prefix, layout, kind)
+            engine.emit(events.Linked(str(target), "pypi", len(wheels), engine.clock.now() - linked))
+        notes = [*_notes(clobbered, installed), *await engine.threads.run(_case_notes, target)]
+        if not conda:
+            notes.append(f"{environment.id} has no conda packages")
+    return Tree(
+        target,
+        prefix,
+        kind,
+        sum(e.contents.bytes for e in extracted),
+        sum(e.contents.files for e in extracted),
+        tuple(notes),
+        tuple(e.package.filename for e in conda if e.contents.post_link),
+    )
+
+
+def _prepared(target: Path, source: Path, extracted: Sequence[Extracted], *, copy: bool) -> LinkType:
+    """Make the target, choose how to link, and refuse what does not fit."""
+    with disk_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+        kind: LinkType = best_link_type(source, target)
+        if copy and kind == "hardlink":
+            kind = "copy"
+        free = shutil.disk_usage(target).free
+    needed = sum(e.contents.bytes if kind == "copy" else e.contents.placed_bytes for e in extracted)
+    if free < needed:
+        raise DiskError(
+            f"the environment does not fit into {target.parent}",
+            expected=f"{needed} free bytes",
+            found=free,
+            hint="free some space, or set environments_dir to a larger disk",
+        )
+    return kind
+
+
+def _notes(clobbered: Iterable[Clobbered], installed: Installed) -> list[str]:
+    notes = [f"{item.path} is in several packages; that of {item.package} lies in {CLOBBERED}" for item in clobbered]
+    notes += [f"{old} was replaced by the wheel of the same name" for old in installed.replaced]
+    notes += [f"{path} is in several packages; that of {wheel} was taken" for path, wheel in installed.clobbered]
+    return notes
+
+
+def _case_notes(target: Path) -> list[str]:
+    """Find paths that differ in case only, where the file system takes them for one."""
+    if not _ignores_case(target):
+        return []
+    by_folded: dict[str, set[str]] = {}
+    for record in sorted((target / "conda-meta").glob("*.json")):
+        for path in json.loads(record.read_bytes()).get("files", []):
+            by_folded.setdefault(path.casefold(), set()).add(path)
+    return [
+        f"{' and '.join(sorted(paths))} are one file on this disk, which ignores case; one of them is missing"
+        for _, paths in sorted(by_folded.items())
+        if len(paths) > 1
+    ]
+
+
+def _ignores_case(directory: Path) -> bool:
+    with tempfile.NamedTemporaryFile(prefix=".asynccache-case-", dir=directory) as file:
+        path = Path(file.name)
+        return path.with_name(path.name.upper()).exists()
