@@ -184,6 +184,11 @@ class Settings:
         "Host and path of a mirror that counts as conda.anaconda.org in requests and documents.",
         also=("METAFLOW_CONDA_HACK_CHANNEL_ALIAS",),
     )
+    conda_local_path: Path | None = _setting(  # noqa: RUF009 - a field like the others
+        None,
+        "Installation whose programs are used instead of those on PATH, once it holds `.metaflow-local-env`.",
+        also=("METAFLOW_CONDA_LOCAL_PATH",),
+    )
     default_pypi_source: str | None = _setting(
         None,
         "Index asked first, instead of those that pip is configured with.",
