@@ -120,8 +120,7 @@ async def hydrate(
         DiskError: The disk is full or cannot be written.
         LockTimeoutError: Another process makes the same prefix for too long.
     """
-    place = Path(os.path.abspath(prefix))  # noqa: PTH100 - touches no disk, and takes `..` out
-    return await _Making(engine, environment, place, options or HydrateOptions(), packed).run()
+    return await _Making(engine, environment, prefix, options or HydrateOptions(), packed).run()
 
 
 class _Making:
@@ -135,7 +134,7 @@ class _Making:
     ) -> None:
         self._engine = engine
         self._environment = environment
-        self._prefix = prefix
+        self._prefix = Path(os.path.abspath(prefix))  # noqa: PTH100 - takes `..` out, which absolute() does not
         self._options = options
         self._packed = packed
         self._started = engine.clock.now()
@@ -166,9 +165,10 @@ class _Making:
 
     async def _make(self, *, waited: bool) -> Hydrated:
         threads = self._engine.threads
-        building = await threads.run(places.Building, self._prefix)
+        building = places.Building(self._prefix)
         size, link_type = 0, ""
         try:
+            await threads.run(building.begin)
             packed = self._packed is not None and await self._packed(
                 self._engine, self._environment, building.path, str(self._prefix)
             )

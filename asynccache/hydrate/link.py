@@ -20,7 +20,7 @@ from typing import Any, Final
 from rattler import PackageRecord, RepoDataRecord, install
 from rattler.config import Config
 from rattler.package_cache import PackageCache, ValidationMode
-from rattler.platform import Platform
+from rattler.platform import Subdir
 
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
@@ -109,7 +109,7 @@ def _link(
                     target,
                     package_cache=PackageCache.new_layered([view], validation_mode=ValidationMode.skip()),
                     installed_packages=[],
-                    platform=Platform(arch),
+                    platform=Subdir(arch),
                     execute_link_scripts=False,
                     show_progress=False,
                     alternative_target_prefix=prefix,

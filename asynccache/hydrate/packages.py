@@ -53,23 +53,25 @@ class NodePackages:
             LockTimeoutError: They are being cleaned for longer than `lock_timeout`.
             DiskError: The directory cannot be made.
         """
-        descriptor = await self._engine.threads.run(self._opened)
+        opened: list[int] = []  # filled by a thread that goes on when this is cancelled
         try:
-            await self._shared(descriptor)
+            await self._engine.threads.run(self._open, opened)
+            await self._shared(opened[0])
             yield
         finally:
-            os.close(descriptor)
+            for descriptor in opened:
+                os.close(descriptor)
 
-    def _opened(self) -> int:
+    def _open(self, opened: list[int]) -> None:
         path = self.directory.path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            return os.open(path / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as exc:
-            if exc.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # nobody can clean what cannot be written
-            with disk_errors(path):
-                raise
+        with disk_errors(path):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                opened.append(os.open(path / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            except OSError as exc:
+                if exc.errno not in {errno.EACCES, errno.EROFS, errno.EPERM}:
+                    raise
+                opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # what cannot be written is not cleaned
 
     async def _shared(self, descriptor: int) -> None:
         clock, timeout = self._engine.clock, self._engine.settings.lock_timeout
@@ -135,8 +137,8 @@ class NodePackages:
             if there is not None:
                 return there
             scratch = engine.workspace.path / name
-            await engine.threads.run(_emptied, scratch)
             try:
+                await engine.threads.run(_emptied, scratch)
                 obtained = await self._archives.obtain(package, scratch)
                 return await self._extract(package, obtained, scratch / "tree")
             finally:

@@ -144,16 +144,22 @@ class Building:
 
     Args:
         prefix: The final place.
-
-    Raises:
-        DiskError: It cannot be made.
     """
 
     def __init__(self, prefix: Path) -> None:
         self.prefix = prefix
-        with disk_errors(prefix.parent):
-            prefix.parent.mkdir(parents=True, exist_ok=True)
-            self.path = _aside(prefix)
+        self.path = prefix
+        self._lock: int | None = None
+
+    def begin(self) -> None:
+        """Make the directory.
+
+        Raises:
+            DiskError: It cannot be made.
+        """
+        with disk_errors(self.prefix.parent):
+            self.prefix.parent.mkdir(parents=True, exist_ok=True)
+            self.path = _aside(self.prefix)
             self._lock = os.open(self.path / BUILDING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -192,13 +198,14 @@ class Building:
             (self.path / BUILDING).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove it, wherever it is; a complete prefix stays."""
-        if read_marker(self.path) is None:
+        """Remove it, wherever it is; a complete prefix stays, and so does what was there before."""
+        if self._lock is not None and read_marker(self.path) is None:
             remove(self.path)
 
     def close(self) -> None:
         """Give back the lock."""
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
 
 def remove(prefix: Path) -> None:
