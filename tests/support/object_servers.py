@@ -196,7 +196,7 @@ def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[in
                 stderr=output,
                 cwd=directory,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, resolved beforehand
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, resolved beforehand
             )
         try:
             _await_answer(process, Path(command[0]).name, probe, log)
@@ -207,7 +207,7 @@ def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[in
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Have the kernel end the server when this process is killed and cannot do it (Linux only: prctl(2))."""
     if sys.platform == "linux":
         _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
