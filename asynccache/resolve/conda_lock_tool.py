@@ -1,0 +1,309 @@
+"""conda-lock as the resolver of mixed environments (contract, section 10.4).
+
+conda-lock has no solver for conda packages: it runs a conda program, and waits on the network for one when it is not
+told where to find it. So the program is looked for first and always named. PyPI packages that are not published as
+wheels are returned as builds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from packaging.version import InvalidVersion, Version
+
+from asynccache.config import Settings
+from asynccache.errors import (
+    PackageUnknownError,
+    ResolverFailedError,
+    ResolverMissingError,
+    UnsatisfiableError,
+    UsageError,
+)
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import Format, parse_stem, split_filename
+from asynccache.model.url import redacted
+from asynccache.resolve.conda_problem import CondaProblem, conda_package, pinned_names, read_conda_problem, with_base
+from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
+from asynccache.resolve.find_programs import CONDA_PROGRAMS, Program, find_program, require_program
+from asynccache.resolve.markers import without_markers
+from asynccache.resolve.program import Finished, run_program
+from asynccache.resolve.request_sources import PYPI
+from asynccache.resolve.requirement_text import ReadRequirement, read_requirement
+from asynccache.resolve.resolver import PrefixMaker, Problem, Solution, SourceBuild
+
+_VERSION_SECONDS: Final = 60.0
+_OLDEST: Final = Version("2.4.0")
+_LOCAL: Final = "Local PYPI packages are not supported in MIXED mode"
+_EXPLICIT: Final = "@EXPLICIT"
+_CONFLICT: Final = re.compile(r"could not solve|unsatisfiable|incompatible|conflict|nothing provides", re.IGNORECASE)
+_UNKNOWN: Final = re.compile(r"packagesnotfound|does not exist|no matching package|not found.*package", re.IGNORECASE)
+
+
+def project_file(conda: CondaProblem, pypi: Iterable[ReadRequirement], indexes: Iterable[str]) -> str:
+    """Return the `pyproject.toml` that conda-lock reads.
+
+    Args:
+        conda: The conda part.
+        pypi: The PyPI part.
+        indexes: Of the request, the default one first.
+
+    Raises:
+        UsageError: A conda package is required twice, or a PyPI package from where conda-lock must not take it.
+    """
+    asked = list(indexes)
+    lines = ["[tool.conda-lock]", f"channels = {_list(conda.channels)}"]
+    if others := [index for index in asked if index not in {PYPI, ""}]:
+        lines.append(f"pip-repositories = {_list(others)}")
+        if asked[0] != PYPI:
+            lines.append("allow-pypi-requests = false")
+    needed: dict[str, str] = {}
+    for requirement in conda.requirements:
+        if requirement.name in needed:
+            raise UsageError("Duplicate conda dependency", found=requirement.name)
+        version = requirement.conda_spec.partition(" ")[2] or "*"
+        key = f"{requirement.channel}::{requirement.name}" if requirement.channel else requirement.name
+        needed[requirement.name] = f"{_text(key)} = {_text(version)}"
+    for tool in ("pip", "uv"):
+        needed.setdefault(tool, f'{tool} = "*"')
+    for _, name in pinned_names(conda.base):
+        needed[name.name] = f"{_text(name.name)} = {_text(f'=={name.version} {name.build}')}"
+    lines += ["", "[tool.conda-lock.dependencies]", *needed.values(), "", "[tool.poetry.dependencies]"]
+    lines += [f"{_text(requirement.name)} = {_pypi(requirement)}" for requirement in pypi]
+    return "\n".join(lines) + "\n"
+
+
+def virtual_packages_file(arch: str, packages: Mapping[str, str]) -> str:
+    """Return the YAML that tells conda-lock what the machine has; versions without build."""
+    rows = [f"      {name}: {_text(version)}" for name, version in sorted(packages.items())]
+    return "\n".join(["subdirs:", f"  {arch}:", "    packages:", *rows]) + "\n"
+
+
+def read_explicit(text: str) -> tuple[list[EnvironmentPackage], list[SourceBuild]]:
+    """Read conda-lock's explicit file: what is installed, and what has to be built first.
+
+    Raises:
+        ResolverFailedError: There is no such list in it, or a line that cannot be read.
+    """
+    _, found, rows = text.partition(_EXPLICIT)
+    if not found:
+        raise ResolverFailedError("conda-lock wrote a file that is no list of packages", expected=_EXPLICIT)
+    packages, builds = [], []
+    for row in map(str.strip, rows.splitlines()):
+        if row.startswith("# pip "):
+            words = row.split()
+            if len(words) != 5:
+                raise ResolverFailedError("conda-lock wrote a line that cannot be read", found=scrubbed(row))
+            item = _pip_line(words[2], words[4])
+            if isinstance(item, SourceBuild):
+                builds.append(item)
+            else:
+                packages.append(item)
+        elif row and not row.startswith("#"):
+            url, _, digest = row.partition("#")
+            packages.append(conda_package(url, md5=digest.removeprefix("md5=") or None, sha256=None))
+    return packages, builds
+
+
+class CondaLockResolver:
+    """Solves mixed environments with conda-lock and a conda program.
+
+    Args:
+        settings: `conda_dependency_resolver` names the program; unset: mamba, micromamba or conda, the first found.
+        prefix: Not needed; every resolver is made with the same arguments.
+        environ: Environment variables; the process's own when None.
+
+    Raises:
+        ResolverMissingError: conda-lock or a program for it is not on this machine.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prefix: PrefixMaker | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        del prefix
+        self._settings = settings
+        self._environ = dict(os.environ if environ is None else environ)
+        self._tool = require_program("conda-lock", settings, environ=self._environ)
+        self._kind, self._program = conda_for_lock(settings, self._environ)
+        self._secrets = secrets_of(settings.auth)
+        self._checked = False
+
+    @property
+    def name(self) -> str:
+        """`conda-lock`."""
+        return "conda-lock"
+
+    async def resolve(self, problem: Problem) -> Solution:
+        """Find conda and PyPI packages; see `Resolver.resolve` for the errors."""
+        if problem.exclude_newer is not None or problem.offline:
+            raise UsageError(
+                "conda-lock cannot " + ("work offline" if problem.offline else "leave out what was published later"),
+                hint="set mixed_dependency_resolver to `builtin`",
+            )
+        conda = await asyncio.to_thread(read_conda_problem, problem, self._settings)
+        request = without_markers(problem.request, problem.arch, self._settings)
+        pypi = [read_requirement(value, "pypi") for value in request.deps.get("pypi", ())]
+        kept = [package for package in (problem.base.packages if problem.base else ()) if package.kind == "pypi"]
+        if local := [
+            package.filename for package in kept if not package.downloadable or package.url_format != Format.WHEEL
+        ]:
+            raise UsageError(_LOCAL, found=", ".join(local))
+        pypi = _with_kept(pypi, kept)
+        with tempfile.TemporaryDirectory(prefix="asynccache-conda-lock-", ignore_cleanup_errors=True) as directory:
+            temp = Path(directory)
+            project = project_file(conda, pypi, problem.request.sources.get("pypi", ()))
+            await asyncio.to_thread((temp / "pyproject.toml").write_text, project, "utf-8")
+            if conda.sys:
+                spec = virtual_packages_file(problem.arch, conda.sys)
+                await asyncio.to_thread((temp / "virtual_yml.spec").write_text, spec, "utf-8")
+            await self._check()
+            finished = await run_program(
+                self._arguments(problem.arch, temp, virtual=bool(conda.sys)),
+                env=self._environment(conda),
+                timeout=problem.timeout,
+                name=f"solving with conda-lock for {problem.arch}",
+                cwd=temp,
+            )
+            output = temp / "conda-lock-gen"
+            if finished.returncode or not output.is_file():
+                raise self._failure(finished)
+            text = await asyncio.to_thread(output.read_text, "utf-8")
+        packages, builds = read_explicit(text)
+        return Solution(tuple(with_base(packages, (*conda.base, *kept))), tuple(builds), self.name)
+
+    async def _check(self) -> None:
+        if self._checked:
+            return
+        finished = await run_program(
+            [self._tool.path, "--version"], env=self._environ, timeout=_VERSION_SECONDS, name="`conda-lock --version`"
+        )
+        match = re.search(r"\d+(\.\d+)+", finished.stdout)
+        try:
+            new_enough = match is not None and Version(match.group()) >= _OLDEST
+        except InvalidVersion:
+            new_enough = False
+        if not new_enough:
+            raise ResolverMissingError(
+                f"{self._tool.path} cannot be used",
+                expected=f"conda-lock {_OLDEST} or newer",
+                found=match.group() if match else "no version",
+                hint="update it, or set mixed_dependency_resolver to `builtin`, which needs no program",
+            )
+        self._checked = True
+
+    def _arguments(self, arch: str, temp: Path, *, virtual: bool) -> list[str | Path]:
+        flags = [f"--{self._kind}"] if self._kind != "conda" else []
+        machine = ["--virtual-package-spec", "virtual_yml.spec"] if virtual else []
+        return [
+            self._tool.path,
+            "lock",
+            "-f",
+            "pyproject.toml",
+            "-p",
+            arch,
+            "--filename-template",
+            temp / "conda-lock-gen",
+            "-k",
+            "explicit",
+            "--strip-auth",
+            "--conda",
+            self._program.path,
+            *flags,
+            *machine,
+        ]
+
+    def _environment(self, conda: CondaProblem) -> dict[str, str]:
+        others = set(conda.channels) - set(self._settings.channels)
+        flexible = {"CONDA_CHANNEL_PRIORITY": "flexible", "MAMBA_CHANNEL_PRIORITY": "flexible"}
+        named = others or any(requirement.channel for requirement in conda.requirements)
+        return self._environ | {"MAMBA_NO_BANNER": "1"} | (flexible if named else {})
+
+    def _failure(self, finished: Finished) -> Exception:
+        shown = last_lines(f"{finished.stdout}\n{finished.stderr}", self._secrets, count=30)
+        if _UNKNOWN.search(shown):
+            return PackageUnknownError(f"conda-lock could not resolve the environment:\n{shown}")
+        if _CONFLICT.search(shown):
+            return UnsatisfiableError(f"conda-lock could not resolve the environment:\n{shown}")
+        return ResolverFailedError(
+            f"Could not resolve environment: conda-lock returned error ({finished.returncode}); its last lines:\n"
+            f"{shown or '(it printed nothing)'}",
+            hint="run it by hand, or set mixed_dependency_resolver to `builtin`",
+        )
+
+
+def conda_for_lock(settings: Settings, environ: Mapping[str, str]) -> tuple[str, Program]:
+    """Return the conda program that conda-lock is to run.
+
+    Raises:
+        ResolverMissingError: There is none, or not the one that was asked for.
+    """
+    asked = settings.conda_dependency_resolver
+    names = (asked,) if asked in CONDA_PROGRAMS else ("mamba", "micromamba", "conda")
+    for name in names:
+        if program := find_program(name, settings, environ=environ):
+            return name, program
+    raise ResolverMissingError(
+        f"Could not find conda binary for {names[0]}, without which conda-lock cannot solve",
+        hint="install one of mamba, micromamba and conda, or set mixed_dependency_resolver to `builtin`",
+    )
+
+
+def _with_kept(pypi: list[ReadRequirement], kept: Iterable[EnvironmentPackage]) -> list[ReadRequirement]:
+    names = {package.filename: parse_stem("pypi", package.filename) for package in kept}
+    pinned = {name.name: ReadRequirement(name.name, constraint=f"=={name.version}") for name in names.values()}
+    others = [requirement for requirement in pypi if _normal(requirement.name) not in pinned]
+    return [*others, *pinned.values()]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _pypi(requirement: ReadRequirement) -> str:
+    fields = {}
+    if requirement.url:
+        address = requirement.url
+        if address.startswith(("git+", "file:", "/")):
+            raise UsageError(_LOCAL, found=redacted(address))
+        fields["url"] = _text(address)
+    else:
+        fields["version"] = _text(requirement.constraint or "*")
+        fields["source"] = _text("pypi")
+    if requirement.extras:
+        fields["extras"] = _list(requirement.extras)
+    return "{ " + ", ".join(f"{key} = {value}" for key, value in fields.items()) + " }"
+
+
+def _pip_line(name: str, location: str) -> EnvironmentPackage | SourceBuild:
+    base, _, fragment = location.partition("#")
+    sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None
+    if base.startswith("git+"):
+        return SourceBuild(_normal(name), None, redacted(base))
+    address = redacted(base)
+    try:
+        stem, fmt = split_filename(unquote(urlsplit(address).path.rpartition("/")[2]))
+    except UsageError as exc:
+        raise ResolverFailedError("conda-lock names a PyPI package that is no archive", found=address) from exc
+    if fmt is not Format.WHEEL:
+        return SourceBuild(_normal(name), None, address, sha256=sha256)
+    return EnvironmentPackage("pypi", stem, address, fmt.value, {fmt.value: sha256} if sha256 else {})
+
+
+def _text(value: str) -> str:
+    # a JSON string of ASCII is a TOML and a YAML string
+    return json.dumps(value)
+
+
+def _list(values: Iterable[str]) -> str:
+    return json.dumps(list(values))

@@ -1,0 +1,174 @@
+"""What conda, mamba and micromamba print, read: packages of both shapes of answer, and failures as our errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from asynccache.errors import (
+    IndexUnreachableError,
+    PackageUnknownError,
+    ResolutionError,
+    ResolverFailedError,
+    UnsatisfiableError,
+    UsageError,
+)
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.resolve.conda_problem import conda_package
+from asynccache.resolve.explain import last_lines, scrubbed
+from asynccache.resolve.program import Finished
+
+_MOST_STARTS: Final = 200
+_ANSWER_KEYS: Final = {"success", "actions", "exception_name", "error", "solver_problems"}
+# exception_name, in lower case -> what it means.
+_UNSATISFIABLE: Final = {"unsatisfiableerror", "libmambaunsatisfiableerror", "specsconfigurationconflicterror"}
+_UNKNOWN: Final = {"packagesnotfounderror", "resolvepackagenotfound", "packagesnotfoundinchannelserror"}
+_UNREACHABLE: Final = {
+    "condahttperror",
+    "connectionerror",
+    "proxyerror",
+    "condasslerror",
+    "unavailableinvalidchannel",
+    "channelnotfounderror",
+    "offlineerror",
+    "httperror",
+}
+_MALFORMED: Final = {"invalidmatchspec", "invalidversionspec", "invalidspec", "channelerror"}
+_NOT_FOUND_TEXT: Final = re.compile(
+    r"nothing provides requested (?P<spec>\S+)"
+    r"|(?P<none>\S+)(?: \S+)? does not exist \(perhaps a (?:typo|missing channel)"
+)
+_CONFLICT_TEXT: Final = re.compile(
+    r"could not solve for environment specs|are incompatible|nothing provides|is excluded"
+)
+_NETWORK_TEXT: Final = re.compile(
+    r"download error|could not resolve host|connection refused|could not connect|failed to connect"
+    r"|timed? ?out was reached"
+    r"|http (?:error|response)?\s*[45]\d\d|multi-download failed|http error",
+    re.IGNORECASE,
+)
+
+
+def find_document(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a program answers with, None when there is none.
+
+    Programs print progress objects, banners and warnings around it: the last object that is an answer counts.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        pass
+    else:
+        return document if isinstance(document, dict) else None
+    decoder = json.JSONDecoder()
+    answer, position = None, 0
+    for _ in range(_MOST_STARTS):
+        position = text.find("{", position)
+        if position < 0:
+            break
+        try:
+            found, position = decoder.raw_decode(text, position)
+        except ValueError:
+            position += 1
+            continue
+        if isinstance(found, dict) and found.keys() & {
+            "success",
+            "actions",
+            "exception_name",
+            "error",
+            "solver_problems",
+        }:
+            answer = found
+    return answer
+
+
+def read_packages(document: dict[str, Any], name: str) -> list[tuple[EnvironmentPackage, int | None]]:
+    """Return packages in link order, each with its size in bytes where the program tells it.
+
+    Args:
+        document: Answer of a dry run that succeeded.
+        name: Of the program.
+
+    Raises:
+        ResolverFailedError: It does not have the parts that such an answer has.
+    """
+    actions = document.get("actions") or {}
+    # conda 4 printed one object per prefix
+    if isinstance(actions, list):
+        actions = actions[0] if actions else {}
+    try:
+        links = actions.get("LINK", [])
+        if all("url" in link for link in links):
+            return [_package(link) for link in links]
+        fetched = {_fetch_key(fetch): fetch for fetch in actions.get("FETCH", [])}
+        result = []
+        for link in links:
+            fetch = fetched[link["name"], link["platform"], link["build_string"], link["build_number"]]
+            if not fetch["url"].startswith(link["base_url"]):
+                raise ResolverFailedError(
+                    f"{name} fetches {link['name']} from another channel than it links it from",
+                    expected=scrubbed(link["base_url"]),
+                    found=scrubbed(fetch["url"]),
+                )
+            result.append(_package(fetch))
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ResolverFailedError(
+            f"{name} answered with actions that cannot be read ({type(exc).__name__}: {exc})",
+            hint="a version of it that asynccache does not know; `rattler` is built in",
+        ) from exc
+    return result
+
+
+def _fetch_key(fetch: dict[str, Any]) -> tuple[Any, ...]:
+    return fetch["name"], fetch["subdir"], fetch["build"], fetch["build_number"]
+
+
+def _package(entry: dict[str, Any]) -> tuple[EnvironmentPackage, int | None]:
+    size = entry.get("size")
+    package = conda_package(entry["url"], md5=entry.get("md5"), sha256=entry.get("sha256"))
+    return package, size if isinstance(size, int) and size > 0 else None
+
+
+def failure(finished: Finished, document: dict[str, Any] | None, name: str, secrets: Sequence[str]) -> Exception:
+    """Return the error that a program's failure means.
+
+    Args:
+        finished: What it printed.
+        document: The JSON object in that, None without one.
+        name: Of the program.
+        secrets: Words that must not be repeated.
+    """
+    document = document or {}
+    kind = str(document.get("exception_name") or "").lower()
+    problems = document.get("solver_problems") or []
+    said = str(document.get("message") or document.get("error") or document.get("exception_type") or "")
+    reasons = "\n".join(map(str, problems)) if isinstance(problems, list) else str(problems)
+    text = "\n".join(part for part in (said, reasons, finished.stderr) if part)
+    shown = last_lines("\n".join(part for part in (said, reasons) if part) or finished.stderr, secrets, count=40)
+    where = f"{name} could not resolve the environment"
+    hint: str | None
+    if kind in _UNKNOWN or (not kind and (missing := _NOT_FOUND_TEXT.search(text)) and _unversioned(missing)):
+        cls: type[ResolutionError | UsageError] = PackageUnknownError
+        hint = "correct the name, or add the channel that has it"
+    elif kind in _UNSATISFIABLE or (not kind and (reasons or _CONFLICT_TEXT.search(text.lower()))):
+        cls, hint = UnsatisfiableError, None
+    elif kind in _UNREACHABLE or (not kind and _NETWORK_TEXT.search(text)):
+        cls, hint = IndexUnreachableError, "check the channel's address; with `rattler`, --offline takes what was kept"
+    elif kind in _MALFORMED:
+        cls, hint = UsageError, None
+    else:
+        crash = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets)
+        return ResolverFailedError(
+            f"Could not resolve environment: {name} returned error ({finished.returncode})"
+            + (f" {document['exception_name']}" if kind else "")
+            + f"; its last lines:\n{crash or '(it printed nothing)'}",
+            hint="run it by hand, or use `rattler`, which is built in",
+        )
+    return cls(f"{where}:\n{shown}", hint=hint)
+
+
+def _unversioned(missing: re.Match[str]) -> bool:
+    # with a version, the package exists and the version may be what is missing
+    return not re.search(r"[=<>!~]", missing["spec"] or "")

@@ -1,0 +1,94 @@
+"""Where conda's programs are on this machine (contract, section 4.1).
+
+With `conda_local_path` set, only that installation counts, and only when it is complete. Else a micromamba that a
+remote bootstrap left beside or in the current directory serves as conda and micromamba, and nothing else is known.
+Else `PATH` is searched; micromamba is also looked for in `~/.local/bin`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asynccache.config import Settings
+from asynccache.errors import ResolverMissingError
+
+CONDA_PROGRAMS: Final = ("mamba", "conda", "micromamba")
+_COMPLETE: Final = ".metaflow-local-env"
+_BOOTSTRAPPED: Final = (Path("..") / "conda_env" / "micromamba", Path("conda_env") / "micromamba")
+_INSTALL: Final = {
+    "mamba": "install it with Miniforge (https://conda-forge.org/download)",
+    "conda": "install it with Miniforge (https://conda-forge.org/download)",
+    "micromamba": "install it into ~/.local/bin (https://mamba.readthedocs.io, `micromamba installation`)",
+    "conda-lock": "install it with `pipx install conda-lock`",
+}
+_INSTEAD: Final = {
+    "conda-lock": "set mixed_dependency_resolver to `builtin`, which needs no program",
+}
+_RATTLER: Final = "set conda_dependency_resolver to `rattler`, which is built in and needs nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that was found.
+
+    Attributes:
+        path: Absolute.
+        root: The installation that `conda_local_path` names, None for any other.
+    """
+
+    path: Path
+    root: Path | None = None
+
+
+def find_program(
+    name: str, settings: Settings, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Program | None:
+    """Return a program, None when this machine has none of this name.
+
+    Args:
+        name: `mamba`, `conda`, `micromamba` or `conda-lock`.
+        settings: `conda_local_path` counts.
+        environ: Environment variables; the process's own when None.
+        cwd: Directory beside which a bootstrapped micromamba lies; the current one when None.
+    """
+    env = os.environ if environ is None else environ
+    if settings.conda_local_path is not None:
+        root = settings.conda_local_path.expanduser().absolute()
+        path = root / "bin" / name
+        return Program(path, root) if (root / _COMPLETE).is_file() and _runs(path) else None
+    here = Path.cwd() if cwd is None else cwd
+    for place in _BOOTSTRAPPED:
+        if _runs(here / place):
+            return Program((here / place).resolve()) if name in {"conda", "micromamba"} else None
+    directories = env.get("PATH", os.defpath)
+    if name == "micromamba" and env.get("HOME"):
+        directories += os.pathsep + str(Path(env["HOME"]) / ".local" / "bin")
+    found = shutil.which(name, path=directories)
+    return Program(Path(found).absolute()) if found else None
+
+
+def require_program(
+    name: str, settings: Settings, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Program:
+    """Return a program; arguments as for `find_program`.
+
+    Raises:
+        ResolverMissingError: This machine has none of this name; says how to get it and what needs nothing.
+    """
+    program = find_program(name, settings, environ=environ, cwd=cwd)
+    if program is None:
+        where = f" in {settings.conda_local_path}" if settings.conda_local_path is not None else ""
+        raise ResolverMissingError(
+            f"Could not find conda binary for {name}{where}",
+            hint=f"{_INSTALL[name]}, or {_INSTEAD.get(name, _RATTLER)}",
+        )
+    return program
+
+
+def _runs(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)

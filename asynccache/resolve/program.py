@@ -1,0 +1,90 @@
+"""Run a program to its end: in a session of its own, within a time limit, leaving no process behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asynccache.errors import ResolverMissingError
+from asynccache.resolve.explain import timed_out
+
+_REAP_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended.
+
+    Attributes:
+        returncode: Negative: the signal that ended it.
+        stdout: What it wrote, undecodable bytes replaced.
+        stderr: The same of its other stream.
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+async def run_program(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    timeout: float,  # noqa: ASYNC109 - the limit must also kill what the program started
+    name: str,
+    cwd: Path | None = None,
+) -> Finished:
+    """Run a program without input and return what it wrote.
+
+    On a time-out, and when the caller is cancelled, the program and all processes that it started are killed.
+
+    Args:
+        argv: Program and arguments; no secrets, since every user of a machine can read them.
+        env: The whole environment.
+        timeout: Seconds until it must have ended.
+        name: What it is called in errors.
+        cwd: Working directory; the caller's when None.
+
+    Raises:
+        ResolveTimeoutError: It did not end in time.
+        ResolverMissingError: It cannot be started.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *map(str, argv),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as exc:
+        raise ResolverMissingError(f"{name} ({argv[0]}) cannot be started: {exc.strerror}") from exc
+    try:
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await process.communicate()
+    except TimeoutError:
+        await _kill(process)
+        raise timed_out(timeout, name) from None
+    except BaseException:
+        await asyncio.shield(_kill(process))
+        raise
+    return Finished(
+        process.returncode or 0, stdout.decode("utf-8", errors="replace"), stderr.decode("utf-8", errors="replace")
+    )
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    # The session's first process leads the group: its id stays taken as long as one member lives.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_REAP_SECONDS):
+            await process.wait()

@@ -1,0 +1,245 @@
+"""The built-in resolver of conda packages: py-rattler's gateway and solver, in this process.
+
+It needs no program, no prefix and no package archive. What a request asks of PyPI is not its concern: of a mixed
+request it solves the conda part. Channels are ranked as the request ranks them; a channel of lower rank is taken from
+where one of higher rank cannot serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from rattler import (
+    ChannelPriority,
+    GenericVirtualPackage,
+    MatchSpec,
+    PackageName,
+    PackageRecord,
+    RepoDataRecord,
+    Version,
+    solve,
+)
+from rattler.exceptions import GatewayError, InvalidMatchSpecError, InvalidVersionError, SolverError
+from rattler.package import BuildString
+
+from asynccache.config import Settings
+from asynccache.errors import ResolverFailedError, UsageError
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.platform import NOARCH
+from asynccache.model.url import redacted
+from asynccache.resolve.channel_index import ChannelIndex, channel_addresses
+from asynccache.resolve.conda_problem import CondaProblem, conda_package, pinned_names, read_conda_problem, with_base
+from asynccache.resolve.explain import timed_out, unknown_packages, unreachable, unsatisfiable
+from asynccache.resolve.requirement_text import ReadRequirement
+from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
+from asynccache.resolve.virtual_packages import VirtualPackage, machine_profile
+
+
+class RattlerResolver:
+    """Solves conda requirements. One instance shares what it fetched between solves that run at once.
+
+    Args:
+        settings: Channels, mirrors, credentials and the cache directory.
+        prefix: Not needed; every resolver is made with the same arguments.
+    """
+
+    def __init__(self, settings: Settings, *, prefix: PrefixMaker | None = None) -> None:
+        del prefix
+        self._settings = settings
+        self._index = ChannelIndex(settings)
+
+    @property
+    def name(self) -> str:
+        """`rattler`."""
+        return "rattler"
+
+    async def resolve(self, problem: Problem) -> Solution:
+        """Find conda packages; see `Resolver.resolve` for the errors.
+
+        Packages stand in the order in which they can be linked, each after what it depends on.
+        """
+        conda, profile = await asyncio.to_thread(self._read, problem)
+        if not conda.requirements and not conda.base:
+            return Solution((), resolver=self.name)
+        query = _Query(self._index, self._settings.channel_alias, problem, conda, profile)
+        try:
+            async with asyncio.timeout(problem.timeout):
+                records = await query.solve()
+        except TimeoutError:
+            raise timed_out(problem.timeout, f"reading channels and solving for {problem.arch}") from None
+        packages = [_package(record) for record in records]
+        sizes = {package.url: record.size for package, record in zip(packages, records, strict=True) if record.size}
+        return Solution(tuple(with_base(packages, conda.base)), resolver=self.name, sizes=sizes)
+
+    def _read(self, problem: Problem) -> tuple[CondaProblem, tuple[VirtualPackage, ...]]:
+        # in a thread: finding out what this machine has can run a program
+        conda = read_conda_problem(problem, self._settings)
+        return conda, machine_profile(problem.arch, problem.request.deps.get("sys", ()), self._settings)
+
+
+class _Query:
+    """One solve: its channels, its specifications, and what its failure means."""
+
+    def __init__(
+        self,
+        index: ChannelIndex,
+        alias: str,
+        problem: Problem,
+        conda: CondaProblem,
+        profile: tuple[VirtualPackage, ...],
+    ) -> None:
+        self._alias = alias
+        self._problem = problem
+        self._conda = conda
+        self._profile = profile
+        self._ends = time.monotonic() + problem.timeout
+        self._addresses = index.addresses(conda.channels)
+        self._channels = index.channels(self._addresses)
+        self._base_channels = index.channels(index.addresses(_channels_of(conda.base)))
+        self._gateway = index.gateway(offline=problem.offline, fresh=problem.fresh)
+        self._platforms: list[str] = [problem.arch, NOARCH]
+        self._specs = [self._spec(requirement) for requirement in conda.requirements]
+        self._virtual = [_virtual(package) for package in profile]
+
+    def _spec(self, requirement: ReadRequirement) -> MatchSpec:
+        if requirement.channel:
+            requirement = replace(requirement, channel=channel_addresses(requirement.channel, self._alias)[0])
+        try:
+            return MatchSpec(requirement.conda_spec, strict=True)
+        except InvalidMatchSpecError as exc:
+            raise UsageError(
+                f"the requirement {redacted(requirement.conda_spec)!r} cannot be read ({redacted(str(exc))})",
+                expected="a name and a version as conda writes it, such as `numpy >=1.20,<2` or `numpy ==1.26.4`",
+            ) from exc
+
+    async def solve(self) -> list[RepoDataRecord]:
+        """Return the records in link order.
+
+        Raises:
+            TimeoutError: The solver gave up at the limit.
+            UnsatisfiableError: The requirements contradict each other.
+            PackageUnknownError: No channel has a package.
+            IndexUnreachableError: A channel does not answer.
+        """
+        try:
+            pinned = await self._pinned()
+            exact = [f"{name.name} =={name.version} {name.build}" for _, name in pinned_names(self._conda.base)]
+            records = await solve(
+                sources=self._channels,
+                specs=[*self._specs, *exact],
+                gateway=self._gateway,
+                platforms=self._platforms,  # type: ignore[arg-type]  # any platform, not only the library's list
+                pinned_packages=pinned,
+                virtual_packages=self._virtual,
+                timeout=dt.timedelta(seconds=max(0.001, self._ends - time.monotonic())),
+                channel_priority=ChannelPriority.Flexible,
+                exclude_newer=_utc(self._problem.exclude_newer),
+                # a channel that names others would make a request mean something else tomorrow
+                channel_relations="disabled",
+            )
+        except GatewayError as exc:
+            raise unreachable(str(exc), self._addresses) from exc
+        except SolverError as exc:
+            raise await self._explained(exc) from exc
+        return _in_link_order(records)
+
+    async def _pinned(self) -> list[RepoDataRecord]:
+        """Return the records of the base's packages.
+
+        Raises:
+            ResolverFailedError: A channel no longer has one of them.
+        """
+        base = pinned_names(self._conda.base)
+        if not base:
+            return []
+        found = await self._gateway.query(
+            [*self._channels, *self._base_channels],
+            self._platforms,  # type: ignore[arg-type]
+            [f"{name.name} =={name.version} {name.build}" for _, name in base],
+            recursive=False,
+            channel_relations="disabled",
+        )
+        records = {(package.filename, package.published_hash): record for package, record in _packages(found)}
+        missing = [package.filename for package, _ in base if (package.filename, package.published_hash) not in records]
+        if missing:
+            raise ResolverFailedError(
+                "packages of the environment that is extended are no longer in their channels, so nothing tells what"
+                " they need",
+                found=", ".join(missing),
+                hint="resolve the whole environment anew",
+            )
+        return [records[package.filename, package.published_hash] for package, _ in base]
+
+    async def _explained(self, error: SolverError) -> BaseException:
+        if "cancelled" in str(error):
+            return TimeoutError()
+        real = [r for r in self._conda.requirements if not r.name.startswith("__")]
+        try:
+            listed = await self._gateway.names(
+                [*self._channels, *self._base_channels],
+                self._platforms,  # type: ignore[arg-type]
+                channel_relations="disabled",
+            )
+            known = {name.normalized for name in listed}
+            if missing := sorted({r.name for r in real if r.name.lower() not in known}):
+                return unknown_packages(missing, known, self._addresses, self._problem.arch)
+            published = await self._published([r.name for r in real if f"found for {r.name} " in str(error)])
+        except GatewayError as exc:
+            return unreachable(str(exc), self._addresses)
+        return unsatisfiable(str(error), arch=self._problem.arch, virtual_packages=self._profile, published=published)
+
+    async def _published(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the versions of packages, newest first."""
+        versions: dict[str, list[str]] = {}
+        for name in names:
+            found = await self._gateway.query(
+                self._channels,
+                self._platforms,  # type: ignore[arg-type]
+                [name],
+                recursive=False,
+                channel_relations="disabled",
+            )
+            known = {record.version for records in found for record in records}
+            versions[name] = list(dict.fromkeys(str(version) for version in sorted(known, reverse=True)))
+        return versions
+
+
+def _packages(found: Iterable[Iterable[RepoDataRecord]]) -> list[tuple[EnvironmentPackage, RepoDataRecord]]:
+    return [(_package(record), record) for records in found for record in records]
+
+
+def _package(record: RepoDataRecord) -> EnvironmentPackage:
+    return conda_package(
+        record.url,
+        md5=record.md5.hex() if record.md5 else None,
+        sha256=record.sha256.hex() if record.sha256 else None,
+    )
+
+
+def _in_link_order(records: Sequence[RepoDataRecord]) -> list[RepoDataRecord]:
+    by_name = {record.name.normalized: record for record in records}
+    ordered = PackageRecord.sort_topologically(list(records))
+    return [by_name[record.name.normalized] for record in ordered]
+
+
+def _channels_of(base: Iterable[EnvironmentPackage]) -> list[str]:
+    return list(dict.fromkeys(package.url.rsplit("/", 2)[0] for package in base))
+
+
+def _virtual(package: VirtualPackage) -> GenericVirtualPackage:
+    try:
+        version = Version(package.version)
+    except InvalidVersionError as exc:
+        raise UsageError(
+            f"the virtual package {package.name} has a version that conda cannot read", found=repr(package.version)
+        ) from exc
+    return GenericVirtualPackage(PackageName(package.name), version, BuildString(package.build))
+
+
+def _utc(moment: dt.datetime | None) -> dt.datetime | None:
+    # the library takes the clock's digits for UTC, whatever the zone
+    return moment.astimezone(dt.UTC) if moment else None
