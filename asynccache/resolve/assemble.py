@@ -30,12 +30,14 @@ class Machine:
     """What of a machine enters requests; what is not given is found out when it is needed.
 
     Attributes:
+        arch: conda platform of the machine.
         python: Full version of the running interpreter.
         detected: Virtual packages; None: this machine's. Finding them out may run a program for up to two seconds.
         pip_entries: pip's configuration (`read_pip_configuration`); None: this machine's.
         channels: Channels that a conda program is configured with; None: those of the settings.
     """
 
+    arch: str = field(default_factory=current_architecture)
     python: str = field(default_factory=lambda: platform.python_version().rstrip("+"))
     detected: tuple[VirtualPackage, ...] | None = None
     pip_entries: tuple[tuple[str, str], ...] | None = None
@@ -116,13 +118,7 @@ def assemble(
     decided = kind or Request(values_by_category(pinned)).environment_type
     deps = values_by_category(pinned)
     deps.setdefault("conda", []).append(f"python=={wanted}")
-    sys = sys_values(
-        arches,
-        settings,
-        given=packages_of(deps.get("sys", ())),
-        gpu=gpu,
-        detected=detected_here(machine, arches, settings),
-    )
+    sys = machine_sys(machine, arches, settings, given=packages_of(deps.get("sys", ())), gpu=gpu)
     deps["sys"] = [f"{name}=={version}" for name, version in sys.items()]
     sources: dict[str, Sequence[str]] = {
         "conda": conda_sources(requirements.sources.get("conda", ()), settings, machine.channels)
@@ -160,7 +156,7 @@ def clone(
     by_arch = {sources.id.arch: sources} if isinstance(sources, ResolvedEnvironment) else dict(sources)
     if not by_arch:
         raise UsageError("no environment was given whose requirements could be resolved again")
-    sys = sys_values(arches, settings, detected=detected_here(machine, arches, settings))
+    sys = machine_sys(machine, arches, settings, given={}, gpu=False)
     result = {}
     for arch in arches:
         request = by_arch.get(arch, next(iter(by_arch.values()))).request
@@ -264,10 +260,13 @@ def checked_arches(arches: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(checked_architecture(arch) for arch in arches))
 
 
-def detected_here(machine: Machine, arches: Iterable[str], settings: Settings) -> Sequence[VirtualPackage] | None:
-    """Return what the machine has; None when no architecture is its own, because looking may take two seconds."""
-    needed = not settings.pin_virtual_packages and current_architecture() in arches
-    return machine.virtual_packages if needed else None
+def machine_sys(
+    machine: Machine, arches: Sequence[str], settings: Settings, *, given: Mapping[str, str], gpu: bool
+) -> dict[str, str]:
+    """Return the category `sys` of a request; looks at the machine only when one of the architectures is its own."""
+    needed = not settings.pin_virtual_packages and machine.arch in arches
+    detected = machine.virtual_packages if needed else ()
+    return sys_values(arches, settings, given=given, gpu=gpu, detected=detected, here=machine.arch)
 
 
 def without_empty(parts: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:

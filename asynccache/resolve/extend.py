@@ -16,7 +16,7 @@ from asynccache.resolve.assemble import (
     Assembled,
     Machine,
     checked_arches,
-    detected_here,
+    machine_sys,
     step_type,
     values_by_category,
     with_pins,
@@ -35,7 +35,7 @@ from asynccache.resolve.requirement_text import (
     undoubled,
 )
 from asynccache.resolve.requirements import SYS_PACKAGES, Requirement, Requirements
-from asynccache.resolve.virtual_packages import smaller, sys_values
+from asynccache.resolve.virtual_packages import smaller
 
 
 def extend(
@@ -84,13 +84,8 @@ def extend(
             raise UsageError(f"Base environment '{shown}' {message}")
     if not requirements and requirements.python is None and python is None:
         return {arch: _unchanged(bases[arch]) for arch in arches}
-    extra_sys = sys_values(
-        arches,
-        settings,
-        given={r.name: r.constraint for r in requirements.deps.get("sys", ())},
-        gpu=gpu,
-        detected=detected_here(machine, arches, settings),
-    )
+    given = {requirement.name: requirement.constraint for requirement in requirements.deps.get("sys", ())}
+    extra_sys = machine_sys(machine, arches, settings, given=given, gpu=gpu)
     return {
         arch: _extended(
             BaseEnvironment(bases[arch]), requirements, arch, settings, datastore, python, step, extra_sys, machine

@@ -1,7 +1,7 @@
 """pyproject.toml: the project's own dependencies, its Python and its indexes (contract, section 7.8.3).
 
 Optional dependencies, dependency groups and the dependencies of poetry are no part of the project's environment and
-are left out; a note says so.
+are left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Collector, Requirements
 from asynccache.resolve.requirements_txt import pep508_requirement
-
-_LEFT_OUT = (("project", "optional-dependencies"), ("dependency-groups",), ("tool", "poetry", "dependencies"))
 
 
 def read_pyproject_toml(text: str, place: Place) -> Requirements:
@@ -44,9 +42,10 @@ def read_pyproject_toml(text: str, place: Place) -> Requirements:
         collector.python = _text(project["requires-python"], where) or None
     for where, url in _indexes(document, place):
         collector.source("pypi", url, where)
-    for path in _LEFT_OUT:
-        if _at(document, path):
-            collector.notes.append(f"{place}: `{'.'.join(path)}` left out: only project.dependencies are resolved")
+    if "dependencies" not in project and _at(document, ("tool", "poetry", "dependencies")):
+        collector.notes.append(
+            f"{place}: poetry's own dependencies are left out: only project.dependencies are resolved"
+        )
     return collector.result()
 
 

@@ -97,6 +97,7 @@ def sys_values(
     given: Mapping[str, str] | None = None,
     gpu: bool = False,
     detected: Sequence[VirtualPackage] | None = None,
+    here: str | None = None,
 ) -> dict[str, str]:
     """Return the category `sys` of a request: name -> version text.
 
@@ -110,10 +111,11 @@ def sys_values(
         given: What the user asked for.
         gpu: Whether a GPU was asked for: adds `sys_default_gpu_packages`.
         detected: What this machine has; found out when None and needed.
+        here: This machine's architecture; found out when None.
     """
     union: dict[str, str] = {}
     for arch in dict.fromkeys(arches):
-        values = _of_architecture(arch, settings, detected)
+        values = _of_architecture(arch, settings, detected, here)
         if gpu:
             values = {**values, **settings.sys_default_gpu_packages}
         for name, version in values.items():
@@ -129,6 +131,7 @@ def machine_profile(
     settings: Settings,
     *,
     detected: Sequence[VirtualPackage] | None = None,
+    here: str | None = None,
 ) -> tuple[VirtualPackage, ...]:
     """Return all virtual packages that an environment is solved with, by name.
 
@@ -137,6 +140,7 @@ def machine_profile(
         sys: The request's values of category `sys`; they decide on `__cuda` and `__glibc`.
         settings: `sys_default_packages` can name others for an architecture, such as `__osx`.
         detected: What this machine has; found out when None and needed.
+        here: This machine's architecture; found out when None.
     """
     profile = {"__unix": VirtualPackage("__unix", "0")}
     if arch.startswith("linux"):
@@ -145,7 +149,7 @@ def machine_profile(
     else:
         profile["__osx"] = VirtualPackage("__osx", _ASSUMED_OSX)
     profile["__archspec"] = VirtualPackage("__archspec", "1", _BASELINE.get(arch, arch))
-    if _is_here(arch, settings):
+    if _is_here(arch, settings, here):
         found = detect_virtual_packages() if detected is None else detected
         profile |= {package.name: package for package in found}
     for name, text in settings.sys_default_packages.get(arch, {}).items():
@@ -182,12 +186,14 @@ def _package(name: str, text: str) -> VirtualPackage:
     return VirtualPackage(name, version.strip(), build or "0")
 
 
-def _is_here(arch: str, settings: Settings) -> bool:
-    return not settings.pin_virtual_packages and arch == current_architecture()
+def _is_here(arch: str, settings: Settings, here: str | None) -> bool:
+    return not settings.pin_virtual_packages and arch == (here or current_architecture())
 
 
-def _of_architecture(arch: str, settings: Settings, detected: Sequence[VirtualPackage] | None) -> Mapping[str, str]:
-    if _is_here(arch, settings):
+def _of_architecture(
+    arch: str, settings: Settings, detected: Sequence[VirtualPackage] | None, here: str | None
+) -> Mapping[str, str]:
+    if _is_here(arch, settings, here):
         found = detect_virtual_packages() if detected is None else detected
         if found:
             return {package.name: package.version for package in found}
