@@ -136,5 +136,5 @@ def _fill(found: Requirements, deps: Packages, sources: Texts, extras: Texts) ->
     for target, part in ((sources, found.sources), (extras, found.extras)):
         for category, texts in part.items():
             known = target.setdefault(category, [])
-            known.extend(text for text in texts if text not in known)
+            known.extend(texts)
     return found.python

@@ -139,7 +139,7 @@ class Collector:
     def __init__(self) -> None:
         self._deps: dict[str, dict[tuple[str, str], Requirement]] = {}
         self._sources: dict[str, dict[str, None]] = {}
-        self._extras: dict[str, dict[str, None]] = {}
+        self._extras: dict[str, list[str]] = {}
         self.auth: dict[str, list[str]] = {}
         self.notes: list[str] = []
         self.python: str | None = None
@@ -182,7 +182,8 @@ class Collector:
             UsageError: As for a source.
         """
         option, blank, argument = text.partition(" ")
-        self._extras.setdefault(category, {})[f"{option}{blank}{self.public(argument, place)}"] = None
+        # a repeated flag stays repeated: other readers identify the request by both
+        self._extras.setdefault(category, []).append(f"{option}{blank}{self.public(argument, place)}")
 
     def public(self, address: str, place: Place | None = None) -> str:
         """Split the credentials off an address and keep them apart.

@@ -143,7 +143,9 @@ def pep508_requirement(line: str, place: Place) -> Requirement:
         name += f"[{','.join(sorted(parsed.extras))}]"
     if parsed.url:
         name += f"@{parsed.url}"
-    constraint = ",".join(sorted(str(specifier) for specifier in parsed.specifier)).lstrip(" =")
+    # equal clauses (`>=1`, `>=1.0`) count once, as first written: the text is part of the identity
+    clauses = dict.fromkeys(parsed.specifier)
+    constraint = ",".join(sorted(map(str, clauses))).lstrip(" =")
     return Requirement(name, constraint, str(parsed.marker) if parsed.marker else "", place)
 
 

@@ -141,6 +141,12 @@ def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
         assert str(exc).startswith("requirements.txt")  # noqa: PT017 - most texts are refused, some are not
 
 
+def test_equal_clauses_count_once_and_repeated_flags_every_time() -> None:
+    found = read("six >= 1.0, >=1, ==1.4.0, == 1.4.0\n--pre\n--pre\n")
+    assert found.values("pypi") == ["six==1.4.0,>=1.0"]
+    assert found.extras == {"pypi": ("--pre", "--pre")}
+
+
 def test_files_merge_and_two_pythons_are_refused() -> None:
     first, second = read("six==1\npython==3.11"), read("six==2\nidna\n--pre")
     merged = merge_requirements([first, second])
