@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import click
 
@@ -71,3 +73,13 @@ def short(text: str) -> str:
 def moment(text: str) -> str:
     """Cut a time to minutes for people."""
     return text[:16].replace("T", " ")
+
+
+def ago(moment: float) -> str:
+    """Say for people how long ago a time was, in seconds since the epoch; the day when it is longer than two days."""
+    seconds = time.time() - moment
+    if seconds < 3600:
+        return f"{max(0, seconds) / 60:.0f} min ago"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.0f} h ago"
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d") if moment else "-"

@@ -1,0 +1,83 @@
+"""Jupyter kernels for environments (contract, section 6.1.5). Blocking.
+
+A kernel is a directory with `kernel.json` below `kernels` in the user's Jupyter data directory, as jupyter_client
+documents it; writing it needs no Jupyter on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import HydrationError
+from asynccache.hydrate.prefix import read_marker
+
+_LOGOS: Final = ("logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
+
+
+def kernel_name(alias: str) -> str:
+    """Return the name of the kernel of an environment.
+
+    >>> kernel_name("team/env:v1.2")
+    'mf_team_env_v1_2'
+    """
+    return "mf_" + re.sub(r"[:/.\-]", "_", alias)
+
+
+def jupyter_data_directory(environ: Mapping[str, str]) -> Path:
+    """Return where the user's kernels are looked for."""
+    if named := environ.get("JUPYTER_DATA_DIR"):
+        return Path(named)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Jupyter"
+    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "jupyter"
+
+
+def install_kernel(prefix: Path, alias: str, *, directory: Path | None = None, pythonpath: Path | None = None) -> Path:
+    """Write the kernel of an environment; one of the same name is replaced.
+
+    Args:
+        prefix: A complete environment that has ipykernel.
+        alias: What the user calls it.
+        directory: Jupyter's data directory; the user's when None.
+        pythonpath: Directory that the kernel's Python finds modules in as well.
+
+    Returns:
+        The kernel's directory.
+
+    Raises:
+        HydrationError: The environment has no ipykernel.
+        DiskError: The directory cannot be written.
+    """
+    found = next(iter(sorted(prefix.glob("lib/python3*/site-packages/ipykernel_launcher.py"))), None)
+    if read_marker(prefix) is None or found is None:
+        raise HydrationError(f"{prefix} has no ipykernel", hint="create it with --install-notebook")
+    name = kernel_name(alias)
+    document = {
+        "argv": [str(prefix / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": f"Metaflow {alias}",
+        "language": "python",
+        "metadata": {"debugger": True},
+        **({"env": {"PYTHONPATH": str(pythonpath)}} if pythonpath else {}),
+    }
+    kernels = (directory or jupyter_data_directory(os.environ)) / "kernels"
+    with disk_errors(kernels):
+        kernels.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=kernels))
+        building.chmod(0o755)
+        (building / "kernel.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        for logo in _LOGOS:
+            source = found.parent / "ipykernel" / "resources" / logo
+            if source.is_file():
+                shutil.copyfile(source, building / logo)
+        shutil.rmtree(kernels / name, ignore_errors=True)
+        building.rename(kernels / name)
+    return kernels / name

@@ -1,0 +1,228 @@
+"""Freeing disk space on this machine: environments by their last use, then packages that no environment shares.
+
+An environment that a process runs out of is left alone, and so is a prefix outside the environments directory. Packages
+are removed while nobody hydrates: hydrating processes are waited for, and wait.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from asynccache.engine.engine import Engine
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import AsyncCacheError, LockTimeoutError
+from asynccache.hydrate import prefix as places
+from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
+from asynccache.hydrate.packages import BY_DIGEST, IN_USE
+from asynccache.model.package import Format
+from asynccache.ops.hydrated import OnDisk, hydrated, remove_environment, users_of
+
+_POLL: Final = 0.1  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Something that was removed, or would be.
+
+    Attributes:
+        kind: `environment`, `package`, `archive` or `leftover`.
+        path: What.
+        bytes: What that frees.
+        last_used: Seconds since the epoch.
+    """
+
+    kind: str
+    path: Path
+    bytes: int
+    last_used: float
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """What cleaning did.
+
+    Attributes:
+        removed: In order.
+        kept_bytes: Of environments' own files, packages and archives that are left.
+        failed: What could not be removed, and why.
+    """
+
+    removed: list[Removal] = field(default_factory=list)
+    kept_bytes: int = 0
+    failed: dict[str, AsyncCacheError] = field(default_factory=dict)
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes that removing frees."""
+        return sum(item.bytes for item in self.removed)
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "removed": [
+                {"kind": r.kind, "path": str(r.path), "bytes": r.bytes, "last_used": round(r.last_used)}
+                for r in self.removed
+            ],
+            "freed_bytes": self.freed_bytes,
+            "kept_bytes": self.kept_bytes,
+            "failed": {path: error.as_document() for path, error in self.failed.items()},
+        }
+
+
+async def clean(
+    engine: Engine, *, older_than: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+) -> Cleaned:
+    """Remove what was not used for long, or the least recently used until little enough is left.
+
+    Args:
+        engine: An open engine: its locks and settings are used.
+        older_than: Seconds since the last use; None for no such limit.
+        keep_bytes: What may be left; None for no such limit.
+        dry_run: Remove nothing. Packages that only removed environments share are not counted then.
+
+    Raises:
+        LockTimeoutError: Other processes hydrate for longer than `lock_timeout`.
+        DiskError: The package directory cannot be written.
+    """
+    done = Cleaned()
+    cutoff = time.time() - older_than if older_than is not None else None
+    settings, threads = engine.settings, engine.threads
+    environments = await threads.run(hydrated, settings)
+    packages = await threads.run(_packages, settings.cache_dir / DIRNAME)
+    total = sum(e.own_bytes for e in environments) + sum(p.bytes for p in packages)
+    chosen: list[OnDisk] = []
+    for environment in sorted(environments, key=lambda e: e.last_used):
+        if environment.prefix.parent != places.environments_directory(settings):
+            continue
+        if not _is_due(environment.last_used, cutoff, total, keep_bytes):
+            continue
+        if await threads.run(users_of, environment.prefix):
+            continue
+        chosen.append(environment)
+        total -= environment.own_bytes
+    for environment in chosen:
+        removal = Removal("environment", environment.prefix, environment.own_bytes, environment.last_used)
+        try:
+            if not dry_run:
+                await remove_environment(engine, str(environment.prefix))
+            done.removed.append(removal)
+        except AsyncCacheError as exc:
+            done.failed[str(environment.prefix)] = exc
+    await threads.run(_clean_packages, engine, done, cutoff, keep_bytes, total, dry_run=dry_run)
+    if not dry_run:
+        left = await threads.run(places.sweep, places.environments_directory(settings))
+        done.removed += [Removal("leftover", path, 0, 0.0) for path in left]
+        await threads.run(engine.workspace.sweep)
+    return done
+
+
+def _is_due(last_used: float, cutoff: float | None, total: int, keep_bytes: int | None) -> bool:
+    return (cutoff is not None and last_used < cutoff) or (keep_bytes is not None and total > keep_bytes)
+
+
+def _clean_packages(
+    engine: Engine, done: Cleaned, cutoff: float | None, keep_bytes: int | None, total: int, *, dry_run: bool
+) -> None:
+    directory = PackageDirectory(engine.settings.cache_dir / DIRNAME, engine.settings.lock_timeout)
+    if not directory.path.is_dir():
+        done.kept_bytes = total
+        return
+    with _alone(directory.path, engine.settings.lock_timeout), directory.locked():
+        for item in sorted(_packages(directory.path), key=lambda p: p.last_used):
+            if item.kind == "shared" or not _is_due(item.last_used, cutoff, total, keep_bytes):
+                continue
+            if not dry_run:
+                with disk_errors(item.path):
+                    _remove(item.path, engine.workspace.path)
+            total -= item.bytes
+            done.removed.append(item)
+    done.kept_bytes = total
+
+
+def _remove(path: Path, work: Path) -> None:
+    """Remove a package so that none is ever seen half removed."""
+    if not path.is_dir():
+        path.unlink()
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    aside = work / f"removed-{os.getpid()}-{path.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _alone(directory: Path, timeout: float) -> Iterator[None]:
+    """Wait until nobody uses the packages and let nobody begin, for the length of the block."""
+    with disk_errors(directory):
+        descriptor = os.open(directory / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise LockTimeoutError(
+                        f"waited {timeout:g} seconds for other processes to use the packages in {directory}",
+                        hint="clean when nothing hydrates",
+                    ) from None
+                time.sleep(_POLL)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _packages(directory: Path) -> list[Removal]:
+    """Return what lies in the package directory; the kind of a package that an environment shares is `shared`."""
+    found = []
+    places_of_packages = [directory, directory / "pypi", *_directories(directory / BY_DIGEST)]
+    for place in places_of_packages:
+        for path in _entries(place):
+            if path.is_dir() and not path.is_symlink() and _is_package(path):
+                size, linked = _looked_at(path)
+                records = (path / "info" / "asynccache.json", path / "record.json", path / "info/repodata_record.json")
+                used = max((r.stat().st_mtime for r in records if r.exists()), default=path.stat().st_mtime)
+                found.append(Removal("shared" if linked else "package", path, size, used))
+            elif path.is_file() and path.name.endswith(tuple(Format)):
+                status = path.stat()
+                found.append(Removal("archive", path, status.st_size, max(status.st_mtime, status.st_atime)))
+    return found
+
+
+def _is_package(path: Path) -> bool:
+    return (path / "info" / "index.json").exists() or (path / "record.json").exists()
+
+
+def _entries(directory: Path) -> list[Path]:
+    with suppress(OSError):
+        return sorted(p for p in directory.iterdir() if not p.name.startswith("."))
+    return []
+
+
+def _directories(directory: Path) -> list[Path]:
+    return [p for p in _entries(directory) if p.is_dir()]
+
+
+def _looked_at(directory: Path) -> tuple[int, bool]:
+    """Return a package's bytes, and whether one of its files has a name elsewhere."""
+    size = 0
+    names: dict[int, tuple[int, int]] = {}
+    for path, _directories_below, files in os.walk(directory):
+        for name in files:
+            status = os.lstat(os.path.join(path, name))  # noqa: PTH118 - thousands of them
+            if stat.S_ISREG(status.st_mode):
+                links, seen = names.get(status.st_ino, (status.st_nlink, 0))
+                names[status.st_ino] = (links, seen + 1)
+                size += 0 if seen else status.st_size
+    return size, any(links > seen for links, seen in names.values())

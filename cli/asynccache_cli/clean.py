@@ -1,0 +1,63 @@
+"""`asynccache clean`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.errors import PartialFailureError
+from asynccache.ops.clean import Cleaned, clean
+from asynccache_cli.env_options import ago, table
+from asynccache_cli.options import cache_dir_option, human_bytes, json_option, run_async, settings_from
+from asynccache_cli.quantities import parse_bytes, parse_duration
+
+
+@click.command("clean", short_help="Free disk space: environments and packages that are no longer used.")
+@click.option("--older-than", metavar="AGE", help="Remove what was not used for so long; 30d unless --keep-bytes.")
+@click.option("--keep-bytes", metavar="SIZE", help="Remove the least recently used until so much is left, such as 20G.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@cache_dir_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    older_than: str | None,
+    keep_bytes: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **flags: object,
+) -> None:
+    """Remove environments by last use, packages that no environment shares, archives, and what dead processes left.
+
+    An environment that a process runs out of stays, and so does a prefix outside the environments directory. The store
+    is not touched.
+
+    \b
+    Examples:
+      asynccache clean
+      asynccache clean --older-than 7d --dry-run
+      asynccache clean --keep-bytes 20G
+    """
+    settings = settings_from(ctx, **flags).settings
+    age = parse_duration(older_than) if older_than else None if keep_bytes else parse_duration("30d")
+    done = run_async(_clean(settings, age, parse_bytes(keep_bytes) if keep_bytes else None, dry_run=dry_run))
+    if as_json:
+        click.echo(json.dumps({"dry_run": dry_run, **done.as_document()}))
+    else:
+        rows = [(r.kind, human_bytes(r.bytes), ago(r.last_used), str(r.path)) for r in done.removed]
+        if rows:
+            click.echo(table(("WHAT", "BYTES", "LAST USED", "PATH"), rows, right=(1,)))
+        verb = "would be freed" if dry_run else "freed"
+        click.echo(f"{human_bytes(done.freed_bytes)} {verb}, {human_bytes(done.kept_bytes)} left")
+    if done.failed:
+        raise PartialFailureError(f"{len(done.failed)} environments could not be removed", done.failed)
+
+
+async def _clean(settings: Settings, age: float | None, keep: int | None, *, dry_run: bool) -> Cleaned:
+    async with Engine(settings) as engine:
+        return await clean(engine, older_than=age, keep_bytes=keep, dry_run=dry_run)
