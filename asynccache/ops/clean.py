@@ -192,7 +192,7 @@ def _packages(directory: Path) -> list[Removal]:
             if path.is_dir() and not path.is_symlink() and _is_package(path):
                 size, linked = _looked_at(path)
                 records = (path / "info" / "asynccache.json", path / "record.json", path / "info/repodata_record.json")
-                used = max((r.stat().st_mtime for r in records if r.exists()), default=path.stat().st_mtime)
+                used = next((r for r in records if r.exists()), path).stat().st_mtime
                 found.append(Removal("shared" if linked else "package", path, size, used))
             elif path.is_file() and path.name.endswith(tuple(Format)):
                 status = path.stat()

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from asynccache.config import Settings
-from asynccache.errors import HydrationError, UsageError
+from asynccache.errors import UsageError
 from asynccache.hydrate.activate import Activation, activate
 from asynccache.hydrate.prefix import environments_directory, note_use
 from asynccache.ops.hydrated import find_hydrated
@@ -62,14 +62,11 @@ async def _made(settings: Settings, text: str) -> Path:
 
 
 def become(words: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Replace this process by a command.
-
-    Raises:
-        HydrationError: There is no such program.
-    """
+    """Replace this process by a command; ends it with 127, as a shell does, when there is no such program."""
     sys.stdout.flush()
     sys.stderr.flush()
     try:
         os.execvpe(words[0], list(words), dict(variables))  # noqa: S606 - what the user asked to run
     except OSError as exc:
-        raise HydrationError(f"`{words[0]}` cannot be run ({exc.strerror})", hint="check its name and PATH") from exc
+        click.echo(f"`{words[0]}` cannot be run ({exc.strerror})", err=True)
+        sys.exit(127)
