@@ -67,6 +67,7 @@ class Container:
         command: The words that were asked for.
         environment: The variables that were asked for.
         directory: The run's own directory on this machine.
+        empty: Absolute paths of empty directories that the container gets, as from a volume; only in a whole system.
         process: The process, once started.
     """
 
@@ -74,6 +75,7 @@ class Container:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     directory: Path
+    empty: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     _files: Path | None = None
 
@@ -102,6 +104,8 @@ class Container:
         if image.whole:
             environment |= {"HOME": "/root", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
             self._files = self.directory / "upper"
+            for each in self.empty:
+                self.file(each).mkdir(parents=True)
             words = [
                 "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "/bin/sh", "-c",
                 _CHANGE_ROOT, "sh", str(image.root), str(self.directory), "".join(f"{v}\n" for v in image.volumes),
@@ -145,9 +149,15 @@ class Container:
                 return
 
 
-def run(image: Image, directory: Path, command: Sequence[str], environment: Mapping[str, str]) -> Container:
+def run(
+    image: Image,
+    directory: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    empty: tuple[str, ...] = (),
+) -> Container:
     """Run a command to its end in a container of its own and return that; `directory` must not exist."""
-    container = Container(directory.name, tuple(command), dict(environment), directory)
+    container = Container(directory.name, tuple(command), dict(environment), directory, empty)
     try:
         container.start(image).wait()
     finally:
