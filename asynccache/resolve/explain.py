@@ -31,8 +31,14 @@ _NO_CACHE: Final = re.compile(r"no usable repodata cache for (?P<url>\S+)")
 _WORDS: Final = (
     (re.compile(r"^Cannot solve the request because of: "), ""),
     (re.compile(r" cannot be installed because there are no viable options:"), " cannot be installed:"),
+    (re.compile(r"No candidates were found for (?P<spec>__.+?)\.?$"), r"the machine does not have \g<spec>"),
+    (
+        re.compile(r"(?P<spec>__[^,]+), for which no candidates were found\.?"),
+        r"\g<spec>, which the machine does not have",
+    ),
     (re.compile(r"No candidates were found for (?P<spec>.+?)\.?$"), r"no channel has \g<spec>"),
-    (re.compile(r", for which no candidates were found\.?"), ", which no channel has"),
+    # not "no channel has": the other requirements may have ruled the candidates out
+    (re.compile(r", for which no candidates were found\.?"), ", which nothing that is left meets"),
     (re.compile(r" can be installed with any of the following options:"), " could be one of:"),
     (
         re.compile(r", which conflicts with any installable versions previously reported"),
