@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-compat lint bench clean
+.PHONY: help setup run test test-compat test-cloud lint bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ test: $(READY) lint ## Lint, type-check and run all tests
 
 test-compat: $(READY) ## Exchange environments with the real metaflow-netflixext, on a local and an S3 root
 	@$(BIN)/python -m tests.compat.round_trip
+
+test-cloud: $(READY) ## Run whole Metaflow flows in containers here: Batch, Kubernetes, Argo, Step Functions, Airflow
+	@$(BIN)/python -m pytest -m cloud -n 0
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

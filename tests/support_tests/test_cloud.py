@@ -13,7 +13,7 @@ from tests.support.testdata import REPOSITORY
 FLOW = REPOSITORY / "tests" / "support" / "flows" / "plain_flow.py"
 
 pytestmark = [
-    pytest.mark.xdist_group("cloud"),
+    pytest.mark.cloud,
     pytest.mark.timeout(600),
     pytest.mark.skipif(weed_binary() is None, reason="SeaweedFS is not installed"),
 ]
@@ -36,7 +36,6 @@ def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
         pytest.skip(str(error))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("service", ["batch", "kubernetes"])
 def test_a_flow_that_fans_out_fails_once_and_joins_runs_in_containers(service: str, cloud: Cloud, python: Path) -> None:
     done = cloud.flow(python, FLOW, "run", "--with", service, "--max-workers", "2")

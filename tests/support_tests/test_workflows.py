@@ -18,8 +18,7 @@ from tests.support.workflows import WorkflowFailedError, WorkflowRun
 FLOW = REPOSITORY / "tests" / "support" / "flows" / "plain_flow.py"
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("cloud"),
+    pytest.mark.cloud,
     pytest.mark.timeout(600),
     pytest.mark.skipif(weed_binary() is None, reason="SeaweedFS is not installed"),
 ]
