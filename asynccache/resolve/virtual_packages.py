@@ -69,11 +69,14 @@ class VirtualPackage:
         return f"{self.name}={self.version}={self.build}"
 
 
-def detect_virtual_packages(environ: Mapping[str, str] | None = None) -> tuple[VirtualPackage, ...]:
+def detect_virtual_packages(
+    environ: Mapping[str, str] | None = None, *, gpu: bool = True
+) -> tuple[VirtualPackage, ...]:
     """Return what this machine has. Blocking: may run `nvidia-smi` for up to two seconds.
 
     Args:
         environ: Environment variables; the process's own when None.
+        gpu: Whether to look for a GPU.
     """
     env = os.environ if environ is None else environ
     system = platform.system()
@@ -83,7 +86,8 @@ def detect_virtual_packages(environ: Mapping[str, str] | None = None) -> tuple[V
         found += _versioned("__glibc", env.get("CONDA_OVERRIDE_GLIBC", _glibc()))
     elif system == "Darwin":
         found += _versioned("__osx", env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0]))
-    found += _versioned("__cuda", env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda())
+    if gpu:
+        found += _versioned("__cuda", env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda())
     microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", _microarchitecture())
     if microarchitecture:
         found.append(VirtualPackage("__archspec", "1", microarchitecture))
@@ -135,6 +139,9 @@ def machine_profile(
 ) -> tuple[VirtualPackage, ...]:
     """Return all virtual packages that an environment is solved with, by name.
 
+    `__archspec` is the architecture's oldest processor, unless `CONDA_OVERRIDE_ARCHSPEC` or `sys_default_packages`
+    (such as `{"linux-64": {"__archspec": "1=x86_64_v3"}}`) names another.
+
     Args:
         arch: conda platform that is solved for.
         sys: The request's values of category `sys`; they decide on `__cuda` and `__glibc`.
@@ -150,8 +157,11 @@ def machine_profile(
         profile["__osx"] = VirtualPackage("__osx", _ASSUMED_OSX)
     profile["__archspec"] = VirtualPackage("__archspec", "1", _BASELINE.get(arch, arch))
     if _is_here(arch, settings, here):
-        found = detect_virtual_packages() if detected is None else detected
-        profile |= {package.name: package for package in found}
+        # whether there is a GPU, the request says
+        found = detect_virtual_packages(gpu=False) if detected is None else detected
+        # What is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told.
+        told = bool(os.environ.get("CONDA_OVERRIDE_ARCHSPEC"))
+        profile |= {package.name: package for package in found if told or package.name != "__archspec"}
     for name, text in settings.sys_default_packages.get(arch, {}).items():
         if name not in SYS_PACKAGES:
             profile[name] = _package(name, text)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +255,12 @@ def test_a_clone_asks_for_the_same_with_this_targets_virtual_packages() -> None:
         clone(source, arches=[], settings=SETTINGS)
     with pytest.raises(UsageError, match="no environment was given"):
         clone({}, arches=["linux-64"], settings=SETTINGS)
+
+
+def test_identifying_a_request_needs_no_parser_of_files_and_no_solver() -> None:
+    code = "import sys, asynccache.resolve.assemble; print({'yaml', 'rattler', 'aiohttp'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "set()"
 
 
 def test_unknown_categories_and_architectures_are_refused() -> None:

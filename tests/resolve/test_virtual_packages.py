@@ -59,7 +59,9 @@ def test_pinned_virtual_packages_are_the_same_on_every_machine() -> None:
     assert found == [{"__glibc": "2.27=0"}] * 2
 
 
-def test_a_profile_has_all_that_an_architecture_implies() -> None:
+def test_a_profile_has_all_that_an_architecture_implies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONDA_OVERRIDE_ARCHSPEC", raising=False)
+
     def names(arch: str, *sys: str) -> list[str]:
         return [str(p) for p in machine_profile(arch, sys, SETTINGS, detected=HOST, here="linux-64")]
 
@@ -71,6 +73,16 @@ def test_a_profile_has_all_that_an_architecture_implies() -> None:
     assert names("linux-64", "__glibc==2.17") == [
         "__archspec=1=x86_64", "__glibc=2.17=0", "__linux=5.10=0", "__unix=0=0",
     ]  # fmt: skip
+    host = (*HOST, VirtualPackage("__archspec", "1", "x86_64_v4"))
+    assert VirtualPackage("__archspec", "1", "x86_64") in machine_profile(
+        "linux-64", [], SETTINGS, detected=host, here="linux-64"
+    )
+    newer = Settings(sys_default_packages={"linux-64": {"__archspec": "1=x86_64_v3"}})
+    assert VirtualPackage("__archspec", "1", "x86_64_v3") in machine_profile(
+        "linux-64", [], newer, detected=host, here="linux-64"
+    )
+    monkeypatch.setenv("CONDA_OVERRIDE_ARCHSPEC", "x86_64_v4")
+    assert host[-1] in machine_profile("linux-64", [], SETTINGS, detected=host, here="linux-64")
     older = Settings(sys_default_packages={"osx-64": {"__osx": "12.1"}})
     assert VirtualPackage("__osx", "12.1") in machine_profile("osx-64", [], older, detected=(), here="linux-64")
 
