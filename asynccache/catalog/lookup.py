@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -115,13 +115,27 @@ class Lookup:
         self._policy = policy or RemotePolicy()
         self._pathspecs = pathspecs
 
-    async def by_request(self, req_id: str, arch: str) -> ResolvedEnvironment | None:
-        """Return what a request means: this machine's default, else the latest allowed resolution in the store."""
+    async def by_request(
+        self, req_id: str, arch: str, unique_keys: Mapping[str, str] | None = None
+    ) -> ResolvedEnvironment | None:
+        """Return what a request means: this machine's default, else the latest allowed resolution in the store.
+
+        Args:
+            req_id: Identity of the request.
+            arch: conda platform.
+            unique_keys: Keys that an environment must have, no more and no fewer; None for any.
+        """
+
+        def fits(environment: ResolvedEnvironment | None) -> bool:
+            return environment is not None and unique_keys in (None, environment.unique_keys)
+
         known = await asyncio.to_thread(self._local.get, EnvID(req_id, DEFAULT, arch))
-        if known is not None or self._documents is None or self._policy.nobody:
+        if fits(known):
             return known
+        if self._documents is None or self._policy.nobody:
+            return None
         found, _unreadable = await self._documents.of_request(arch, req_id)
-        return next((e for e in found if self._policy.allows(e.resolved_by)), None)
+        return next((e for e in found if fits(e) and self._policy.allows(e.resolved_by)), None)
 
     async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
         """Return one environment, None when it is known nowhere."""

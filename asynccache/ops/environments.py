@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
@@ -30,10 +31,11 @@ from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
-from asynccache.ops.environment_packages import Need, Needs, with_stored_keys
 from asynccache.store.base import Store
-from asynccache.store.inventory import Inventory
 from asynccache.store.tasks import run_together
+
+if TYPE_CHECKING:
+    from asynccache.ops.environment_packages import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,14 @@ class Environments:
         self.manifest = LocalManifest(path, settings.lock_timeout, say)
         self.here = IndexedManifest(path, CatalogIndex(index_path(settings, str(path))))
         self.runs = Runs(datastore_directory(settings))
-        policy = RemotePolicy.parse(settings.use_remote_latest, settings.username)
+        self.policy = RemotePolicy.parse(settings.use_remote_latest, settings.username)
         self.documents = self.aliases = self.there = None
         if store is not None:
             self.documents = EnvironmentDocuments(store, self.keys)
             self.aliases = Aliases(store, self.keys, settings.username)
             index = CatalogIndex(index_path(settings, f"{store.address} {self.keys.dirname}"))
             self.there = StoreCatalog(store, self.keys, index)
-        self.lookup = Lookup(self.here, self.documents, self.aliases, policy, self.runs.ids)
+        self.lookup = Lookup(self.here, self.documents, self.aliases, self.policy, self.runs.ids)
 
     async def listed(self, arch: str | None = None, *, local: bool = True, remote: bool = True) -> Sequence[Listed]:
         """Return what is known, the latest resolution first.
@@ -210,6 +212,9 @@ class Environments:
         Raises:
             StoreError: Packages are missing; names them.
         """
+        from asynccache.ops.environment_packages import Needs, with_stored_keys  # noqa: PLC0415 - looking up does without
+        from asynccache.store.inventory import Inventory  # noqa: PLC0415
+
         if self.documents is None or self.store is None:
             raise UsageError("documents live in the store, and none is open")
         if needs is None:

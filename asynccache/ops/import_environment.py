@@ -16,15 +16,15 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
 from asynccache.errors import UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
-from asynccache.model.identity import CATEGORIES, EnvID, Request, co_resolved_full_id
+from asynccache.model.identity import CATEGORIES, EnvID, Request
 from asynccache.model.package import Format, Package
 from asynccache.model.platform import checked_architecture
 from asynccache.model.url import redacted
 from asynccache.ops.environments import Aliased, Environments
+from asynccache.ops.identify import UNIDENTIFIED, identified
 from asynccache.store import layout
 
 _INDEX: Final = "https://pypi.org/simple"
-_NOTHING: Final = "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +140,11 @@ def _resolved(
     now = datetime.now()  # noqa: DTZ005 - documents carry local time without zone, which other readers sort
     kinds = {p.kind for packages in by_arch.values() for p in packages}
     kind = "mixed" if len(kinds) == 2 else f"{next(iter(kinds))}-only"
-    alone = [
-        ResolvedEnvironment(
-            EnvID(request.req_id, _NOTHING, arch), request, tuple(by_arch[arch]), now, user, archs, kind
-        )
-        for arch in archs
-    ]
-    if len(archs) == 1:
-        ids = [alone[0].computed_full_id()]
-    else:
-        ids = [co_resolved_full_id({a: [(p.filename, p.published_hash) for p in by_arch[a]] for a in archs})] * len(
-            archs
-        )
-    return [replace(e, id=EnvID(request.req_id, i, e.id.arch)) for e, i in zip(alone, ids, strict=True)]
+    return identified(
+        [
+            ResolvedEnvironment(
+                EnvID(request.req_id, UNIDENTIFIED, arch), request, tuple(by_arch[arch]), now, user, archs, kind
+            )
+            for arch in archs
+        ]
+    )

@@ -100,6 +100,7 @@ class Readiness:
         checked_bytes: Bytes read from the store to verify them.
         damaged: Objects that were set aside.
         reports: Of the engine's runs; none when the store had everything.
+        documents: What the store holds of the environments, as far as it was looked up or written.
         seconds: In all.
     """
 
@@ -108,6 +109,7 @@ class Readiness:
     checked_bytes: int = 0
     damaged: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    documents: dict[EnvID, ResolvedEnvironment] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -154,6 +156,7 @@ class Warm:
         wanted: Form that conda packages shall have; None for what documents record.
         fetch_with: Engine that brings what the store lacks; another one where the store is not to be written.
         verify: Read what is in the store and was never verified from this machine.
+        together: Publish documents only when every environment is complete: they name each other.
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class Warm:
         wanted: Format | None = None,
         fetch_with: Engine | None = None,
         verify: bool = True,
+        together: bool = False,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
@@ -172,6 +176,7 @@ class Warm:
         self._wanted = wanted
         self._fetching = fetch_with or engine
         self._verify = verify
+        self._together = together
         self._memory = Verified(engine.settings.cache_dir)
         self._known: dict[str, dict[str, str]] = {}
         self._result = Readiness()
@@ -337,12 +342,16 @@ class Warm:
         if self._to == "local" or self._catalog.documents is None:
             return {}
         published = {}
+        complete = {e.id: all(n.complete for n in needs.by_environment[e.id]) for _name, e in environments}
+        if self._together and not all(complete.values()):
+            complete = dict.fromkeys(complete, False)
         for _name, environment in environments:
-            of = needs.by_environment[environment.id]
-            there = await self._catalog.documents.get(environment.id) is not None
-            if not there and all(need.complete for need in of):
-                await self._catalog.publish(environment, of)
-                there = True
+            stored = await self._catalog.documents.get(environment.id)
+            if stored is None and complete[environment.id]:
+                stored = await self._catalog.publish(environment, needs.by_environment[environment.id])
+            if stored is not None:
+                self._result.documents[environment.id] = stored
+            there = stored is not None
             published[environment.id] = there
         return published
 

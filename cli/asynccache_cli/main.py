@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "cache": ("cache", "Fetch packages, verify, transmute and publish them."),
     "transmute": ("transmute", "Convert archives between .tar.bz2 and .conda, member by member."),
     "backfill": ("backfill", "Give every conda package of a store its other form."),
+    "resolve": ("resolve", "Turn requirements into environments that are locked, cached and named."),
     "env": ("env", "List, name, compare, import and export environments."),
     "warm": ("warm", "Make environments ready: in the store, on this node, verified."),
     "create": ("create", "Make an environment on this machine out of its packages."),

@@ -64,13 +64,13 @@ class ProgressDisplay:
                 self._done += 1
             case events.PackageFailed(package=package, error=error):
                 self._failed += 1
-                self._say(f"failed: {package}: {error}")
+                self.say(f"failed: {package}: {error}")
             case events.LockWaited(package=package, holder=holder, seconds=seconds):
-                self._say(f"waiting for {package}: {holder} works on it ({seconds:.0f} s)")
+                self.say(f"waiting for {package}: {holder} works on it ({seconds:.0f} s)")
             case events.Retried(package=package, attempt=attempt, delay=delay, reason=reason):
-                self._say(f"try {attempt} of {package} failed, next in {delay:.1f} s: {reason}")
+                self.say(f"try {attempt} of {package} failed, next in {delay:.1f} s: {reason}")
             case events.Quarantined(key=key, moved_to=moved_to, reason=reason):
-                self._say(f"damaged object {key} set aside as {moved_to}: {reason}")
+                self.say(f"damaged object {key} set aside as {moved_to}: {reason}")
             case _:
                 return
         self._refresh()
@@ -133,7 +133,8 @@ class ProgressDisplay:
             count=f"{finished}/{self._total}",
         )
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line, above the bars where there are some."""
         if self._bars is not None:
             self._bars.console.print(line, highlight=False, markup=False)
         else:

@@ -1,0 +1,117 @@
+"""What the command line does, for programs: one asynchronous function each.
+
+    from asynccache import api
+
+    resolved = await api.resolve("requirements.txt", api.Inputs((api.InputFile("gpu.yml"),), arches=("linux-64",)))
+    resolved.raise_for_failures()
+    for row in resolved.rows:
+        print(row.name, row.arch, row.environment.id)
+
+Settings come from the environment and the configuration files unless they are given. Nothing is printed; progress goes
+to `emit`, notes stand in the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike, fspath
+
+from asynccache.config import Settings, load_settings
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.engine.report import Report
+from asynccache.model.package import Format, Package
+from asynccache.model.platform import checked_architecture, current_architecture
+from asynccache.ops.environments import Environments
+from asynccache.ops.resolve_files import resolve_files
+from asynccache.ops.resolve_inputs import InputFile, Inputs
+from asynccache.ops.resolve_request import ResolveOptions
+from asynccache.ops.resolve_result import Resolved, Row
+from asynccache.ops.warm import Readiness, Target, Warm
+
+__all__ = ["InputFile", "Inputs", "ResolveOptions", "Resolved", "Row", "Settings", "cache", "resolve", "warm"]
+
+
+async def resolve(
+    *wanted: Inputs | str | PathLike[str],
+    options: ResolveOptions | None = None,
+    settings: Settings | None = None,
+    emit: events.EventSink = events.ignore,
+) -> Resolved:
+    """Resolve environments, all at once, and cache them (see `asynccache resolve`).
+
+    Args:
+        wanted: One for each environment: a file as `asynccache resolve` takes it, or `Inputs`.
+        options: `ResolveOptions(force=..., dry_run=..., cache=..., set_default=..., local_only=...)`.
+        settings: All settings.
+        emit: Where events go.
+
+    Returns:
+        A row for each environment and architecture, failures in it: `raise_for_failures()` raises them.
+
+    Raises:
+        ConfigurationError: A setting has a wrong value.
+        UsageError: The environments contradict each other, or the options.
+    """
+    inputs = [w if isinstance(w, Inputs) else Inputs((InputFile(fspath(w)),)) for w in wanted]
+    return await resolve_files(settings or load_settings().settings, inputs, options=options, emit=emit)
+
+
+async def warm(
+    *names: str,
+    arches: Iterable[str] = (),
+    to: Target = "both",
+    settings: Settings | None = None,
+    emit: events.EventSink = events.ignore,
+) -> Readiness:
+    """Bring what environments need into the store, onto this node, or both (see `asynccache warm`).
+
+    Args:
+        names: Environments, by any name.
+        arches: conda platforms; none for this machine's.
+        to: `remote`, `local` or `both`.
+        settings: All settings.
+        emit: Where events go.
+
+    Returns:
+        A row for each environment, failures in it.
+
+    Raises:
+        ObjectNotFoundError: Nothing is known under a name.
+        StoreError: The store cannot be used.
+    """
+    settings = settings or load_settings().settings
+    chosen = [checked_architecture(arch) for arch in arches] or [current_architecture()]
+    wanted = None if settings.preferred_format == "none" else Format(settings.preferred_format)
+    async with Engine(settings, emit=emit) as engine:
+        catalog = Environments(settings, engine.store)
+        found = [(name, await catalog.find(name, arch)) for name in names for arch in chosen]
+        return await Warm(engine, catalog, to=to, wanted=wanted).run(found)
+
+
+async def cache(
+    *urls: str,
+    packages: Iterable[Package] = (),
+    settings: Settings | None = None,
+    emit: events.EventSink = events.ignore,
+) -> Report:
+    """Fetch packages, verify them and publish them in the store (see `asynccache cache`).
+
+    Args:
+        urls: Of packages, with a digest as fragment where it is known: `URL#MD5`, `URL#sha256=DIGEST`.
+        packages: Further ones.
+        settings: All settings; `preferred_format` says which form of conda packages is stored.
+        emit: Where events go.
+
+    Returns:
+        The receipt, failures in it.
+
+    Raises:
+        UsageError: A URL is none of a package.
+        StoreError: The store cannot be used.
+    """
+    settings = settings or load_settings().settings
+    everything = [*map(Package.from_url, urls), *packages]
+    wanted = None if settings.preferred_format == "none" else Format(settings.preferred_format)
+    async with Engine(settings, emit=emit) as engine:
+        return await engine.cache(everything, wanted=wanted)

@@ -1,0 +1,102 @@
+"""A store, an engine and a catalog on it, opened when something first needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from asynccache.config import Settings
+from asynccache.engine import events
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.ops.environments import Environments
+
+if TYPE_CHECKING:
+    from asynccache.engine.engine import Engine
+
+
+class Opening:
+    """What a job may need. What is not given is opened at the first use and closed when the block ends.
+
+    Args:
+        settings: All settings.
+        engine: An open engine to use.
+        catalog: A catalog to use; on the engine's store when there is one.
+        emit: Where an engine that is opened here sends its events.
+        say: Told in a sentence when something damaged was set aside.
+
+    Attributes:
+        here: What this machine knows; nothing is opened for it.
+        fetched_bytes: Bytes that came from upstream so far.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine | None = None,
+        catalog: Environments | None = None,
+        *,
+        emit: events.EventSink = events.ignore,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.here = Environments(settings, None, say)
+        self.fetched_bytes = 0
+        self._engine = engine
+        self._catalog = catalog
+        self._emit = emit
+        self._say = say
+        self._lock = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._counted = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def engine(self) -> Engine:
+        """Return the engine.
+
+        Raises:
+            StoreError: The store cannot be opened.
+        """
+        from asynccache.engine.engine import Engine  # noqa: PLC0415 - what is known needs none
+
+        async with self._lock:
+            if self._engine is None:
+                self._engine = await self._stack.enter_async_context(Engine(self.settings, emit=self._emit))
+            if not self._counted:
+                self._counted = True
+                self._stack.enter_context(self._engine.listening(self._count))
+            return self._engine
+
+    async def catalog(self) -> Environments:
+        """Return the catalog on the store.
+
+        Raises:
+            StoreError: The store cannot be opened.
+        """
+        if self._catalog is None or self._catalog.store is None:
+            engine = await self.engine()
+            self._catalog = Environments(self.settings, engine.store, self._say)
+        return self._catalog
+
+    async def prefix(self, environment: ResolvedEnvironment) -> Path:
+        """Return the prefix of a helper environment, made when it was not there (see `PrefixMaker`)."""
+        from asynccache.hydrate.hydrate import prefix_for  # noqa: PLC0415 - only where something is built
+
+        return await prefix_for(await self.engine(), environment, kind="builder")
+
+    def _count(self, event: events.Event) -> None:
+        match event:
+            case events.Fetched(source=source, bytes=count, resumed_from=resumed) if source.startswith("http"):
+                self.fetched_bytes += count - resumed
+            case _:
+                pass

@@ -1,0 +1,167 @@
+"""Resolving: from what is asked for to environments that are identified, cached, published, remembered and named.
+
+Everything that is asked for in one call is worked on at once: an environment is cached while another one is still being
+solved. What is known is not solved; equal requests are one; a failing environment does not disturb the others. Each is
+published in this order: packages, documents, the name by full id, this machine's list, names; so that whenever a run
+ends, everything that can be found is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from asynccache.config import Settings
+from asynccache.engine import events
+from asynccache.errors import AsyncCacheError, UsageError
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.ops.environments import Environments
+from asynccache.ops.opening import Opening
+from asynccache.ops.resolve_known import Known, look_up
+from asynccache.ops.resolve_request import Group, ResolveOptions, Wanted, grouped
+from asynccache.ops.resolve_result import Resolved, ResolveEnded, ResolveStarted, Row
+from asynccache.ops.resolve_solve import ChooseResolver, Solver, built_in_choice
+
+if TYPE_CHECKING:
+    from asynccache.engine.engine import Engine
+
+__all__ = ["ResolveEnded", "ResolveOptions", "ResolveStarted", "Resolved", "Row", "Wanted", "resolve"]
+_CONTRADICTION: Final = "two requests hold different credentials for one host"
+
+
+async def resolve(
+    settings: Settings,
+    wanted: Sequence[Wanted],
+    *,
+    options: ResolveOptions | None = None,
+    engine: Engine | None = None,
+    catalog: Environments | None = None,
+    choose: ChooseResolver = built_in_choice,
+    emit: events.EventSink = events.ignore,
+    say: Callable[[str], None] | None = None,
+) -> Resolved:
+    """Resolve environments, all at once.
+
+    Args:
+        settings: All settings.
+        wanted: What is asked for.
+        options: How.
+        engine: An open engine on the store; None to open one if something has to be cached. Credentials that the
+            requests bring along (`Assembled.auth`) reach only an engine that is opened here.
+        catalog: A catalog on the engine's store; None to open one.
+        choose: Who resolves an environment of a type.
+        emit: Where events go: `ResolveStarted`, `ResolveEnded`, and those of the engine if it is opened here.
+        say: Told in a sentence when a damaged list of environments was set aside.
+
+    Returns:
+        One row for each environment and architecture. What failed stands in it; `raise_for_failures` raises it.
+
+    Raises:
+        UsageError: The requests contradict each other, or the options.
+    """
+    options = options or ResolveOptions()
+    if any(w.aliases for w in wanted) and not options.cache:
+        raise UsageError(
+            "a name is given to what is in the store only", hint="leave out the names, or cache the environment"
+        )
+    auth: dict[str, list[str]] = dict(settings.auth)
+    for asked in (a for w in wanted for a in w.asked.values()):
+        for host, pair in asked.auth.items():
+            if auth.setdefault(host, pair) != pair:
+                raise UsageError(f"{_CONTRADICTION}: {host}", hint="use one pair for a host, or resolve them apart")
+    settings = replace(settings, auth=auth)
+    groups = grouped(wanted)
+    async with Opening(settings, engine, catalog, emit=emit, say=say) as opening:
+        work = _Work(opening, options, Solver(opening, options, choose, emit))
+        started = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(work.run(group)) for group in groups]
+        rows = {
+            (id(member), arch): replace(row, name=member.name)
+            for group, task in zip(groups, running, strict=True)
+            for arch, row in task.result().items()
+            for member in group.members
+            if arch in member.asked
+        }
+        return Resolved(
+            [rows[id(each), arch] for each in wanted for arch in each.asked],
+            asyncio.get_running_loop().time() - started,
+            opening.fetched_bytes,
+        )
+
+
+class _Work:
+    """What is done for each group."""
+
+    def __init__(self, opening: Opening, options: ResolveOptions, solver: Solver) -> None:
+        self._opening = opening
+        self._options = options
+        self._solver = solver
+
+    async def run(self, group: Group) -> dict[str, Row]:
+        """Return a row for each architecture of a group."""
+        rows = {
+            arch: Row(group.name, arch, asked.request.req_id, notes=asked.notes) for arch, asked in group.asked.items()
+        }
+        try:
+            known = {} if self._options.force else await look_up(
+                group, self._opening, local_only=self._options.local_only
+            )  # fmt: skip
+            rows |= {arch: _known_row(rows[arch], found) for arch, found in known.items()}
+            missing = [arch for arch in group.asked if arch not in known]
+            if missing:
+                rows |= await self._solver.solve(group, {arch: rows[arch] for arch in missing})
+            return await self._finish(group, rows, known)
+        except AsyncCacheError as exc:
+            return {arch: replace(row, errors={**row.errors, "": exc}) for arch, row in rows.items()}
+
+    async def _finish(self, group: Group, rows: dict[str, Row], known: Mapping[str, Known]) -> dict[str, Row]:
+        """Cache, publish, remember and name what was found."""
+        if self._options.dry_run:
+            return rows
+        remembered = {arch for arch, found in known.items() if found.here}
+        ready = {arch: row for arch, row in rows.items() if row.environment is not None}
+        store = [arch for arch in ready if arch not in known or group.aliases]
+        if self._options.cache and store:
+            from asynccache.ops.resolve_publish import publish  # noqa: PLC0415 - not for what is known
+
+            rows |= await publish(self._opening, group, {arch: ready[arch] for arch in store})
+        # what was found is remembered once it is in the store, or at once if it is not to be stored
+        keep = [
+            row.environment
+            for arch, row in rows.items()
+            if row.environment is not None
+            and not row.errors
+            and arch not in remembered
+            and (row.published or arch in known or not self._options.cache)
+        ]
+        if keep:
+            await self._opening.here.keep(keep, default=self._options.set_default)
+        default = {e.id.arch for e in keep} if self._options.set_default else set()
+        rows = {arch: replace(r, default=r.default or arch in default) for arch, r in rows.items()}
+        return await self._name(group, rows) if group.aliases else rows
+
+    async def _name(self, group: Group, rows: dict[str, Row]) -> dict[str, Row]:
+        """Give names; all architectures of an id have them."""
+        found = {r.environment.id.full_id: r.environment for r in rows.values() if r.environment and not r.errors}
+        if any(row.errors for row in rows.values()):
+            return rows
+        if len(found) > 1:
+            error = UsageError(
+                f"{group.name} was resolved for its architectures apart, so one name cannot mean all of them",
+                hint="resolve them together with --force, or give each a name of its own",
+            )
+            return {arch: replace(row, errors={**row.errors, "names": error}) for arch, row in rows.items()}
+        catalog = await self._opening.catalog()
+        environment: ResolvedEnvironment = next(iter(found.values()))
+        aliased = await catalog.alias(str(environment.id), group.aliases)
+        given = (*aliased.changed, *aliased.unchanged)
+        return {
+            arch: replace(row, aliases=given, errors={**row.errors, **aliased.failed}) for arch, row in rows.items()
+        }
+
+
+def _known_row(row: Row, known: Known) -> Row:
+    return replace(row, environment=known.environment, known=True, default=known.here)

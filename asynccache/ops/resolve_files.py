@@ -1,0 +1,83 @@
+"""Resolving what files and options ask for: reading all of it, then resolving all that could be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from asynccache.config import Settings
+from asynccache.engine import events
+from asynccache.errors import AsyncCacheError
+from asynccache.ops.environments import Environments
+from asynccache.ops.resolve import resolve
+from asynccache.ops.resolve_inputs import Inputs, wanted_of
+from asynccache.ops.resolve_request import ResolveOptions, Wanted
+from asynccache.ops.resolve_result import Resolved, Row
+from asynccache.ops.resolve_solve import ChooseResolver, built_in_choice
+from asynccache.resolve.assemble import Machine
+
+
+async def resolve_files(
+    settings: Settings,
+    inputs: Sequence[Inputs],
+    *,
+    options: ResolveOptions | None = None,
+    choose: ChooseResolver = built_in_choice,
+    emit: events.EventSink = events.ignore,
+    say: Callable[[str], None] | None = None,
+    machine: Machine | None = None,
+) -> Resolved:
+    """Resolve environments that are asked for by files and options, all at once.
+
+    Args:
+        settings: All settings.
+        inputs: One for each environment.
+        options: How.
+        choose: Who resolves an environment of a type.
+        emit: Where events go (see `resolve`).
+        say: Told in a sentence when a damaged list of environments was set aside.
+        machine: What of this machine enters requests; found out when None.
+
+    Returns:
+        One row for each environment and architecture, and one for each environment whose input is wrong.
+
+    Raises:
+        UsageError: The environments contradict each other, or the options.
+    """
+    options = options or ResolveOptions()
+    machine = machine or Machine()
+    async with AsyncExitStack() as stack:
+        catalog = Environments(settings, None, say)
+        if not options.local_only and any(i.using or i.source for i in inputs):
+            from asynccache.engine.engine import store_options, store_root  # noqa: PLC0415 - only to look for a base
+            from asynccache.store.open import open_store  # noqa: PLC0415
+
+            store = await stack.enter_async_context(open_store(store_root(settings), store_options(settings)))
+            catalog = Environments(settings, store, say)
+
+        async def read(each: Inputs) -> Wanted | AsyncCacheError:
+            try:
+                return await wanted_of(each, settings, catalog, machine=machine)
+            except AsyncCacheError as exc:
+                return exc
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(read(each)) for each in inputs]
+    read_ones = [task.result() for task in running]
+    wanted = [each for each in read_ones if isinstance(each, Wanted)]
+    resolved = await resolve(settings, wanted, options=options, choose=choose, emit=emit, say=say)
+    rows = iter(resolved.rows)
+    in_order: list[Row] = []
+    for each, outcome in zip(inputs, read_ones, strict=True):
+        if isinstance(outcome, Wanted):
+            in_order += [next(rows) for _arch in outcome.asked]
+        else:
+            in_order.append(_unread(each, outcome))
+    resolved.rows = in_order
+    return resolved
+
+
+def _unread(inputs: Inputs, error: AsyncCacheError) -> Row:
+    name = inputs.name or next((file.path for file in inputs.files), None) or inputs.using or inputs.source or "input"
+    return Row(name, ", ".join(inputs.arches), "", errors={"": error})

@@ -1,0 +1,42 @@
+"""Bringing what was resolved into the store: packages first, then the documents that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from asynccache.model.package import Format
+from asynccache.ops.opening import Opening
+from asynccache.ops.resolve_request import Group
+from asynccache.ops.resolve_result import Row
+from asynccache.ops.warm import Warm
+
+
+async def publish(opening: Opening, group: Group, rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Cache the packages of environments and publish their documents; return their rows, failures in them.
+
+    Environments that were resolved together are published together: their documents name each other.
+
+    Args:
+        opening: Engine and catalog.
+        group: Whose environments.
+        rows: Architecture -> row with an environment.
+
+    Raises:
+        StoreError: The store cannot be listed or written.
+    """
+    engine, catalog = await opening.engine(), await opening.catalog()
+    text = opening.settings.preferred_format
+    wanted = None if text == "none" else Format(text)
+    warming = Warm(engine, catalog, to="remote", wanted=wanted, verify=False, together=True)
+    environments = [(group.name, row.environment) for row in rows.values() if row.environment is not None]
+    readiness = await warming.run(environments)
+    result = {}
+    for row, ready in zip(rows.values(), readiness.rows, strict=True):
+        stored = readiness.documents.get(ready.id, row.environment)
+        errors = {**row.errors, **ready.errors}
+        result[row.arch] = replace(row, environment=stored, published=bool(ready.published), errors=errors)
+    if not all(row.published for row in result.values()):
+        note = f"{group.name} is not recorded, since packages of it are not there"
+        return {a: r if r.published else replace(r, notes=(*r.notes, note)) for a, r in result.items()}
+    return result

@@ -1,0 +1,226 @@
+"""`asynccache resolve`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from asynccache.config import Settings
+from asynccache.errors import UsageError
+from asynccache_cli.options import json_option, parse_format, run_async, settings_from, store_options
+
+if TYPE_CHECKING:
+    from asynccache.ops.resolve_inputs import InputKind, Inputs
+    from asynccache.ops.resolve_request import ResolveOptions
+    from asynccache.ops.resolve_result import Resolved
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+_RESOLVERS: Final = {
+    **dict.fromkeys(("rattler", "mamba", "conda", "micromamba"), "conda_dependency_resolver"),
+    **dict.fromkeys(("uv", "pip"), "pypi_dependency_resolver"),
+    **dict.fromkeys(("builtin", "conda-lock"), "mixed_dependency_resolver"),
+}
+
+
+def _what(function: Decorated) -> Decorated:
+    """Add the options that say what is asked for."""
+    for option in (
+        click.option("--environment", help="Environment to take from a pixi.lock; default: `default`."),
+        click.option(
+            "--metaflow-deps",
+            "datastore",
+            type=click.Choice(["local", "s3", "azure", "gs"]),
+            help="Add what Metaflow needs on this datastore, as `metaflow environment resolve` does.",
+        ),
+        click.option("--from-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
+        click.option("--from", "source", metavar="ENV", help="Resolve again what an environment was asked for."),
+        click.option("--using-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
+        click.option("--using", metavar="ENV", help="Keep all packages of an environment, and add to them."),
+        click.option("--python", metavar="CONSTRAINT", help="Python, such as 3.11.* or '>=3.8,<3.9'."),
+        click.option(
+            "--arch", "arches", metavar="ARCH", multiple=True, help="Repeat for several; default: this machine's."
+        ),
+        click.option("--pyproject", "-p", metavar="FILE", help="A pyproject.toml."),
+        click.option("--file", "-f", "yml", metavar="FILE", help="An environment.yml."),
+        click.option("--requirement", "-r", metavar="FILE", help="A requirements.txt."),
+        click.argument("files", metavar="[FILE]...", nargs=-1),
+    ):
+        function = option(function)
+    return function
+
+
+def _how(function: Decorated) -> Decorated:
+    """Add the options that say how."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="No progress."),
+        click.option(
+            "--format",
+            "fmt",
+            type=click.Choice([".conda", ".tar.bz2", "none"]),
+            metavar="[.conda|.tar.bz2|none]",
+            help="Form of conda packages that the store shall hold; none: as published.",
+        ),
+        click.option("--offline", is_flag=True, default=None, help="Ask no channel and no index."),
+        click.option("--exclude-newer", metavar="DATE", help="Leave out what was published after this day or time."),
+        click.option(
+            "--resolver",
+            "resolvers",
+            type=click.Choice(list(_RESOLVERS)),
+            multiple=True,
+            help="Who solves, instead of what the settings say; can be repeated for another type of environment.",
+        ),
+        click.option(
+            "--set-default/--no-set-default", default=True, help="Make it what its request means on this machine."
+        ),
+        click.option("--cache/--no-cache", default=True, help="Bring packages and document into the store."),
+        click.option("--local-only", is_flag=True, help="Look for known environments on this machine only."),
+        click.option("--dry-run", is_flag=True, help="Resolve and print; write nothing."),
+        click.option("--force/--no-force", default=False, help="Resolve although an environment is known."),
+        click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Name to give; can be repeated."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("resolve", short_help="Turn requirements into environments that are locked, cached and named.")
+@_what
+@_how
+@store_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    resolvers: tuple[str, ...],
+    fmt: str | None,
+    exclude_newer: str | None,
+    offline: bool | None,
+    force: bool,
+    dry_run: bool,
+    cache: bool,
+    set_default: bool,
+    local_only: bool,
+    quiet: bool,
+    as_json: bool,
+    store: str | None,
+    cache_dir: object,
+    s3_endpoint_url: str | None,
+    s3_profile: str | None,
+    s3_region: str | None,
+    **what: Any,
+) -> None:
+    """Find packages for requirements, cache them, publish the environment and give it names.
+
+    FILE is requirements.txt, environment.yml, pyproject.toml, or a lock: pylock.toml, uv.lock, conda-lock.yml,
+    pixi.lock, @EXPLICIT. Each FILE is an environment of its own, and all are resolved at once. Files given with -r, -f
+    and -p are one environment; a lock beside them says what is found for what they ask.
+
+    Several --arch are resolved together and get one id. A request that is known is not solved again. What fails is
+    reported at the end, all of it, and does not disturb the rest.
+
+    \b
+    Examples:
+      asynccache resolve requirements.txt --python '3.11.*' --alias team/env:v1
+      asynccache resolve -f environment.yml --arch linux-64 --arch osx-arm64 --json
+      asynccache resolve -r more.txt --using team/env:v1 --dry-run
+    """
+    chosen = {_RESOLVERS[name]: name for name in resolvers}
+    if len(chosen) < len(set(resolvers)):
+        raise UsageError("--resolver names two programs for one type of environment", found=", ".join(resolvers))
+    settings = settings_from(
+        ctx,
+        preferred_format=parse_format(fmt),
+        exclude_newer=exclude_newer,
+        offline=offline,
+        store=store,
+        cache_dir=cache_dir,
+        s3_endpoint_url=s3_endpoint_url,
+        s3_profile=s3_profile,
+        s3_region=s3_region,
+        **chosen,
+    ).settings
+    from asynccache.ops.resolve_request import ResolveOptions  # noqa: PLC0415 - `--help` does without
+
+    options = ResolveOptions(
+        force=force, dry_run=dry_run, cache=cache, set_default=set_default, local_only=local_only
+    )  # fmt: skip
+    resolved = run_async(_resolve(settings, inputs_of(**what), options, quiet=quiet or as_json))
+    if as_json:
+        click.echo(json.dumps({"dry_run": dry_run, **resolved.as_document()}))
+    else:
+        from asynccache_cli.resolve_text import show  # noqa: PLC0415 - only for people
+
+        show(resolved, settings, dry_run=dry_run)
+    resolved.raise_for_failures()
+
+
+def inputs_of(
+    *,
+    files: Sequence[str],
+    requirement: str | None,
+    yml: str | None,
+    pyproject: str | None,
+    using: str | None,
+    using_pathspec: str | None,
+    source: str | None,
+    from_pathspec: str | None,
+    aliases: Sequence[str],
+    **rest: Any,
+) -> list[Inputs]:
+    """Put the options together, one `Inputs` for each environment.
+
+    Raises:
+        UsageError: Two of them exclude each other.
+    """
+    from asynccache.ops.resolve_inputs import InputFile, Inputs  # noqa: PLC0415 - `--help` does without
+
+    for first, second, name in ((using, using_pathspec, "using"), (source, from_pathspec, "from")):
+        if first and second:
+            raise UsageError(f"--{name} and --{name}-pathspec exclude each other")
+    given: list[tuple[str | None, InputKind]] = [
+        (yml, "environment.yml"),
+        (requirement, "requirements.txt"),
+        (pyproject, "pyproject.toml"),
+    ]
+    named = [InputFile(path, kind) for path, kind in given if path]
+    further = [InputFile(path) for path in files]
+    apart = [(file,) for file in further] if further and not named else [(*named, *further)]
+    if len(apart) > 1 and aliases:
+        raise UsageError(
+            f"one name cannot mean {len(apart)} environments", hint="resolve the file that is to be named by itself"
+        )
+    return [
+        Inputs(
+            group,
+            using=using or (f"step:{using_pathspec}" if using_pathspec else None),
+            source=source or (f"step:{from_pathspec}" if from_pathspec else None),
+            aliases=tuple(aliases),
+            **rest,
+        )
+        for group in apart
+    ]
+
+
+async def _resolve(settings: Settings, inputs: Sequence[Inputs], options: ResolveOptions, *, quiet: bool) -> Resolved:
+    from asynccache.engine import events  # noqa: PLC0415
+    from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415
+    from asynccache.ops.resolve_result import ResolveEnded, ResolveStarted  # noqa: PLC0415
+    from asynccache_cli.progress import ProgressDisplay  # noqa: PLC0415
+
+    with ProgressDisplay(quiet=quiet) as display:
+
+        def take(event: events.Event) -> None:
+            match event:
+                case ResolveStarted(name=name, arch=arch, resolver=resolver) if not quiet:
+                    display.say(f"resolving {name} for {arch} with {resolver} ...")
+                case ResolveEnded(name=name, arch=arch, packages=packages, seconds=seconds) if not quiet:
+                    count = "failed" if packages is None else f"{packages} packages"
+                    display.say(f"resolving {name} for {arch}: {count} in {seconds:.1f} seconds")
+                case _:
+                    display.take(event)
+
+        return await resolve_files(settings, inputs, options=options, emit=take, say=display.say)
