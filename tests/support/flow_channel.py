@@ -1,0 +1,69 @@
+"""A conda channel for Metaflow flows: several Pythons, what Metaflow needs with S3, and projects in two versions.
+
+Each Python brings its own compiled packages; what is pure is there once. Found again below `.cache`, as a channel of
+`tests.support.channel` is, and built once by whichever process needs it first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.support.channel import Channel, Profile, build_channel, fingerprint, load_channel
+from tests.support.channel_index import write_index
+from tests.support.interpreters import find_interpreter
+from tests.support.testdata import REPOSITORY
+
+PYTHONS: Final = ("3.10", "3.12")
+_NEWEST: Final = Profile(("boto3", "requests", "six==1.17.0", "tzdata"), many_files=10, large_file_mib=1)
+_OLDER: Final = Profile(("six==1.16.0",), many_files=10, large_file_mib=1)
+
+
+def flow_channel(pythons: tuple[str, ...] = PYTHONS, cache: Path | None = None) -> Channel:
+    """Return the channel, building it when it is not there yet (some 20 seconds).
+
+    Args:
+        pythons: Versions of the interpreters that it has, such as "3.10".
+        cache: Directory that holds channels; `.cache` in the repository by default.
+
+    Raises:
+        LookupError: An interpreter is not on this machine.
+        FetchError: The wheels cannot be downloaded.
+    """
+    paths = [find_interpreter(version) for version in pythons]
+    if None in paths:
+        raise LookupError(f"not all of Python {', '.join(pythons)} are on this machine")
+    parts = [fingerprint(profile, path) for path in paths for profile in (_NEWEST, _OLDER)]
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    cache = cache or REPOSITORY / ".cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    root = cache / f"flow-channel-{key}"
+    with (cache / f"{root.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache, prefix="flow-channel-building-") as aside:
+                built = Path(aside) / "channel"
+                for number, path in enumerate(paths):
+                    for name, profile in (("newest", _NEWEST), ("older", _OLDER)):
+                        part = Path(aside) / f"{number}-{name}"
+                        build_channel(part, profile, python=path)
+                        _add(part, built)
+                write_index(built)
+                built.rename(root)
+    return load_channel(root)
+
+
+def _add(part: Path, channel: Path) -> None:
+    for file in part.glob("*/*"):
+        target = channel / file.parent.name / file.name
+        if file.name.endswith((".conda", ".tar.bz2")) and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, target)
+            except OSError:
+                shutil.copy2(file, target)
