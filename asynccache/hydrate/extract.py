@@ -29,7 +29,8 @@ _EXECUTABLE: Final = 0o111
 
 
 @functools.cache
-def _client() -> Client:
+def offline_client() -> Client:
+    """Return a client that knows no credentials; no request is made with it."""
     return Client()
 
 
@@ -49,7 +50,7 @@ def extract_conda(archive: Path, target: Path) -> dict[str, str]:
     target.mkdir(parents=True, exist_ok=True)
     try:
         # the library's blocking call would hold the interpreter's lock for the whole archive
-        sha256, md5 = asyncio.run(download_and_extract(_client(), archive.as_uri(), target))
+        sha256, md5 = asyncio.run(download_and_extract(offline_client(), archive.as_uri(), target))
     except Exception as exc:  # the library has many kinds
         if is_full(exc):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc

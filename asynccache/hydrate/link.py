@@ -25,7 +25,7 @@ from rattler.platform import Subdir
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError, HydrationError
-from asynccache.hydrate.extract import is_full
+from asynccache.hydrate.extract import is_full, offline_client
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
 from asynccache.model.url import redacted
@@ -112,6 +112,7 @@ def _link(
                     platform=Subdir(arch),
                     execute_link_scripts=False,
                     show_progress=False,
+                    client=offline_client(),  # the default one opens the user's credentials
                     alternative_target_prefix=prefix,
                     config=Config.from_toml(_CONFIGS[kind]),
                 )

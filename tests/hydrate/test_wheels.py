@@ -110,29 +110,18 @@ async def test_record_names_every_file_with_its_digest(made: Maker, wheels: Path
 
 async def test_pip_and_uv_list_what_is_there(made: Maker, wheels: Path) -> None:
     prefix = await made(_everything(wheels), conda=("six",))
-    uv = Path(sys.executable).with_name("uv")
-    listed = json.loads(
-        run(uv, "pip", "list", "--offline", "--no-config", "--format", "json", "--python", prefix / "bin/python")
-    )
+    python = prefix / "bin/python"
+    uv = (Path(sys.executable).with_name("uv"), "--offline", "--no-config", "pip")
+    listed = json.loads(run(*uv, "list", "--format", "json", "--python", python))
     found = {entry["name"].lower().replace("_", "-"): entry["version"] for entry in listed}
     assert found["rich-thing"] == "2.0"
     assert "six" in found
     program = "import importlib.metadata as m; print(sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
     assert "Rich_Thing==2.0" in run(python, "-I", "-c", program)
-    checked = run(
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        prefix / "bin/python",
-        "list",
-        "--format",
-        "freeze",
-        "--disable-pip-version-check",
-    )
-    assert "Rich_Thing==2.0" in checked
-    run(uv, "pip", "check", "--offline", "--no-config", "--python", python)
-    run(uv, "pip", "uninstall", "--offline", "--no-config", "--python", python, "rich-thing")
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+    assert "Rich_Thing==2.0" in run(*pip, "list", "--format", "freeze")
+    run(*uv, "check", "--python", python)
+    run(*uv, "uninstall", "--python", python, "rich-thing")
     assert not list((prefix / SITE).glob("*ich*hing*"))
     assert not (prefix / "bin/Thing").exists()
 
