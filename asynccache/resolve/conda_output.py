@@ -37,9 +37,10 @@ _UNREACHABLE: Final = {
 }
 _MALFORMED: Final = {"invalidmatchspec", "invalidversionspec", "invalidspec", "channelerror"}
 _NOT_FOUND_TEXT: Final = re.compile(
-    r"nothing provides requested (?P<spec>\S+)"
-    r"|(?P<none>\S+)(?: \S+)? does not exist \(perhaps a (?:typo|missing channel)"
+    r"nothing provides requested (?P<asked>[^\n]+)"
+    r"|(?P<absent>\w[^\n]*?) does not exist \(perhaps a (?:typo|missing channel)"
 )
+_ANY_VERSION: Final = re.compile(r"\s=?\*(\s\*)?$")
 _CONFLICT_TEXT: Final = re.compile(
     r"could not solve for environment specs|are incompatible|nothing provides|is excluded"
 )
@@ -171,4 +172,5 @@ def failure(finished: Finished, document: dict[str, Any] | None, name: str, secr
 
 def _unversioned(missing: re.Match[str]) -> bool:
     # with a version, the package exists and the version may be what is missing
-    return not re.search(r"[=<>!~]", missing["spec"] or "")
+    spec = _ANY_VERSION.sub("", (missing["asked"] or missing["absent"]).strip())
+    return not re.search(r"[=<>!~\s]", spec)
