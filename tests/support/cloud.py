@@ -40,7 +40,7 @@ class Cloud:
         kubernetes: Runs what is submitted with @kubernetes.
         image: What their containers start from.
         directory: Where a submitting user works: `.metaflow` is there.
-        variables: The submitting user's environment.
+        variables: The submitting user's environment; may be changed before something is submitted.
     """
 
     objects: ObjectServer
@@ -48,7 +48,7 @@ class Cloud:
     kubernetes: KubernetesServer
     image: Image
     directory: Path
-    variables: Mapping[str, str]
+    variables: dict[str, str]
 
     def flow(
         self, python: Path, flow: Path, *words: str, variables: Mapping[str, str] | None = None
@@ -100,7 +100,6 @@ def running_cloud(
     node_variables: Mapping[str, str] | None = None,
     volumes: tuple[Path, ...] = (),
     at_once: int = 2,
-    endpoint_url: str | None = None,
 ) -> Iterator[Cloud]:
     """Start the servers; all that they keep is below `directory` or in memory, and they end with the context.
 
@@ -111,7 +110,6 @@ def running_cloud(
         node_variables: More variables of the image.
         volumes: Directories that containers see.
         at_once: Containers side by side, for each of Batch and Kubernetes.
-        endpoint_url: What nodes and the user take for the S3 server, when it is not the server itself.
 
     Raises:
         LookupError: There is no Debian to be had here.
@@ -147,7 +145,7 @@ def running_cloud(
                 "METAFLOW_ECS_S3_ACCESS_IAM_ROLE": "arn:aws:iam::123456789012:role/tasks",
                 "METAFLOW_HOME": str(user / "settings"),
                 "METAFLOW_KUBERNETES_NAMESPACE": NAMESPACE,
-                "METAFLOW_S3_ENDPOINT_URL": endpoint_url or objects.url,
+                "METAFLOW_S3_ENDPOINT_URL": objects.url,
                 "METAFLOW_USER": "tester",
             }
             yield Cloud(objects, batch, kubernetes, image, user / "work", variables)
