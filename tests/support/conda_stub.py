@@ -61,6 +61,9 @@ def main() -> None:
     env = {key: value for key, value in os.environ.items() if key.startswith(("CONDA_", "MAMBA_"))}
     with path.with_suffix(".calls").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"arguments": arguments, "env": env}) + "\n")
+    if "--version" in arguments:
+        sys.stdout.write(behaviour.get("version", VERSIONS[behaviour["style"]]) + "\n")
+        return
     if "info" in arguments:
         _say(behaviour.get("info") or _info(behaviour))
         return
@@ -99,20 +102,20 @@ async def _create(behaviour: dict[str, Any], arguments: list[str]) -> int:
     from asynccache.resolve.resolver import Problem
     from tests.support.conda_table import TABLE
 
-    rest = arguments[arguments.index("--dry-run") + 1 :]
+    rest = arguments[arguments.index("create") + 1 :]
     channels, specs = [], []
     while rest:
         word = rest.pop(0)
-        if word == "-c":
+        if word in {"-c", "--channel"}:
             channels.append(rest.pop(0))
-        elif word == "-r":
+        elif word in {"-r", "--prefix"}:
             rest.pop(0)
-        elif word != "--json":
+        elif not word.startswith("-"):
             specs.append(word)
     sys_values = [
         f"__{name}=={os.environ[f'CONDA_OVERRIDE_{name.upper()}']}"
         for name in ("glibc", "cuda")
-        if f"CONDA_OVERRIDE_{name.upper()}" in os.environ
+        if os.environ.get(f"CONDA_OVERRIDE_{name.upper()}")
     ]
     request = Request(
         {"conda": [_value(spec) for spec in specs], "sys": sys_values},
@@ -132,12 +135,22 @@ async def _create(behaviour: dict[str, Any], arguments: list[str]) -> int:
 
 def actions(style: str, rows: list[tuple[Any, int]]) -> dict[str, Any]:
     """Return the actions of a dry run, in the shape of a program."""
+    from tests.support.conda_table import TABLE
+
     fetch, link = [], []
     for package, size in rows:
         base, subdir, file = package.url.rsplit("/", 2)
         name, version, build = package.filename.rsplit("-", 2)
         common = {"name": name, "version": version, "build_number": 0, "md5": package.hashes[".conda"]}
-        full = {**common, "url": package.url, "sha256": package.hashes["sha256"], "size": size, "subdir": subdir}
+        depends = next((list(row.depends) for row in TABLE if row.filename == package.filename), [])
+        full = {
+            **common,
+            "depends": depends,
+            "url": package.url,
+            "sha256": package.hashes["sha256"],
+            "size": size,
+            "subdir": subdir,
+        }
         fetch.append({**full, "build": build, "fn": file})
         if style == "conda":
             link.append(
