@@ -1,0 +1,133 @@
+"""Files and options amount to requests: kinds of files, merging, bases, sources, and wrong input told apart."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asynccache.config import Settings
+from asynccache.errors import ConfigurationError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.ops.environments import Environments
+from asynccache.ops.resolve_files import resolve_files
+from asynccache.ops.resolve_inputs import InputFile, InputKind, Inputs, recognise_input, wanted_of
+from asynccache.ops.resolve_request import ResolveOptions, Wanted, publication_limit
+from asynccache.resolve.assemble import Machine
+from tests.ops.resolve_table import ARCH, TableResolver, found
+from tests.support.environments import environment_of
+from tests.support.small_channel import SyntheticChannel
+
+MACHINE = Machine("3.11.7", detected=(), pip_entries=())
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache", datastore_root=tmp_path / "here")
+
+
+async def ask(settings: Settings, inputs: Inputs) -> Wanted:
+    return await wanted_of(inputs, settings, Environments(settings, None), machine=MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        ("requirements.txt", "https://h/a.whl", "requirements.txt"),
+        ("ci/requirements-dev.in", "", "requirements.txt"),
+        ("deps", "numpy", "requirements.txt"),
+        ("environment.yaml", "dependencies: [a]", "environment.yml"),
+        ("env.yml", "version: 1\npackage:\n- name: a\n", "lock"),
+        ("pyproject.toml", "[project]", "pyproject.toml"),
+        ("other.toml", "[project]", "pyproject.toml"),
+        ("pylock.toml", "", "lock"),
+        ("pylock.gpu.toml", "", "lock"),
+        ("x.toml", 'lock-version = "1.0"\n', "lock"),
+        ("uv.lock", "", "lock"),
+        ("conda-lock.yml", "", "lock"),
+        ("pixi.lock", "", "lock"),
+        ("-", "# made\n@EXPLICIT\nhttps://h/a.conda", "lock"),
+    ],
+)
+def test_a_file_is_what_its_name_says_else_what_it_holds(path: str, text: str, kind: InputKind) -> None:
+    assert recognise_input(path, text) == kind
+
+
+async def test_two_files_are_merged_and_the_type_is_that_of_both(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "e.yml").write_text("channels: [mine]\ndependencies: [native, tool=1]\n")
+    (tmp_path / "r.txt").write_text("six>=1\n")
+    files = (InputFile(str(tmp_path / "r.txt")), InputFile(str(tmp_path / "e.yml")))
+    wanted = await ask(settings, Inputs(files, arches=(ARCH, ARCH, "osx-arm64"), python="3.11.*"))
+    assert list(wanted.asked) == [ARCH, "osx-arm64"]
+    asked = wanted.asked[ARCH]
+    assert asked.environment_type == "mixed"
+    assert asked.request.deps["conda"] == ["native", "tool==1", "python==3.11.*"]
+    assert asked.request.deps["pypi"] == ["six==>=1"]
+    assert asked.request.sources == {"conda": ["mine", "conda-forge"], "pypi": ["https://pypi.org/simple"]}
+    assert asked.request.req_id == wanted.asked["osx-arm64"].request.req_id
+
+
+async def test_without_a_python_that_of_the_running_interpreter_is_asked_for(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "r.txt").write_text("six\n")
+    wanted = await ask(settings, Inputs((InputFile(str(tmp_path / "r.txt")),)))
+    (asked,) = wanted.asked.values()
+    assert asked.request.deps["conda"] == ["python==3.11.7"]
+    assert asked.environment_type == "pypi-only"
+
+
+async def test_an_environment_is_found_for_any_architecture_when_only_its_requirements_count(
+    settings: Settings, channel: SyntheticChannel
+) -> None:
+    environment = environment_of(channel.packages("http://h", 3), "a", "python==3.11.*")
+    catalog = Environments(settings, None)
+    await catalog.keep([environment])
+    name = str(environment.id)
+    wanted = await wanted_of(Inputs(source=name, arches=("osx-arm64",)), settings, catalog, machine=MACHINE)
+    assert wanted.asked["osx-arm64"].request.deps["conda"] == ["a", "python==3.11.*"]
+    with pytest.raises(ObjectNotFoundError, match="is not available for osx-arm64"):
+        await wanted_of(Inputs(using=name, arches=("osx-arm64",)), settings, catalog, machine=MACHINE)
+    with pytest.raises(ObjectNotFoundError, match="no environment is known as"):
+        await wanted_of(Inputs(source="team/x:v1"), settings, catalog, machine=MACHINE)
+
+
+async def test_wrong_input_of_one_environment_does_not_hide_the_others(
+    settings: Settings, channel: SyntheticChannel, tmp_path: Path
+) -> None:
+    (tmp_path / "good.yml").write_text("dependencies: [a, b]\n")
+    (tmp_path / "bad.txt").write_text("six\n-e .\n")
+    table = TableResolver({"a": found(channel.packages("http://h", 2))})
+    inputs = [Inputs((InputFile(str(tmp_path / name)),)) for name in ("bad.txt", "good.yml", "absent.yml")]
+    resolved = await resolve_files(
+        settings, inputs, options=ResolveOptions(dry_run=True), choose=table, machine=MACHINE
+    )
+    assert [row.environment is not None for row in resolved.rows] == [False, True, False]
+    with pytest.raises(PartialFailureError, match="2 of 3 environments failed") as failure:
+        resolved.raise_for_failures()
+    first, second = failure.value.errors.values()
+    assert isinstance(first, UsageError)
+    assert "bad.txt" in str(first)
+    assert "2" in str(first)
+    assert "cannot be read (No such file or directory)" in str(second)
+    assert failure.value.exit_code == 2
+
+
+def test_a_day_counts_to_its_end_and_a_time_has_a_zone() -> None:
+    assert str(publication_limit("2026-01-31")) == "2026-02-01 00:00:00+00:00"
+    assert str(publication_limit("2026-01-31T10:00")) == "2026-01-31 10:00:00+00:00"
+    assert str(publication_limit("2026-01-31T10:00:00+02:00")) == "2026-01-31 10:00:00+02:00"
+    assert publication_limit(None) is None
+    with pytest.raises(ConfigurationError, match="exclude_newer is no date"):
+        publication_limit("soon")
+
+
+async def test_a_malformed_date_is_that_environments_failure(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "good.yml").write_text("dependencies: [a, b]\n")
+    resolved = await resolve_files(
+        replace(settings, exclude_newer="soon"),
+        [Inputs((InputFile(str(tmp_path / "good.yml")),))],
+        options=ResolveOptions(dry_run=True),
+        choose=TableResolver({}),
+        machine=MACHINE,
+    )
+    with pytest.raises(ConfigurationError, match="exclude_newer is no date"):
+        resolved.raise_for_failures()
