@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
 from asynccache.model.url import redacted
 
+_VIEW: Final = ".asynccache-view"
 CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has
 _CONFIGS: Final[dict[LinkType, str]] = {
     "clone": "allow-hard-links = false\nallow-ref-links = true",
@@ -75,7 +75,7 @@ async def link_conda(
     """Link packages into a directory. It is not cancelled halfway: a caller that is waits until it is over.
 
     Args:
-        engine: Its threads and working directory are used.
+        engine: Its threads are used.
         packages: Conda packages.
         target: Where the files go.
         prefix: What is written into them.
@@ -89,17 +89,14 @@ async def link_conda(
         HydrationError: A package that cannot be linked.
         DiskError: The disk is full or cannot be written.
     """
-    return await engine.threads.run(_link, packages, target, prefix, arch, kind, engine.workspace.path)
+    return await engine.threads.run(_link, packages, target, prefix, arch, kind)
 
 
-def _link(
-    packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType, work: Path
-) -> list[Clobbered]:
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-        view = Path(tempfile.mkdtemp(prefix="view-", dir=work))
+def _link(packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType) -> list[Clobbered]:
+    view = target / _VIEW  # goes with the target if this process is killed
     try:
         with disk_errors(view):
+            view.mkdir(parents=True)
             for extracted in packages:
                 (view / extracted.package.filename).symlink_to(extracted.path.absolute())
         try:

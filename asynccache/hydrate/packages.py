@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -99,6 +99,7 @@ class NodePackages:
         """
         engine = self._engine
         found = await engine.threads.run(self._look, packages)
+        await self._tidy([p for p, e in zip(packages, found, strict=True) if e is not None])
         missing = [p for p, e in zip(packages, found, strict=True) if e is None]
         if missing:
             needed = await self._archives.look_up(missing)
@@ -122,9 +123,18 @@ class NodePackages:
                     return extracted
         return None
 
+    async def _tidy(self, packages: Sequence[EnvironmentPackage]) -> None:
+        """Remove what a process left that was killed after it had moved a package into place."""
+        engine = self._engine
+        there = await engine.threads.run(_names_in, engine.workspace.path, engine.workspace.locks.path)
+        for name in {_work_name(package) for package in packages} & there:
+            if not engine.workspace.locks.is_held(name):
+                async with engine.workspace.locks.hold(name):
+                    await engine.threads.run(shutil.rmtree, engine.workspace.path / name, ignore_errors=True)
+
     async def _bring(self, package: EnvironmentPackage) -> Extracted:
         engine = self._engine
-        name = "x" + hashlib.sha256(f"{package.kind}/{package.filename}".encode()).hexdigest()[:31]
+        name = _work_name(package)
 
         def waiting(label: str, holder: object, seconds: float) -> None:
             engine.emit(events.LockWaited(label, str(holder), seconds))
@@ -177,6 +187,19 @@ class NodePackages:
         if extracted is None:
             raise DiskError(f"{place} was changed while it was made", hint="let nothing but package caches write there")
         return extracted
+
+
+def _work_name(package: EnvironmentPackage) -> str:
+    """Return the name of the lock and of the working directory of everything that has a package's name."""
+    return "x" + hashlib.sha256(f"{package.kind}/{package.filename}".encode()).hexdigest()[:31]
+
+
+def _names_in(*directories: Path) -> set[str]:
+    found: set[str] = set()
+    for directory in directories:
+        with suppress(OSError):
+            found.update(path.name for path in directory.iterdir())
+    return found
 
 
 def _other_place(directory: PackageDirectory, package: EnvironmentPackage) -> Path:
