@@ -21,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 
 from asynccache.config import Settings
 from asynccache.errors import (
+    IndexUnreachableError,
     PackageUnknownError,
     ResolverFailedError,
     ResolverMissingError,
@@ -44,6 +45,10 @@ _OLDEST: Final = Version("2.4.0")
 _LOCAL: Final = "Local PYPI packages are not supported in MIXED mode"
 _EXPLICIT: Final = "@EXPLICIT"
 _CONFLICT: Final = re.compile(r"could not solve|unsatisfiable|incompatible|conflict|nothing provides", re.IGNORECASE)
+_NETWORK: Final = re.compile(
+    r"max retries exceeded|connection refused|failed to resolve|could not resolve host|download error|condahttperror",
+    re.IGNORECASE,
+)
 _UNKNOWN: Final = re.compile(r"packagesnotfound|does not exist|no matching package|not found.*package", re.IGNORECASE)
 
 
@@ -59,7 +64,9 @@ def project_file(conda: CondaProblem, pypi: Iterable[ReadRequirement], indexes: 
         UsageError: A conda package is required twice, or a PyPI package from where conda-lock must not take it.
     """
     asked = list(indexes)
-    lines = ["[tool.conda-lock]", f"channels = {_list(conda.channels)}"]
+    # without a build system that it knows, conda-lock does not look for Poetry's table
+    lines = ["[build-system]", 'requires = ["poetry-core"]', 'build-backend = "poetry.core.masonry.api"', ""]
+    lines += ["[tool.conda-lock]", f"channels = {_list(conda.channels)}"]
     if others := [index for index in asked if index not in {PYPI, ""}]:
         lines.append(f"pip-repositories = {_list(others)}")
         if asked[0] != PYPI:
@@ -231,10 +238,13 @@ class CondaLockResolver:
 
     def _failure(self, finished: Finished) -> Exception:
         shown = last_lines(f"{finished.stdout}\n{finished.stderr}", self._secrets, count=30)
-        if _UNKNOWN.search(shown):
-            return PackageUnknownError(f"conda-lock could not resolve the environment:\n{shown}")
-        if _CONFLICT.search(shown):
-            return UnsatisfiableError(f"conda-lock could not resolve the environment:\n{shown}")
+        for pattern, cls in (
+            (_NETWORK, IndexUnreachableError),
+            (_UNKNOWN, PackageUnknownError),
+            (_CONFLICT, UnsatisfiableError),
+        ):
+            if pattern.search(shown):
+                return cls(f"conda-lock could not resolve the environment:\n{shown}")
         return ResolverFailedError(
             f"Could not resolve environment: conda-lock returned error ({finished.returncode}); its last lines:\n"
             f"{shown or '(it printed nothing)'}",

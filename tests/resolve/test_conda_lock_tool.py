@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
+import threading
 import tomllib
+import zipfile
 from datetime import datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ import yaml
 
 from asynccache.config import Settings
 from asynccache.errors import (
+    IndexUnreachableError,
     PackageUnknownError,
     ResolverFailedError,
     ResolverMissingError,
@@ -94,6 +100,7 @@ async def test_the_files_it_gets_are_the_contracts(tmp_path: Path) -> None:
     )
     files = called(tmp_path)["files"]
     assert tomllib.loads(files["pyproject.toml"]) == {
+        "build-system": {"requires": ["poetry-core"], "build-backend": "poetry.core.masonry.api"},
         "tool": {
             "conda-lock": {
                 "channels": ["bioconda", "conda-forge"],
@@ -114,7 +121,7 @@ async def test_the_files_it_gets_are_the_contracts(tmp_path: Path) -> None:
                     "clip": {"url": "https://host/clip-1.0-py3-none-any.whl"},
                 }
             },
-        }
+        },
     }
     assert yaml.safe_load(files["virtual_yml.spec"]) == {
         "subdirs": {"linux-64": {"packages": {"__glibc": "2.27", "__cuda": "11.8"}}}
@@ -215,6 +222,7 @@ async def test_a_conda_package_cannot_be_required_twice(tmp_path: Path) -> None:
     [
         ("Could not lock the environment: nothing provides numpy >=99", UnsatisfiableError),
         ("PackagesNotFoundError: numpyy", PackageUnknownError),
+        ("Max retries exceeded with url: /x", IndexUnreachableError),
         ("Traceback (most recent call last):\nKeyError: 'x'", ResolverFailedError),
     ],
 )
@@ -247,12 +255,57 @@ async def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
         await tool(tmp_path).resolve(problem(["python==3.11.*"], ["six"], offline=True))
 
 
-async def test_a_real_one_locks(tmp_path: Path) -> None:
-    named, conda = os.environ.get("ASYNCCACHE_TEST_CONDA_LOCK"), os.environ.get("ASYNCCACHE_TEST_MICROMAMBA")
-    if not named or not conda:
-        pytest.skip("ASYNCCACHE_TEST_CONDA_LOCK and ASYNCCACHE_TEST_MICROMAMBA name no programs")
-    directories = [str(Path(named).parent), str(Path(conda).parent), os.environ["PATH"]]
-    settings = Settings(conda_dependency_resolver="micromamba")
-    solver = CondaLockResolver(settings, environ={**os.environ, "PATH": os.pathsep.join(directories)})
-    solution = await solver.resolve(problem(["python==3.11.*"], ["six==1.16.0"]))
-    assert any(p.filename.startswith("six-1.16.0") for p in solution.packages if p.kind == "pypi")
+def write_wheel_index(root: Path) -> str:
+    """Write a simple index of one wheel and return the wheel's digest."""
+    directory = root / "simple" / "own-package"
+    directory.mkdir(parents=True)
+    wheel = directory / "own_package-1.5-py3-none-any.whl"
+    info = "own_package-1.5.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: own-package\nVersion: 1.5\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    link = f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>'
+    (directory / "index.html").write_text(f"<html><body>{link}</body></html>", "utf-8")
+    return digest
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+async def test_a_real_one_locks_with_a_program_that_solves_from_a_table(tmp_path: Path) -> None:
+    named = os.environ.get("ASYNCCACHE_TEST_CONDA_LOCK")
+    if not named:
+        pytest.skip("ASYNCCACHE_TEST_CONDA_LOCK names no program")
+    write_stub(tmp_path / "bin", "micromamba", channels=["conda-forge"])
+    (tmp_path / "names.json").write_text("{}", "utf-8")
+    wrapper = tmp_path / "bin" / "conda-lock"
+    # its table of names lies on the network otherwise
+    names = f"--pypi_to_conda_lookup_file {(tmp_path / 'names.json').as_uri()}"
+    wrapper.write_text(f'#!/bin/sh\n[ "$1" = lock ] && more="{names}"\nexec {named} "$@" $more\n', "utf-8")
+    wrapper.chmod(0o755)
+    digest = write_wheel_index(tmp_path / "index")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "index")))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        environ = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+        solver = CondaLockResolver(Settings(conda_dependency_resolver="micromamba"), environ=environ)
+        index = f"http://127.0.0.1:{server.server_port}/simple"
+        asked = problem(
+            ["python==3.11.*", "conda-forge::numpy==1.26.4"],
+            ["own-package==1.5"],
+            indexes=[index],
+            sys=["__glibc==2.28=0"],
+        )
+        solution = await solver.resolve(asked)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    found = {package.filename: package for package in solution.packages}
+    assert {"python-3.11.9-h1_0", "numpy-1.26.4-py311_0", "pip-24.0-py_0"} < found.keys()
+    assert found["own_package-1.5-py3-none-any"].hashes == {".whl": digest}

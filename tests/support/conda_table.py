@@ -47,6 +47,8 @@ TABLE: Final = (
     TablePackage("choice", "1.0", "gpu_0", (), "linux-64", published=_at(2022)),
     TablePackage("modern", "1.0", "0", ("__glibc >=2.28",), "linux-64", published=_at(2022)),
     TablePackage("tool", "3.0", "0", published=_at(2022)),
+    TablePackage("pip", "24.0", "py_0", ("python",), published=_at(2022)),
+    TablePackage("uv", "0.9.1", "0", published=_at(2022)),
 )
 
 
