@@ -334,6 +334,12 @@ async def test_what_only_stands_in_the_other_stream_is_told_apart(
         await resolver(tmp_path, "micromamba", stdout="", stderr=stderr, code=1).resolve(problem("six"))
 
 
+async def test_a_package_of_another_channel_than_it_is_linked_from_is_refused(tmp_path: Path) -> None:
+    text = answer("conda").replace(f'"base_url": "{HOST}"', '"base_url": "https://other/channel"')
+    with pytest.raises(ResolverFailedError, match="from another channel"):
+        await resolver(tmp_path, "conda", stdout=text).resolve(problem("six"))
+
+
 async def test_a_crash_shows_its_last_lines_without_credentials(tmp_path: Path) -> None:
     lines = [f"line {number}" for number in range(100)]
     text = "\n".join([*lines, f"GET https://me:{SECRET}@host/t/{SECRET}/x", f"Authorization: Basic {SECRET}", SECRET])

@@ -147,6 +147,19 @@ async def test_credentials_of_one_port_are_not_sent_to_another(root: Path, tmp_p
         assert not any("authorization" in {key.lower() for key in r.headers} for r in public.requests)
 
 
+async def test_credentials_are_sent_nowhere_where_two_ports_cannot_be_told_apart(root: Path, tmp_path: Path) -> None:
+    async with FaultServer(root, credentials=("me", SECRET)) as secret, FaultServer(root) as public:
+        host = secret.url.removeprefix("http://")
+        settings = Settings(
+            cache_dir=tmp_path / "cache", channel_alias=public.url, attempts=1, auth={host: ["me", SECRET]}
+        )
+        channels = ("conda-forge", f"{secret.url}/conda-forge")
+        with pytest.raises(IndexUnreachableError, match=f"{secret.url}/conda-forge refuses"):
+            await RattlerResolver(settings).resolve(problem("tool", channels=channels))
+        requests = [*public.requests, *secret.requests]
+        assert not any("authorization" in {key.lower() for key in r.headers} for r in requests)
+
+
 async def test_wrong_credentials_do_not_appear_in_the_error(root: Path, tmp_path: Path) -> None:
     async with FaultServer(root, credentials=("me", "another")) as server:
         settings = Settings(
@@ -224,9 +237,7 @@ async def test_a_date_counts_in_its_own_zone(settings: Settings) -> None:
 
 async def test_a_date_before_everything_is_explained(settings: Settings) -> None:
     with pytest.raises(UnsatisfiableError, match="published after 2010"):
-        await RattlerResolver(settings).resolve(
-            problem("zlib", exclude_newer=datetime(2010, 1, 1, tzinfo=UTC))
-        )
+        await RattlerResolver(settings).resolve(problem("zlib", exclude_newer=datetime(2010, 1, 1, tzinfo=UTC)))
 
 
 async def test_a_channel_may_be_an_address_a_directory_or_one_of_its_platforms(
