@@ -50,6 +50,7 @@ _TRANSMUTE: Final = "bench.transmute_cases"
 _CACHE: Final = "bench.cache_cases"
 _MEMORY: Final = "bench.memory_cases"
 _CATALOG: Final = "bench.catalog_cases"
+_RESOLVE: Final = "bench.resolve_cases"
 CASES: Final[dict[str, Case]] = {
     "limits": Case(_TRANSMUTE, "machine_limits", "how fast this machine's codecs and digests are"),
     "start": Case(_TRANSMUTE, "start", "what starting costs before any work"),
@@ -62,6 +63,9 @@ CASES: Final[dict[str, Case]] = {
     "no-op": Case(_CACHE, "no_op", "a run over 300 packages that are all there"),
     "warm": Case(_CATALOG, "warm", "10 environments of 100 packages that share 80, together"),
     "catalog": Case(_CATALOG, "catalog", "a list and lookups among 5,000 environments"),
+    "resolve-flow": Case(_RESOLVE, "flow", "2 environments of a flow, warm index, against the conda executable"),
+    "resolve-ten": Case(_RESOLVE, "ten", "10 environments at once, against the slowest of them alone"),
+    "resolve-known": Case(_RESOLVE, "known", "a known environment over start-up, and `--help`"),
     "memory-transmute": Case(_MEMORY, "of_transmuting", "peak memory of transmuting by package size"),
     "memory-engine": Case(_MEMORY, "of_the_engine", "peak memory of the whole engine by package size"),
     "memory-in-flight": Case(_MEMORY, "in_flight", "peak memory with 64 packages in flight"),

@@ -98,6 +98,13 @@ def prepare_catalog_task(name: str, **arguments: Any) -> Work:
     return catalog_tasks.prepare(name, **arguments)
 
 
+def prepare_resolve(**arguments: Any) -> Work:
+    """Solve requests (see `bench.resolve_tasks`)."""
+    from bench import resolve_tasks  # noqa: PLC0415
+
+    return resolve_tasks.prepare(**arguments)
+
+
 def prepare_limits(sample: str, size: int) -> Work:
     """Measure the machine's raw speeds (see `bench.limits`)."""
     from bench import limits  # noqa: PLC0415
@@ -128,6 +135,7 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
     "cph": prepare_cph,
     "streaming": prepare_streaming,
     "limits": prepare_limits,
+    "resolve": prepare_resolve,
     "make-bucket": prepare_bucket,
     "nothing": prepare_nothing,
     **{

@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
-from asynccache.catalog.export import IDS_KEY
 from asynccache.catalog.index import CatalogIndex
 from asynccache.catalog.indexed import IndexedManifest
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.catalog.listing import Listed, StoreCatalog, list_environments
 from asynccache.catalog.local import LocalManifest, Manifest
 from asynccache.catalog.lookup import Lookup, RemotePolicy
 from asynccache.catalog.place import datastore_directory, index_path, manifest_path
@@ -35,6 +33,7 @@ from asynccache.store.base import Store
 from asynccache.store.tasks import run_together
 
 if TYPE_CHECKING:
+    from asynccache.catalog.listing import Listed, StoreCatalog
     from asynccache.ops.environment_packages import Need
 
 
@@ -73,8 +72,11 @@ class Environments:
         self.here = IndexedManifest(path, CatalogIndex(index_path(settings, str(path))))
         self.runs = Runs(datastore_directory(settings))
         self.policy = RemotePolicy.parse(settings.use_remote_latest, settings.username)
-        self.documents = self.aliases = self.there = None
+        self.documents = self.aliases = None
+        self.there: StoreCatalog | None = None
         if store is not None:
+            from asynccache.catalog.listing import StoreCatalog  # noqa: PLC0415 - what is known here does without
+
             self.documents = EnvironmentDocuments(store, self.keys)
             self.aliases = Aliases(store, self.keys, settings.username)
             index = CatalogIndex(index_path(settings, f"{store.address} {self.keys.dirname}"))
@@ -88,6 +90,8 @@ class Environments:
             IntegrityError: The local manifest is damaged.
             StoreError: The store cannot be listed.
         """
+        from asynccache.catalog.listing import list_environments  # noqa: PLC0415 - looking up does without
+
         return await list_environments(self.here if local else None, self.there if remote else None, arch)
 
     async def find(self, text: str, arch: str) -> ResolvedEnvironment:
@@ -258,6 +262,8 @@ def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
     Raises:
         UsageError: It cannot be read, is no document, or is for another architecture.
     """
+    from asynccache.catalog.export import IDS_KEY  # noqa: PLC0415 - looking up does without
+
     try:
         document = json.loads(path.read_bytes())
     except OSError as exc:

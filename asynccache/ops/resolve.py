@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from asynccache.config import Settings
@@ -22,10 +23,10 @@ from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import Known, look_up
 from asynccache.ops.resolve_request import Group, ResolveOptions, Wanted, grouped
 from asynccache.ops.resolve_result import Resolved, ResolveEnded, ResolveStarted, Row
-from asynccache.ops.resolve_solve import ChooseResolver, Solver, built_in_choice
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
+    from asynccache.ops.resolve_solve import ChooseResolver, Solver
 
 __all__ = ["ResolveEnded", "ResolveOptions", "ResolveStarted", "Resolved", "Row", "Wanted", "resolve"]
 _CONTRADICTION: Final = "two requests hold different credentials for one host"
@@ -38,7 +39,7 @@ async def resolve(
     options: ResolveOptions | None = None,
     engine: Engine | None = None,
     catalog: Environments | None = None,
-    choose: ChooseResolver = built_in_choice,
+    choose: ChooseResolver | None = None,
     emit: events.EventSink = events.ignore,
     say: Callable[[str], None] | None = None,
 ) -> Resolved:
@@ -51,7 +52,7 @@ async def resolve(
         engine: An open engine on the store; None to open one if something has to be cached. Credentials that the
             requests bring along (`Assembled.auth`) reach only an engine that is opened here.
         catalog: A catalog on the engine's store; None to open one.
-        choose: Who resolves an environment of a type.
+        choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go: `ResolveStarted`, `ResolveEnded`, and those of the engine if it is opened here.
         say: Told in a sentence when a damaged list of environments was set aside.
 
@@ -74,7 +75,7 @@ async def resolve(
     settings = replace(settings, auth=auth)
     groups = grouped(wanted)
     async with Opening(settings, engine, catalog, emit=emit, say=say) as opening:
-        work = _Work(opening, options, Solver(opening, options, choose, emit))
+        work = _Work(opening, options, choose, emit)
         started = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(work.run(group)) for group in groups]
@@ -95,10 +96,19 @@ async def resolve(
 class _Work:
     """What is done for each group."""
 
-    def __init__(self, opening: Opening, options: ResolveOptions, solver: Solver) -> None:
+    def __init__(
+        self, opening: Opening, options: ResolveOptions, choose: ChooseResolver | None, emit: events.EventSink
+    ) -> None:
         self._opening = opening
         self._options = options
-        self._solver = solver
+        self._choose = choose
+        self._emit = emit
+
+    @cached_property
+    def _solver(self) -> Solver:
+        from asynccache.ops.resolve_solve import Solver, built_in_choice  # noqa: PLC0415 - not for what is known
+
+        return Solver(self._opening, self._options, self._choose or built_in_choice, self._emit)
 
     async def run(self, group: Group) -> dict[str, Row]:
         """Return a row for each architecture of a group."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from asynccache.config import Settings
 from asynccache.engine import events
@@ -14,8 +15,10 @@ from asynccache.ops.resolve import resolve
 from asynccache.ops.resolve_inputs import Inputs, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.ops.resolve_result import Resolved, Row
-from asynccache.ops.resolve_solve import ChooseResolver, built_in_choice
 from asynccache.resolve.assemble import Machine
+
+if TYPE_CHECKING:
+    from asynccache.ops.resolve_solve import ChooseResolver
 
 
 async def resolve_files(
@@ -23,7 +26,7 @@ async def resolve_files(
     inputs: Sequence[Inputs],
     *,
     options: ResolveOptions | None = None,
-    choose: ChooseResolver = built_in_choice,
+    choose: ChooseResolver | None = None,
     emit: events.EventSink = events.ignore,
     say: Callable[[str], None] | None = None,
     machine: Machine | None = None,
@@ -34,7 +37,7 @@ async def resolve_files(
         settings: All settings.
         inputs: One for each environment.
         options: How.
-        choose: Who resolves an environment of a type.
+        choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go (see `resolve`).
         say: Told in a sentence when a damaged list of environments was set aside.
         machine: What of this machine enters requests; found out when None.

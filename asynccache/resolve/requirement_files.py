@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Final
 
-from asynccache.resolve.environment_yml import read_environment_yml
 from asynccache.resolve.place import Place
-from asynccache.resolve.pyproject_toml import read_pyproject_toml
 from asynccache.resolve.requirements import Requirements
-from asynccache.resolve.requirements_txt import read_requirements_txt
 
 
 class RequirementFile(StrEnum):
@@ -34,10 +32,11 @@ class RequirementFile(StrEnum):
         return cls.PYPROJECT_TOML if suffix == ".toml" else cls.REQUIREMENTS_TXT
 
 
-_READERS: Final[dict[RequirementFile, Callable[[str, Place], Requirements]]] = {
-    RequirementFile.REQUIREMENTS_TXT: read_requirements_txt,
-    RequirementFile.ENVIRONMENT_YML: read_environment_yml,
-    RequirementFile.PYPROJECT_TOML: read_pyproject_toml,
+# Loaded when a file of the kind is read: each brings a parser of its own.
+_READERS: Final = {
+    RequirementFile.REQUIREMENTS_TXT: "requirements_txt",
+    RequirementFile.ENVIRONMENT_YML: "environment_yml",
+    RequirementFile.PYPROJECT_TOML: "pyproject_toml",
 }
 
 
@@ -52,4 +51,7 @@ def read_requirements(name: str, text: str, kind: RequirementFile | None = None)
     Raises:
         UsageError: It is malformed or asks for what is not supported; the message names file, line and reason.
     """
-    return _READERS[kind or RequirementFile.of(name)](text, Place(name))
+    reader = _READERS[kind or RequirementFile.of(name)]
+    module = importlib.import_module(f"asynccache.resolve.{reader}")
+    read: Callable[[str, Place], Requirements] = getattr(module, f"read_{reader}")
+    return read(text, Place(name))

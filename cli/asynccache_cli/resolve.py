@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,7 +11,7 @@ import click
 
 from asynccache.config import Settings
 from asynccache.errors import UsageError
-from asynccache_cli.options import json_option, parse_format, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, parse_format, settings_from, store_options
 
 if TYPE_CHECKING:
     from asynccache.ops.resolve_inputs import InputKind, Inputs
@@ -148,7 +149,8 @@ def command(
     options = ResolveOptions(
         force=force, dry_run=dry_run, cache=cache, set_default=set_default, local_only=local_only
     )  # fmt: skip
-    resolved = run_async(_resolve(settings, inputs_of(**what), options, quiet=quiet or as_json))
+    # the loop of the standard library: what is known is found before another one would be loaded
+    resolved = asyncio.run(_resolve(settings, inputs_of(**what), options, quiet=quiet or as_json))
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, **resolved.as_document()}))
     else:
