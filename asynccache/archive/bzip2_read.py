@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import bz2
 import importlib.util
-import mmap
 import os
-import subprocess
 import sys
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Final
 
-from asynccache.archive._bzip2_child import COUNT_BYTES, SLOT
+from asynccache.archive import bzip2_children
 from asynccache.errors import ArchiveError
 
 STANDARD: Final = "bz2 (standard library)"
 FAST: Final = "indexed_bzip2"
-# a child process costs some 25 ms of CPU, what it saves is 30 ms per MiB
+# starting a child process costs some 25 ms of CPU, what it saves is 30 ms per MiB
 _WORTH_A_PROCESS: Final = 1 << 20  # bytes of archive
+_WORTH_A_MESSAGE: Final = 1 << 15  # bytes of archive
 _READ: Final = 1 << 18  # bytes
 _BLOCK: Final = 1 << 20  # bytes
 END_MARK: Final = 0x177245385090  # the digits of the square root of pi, 48 bits
 _TAIL: Final = 11  # bytes that hold 48 bits of mark, 32 of checksum and up to 7 of padding
-_HELPER: Final = Path(__file__).with_name("_bzip2_child.py")
 
 
 class DoubtError(Exception):
@@ -82,9 +78,21 @@ def fast_backend() -> str:
     return " ".join([FAST, *found[:1]])
 
 
+_decoded_small = 0  # bytes of archives that were too small for a process
+
+
 def choose(size: int) -> str:
-    """Name the decoder to use for an archive of `size` bytes."""
-    return FAST if size >= _WORTH_A_PROCESS and fast_decoder() is not None else STANDARD
+    """Name the decoder to use for an archive of `size` bytes.
+
+    A small archive is not worth a process, many of them are: each one counts towards the next.
+    """
+    global _decoded_small  # noqa: PLW0603 - of the whole process; a count that threads spoil costs nothing
+    if size < _WORTH_A_MESSAGE or fast_decoder() is None:
+        return STANDARD
+    if size >= _WORTH_A_PROCESS or bzip2_children.available() or _decoded_small >= _WORTH_A_PROCESS:
+        return FAST
+    _decoded_small += size
+    return STANDARD
 
 
 def end_of_stream(tail: bytes) -> int | None:
@@ -101,7 +109,7 @@ def end_of_stream(tail: bytes) -> int | None:
 
 
 def fast_decompressed(file: IO[bytes], size: int, slots: int = 1) -> Generator[bytes, None, None]:
-    """Yield the content of a bzip2 file in blocks of up to 1 MiB, decoded by the child process.
+    """Yield the content of a bzip2 file in blocks of up to 1 MiB, decoded by a child process.
 
     Args:
         file: The file, by its path; its position follows the child's.
@@ -118,52 +126,20 @@ def fast_decompressed(file: IO[bytes], size: int, slots: int = 1) -> Generator[b
     if end is None or origin is None:
         raise DoubtError
     file.seek(0)
-    # two descriptors: where the decoder reads its own one may move without notice
-    with Path(file.name).open("rb") as own, _shared_memory(slots * SLOT) as memory:
-        descriptors = (own.fileno(), file.fileno(), memory.fileno())
-        command = [sys.executable, "-I", "-S", str(_HELPER), origin, *map(str, (*descriptors, slots, size * 8 - end))]
-        try:
-            child = subprocess.Popen(  # noqa: S603 - our own module, with an argument list
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=descriptors,
-            )
-        except OSError as exc:
-            raise DoubtError from exc
-        with child, mmap.mmap(memory.fileno(), slots * SLOT) as ring:
-            try:
-                yield from _received(child, ring)
-                if child.wait() != 0:
-                    raise DoubtError
-            finally:
-                child.kill()
-
-
-def _received(child: subprocess.Popen[bytes], ring: mmap.mmap) -> Iterator[bytes]:
-    """Yield the blocks that the child puts into the slots in turn, giving each slot back."""
-    if child.stdin is None or child.stdout is None:
-        raise DoubtError
-    start = 0
-    while message := child.stdout.read(COUNT_BYTES):
-        count = int.from_bytes(message, "little")
-        if len(message) != COUNT_BYTES or not 0 < count <= SLOT:
-            raise DoubtError
-        for position in range(start, start + count, _BLOCK):
-            yield ring[position : min(position + _BLOCK, start + count)]
-        # a child that has just finished does not care
-        with suppress(BrokenPipeError):
-            child.stdin.write(b"\0")
-        start = (start + SLOT) % len(ring)
-
-
-def _shared_memory(size: int) -> IO[bytes]:
-    """Return a file of `size` bytes without a name, in memory where the system can."""
-    if sys.platform == "linux":
-        file: IO[bytes] = open(os.memfd_create("asynccache-bzip2"), "wb+")  # noqa: PTH123, SIM115 - the caller's
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    file.truncate(size)
-    return file
+    try:
+        child = bzip2_children.acquire(origin)
+    except bzip2_children.ChildFailedError as exc:
+        raise DoubtError from exc
+    whole = False
+    try:
+        # two descriptors: where the decoder reads its own one may move without notice
+        with Path(file.name).open("rb") as own:
+            yield from child.decoded(own.fileno(), file.fileno(), size * 8 - end, slots)
+        whole = True
+    except bzip2_children.ChildFailedError as exc:
+        raise DoubtError from exc
+    finally:
+        if whole:
+            bzip2_children.release(child)
+        else:
+            child.end(now=True)

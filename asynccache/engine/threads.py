@@ -14,6 +14,8 @@ from functools import partial
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from asynccache.archive import bzip2_children
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,6 +39,7 @@ class Threads:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._work.shutdown(wait=True, cancel_futures=True)
+        bzip2_children.end_idle()
         self._files.shutdown(wait=True, cancel_futures=True)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

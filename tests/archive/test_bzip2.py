@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import io
+import os
 import random
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynccache.archive import bzip2_read, bzip2_write, check, transmute
+from asynccache.archive import bzip2_children, bzip2_read, bzip2_write, check, transmute
 from asynccache.errors import ArchiveError
 from tests.archive import tar_builder as tb
 
@@ -112,16 +117,91 @@ def test_without_the_fast_decoder_the_result_is_the_same(tmp_path: Path, monkeyp
 @needs_fast
 def test_a_fast_decoder_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
-    child = write(tmp_path / "child.py", b"import os, sys\nos.write(1, b'wrong' * 1000)\nos.abort()\n")
-    monkeypatch.setattr(bzip2_read, "_HELPER", child)
+    bzip2_children.end_idle()
+    child = write(tmp_path / "child.py", b"import os, sys\nos.write(int(sys.argv[2]), b'wrong' * 1000)\nos.abort()\n")
+    monkeypatch.setattr(bzip2_children, "_SCRIPT", child)
     receipt = transmute(source, tmp_path / "demo-1.0-0.conda")
     assert receipt.backends[0] == bzip2_read.STANDARD
     assert receipt.members == 2
 
 
+def children() -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
+    ).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if "_bzip2_child" in line]
+
+
+@needs_fast
+def test_one_process_decodes_file_after_file_and_ends_when_asked(tmp_path: Path) -> None:
+    bzip2_children.end_idle()
+    raws = [large_tar(size) for size in (9 << 20, 1 << 16, 5 << 20)]
+    paths = [write(tmp_path / str(number), bz2.compress(raw)) for number, raw in enumerate(raws)]
+    pids = set()
+    for path, raw in zip(paths * 2, raws * 2, strict=True):
+        for slots in (1, 2):
+            assert fast(path, slots) == raw
+            pids.update(children())
+    assert len(pids) == 1
+    bzip2_children.end_idle()
+    assert children() == []
+
+
+@needs_fast
+def test_a_process_that_met_damage_is_not_used_again(tmp_path: Path) -> None:
+    bzip2_children.end_idle()
+    good = bz2.compress(large_tar(1 << 20))
+    assert fast(write(tmp_path / "good", good)) == large_tar(1 << 20)
+    before = children()
+    with pytest.raises(bzip2_read.DoubtError):
+        fast(write(tmp_path / "bad", good[:500_000] + bytes([good[500_000] ^ 8]) + good[500_001:]))
+    assert fast(tmp_path / "good") == large_tar(1 << 20)
+    with (
+        (tmp_path / "good").open("rb") as file,
+        contextlib.closing(bzip2_read.fast_decompressed(file, len(good))) as blocks,
+    ):
+        next(blocks)
+        given_up = children()
+    assert not set(before) & set(given_up)
+    assert not set(given_up) & set(children())
+
+
+@needs_fast
+def test_an_idle_process_that_was_killed_costs_a_doubt_and_no_more(tmp_path: Path) -> None:
+    bzip2_children.end_idle()
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
+    first = transmute(source, tmp_path / "demo-1.0-0.conda")
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+    again = transmute(source, tmp_path / "demo-1.0-0.conda")
+    assert again.derived == first.derived
+    assert transmute(source, tmp_path / "demo-1.0-0.conda").backends == first.backends
+
+
+@needs_fast
+def test_many_small_archives_get_a_process_where_one_does_not(tmp_path: Path) -> None:
+    bzip2_children.end_idle()
+    bzip2_read._decoded_small = 0
+    size = 300_000
+    decoders = [bzip2_read.choose(size) for _ in range(6)]
+    assert decoders == [bzip2_read.STANDARD] * 4 + [bzip2_read.FAST] * 2
+    assert bzip2_read.choose(1000) == bzip2_read.STANDARD
+
+
+@needs_fast
+def test_decoding_in_many_threads_gives_each_its_own_bytes(tmp_path: Path) -> None:
+    raws = [random.Random(number).randbytes(300_000 + number) * 3 for number in range(24)]
+    paths = [write(tmp_path / str(number), bz2.compress(raw)) for number, raw in enumerate(raws)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(lambda path: fast(path, 2), paths)) == raws
+    bzip2_children.end_idle()
+    assert children() == []
+
+
 @needs_fast
 def test_a_fast_decoder_that_cannot_start_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar()))
+    bzip2_children.end_idle()
     monkeypatch.setattr("sys.executable", str(tmp_path / "missing"))
     assert transmute(source, tmp_path / "demo-1.0-0.conda").backends[0] == bzip2_read.STANDARD
 

@@ -9,7 +9,6 @@ import random
 import resource
 import subprocess
 import sys
-import threading
 import zipfile
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from asynccache.archive import (
     Component,
     Limits,
     MemberRecord,
+    bzip2_children,
     check,
     conda_write,
     members,
@@ -215,13 +215,22 @@ def test_cancelling_at_any_block_leaves_nothing(tmp_path: Path, to: str) -> None
 
 def test_cancelling_ends_the_decoding_process(tmp_path: Path) -> None:
     source = large(tmp_path, 4 << 20)
-    stop = threading.Event()
+    bzip2_children.end_idle()
+
+    def decoding() -> bool:
+        command = ["ps", "-ww", "-o", "args=", "--ppid", str(os.getpid())]
+        return b"_bzip2_child" in subprocess.run(command, capture_output=True, check=False).stdout
+
+    seen: list[bool] = []
+
+    def stop_while_decoding() -> bool:
+        seen.append(decoding())
+        return seen[-1]
+
     with pytest.raises(CancelledError):
-        transmute(source, tmp_path / f"{STEM}.conda", cancelled=stop.is_set, progress=lambda _count: stop.set())
-    children = subprocess.run(
-        ["ps", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, check=False
-    ).stdout
-    assert b"_bzip2_child" not in children
+        transmute(source, tmp_path / f"{STEM}.conda", cancelled=stop_while_decoding)
+    assert seen[-1]
+    assert not decoding()
 
 
 def test_failure_keeps_what_was_there(tmp_path: Path) -> None:
