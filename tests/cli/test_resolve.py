@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -264,3 +265,18 @@ def test_a_killed_run_leaves_nothing_half_made_and_the_next_one_goes_on(run: Run
     assert done.returncode == 0, done.stderr
     assert len(archives_in(tmp_path / "st")) == 4
     assert json.loads(run("env", "show", "team/k:v1", "--arch", "linux-64", "--json").stdout)["names"] == ["team/k:v1"]
+
+
+def test_every_command_of_the_documentation_runs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.yml").rename(tmp_path / "environment.yml")
+    (tmp_path / "two.yml").rename(tmp_path / "more.yml")
+    page = (REPOSITORY / "docs" / "resolving.md").read_text("utf-8")
+    commands = [shlex.split(line) for line in re.findall(r"^\$ asynccache (.*)$", page, re.MULTILINE)]
+    assert len(commands) >= 5
+    for words in commands:
+        run(*words, *(() if "--arch" in words else ("--arch", "linux-64")), *_python(words))
+
+
+def _python(words: list[str]) -> tuple[str, ...]:
+    """Python of the channel, where the documentation means the running one."""
+    return () if {"--python", "--using", "--from"} & set(words) else PYTHON

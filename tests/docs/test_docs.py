@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^\$ (asynccache .*?)(?:\s+#.*)?$", re.MULTILINE)
 # these need more than a channel and a store; they are shown running in tests of their own
-ELSEWHERE = ("asynccache bench", "asynccache env", "asynccache warm")
+ELSEWHERE = ("asynccache bench", "asynccache env", "asynccache resolve", "asynccache warm")
 CONDA_LOCK = """\
 version: 1
 metadata:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from asynccache import api
 from asynccache.config import Settings
 from asynccache.errors import ConfigurationError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.ops.environments import Environments
@@ -14,7 +15,9 @@ from asynccache.ops.resolve_request import ResolveOptions, Wanted, publication_l
 from asynccache.resolve.assemble import Machine
 from tests.ops.resolve_table import ARCH, TableResolver, found
 from tests.support.environments import environment_of
+from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
+from tests.support.tiny_channel import write_tiny_channel
 
 MACHINE = Machine("3.11.7", detected=(), pip_entries=())
 
@@ -131,3 +134,24 @@ async def test_a_malformed_date_is_that_environments_failure(settings: Settings,
     )
     with pytest.raises(ConfigurationError, match="exclude_newer is no date"):
         resolved.raise_for_failures()
+
+
+async def test_the_function_of_the_api_does_what_the_command_does(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = write_tiny_channel(tmp_path / "channel")
+    (tmp_path / "environment.yml").write_text("dependencies: [app, native]\n")
+    (tmp_path / "other.yml").write_text("dependencies: [extra, native]\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    async with FaultServer(channel) as server:
+        chosen = replace(settings, channels=[server.url], conda_dependency_resolver="rattler")
+        other = api.Inputs((api.InputFile(str(tmp_path / "other.yml")),), python="3.10.*", arches=(ARCH, "osx-arm64"))
+        first = api.Inputs((api.InputFile(str(tmp_path / "environment.yml")),), python="3.11.*", arches=(ARCH,))
+        resolved = await api.resolve(first, other, settings=chosen)
+        resolved.raise_for_failures()
+        assert [row.arch for row in resolved.rows] == [ARCH, ARCH, "osx-arm64"]
+        assert all(row.published for row in resolved.rows)
+        readiness = await api.warm(str(resolved.environments[0].id), to="remote", arches=[ARCH], settings=chosen)
+        readiness.raise_for_failures()
+        url = resolved.environments[1].packages[0].url
+        assert (await api.cache(url, settings=chosen)).hits == 1
