@@ -24,6 +24,7 @@ import socket
 import struct
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ _CHUNK_BYTES: Final = 64 << 10
 _PAGE: Final = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>\n"
 _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 10
+_TURNS: Final = 5  # of the event loop: more than it takes to accept a connection, or to close one
 
 
 class Throttle:
@@ -116,6 +118,7 @@ class FaultServer:
         self._revisions: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -129,11 +132,15 @@ class FaultServer:
         self._closing = True
         if self._server is not None:
             self._server.close()
+        await _turn()  # what was accepted just now becomes a connection
         connections = list(self._connections)
         for connection in connections:
             connection.cancel()
         if connections:
             await asyncio.wait(connections, timeout=_STOP_SECONDS)
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await _turn()  # transports close their sockets a turn after they were told to
 
     @property
     def url(self) -> str:
@@ -173,6 +180,7 @@ class FaultServer:
         connection: asyncio.Task[None] | None = asyncio.current_task()
         assert connection is not None
         self._connections.add(connection)
+        self._writers.add(writer)
         throttle = Throttle(self._connection_bandwidth)
         try:
             while (record := await read_request(reader)) is not None:
@@ -349,6 +357,11 @@ def _cut(writer: asyncio.StreamWriter, *, reset: bool) -> None:
         writer.transport.abort()
     else:
         writer.close()
+
+
+async def _turn() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
