@@ -8,6 +8,7 @@ answered.
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
@@ -68,6 +69,7 @@ class ChannelIndex:
         self._credentials = HostCredentials(settings.auth)
         self._bases: set[str] = set()
         self._gateways: dict[_Action, Gateway] = {}
+        self._failure: tuple[float, str] | None = None
 
     def addresses(self, channels: Iterable[str]) -> list[str]:
         """Return where channels lie, best first.
@@ -98,7 +100,7 @@ class ChannelIndex:
 
         Args:
             offline: Take what lies on disk, however old; ask nobody.
-            fresh: Take nothing that lies on disk.
+            fresh: Take nothing that lies on disk. What this object fetched itself counts in every case.
         """
         action: _Action = "force-cache-only" if offline else "no-cache" if fresh else "cache-or-fetch"
         if action not in self._gateways:
@@ -111,6 +113,14 @@ class ChannelIndex:
                 client=self._client(),
             )
         return self._gateways[action]
+
+    def failed(self, reason: str) -> None:
+        """Keep why a fetch failed, for the solves that waited for it: the library does not tell them."""
+        self._failure = time.monotonic(), reason
+
+    def failure_since(self, moment: float) -> str | None:
+        """Return why a fetch failed after a moment of the monotonic clock, None when none did."""
+        return self._failure[1] if self._failure and self._failure[0] >= moment else None
 
     def _client(self) -> Client:
         mirrors = self._mirrors()

@@ -12,6 +12,7 @@ import datetime as dt
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from rattler import (
     ChannelPriority,
@@ -37,6 +38,11 @@ from asynccache.resolve.explain import timed_out, unknown_packages, unreachable,
 from asynccache.resolve.requirement_text import ReadRequirement
 from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
 from asynccache.resolve.virtual_packages import VirtualPackage, machine_profile
+
+# How the library fails a solve that waited for the fetch of another one.
+_SHARED: Final = "coalesced request failed"
+_MOMENT: Final = 0.05  # seconds
+_MOST_TRIES: Final = 20
 
 
 class RattlerResolver:
@@ -92,6 +98,7 @@ class _Query:
         conda: CondaProblem,
         profile: tuple[VirtualPackage, ...],
     ) -> None:
+        self._index = index
         self._alias = alias
         self._problem = problem
         self._conda = conda
@@ -126,26 +133,42 @@ class _Query:
             IndexUnreachableError: A channel does not answer.
         """
         try:
-            pinned = await self._pinned()
-            exact = [f"{name.name} =={name.version} {name.build}" for _, name in pinned_names(self._conda.base)]
-            records = await solve(
-                sources=self._channels,
-                specs=[*self._specs, *exact],
-                gateway=self._gateway,
-                platforms=self._platforms,  # type: ignore[arg-type]  # any platform, not only the library's list
-                pinned_packages=pinned,
-                virtual_packages=self._virtual,
-                timeout=dt.timedelta(seconds=max(0.001, self._ends - time.monotonic())),
-                channel_priority=ChannelPriority.Flexible,
-                exclude_newer=_utc(self._problem.exclude_newer),
-                # a channel that names others would make a request mean something else tomorrow
-                channel_relations="disabled",
-            )
+            return _in_link_order(await self._records())
         except GatewayError as exc:
             raise unreachable(str(exc), self._addresses) from exc
         except SolverError as exc:
             raise await self._explained(exc) from exc
-        return _in_link_order(records)
+
+    async def _records(self) -> list[RepoDataRecord]:
+        for _ in range(_MOST_TRIES):
+            started = time.monotonic()
+            try:
+                return await self._solved()
+            except GatewayError as exc:
+                if _SHARED not in str(exc):
+                    self._index.failed(str(exc))
+                    raise
+            # Another solve fetched for this one: if it failed, it says why in a moment; else it was cancelled.
+            await asyncio.sleep(_MOMENT)
+            if reason := self._index.failure_since(started):
+                raise unreachable(reason, self._addresses)
+        raise unreachable("the solves that fetch it are cancelled one after the other", self._addresses)
+
+    async def _solved(self) -> list[RepoDataRecord]:
+        exact = [f"{name.name} =={name.version} {name.build}" for _, name in pinned_names(self._conda.base)]
+        return await solve(
+            sources=self._channels,
+            specs=[*self._specs, *exact],
+            gateway=self._gateway,
+            platforms=self._platforms,  # type: ignore[arg-type]  # any platform, not only the library's list
+            pinned_packages=await self._pinned(),
+            virtual_packages=self._virtual,
+            timeout=dt.timedelta(seconds=max(0.001, self._ends - time.monotonic())),
+            channel_priority=ChannelPriority.Flexible,
+            exclude_newer=_utc(self._problem.exclude_newer),
+            # a channel that names others would make a request mean something else tomorrow
+            channel_relations="disabled",
+        )
 
     async def _pinned(self) -> list[RepoDataRecord]:
         """Return the records of the base's packages.

@@ -14,10 +14,12 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.errors import IndexUnreachableError, ResolveTimeoutError, UnsatisfiableError, UsageError
+from asynccache.model.digest import digest_file
 from asynccache.model.identity import Request
 from asynccache.resolve.memory import TablePackage
 from asynccache.resolve.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Solution
+from tests.support.channel import cached_channel
 from tests.support.conda_table import TABLE, write_table_channels
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
@@ -227,6 +229,27 @@ async def test_a_cancelled_solve_leaves_the_resolver_usable(settings: Settings) 
     assert names(await resolver.resolve(problem("tool"))) == {"tool-3.0-0"}
 
 
+async def test_a_cancelled_solve_does_not_take_along_those_that_wait_for_its_fetch(root: Path, tmp_path: Path) -> None:
+    async with FaultServer(root, latency=0.1) as server:
+        resolver = RattlerResolver(Settings(cache_dir=tmp_path / "cache", channel_alias=server.url, attempts=1))
+        tasks = [asyncio.ensure_future(resolver.resolve(problem("tool"))) for _ in range(6)]
+        await asyncio.sleep(0.25)
+        for task in tasks[:3]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results[:3])
+    assert [names(result) for result in results[3:] if isinstance(result, Solution)] == [{"tool-3.0-0"}] * 3
+
+
+async def test_all_that_wait_for_a_fetch_that_fails_are_told_why(root: Path, tmp_path: Path) -> None:
+    async with FaultServer(root, latency=0.1, faults=[Fault(Kind.STATUS, status=403)]) as server:
+        resolver = RattlerResolver(Settings(cache_dir=tmp_path / "cache", channel_alias=server.url, attempts=1))
+        solves = [resolver.resolve(problem("tool")) for _ in range(10)]
+        results = await asyncio.gather(*solves, return_exceptions=True)
+        assert len(server.requests) < 10
+    assert all(isinstance(result, IndexUnreachableError) and "refuses (403)" in str(result) for result in results)
+
+
 async def test_a_date_counts_in_its_own_zone(settings: Settings) -> None:
     # zlib 1.3.1 was published on 2023-01-01 00:00 UTC: an hour later than this clock in the east shows
     east = datetime(2023, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=1)))
@@ -270,3 +293,19 @@ async def test_the_users_own_rattler_cache_is_left_alone(settings: Settings, tmp
     await RattlerResolver(settings).resolve(problem("tool"))
     assert any((tmp_path / "cache" / "repodata").rglob("*.json"))
     assert not list(Path(os.environ["HOME"]).rglob("repodata*"))
+
+
+async def test_a_channel_of_real_packages_is_solved_to_the_archives_it_holds(tmp_path: Path) -> None:
+    channel = cached_channel("small")
+    async with FaultServer(channel.root) as server:
+        settings = Settings(cache_dir=tmp_path / "cache", attempts=1)
+        asked = problem("python", "requests", "feature-entry-point", channels=(server.url,), arch=channel.subdir)
+        solution = await RattlerResolver(settings).resolve(asked)
+    found = {package.filename.rsplit("-", 2)[0] for package in solution.packages}
+    assert {"python", "requests", "urllib3", "idna", "certifi", "feature-entry-point"} <= found
+    for package in solution.packages:
+        path = channel.root / package.url.removeprefix(server.url + "/")
+        digests = digest_file(str(path), "md5", "sha256")
+        assert package.published_hash == digests.md5
+        assert package.hashes["sha256"] == digests.sha256
+        assert solution.sizes[package.url] == path.stat().st_size
