@@ -47,7 +47,7 @@ def read_pylock(text: str, place: Place, selection: Selection) -> tuple[list[Pac
     _check_choice(document, ("dependency-groups", "default-groups"), selection.groups or frozenset(), place)
     packages, skipped = [], []
     for platform in selection.platforms:
-        target = PythonTarget(platform, selection.python_version)
+        target = PythonTarget(platform, selection.python_version, selection.glibc)
         environment = _environment(document, target, selection, place)
         for table, where in _selected(document, target, environment, place):
             source = next((key for key in _SOURCES if key in table), None)

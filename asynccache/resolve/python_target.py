@@ -40,6 +40,7 @@ class PythonTarget:
     Attributes:
         arch: conda name of the architecture.
         version: `3.N` or `3.N.M`.
+        glibc: Minor version of the glibc 2 that the machine has; None for what the module says.
 
     Raises:
         UsageError: No wheels are made for the architecture.
@@ -47,6 +48,7 @@ class PythonTarget:
 
     arch: str
     version: str
+    glibc: int | None = None
 
     def __post_init__(self) -> None:
         if self.arch not in _MACHINES:
@@ -57,6 +59,11 @@ class PythonTarget:
         """Major and minor version."""
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
+
+    @property
+    def machine(self) -> str:
+        """Machine name as Python gives it."""
+        return _MACHINES[self.arch]
 
     @property
     def full_version(self) -> str:
@@ -92,14 +99,20 @@ class PythonTarget:
         ]
         return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
 
+    @property
+    def glibc_minor(self) -> int:
+        """Minor version of glibc 2; means nothing on macOS."""
+        if self.glibc is not None:
+            return self.glibc
+        return (_glibc_version() if self.arch == current_architecture() else _ASSUMED_GLIBC)[1]
+
     def _platforms(self) -> Iterator[str]:
         machine = _MACHINES[self.arch]
         here = self.arch == current_architecture()
         if self.arch.startswith("osx"):
             yield from mac_platforms(_macos_version() if here else _ASSUMED_MACOS, machine)
             return
-        _, newest = _glibc_version() if here else _ASSUMED_GLIBC
-        for minor in range(newest, _OLDEST_GLIBC_MINOR[machine] - 1, -1):
+        for minor in range(self.glibc_minor, _OLDEST_GLIBC_MINOR[machine] - 1, -1):
             yield f"manylinux_2_{minor}_{machine}"
             if minor in _LEGACY_MANYLINUX:
                 yield f"{_LEGACY_MANYLINUX[minor]}_{machine}"

@@ -24,6 +24,7 @@ class Selection:
             that runs this.
         extras: Extras of a pylock.toml.
         groups: Dependency groups of a pylock.toml; None means those the file has as default.
+        glibc: Minor version of glibc 2 that wheels are chosen for; None as `PythonTarget` says.
         skip_sources: Leave out what is no archive (directories, repositories) instead of refusing the list.
 
     Raises:
@@ -36,6 +37,7 @@ class Selection:
     extras: frozenset[str] = field(default_factory=frozenset)
     groups: frozenset[str] | None = None
     skip_sources: bool = False
+    glibc: int | None = None
 
     def __post_init__(self) -> None:
         for arch in self.arches:

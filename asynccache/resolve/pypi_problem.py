@@ -1,0 +1,201 @@
+"""What every resolver of PyPI packages needs to know of a problem, read once and in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from packaging.utils import canonicalize_name
+
+from asynccache.config import Settings
+from asynccache.engine.credentials import HostCredentials
+from asynccache.engine.transport import Credentials
+from asynccache.errors import UsageError
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import parse_stem
+from asynccache.model.platform import current_architecture
+from asynccache.model.url import Access, PackageURL
+from asynccache.resolve.markers import without_markers
+from asynccache.resolve.request_sources import PYPI
+from asynccache.resolve.requirement_text import ReadRequirement, read_requirement, split_value
+from asynccache.resolve.resolver import Problem
+
+ACROSS: Final = "Cannot resolve environment across architectures as it depends on local files or non-wheel packages"
+_GLIBC: Final = re.compile(r"[<>=!~]*2\.(\d+)")
+_REPOSITORY: Final = re.compile(r"(git|hg|svn|bzr)\+")
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Flags of a request, as pip calls them.
+
+    Attributes:
+        prereleases: `--pre`.
+        no_index: `--no-index`.
+        find_links: `--find-links` and `-f`: addresses or paths.
+        trusted_hosts: `--trusted-host`.
+    """
+
+    prereleases: bool = False
+    no_index: bool = False
+    find_links: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, texts: Iterable[str]) -> Flags:
+        """Read the extras of a request.
+
+        Raises:
+            UsageError: Another flag.
+        """
+        prereleases = no_index = False
+        links, hosts = [], []
+        for text in texts:
+            flag, _, value = text.strip().replace("=", " ", 1).partition(" ")
+            if flag == "--pre":
+                prereleases = True
+            elif flag == "--no-index":
+                no_index = True
+            elif flag in {"-f", "--find-links"} and value.strip():
+                links.append(value.strip())
+            elif flag == "--trusted-host" and value.strip():
+                hosts.append(value.strip())
+            elif flag:
+                raise UsageError(
+                    "a flag for resolving PyPI packages is not supported",
+                    expected="--pre, --no-index, --find-links X or --trusted-host X",
+                    found=repr(flag),
+                )
+        return cls(prereleases, no_index, tuple(links), tuple(hosts))
+
+
+@dataclass(frozen=True, slots=True)
+class PypiProblem:
+    """The PyPI part of a problem, without markers.
+
+    Attributes:
+        arch: conda platform.
+        requirements: Read; Python is none of them.
+        indexes: Addresses, best first, without credentials.
+        flags: Of the request.
+        glibc: Minor version of the glibc 2 that it asks for; None where it says nothing.
+        base: PyPI packages that must be kept.
+    """
+
+    arch: str
+    requirements: tuple[ReadRequirement, ...]
+    indexes: tuple[str, ...]
+    flags: Flags
+    glibc: int | None
+    base: tuple[EnvironmentPackage, ...]
+
+    @property
+    def across(self) -> bool:
+        """Whether it is for another architecture than this machine's, where nothing can be built."""
+        return self.arch != current_architecture()
+
+
+def read_pypi_problem(problem: Problem, settings: Settings) -> PypiProblem:
+    """Read the PyPI part of a problem.
+
+    Raises:
+        UsageError: A marker, requirement or flag that cannot be understood, or what cannot be had for another
+            architecture.
+    """
+    request = problem.request
+    deps = without_markers(request, problem.arch, settings).deps
+    values = [read_requirement(value, "pypi") for value in deps.get("pypi", ())]
+    requirements = tuple(_with_address(requirement) for requirement in values if requirement.name != "python")
+    indexes = tuple(dict.fromkeys(source for source in request.sources.get("pypi", ()) if source)) or (PYPI,)
+    base = tuple(package for package in (problem.base.packages if problem.base else ()) if package.kind == "pypi")
+    read = PypiProblem(
+        problem.arch,
+        requirements,
+        indexes,
+        Flags.read(request.extras.get("pypi", ())),
+        _glibc(request.deps.get("sys", ())),
+        base,
+    )
+    if read.across and (local := [r.name for r in requirements if is_source_address(r.url)]):
+        raise UsageError(ACROSS, found=", ".join(local), hint=f"resolve for {current_architecture()} only")
+    return read
+
+
+def is_source_address(url: str | None) -> bool:
+    """Whether an address is that of a repository or of something on this machine.
+
+    >>> is_source_address("git+https://host/a.git"), is_source_address("https://host/a-1-py3-none-any.whl")
+    (True, False)
+    """
+    return url is not None and (bool(_REPOSITORY.match(url)) or url.startswith("file:"))
+
+
+def _with_address(requirement: ReadRequirement) -> ReadRequirement:
+    """Return a requirement whose address reads as PEP 508 has it: a URL, a revision after `@`."""
+    url = requirement.url
+    if url is None:
+        return requirement
+    url = url.strip()
+    if url.startswith("/"):
+        url = "file://" + quote(str(PurePosixPath(url)))
+    if _REPOSITORY.match(url):
+        address, _, fragment = url.partition("#")
+        # `...git#v1` names a revision; `...#subdirectory=x` does not
+        if fragment and "=" not in fragment:
+            url = f"{address}@{fragment}"
+    return replace(requirement, url=url)
+
+
+def _glibc(sys: Sequence[str]) -> int | None:
+    for name, text, _ in map(split_value, sys):
+        if name == "__glibc" and (match := _GLIBC.match(text)):
+            return int(match[1])
+    return None
+
+
+class Logins:
+    """Puts credentials into addresses, for the environment and private files of a program only.
+
+    Args:
+        auth: Setting `auth`.
+    """
+
+    def __init__(self, auth: Mapping[str, list[str]]) -> None:
+        self._credentials = HostCredentials(auth)
+
+    def login(self, url: str) -> Credentials | None:
+        """Return what is known for an address's host."""
+        parts = urlsplit(_without_tool(url))
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            return None
+        host = PackageURL(parts.scheme, parts.hostname.lower(), parts.port, parts.path or "/")
+        return self._credentials.for_url(host, Access(parts.username, parts.password))
+
+    def address(self, url: str) -> str:
+        """Return an address with the credentials that are known for its host; unchanged without any."""
+        found = self.login(url)
+        if found is None:
+            return url
+        rest = _without_tool(url)
+        parts = urlsplit(rest)
+        login = f"{quote(found.username, safe='')}:{quote(found.password, safe='')}@"
+        address = parts._replace(netloc=login + parts.netloc.rpartition("@")[2]).geturl()
+        return url.removesuffix(rest) + address
+
+    def secrets(self, addresses: Iterable[str]) -> list[str]:
+        """Return what must not be shown of what a program says about addresses."""
+        passwords = [login.password for login in map(self.login, addresses) if login is not None]
+        return [form for password in passwords if password for form in {password, quote(password, safe="")}]
+
+
+def _without_tool(url: str) -> str:
+    return url.partition("+")[2] if _REPOSITORY.match(url) else url
+
+
+def normal_name(package: EnvironmentPackage) -> str:
+    """Return the normalised name of a PyPI package."""
+    return canonicalize_name(parse_stem("pypi", package.filename).name)

@@ -1,0 +1,164 @@
+"""What the failures of uv mean, in words for a person, without credentials."""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from asynccache.engine.transport import Credentials
+from asynccache.errors import (
+    AsyncCacheError,
+    BuildError,
+    IndexUnreachableError,
+    PackageUnknownError,
+    ResolverFailedError,
+    UnsatisfiableError,
+    UsageError,
+)
+from asynccache.model.url import redacted
+from asynccache.resolve.explain import last_lines, scrubbed
+from asynccache.resolve.program import Finished
+from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem
+
+if TYPE_CHECKING:
+    from asynccache.resolve.uv_program import Lock
+
+_PROBE_SECONDS: Final = 5.0
+_UNKNOWN: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.-]*) was not found in the (?:package registry|provided package locations)"
+)
+_FETCH: Final = re.compile(
+    r"(?:Failed to fetch|`--find-links` URL|Failed to download|error sending request for url)\W*"
+    r"(?P<url>(?:https?|file)://[^\s`)]+)"
+)
+_STATUS: Final = re.compile(r"\((?P<code>[45]\d\d) (?P<reason>[^)]*)\)")
+_BUILD: Final = re.compile(r"Failed to (?:build|prepare|generate package metadata for)[^`]*`(?P<what>[^`]*)`")
+_NO_WHEEL: Final = re.compile(r"Wheels are required for `(?P<name>[^`]*)`|(?P<other>\S+) has no usable wheels")
+_OFFLINE: Final = re.compile(r"network was disabled|Network connectivity is disabled|in the cache")
+# What uv says -> what a reader understands at once.
+_WORDS: Final = (
+    (re.compile(r"^error: (No solution found when resolving dependencies.*)?", re.MULTILINE), ""),
+    (re.compile(r"^\s*cause: ", re.MULTILINE), ""),
+    (re.compile(r", we can conclude that your requirements are unsatisfiable\."), ", they contradict each other."),
+    (re.compile(r"we can conclude that "), "it follows that "),
+    (re.compile(r"the (?:current|requested) Python version \((?:>=)?(?P<version>[\d.]+)\)"), r"Python \g<version>"),
+    (re.compile(r"^(hint|warning): .*$", re.MULTILINE), ""),
+)
+
+
+def failure(finished: Finished, lock: Lock, secrets: Sequence[str], logins: Logins) -> AsyncCacheError:
+    """Return what uv's failure means.
+
+    Args:
+        finished: How it ended.
+        lock: What it was asked.
+        secrets: Words that must not be shown.
+        logins: Credentials for asking an index whether it refuses.
+    """
+    text = scrubbed(finished.stderr, secrets)
+    problem = lock.problem
+    if finished.returncode < 0 or "panicked at" in text:
+        return _crashed(finished, secrets)
+    if lock.offline and (
+        "network was disabled" in text or "Network connectivity is disabled" in text or "in the cache" in text
+    ):
+        return IndexUnreachableError(
+            f"what was kept of the indexes does not do while offline: {in_words(text)}",
+            hint="resolve once without --offline",
+        )
+    if problem.across and (missing := _NO_WHEEL.search(text)):
+        return UsageError(ACROSS, found=missing["name"] or missing["other"])
+    if build := _BUILD.search(text):
+        return BuildError(
+            f"{redacted(build['what'])} cannot be asked what it needs:\n{last_lines(text, secrets)}",
+            hint="ask for a version that is published as a wheel, or correct its sources",
+        )
+    if fetch := _FETCH.search(text):
+        return _unreachable(fetch["url"], text, problem)
+    if "No solution found" in text:
+        missing = _UNKNOWN.search(text)
+        if missing is not None:
+            return _unknown(missing["name"], text, problem, logins)
+        return UnsatisfiableError(
+            f"the requirements cannot be met for {problem.arch} with Python {lock.python}:\n{in_words(text)}"
+        )
+    return _crashed(finished, secrets)
+
+
+def in_words(text: str) -> str:
+    """Return uv's reasons as a person reads them."""
+    for pattern, words in _WORDS:
+        text = pattern.sub(words, text)
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _crashed(finished: Finished, secrets: Sequence[str]) -> ResolverFailedError:
+    how = (
+        f"was ended by signal {-finished.returncode}"
+        if finished.returncode < 0
+        else f"returned error ({finished.returncode})"
+    )
+    shown = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets)
+    return ResolverFailedError(f"uv {how}; its last lines:\n{shown or '(it printed nothing)'}")
+
+
+def _unknown(name: str, text: str, problem: PypiProblem, logins: Logins) -> AsyncCacheError:
+    for index in () if problem.flags.no_index else problem.indexes:
+        if code := _refusal(f"{index.rstrip('/')}/{name}/", logins.login(index)):
+            return _refused(index, str(code))
+    searched = problem.flags.find_links if problem.flags.no_index else (*problem.indexes, *problem.flags.find_links)
+    where = ", ".join(map(redacted, searched)) or "nowhere, since --no-index was given without --find-links"
+    needed = in_words(text)
+    return PackageUnknownError(
+        f"no index has {name!r} for {problem.arch}; searched {where}:\n{needed}",
+        hint="correct the name, or add the index that has it",
+    )
+
+
+def _refusal(address: str, login: Credentials | None) -> int:
+    """Ask an index for a project: uv takes a refusal for an absence. Blocking; up to five seconds.
+
+    Returns:
+        401 or 403 when it refuses, else 0.
+    """
+    if not address.startswith(("http://", "https://")):
+        return 0
+    request = urllib.request.Request(address)  # noqa: S310 - http and https only
+    if login is not None:
+        pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {pair}")
+    try:
+        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310 - http and https only
+            return 0
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return exc.code if exc.code in {401, 403} else 0
+    except OSError:
+        return 0
+
+
+def _refused(index: str, code: str) -> IndexUnreachableError:
+    return IndexUnreachableError(
+        f"the index {redacted(index)} refuses ({code})",
+        hint="give user and password of its host in the setting auth or in .netrc",
+    )
+
+
+def _unreachable(url: str, text: str, problem: PypiProblem) -> IndexUnreachableError:
+    asked = next(
+        (index for index in (*problem.indexes, *problem.flags.find_links) if url.startswith(index.rstrip("/"))), None
+    )
+    which = f"the index {redacted(asked)}" if asked else redacted(url)
+    status = _STATUS.search(text)
+    if status and status["code"] in {"401", "403"}:
+        return _refused(asked or url, status["code"])
+    causes = [line.strip().removeprefix("cause: ") for line in text.splitlines() if line.strip().startswith("cause:")]
+    why = f"HTTP {status['code']} {status['reason']}" if status else (causes[-1] if causes else in_words(text))
+    return IndexUnreachableError(
+        f"{which} cannot be read: {redacted(why)[:300]}",
+        hint="try again, or use --offline to take what was kept of it",
+    )
