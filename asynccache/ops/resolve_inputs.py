@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -150,18 +149,13 @@ def _assembled(
     if locks:
         from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - brings the readers of locks
 
-        if bases:
-            raise UsageError("a lock cannot extend an environment: it says everything that is found")
-        lock = locks[0]
         return wanted_of_lock(
             inputs,
             settings,
-            lock.path,
-            lock.text,
+            [(lock.path, lock.text) for lock in locks],
             arches=arches,
             requirements=requirements if rest else None,
             machine=machine,
-            also=[other.path for other in locks[1:]],
         )
     if bases:
         from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
@@ -244,12 +238,3 @@ def recognise_input(path: str, text: str) -> InputKind:
     if suffix in {".yml", ".yaml"}:
         return "environment.yml"
     return "pyproject.toml" if suffix == ".toml" else "requirements.txt"
-
-
-def content_hash(text: str) -> str:
-    """Return the digest of a lock file that makes an environment its own.
-
-    >>> content_hash("")[:8]
-    'e3b0c442'
-    """
-    return hashlib.sha256(text.encode()).hexdigest()

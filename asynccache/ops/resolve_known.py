@@ -34,7 +34,7 @@ async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[s
     for arch, asked in group.asked.items():
         if asked.base is not None and asked.base.id.req_id == asked.request.req_id:
             found[arch] = Known(asked.base, here=False)
-        elif not group.locked or group.unique_keys:
+        elif group.lock is None or group.unique_keys:
             known = await _default(group, arch, opening, local_only=local_only)
             if known is not None:
                 found[arch] = known

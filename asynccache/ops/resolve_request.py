@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from asynccache.errors import ConfigurationError, UsageError
 from asynccache.resolve.assemble import Assembled
-from asynccache.resolve.resolver import Solution
+from asynccache.resolve.resolver import Resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,14 @@ class Wanted:
         name: How rows and errors call it: a file, a step, a name.
         asked: Architecture -> what is asked for; the architectures of one `Wanted` are resolved together.
         aliases: Names to give it.
-        locked: Architecture -> what a lock says; what stands here is not solved.
+        lock: Who reads what is found out of a lock; None to let the settings say who solves.
         unique_keys: What else makes it its own (contract, section 1.4).
     """
 
     name: str
     asked: Mapping[str, Assembled]
     aliases: tuple[str, ...] = ()
-    locked: Mapping[str, Solution] = field(default_factory=dict)
+    lock: Resolver | None = None
     unique_keys: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,12 +55,14 @@ class Group:
 
     Attributes:
         asked: Architecture -> what is asked for.
+        lock: Who reads what is found out of a lock.
+        unique_keys: What else makes it its own.
         members: Who asks.
         together: Whether somebody asks for several architectures that must share one id.
     """
 
     asked: dict[str, Assembled] = field(default_factory=dict)
-    locked: dict[str, Solution] = field(default_factory=dict)
+    lock: Resolver | None = None
     unique_keys: Mapping[str, str] = field(default_factory=dict)
     members: list[Wanted] = field(default_factory=list)
     together: bool = False
@@ -96,12 +98,10 @@ def grouped(wanted: Iterable[Wanted]) -> list[Group]:
             requests.setdefault(asked.request.req_id, {})[arch] = asked
         for req_id, by_arch in requests.items():
             bases = tuple(sorted({str(a.base.id) for a in by_arch.values() if a.base is not None}))
-            locks = frozenset((arch, *(p.url for p in found.packages)) for arch, found in each.locked.items())
             kind = next(iter(by_arch.values())).environment_type
-            key = (req_id, kind, bases, locks, tuple(sorted(each.unique_keys.items())))
-            group = groups.setdefault(key, Group(unique_keys=each.unique_keys))
+            key = (req_id, kind, bases, id(each.lock), tuple(sorted(each.unique_keys.items())))
+            group = groups.setdefault(key, Group(lock=each.lock, unique_keys=each.unique_keys))
             group.asked |= {arch: asked for arch, asked in by_arch.items() if arch not in group.asked}
-            group.locked |= each.locked
             group.members.append(each)
             group.together |= len(by_arch) > 1
     return list(groups.values())

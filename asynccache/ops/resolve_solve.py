@@ -103,9 +103,7 @@ class Solver:
         asked = group.asked[arch]
         if asked.compatible and asked.base is not None:
             return _Found(Solution(asked.base.packages), 0.0, compatible=True)
-        if arch in group.locked:
-            return _Found(group.locked[arch], 0.0)
-        resolver = await self._resolver(asked.environment_type)
+        resolver = group.lock or await self._resolver(asked.environment_type)
         clock = asyncio.get_running_loop()
         started = clock.time()
         packages = None

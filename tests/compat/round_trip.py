@@ -23,6 +23,7 @@ from typing import Any, Final
 from tests.support.fault_server import FaultServer
 from tests.support.object_servers import weed_server
 from tests.support.small_channel import SyntheticChannel, write_small_channel
+from tests.support.tiny_channel import write_tiny_channel
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 VENV: Final = REPOSITORY / ".cache" / "compat"
@@ -91,6 +92,7 @@ class Place:
             "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.directory / "here"),
             "METAFLOW_DEFAULT_DATASTORE": self.datastore,
             "METAFLOW_CONDA_DEPENDENCY_RESOLVER": "micromamba",
+            "ASYNCCACHE_CHANNELS": "[]",
             "PATH": f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
             **self.environment,
         }
@@ -102,7 +104,7 @@ class Place:
 def installed() -> Path | None:
     """Return the interpreter that has the extension, installing it when it is not there; None when that fails."""
     python = VENV / "bin" / "python"
-    probe = [str(python), "-c", "import metaflow, metaflow_extensions.netflixext.plugins.conda.conda"]
+    probe = [str(python), "-I", "-c", "import metaflow, metaflow_extensions.netflixext.plugins.conda.conda"]
     if python.exists() and not subprocess.run(probe, capture_output=True, check=False).returncode:
         return python
     uv = Path(sys.executable).with_name("uv")
@@ -138,12 +140,38 @@ def ours_to_theirs(place: Place, channel: SyntheticChannel, url: str) -> None:
         "--format", ".conda", "--json",
     )  # fmt: skip
     place.check("ours imports, publishes and names an environment", not result.returncode, result.stderr)
-    env_id = json.loads(result.stdout)["environments"][0]
+    _read_by_theirs(place, json.loads(result.stdout)["environments"][0], "ours/env", 12)
+
+
+def resolved_to_theirs(place: Place, channel: SyntheticChannel, url: str) -> None:
+    """Resolve with ours, read with the extension's own code."""
+    del channel, url
+    root = write_tiny_channel(place.directory / "tiny")
+    command = [sys.executable, "-m", "tests.support.fault_server", str(root), "--ttl", "120"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            asked = place.directory / "environment.yml"
+            asked.write_text(f"channels: [{address}]\ndependencies: [app, native]\n")
+            result = place.ours(
+                "resolve", str(asked), "--python", "3.11.*", "--arch", ARCH, "--alias", "found/env:v1",
+                "--alias", "found/env", "--resolver", "rattler", "--json",
+            )  # fmt: skip
+            place.check(
+                "ours resolves, caches, publishes and names an environment", not result.returncode, result.stderr
+            )
+            _read_by_theirs(place, json.loads(result.stdout)["environments"][0], "found/env", 4)
+        finally:
+            server.kill()
+
+
+def _read_by_theirs(place: Place, env_id: dict[str, Any], name: str, count: int) -> None:
     ids = [env_id["req_id"], env_id["full_id"], ARCH]
-    shown = json.loads(place.ours("env", "show", "ours/env:v1", "--arch", ARCH, "--json").stdout)
-    seen = place.theirs("read", place.datastore, "ours/env:v1", "ours/env", *ids)
-    for name, found in seen["found"].items():
-        place.check(f"the extension finds it by its {name} name", found == ids, found)
+    shown = json.loads(place.ours("env", "show", f"{name}:v1", "--arch", ARCH, "--json").stdout)
+    seen = place.theirs("read", place.datastore, f"{name}:v1", name, *ids)
+    for kind, found in seen["found"].items():
+        place.check(f"the extension finds it by its {kind} name", found == ids, found)
     place.check("the extension finds it by the alias of its full id", seen["full_id_alias"] == [ids], seen)
     wanted = {key: shown[key] for key in seen["document"]}
     place.check("the extension reads every field of the document and would write it as it is",
@@ -156,7 +184,9 @@ def ours_to_theirs(place: Place, channel: SyntheticChannel, url: str) -> None:
     place.check("the extension reads our local manifest and its default", seen["default_here"] == ids, seen)
     place.check("the extension finds it without the store", seen["local_only"])
     forms = seen["packages"].values()
-    place.check(f"the extension loads all {len(forms)} archives", len(forms) == 12 and all(f["there"] for f in forms))
+    place.check(
+        f"the extension loads all {len(forms)} archives", len(forms) == count and all(f["there"] for f in forms)
+    )
     place.check("every archive has the digest of its key", all(f["verified"] for f in forms))
     place.check("the extension computes the same keys", all(f["same_key"] for f in forms))
 
@@ -204,7 +234,7 @@ def theirs_to_ours(place: Place, channel: SyntheticChannel, url: str) -> None:
 async def _run(place: Place) -> Place:
     channel = write_small_channel(place.directory / "channel")
     async with FaultServer(channel.root) as server:
-        for part in (ours_to_theirs, theirs_to_ours):
+        for part in (ours_to_theirs, resolved_to_theirs, theirs_to_ours):
             await _guarded(place, part, channel, server.url)
     return place
 

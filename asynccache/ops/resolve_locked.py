@@ -1,0 +1,111 @@
+"""Asking for what a lock says: nothing is solved, but for the Python of a lock that has PyPI packages only.
+
+What was asked for is what files beside the lock say. Without them every package of the lock counts as asked for in its
+version; then two locks with the same versions are the same request, and what is found decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from asynccache.config import Settings
+from asynccache.errors import UsageError
+from asynccache.model.package import parse_stem
+from asynccache.ops.import_environment import pinned_request
+from asynccache.ops.resolve_request import Wanted
+from asynccache.resolve.assemble import Assembled, Machine, assemble
+from asynccache.resolve.locked import Lock, LockedResolver, read_lock
+from asynccache.resolve.requirements import Requirements
+from asynccache.resolve.resolver import Solution
+
+if TYPE_CHECKING:
+    from asynccache.ops.resolve_inputs import Inputs
+
+_VERSION: Final = re.compile(r"=*(3\.\d+(\.\d+)?)(\.\*)?")
+
+
+def wanted_of_lock(
+    inputs: Inputs,
+    settings: Settings,
+    locks: Sequence[tuple[str, str]],
+    *,
+    arches: Sequence[str],
+    requirements: Requirements | None,
+    machine: Machine,
+) -> Wanted:
+    """Return what is asked for with a lock.
+
+    Args:
+        inputs: As the user gave them.
+        settings: All settings.
+        locks: (path, content); there can be one only.
+        arches: conda platforms.
+        requirements: What files beside the lock ask for; None without any.
+        machine: What of this machine enters the request.
+
+    Raises:
+        UsageError: Not a lock, not one for an architecture or this Python, or more than one.
+    """
+    if len(locks) > 1:
+        raise UsageError("one environment has one lock", found=", ".join(path for path, _text in locks))
+    path, text = locks[0]
+    if inputs.using:
+        raise UsageError(f"{path} cannot extend an environment: a lock says everything that is found")
+    lock = read_lock(path, text)
+    if requirements is not None:
+        asked = _assembled(inputs, settings, requirements, arches, machine)
+    else:
+        python = _version(inputs.python, machine)
+        found = {arch: lock.solution(arch, python, environment=inputs.environment) for arch in arches}
+        asked = _pinned(inputs, settings, lock, found, machine)
+    resolver = LockedResolver(lock, settings, environment=inputs.environment)
+    return Wanted(inputs.name or path, asked, inputs.aliases, lock=resolver, unique_keys=lock.unique_keys)
+
+
+def _pinned(
+    inputs: Inputs, settings: Settings, lock: Lock, found: dict[str, Solution], machine: Machine
+) -> dict[str, Assembled]:
+    """Ask for every package of a lock in its version."""
+    packages = [package for solution in found.values() for package in solution.packages]
+    if lock.has_python:
+        if inputs.python:
+            raise UsageError(f"--python does not go with {lock.name}, which says which Python it has")
+        request = pinned_request(packages)
+        kinds = {package.kind for package in packages}
+        kind = "mixed" if len(kinds) == 2 else f"{next(iter(kinds), 'conda')}-only"
+        return {arch: Assembled(request, kind, arch) for arch in found}
+    names = [parse_stem("pypi", package.filename) for package in packages if package.kind == "pypi"]
+    pypi = {name.name: name.version for name in names}
+    pypi |= {
+        build.name if build.version else f"{build.name}@{build.location}": build.version or ""
+        for solution in found.values()
+        for build in solution.builds
+    }
+    return _assembled(inputs, settings, Requirements.of({"pypi": pypi}), list(found), machine)
+
+
+def _assembled(
+    inputs: Inputs, settings: Settings, requirements: Requirements, arches: Sequence[str], machine: Machine
+) -> dict[str, Assembled]:
+    return assemble(
+        requirements,
+        arches=arches,
+        settings=settings,
+        datastore=inputs.datastore,
+        python=inputs.python,
+        machine=machine,
+    )
+
+
+def _version(constraint: str | None, machine: Machine) -> str:
+    """Return the Python that wheels of a lock are chosen for where only their names count."""
+    if constraint is None:
+        return machine.python
+    matched = _VERSION.fullmatch(constraint.strip())
+    if matched is None:
+        raise UsageError(
+            f"--python {constraint} does not say which Python a lock is read for", expected="3.N, 3.N.M or 3.N.*"
+        )
+    return matched[1]
