@@ -1,42 +1,25 @@
 """What a person resolves on the command line, what it prints, what it leaves, and how it ends."""
 
 import json
-import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.resolving import ASYNCCACHE, REPOSITORY, Commands, serve
 from tests.support.stores import archives_in, damaged_in
 from tests.support.tiny_channel import write_tiny_channel
-
-ASYNCCACHE = str(Path(sys.executable).with_name("asynccache"))
-REPOSITORY = Path(__file__).parents[2]
-Result = subprocess.CompletedProcess[str]
-Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_channel(tmp_path_factory.mktemp("tiny") / "channel", payload=60_000)
-
-
-@contextmanager
-def serve(root: Path, *words: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.fault_server", str(root), "--ttl", "120", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -45,34 +28,9 @@ def url(root: Path) -> Iterator[str]:
         yield address
 
 
-def environment_of(tmp_path: Path, url: str, **more: str) -> dict[str, str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_", "CONDA_", "PIP_"))}
-    return {
-        **clean,
-        "HOME": str(tmp_path),
-        "XDG_CACHE_HOME": str(tmp_path / "xdg"),
-        "METAFLOW_USER": "ann",
-        "PIP_CONFIG_FILE": os.devnull,
-        "ASYNCCACHE_CHANNELS": json.dumps([url]),
-        "ASYNCCACHE_CONDA_DEPENDENCY_RESOLVER": "rattler",
-        "ASYNCCACHE_PIN_VIRTUAL_PACKAGES": "true",
-        **more,
-    }
-
-
 @pytest.fixture
-def run(tmp_path: Path, url: str) -> Run:
-    def call(*arguments: str | Path, code: int | None = 0, **more: str) -> Result:
-        result = subprocess.run(
-            [ASYNCCACHE, *map(str, arguments), "--store", "st"],
-            capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
-            env=environment_of(tmp_path, url, **more),
-        )  # fmt: skip
-        assert code is None or result.returncode == code, result.stderr + result.stdout
-        assert "Traceback" not in result.stderr
-        return result
-
-    return call
+def run(tmp_path: Path, url: str) -> Commands:
+    return Commands(tmp_path, url)
 
 
 @pytest.fixture(autouse=True)
@@ -81,14 +39,10 @@ def files(tmp_path: Path) -> None:
         (tmp_path / f"{name}.yml").write_text(f"dependencies: [{packages}]\n")
 
 
-def written(tmp_path: Path) -> list[str]:
-    return [str(p) for d in ("st", ".metaflow") for p in sorted((tmp_path / d).rglob("*")) if p.is_file()]
-
-
 PYTHON = ("--python", "3.11.*")
 
 
-def test_the_life_of_an_environment(run: Run, tmp_path: Path) -> None:
+def test_the_life_of_an_environment(run: Commands, tmp_path: Path) -> None:
     first = run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--alias", "team/one:v1")
     assert re.search(
         r"^DEFAULT Environment of type conda-only full hash [0-9a-f]{40}:[0-9a-f]{40}$", first.stdout, re.MULTILINE
@@ -114,7 +68,7 @@ def test_the_life_of_an_environment(run: Run, tmp_path: Path) -> None:
     run("warm", "--env", "team/one:v1", "--arch", "linux-64", "--to", "remote")
 
 
-def test_json_says_ids_packages_sizes_and_notes(run: Run) -> None:
+def test_json_says_ids_packages_sizes_and_notes(run: Commands) -> None:
     result = json.loads(run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--json").stdout)
     (row,) = result["environments"]
     assert (row["name"], row["arch"], row["known"], row["resolver"]) == ("one.yml", "linux-64", False, "rattler")
@@ -124,14 +78,14 @@ def test_json_says_ids_packages_sizes_and_notes(run: Run) -> None:
     assert len(row["req_id"]) == len(row["full_id"]) == 40
 
 
-def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing(run: Commands, tmp_path: Path) -> None:
     result = run("resolve", "one.yml", "two.yml", *PYTHON, "--arch", "linux-64", "--arch", "osx-arm64", "--dry-run")
     assert result.stdout.count("### Environment") == 4
     assert "nothing was written" in result.stderr
-    assert written(tmp_path) == []
+    assert run.written() == []
 
 
-def test_several_architectures_get_one_id_and_one_name(run: Run) -> None:
+def test_several_architectures_get_one_id_and_one_name(run: Commands) -> None:
     words = ("one.yml", *PYTHON, "--arch", "osx-arm64", "--arch", "linux-64", "--alias", "team/both:v1", "--json")
     mac, linux = json.loads(run("resolve", *words).stdout)["environments"]
     assert (mac["arch"], linux["arch"]) == ("osx-arm64", "linux-64")
@@ -144,7 +98,9 @@ def test_several_architectures_get_one_id_and_one_name(run: Run) -> None:
     assert [r["known"] for r in json.loads(run("resolve", *words).stdout)["environments"]] == [True, True]
 
 
-def test_a_request_means_the_same_whatever_its_order_and_spelling_and_on_any_machine(run: Run, tmp_path: Path) -> None:
+def test_a_request_means_the_same_whatever_its_order_and_spelling_and_on_any_machine(
+    run: Commands, tmp_path: Path
+) -> None:
     (tmp_path / "same.yml").write_text("# a comment\ndependencies:\n  - native\n  - app   # ours\n")
     words = (*PYTHON, "--arch", "linux-64", "--dry-run", "--json")
     ids = {
@@ -155,7 +111,7 @@ def test_a_request_means_the_same_whatever_its_order_and_spelling_and_on_any_mac
     assert len(ids) == 1
 
 
-def test_all_failures_are_shown_together_and_the_others_are_done(run: Run, tmp_path: Path) -> None:
+def test_all_failures_are_shown_together_and_the_others_are_done(run: Commands, tmp_path: Path) -> None:
     result = run("resolve", "one.yml", "bad.yml", "none.yml", "absent.yml", *PYTHON, "--arch", "linux-64", code=1)
     assert "app==2.0-py_0" in result.stdout
     for sentence in ("failed: bad.yml (linux-64): ", "failed: none.yml (linux-64): ", "absent.yml cannot be read"):
@@ -165,12 +121,12 @@ def test_all_failures_are_shown_together_and_the_others_are_done(run: Run, tmp_p
 
 
 @pytest.mark.parametrize(("name", "code"), [("bad.yml", 11), ("none.yml", 10), ("absent.yml", 2)])
-def test_each_failure_has_its_exit_code(run: Run, name: str, code: int) -> None:
+def test_each_failure_has_its_exit_code(run: Commands, name: str, code: int) -> None:
     result = run("resolve", name, *PYTHON, "--arch", "linux-64", code=code)
     assert result.stderr.count("error: ") == 1
 
 
-def test_an_index_that_does_not_answer_and_one_that_was_never_read(run: Run, tmp_path: Path) -> None:
+def test_an_index_that_does_not_answer_and_one_that_was_never_read(run: Commands, tmp_path: Path) -> None:
     run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", code=12, ASYNCCACHE_CHANNELS='["http://127.0.0.1:9/ch"]')
     run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--offline", code=12)
     run("resolve", "one.yml", *PYTHON, "--arch", "linux-64")
@@ -179,7 +135,7 @@ def test_an_index_that_does_not_answer_and_one_that_was_never_read(run: Run, tmp
     del tmp_path
 
 
-def test_an_environment_is_extended_and_resolved_again(run: Run) -> None:
+def test_an_environment_is_extended_and_resolved_again(run: Commands) -> None:
     at = ("--arch", "linux-64", "--json")
     run("resolve", "one.yml", *PYTHON, *at, "--alias", "team/base:v1")
     more = json.loads(run("resolve", "-f", "two.yml", "--using", "team/base:v1", *at).stdout)["environments"][0]
@@ -213,13 +169,13 @@ def test_an_environment_is_extended_and_resolved_again(run: Run) -> None:
     ],
 )
 def test_options_that_exclude_each_other_are_refused(
-    run: Run, tmp_path: Path, words: tuple[str, ...], sentence: str
+    run: Commands, tmp_path: Path, words: tuple[str, ...], sentence: str
 ) -> None:
     assert sentence in run("resolve", *words, code=2).stderr
-    assert written(tmp_path) == []
+    assert run.written() == []
 
 
-def test_the_pins_of_metaflow_enter_when_they_are_asked_for(run: Run) -> None:
+def test_the_pins_of_metaflow_enter_when_they_are_asked_for(run: Commands) -> None:
     words = ("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--dry-run", "--json")
     plain, pinned = (json.loads(run(*words, *w).stdout)["environments"][0] for w in ((), ("--metaflow-deps", "local")))
     assert "conda::requests==>=2.21.0" in pinned["document"]["deps"]
@@ -227,7 +183,7 @@ def test_the_pins_of_metaflow_enter_when_they_are_asked_for(run: Run) -> None:
     assert "requests-2.31.0-py_0" in {p["filename"] for p in pinned["document"]["packages"]}
 
 
-def test_exclude_newer_and_a_missing_resolver_are_refused_clearly(run: Run) -> None:
+def test_exclude_newer_and_a_missing_resolver_are_refused_clearly(run: Commands) -> None:
     at = ("one.yml", *PYTHON, "--arch", "linux-64")
     assert "exclude_newer is no date" in run("resolve", *at, "--exclude-newer", "yesterday", code=3).stderr
     run("resolve", *at, "--exclude-newer", "2001-01-01", code=None)
@@ -242,9 +198,11 @@ def slow(root: Path) -> Iterator[str]:
         yield address
 
 
-def test_a_killed_run_leaves_nothing_half_made_and_the_next_one_goes_on(run: Run, slow: str, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_nothing_half_made_and_the_next_one_goes_on(
+    run: Commands, slow: str, tmp_path: Path
+) -> None:
     words = [ASYNCCACHE, "resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--alias", "team/k:v1", "--store", "st"]
-    environment = environment_of(tmp_path, slow)
+    environment = Commands(tmp_path, slow).environment()
     hit = 0
     for moment in (0.6, 1.0, 1.4, 1.8, 2.2):
         with subprocess.Popen(
@@ -267,7 +225,7 @@ def test_a_killed_run_leaves_nothing_half_made_and_the_next_one_goes_on(run: Run
     assert json.loads(run("env", "show", "team/k:v1", "--arch", "linux-64", "--json").stdout)["names"] == ["team/k:v1"]
 
 
-def test_every_command_of_the_documentation_runs(run: Run, tmp_path: Path) -> None:
+def test_every_command_of_the_documentation_runs(run: Commands, tmp_path: Path) -> None:
     (tmp_path / "one.yml").rename(tmp_path / "environment.yml")
     (tmp_path / "two.yml").rename(tmp_path / "more.yml")
     page = (REPOSITORY / "docs" / "resolving.md").read_text("utf-8")

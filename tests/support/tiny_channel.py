@@ -1,4 +1,4 @@
-"""A conda channel of a dozen tiny packages for two platforms, which can be solved and cached in no time."""
+"""A conda channel of tiny packages for two platforms, which can be solved and cached in no time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ _PURE: Final = (
     ("extra", "0.3", ("lib", "python")),
     ("picky", "1.0", ("lib <2", "python")),
     ("requests", "2.31.0", ("python",)),
+    ("pip", "24.0", ("python", "setuptools", "wheel")),
+    ("setuptools", "80.0", ("python",)),
+    ("setuptools", "82.0", ("python",)),
+    ("tomli", "2.0", ("python",)),
+    ("uv", "0.5", ()),
+    ("wheel", "0.45", ("python",)),
 )
 
 
