@@ -131,8 +131,12 @@ class FaultServer:
     ) -> None:
         self._closing = True
         if self._server is not None:
+            # A server that closes fails what it accepted just now, and leaves its socket open: accept no more, let
+            # what was accepted become a connection, then close.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await _turn()
             self._server.close()
-        await _turn()  # what was accepted just now becomes a connection
         connections = list(self._connections)
         for connection in connections:
             connection.cancel()
