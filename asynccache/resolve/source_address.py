@@ -1,0 +1,115 @@
+"""What a source build is known by: the address that its wheel is stored under (contract, sections 2.2.2 and 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from asynccache.errors import BuildError, UsageError
+from asynccache.model.package import Format, split_filename
+from asynccache.model.url import redacted
+from asynccache.resolve.resolver import SourceBuild
+
+Kind = Literal["archive", "local archive", "local wheel", "directory", "repository"]
+_REPOSITORY: Final = "git+"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source build, read.
+
+    Attributes:
+        build: As the resolver gave it.
+        kind: What it is.
+        path: On this machine, of what is local.
+        repository: Address of a repository, without `git+` and commit.
+        commit: Of a repository.
+        format: Of an archive or wheel.
+    """
+
+    build: SourceBuild
+    kind: Kind
+    path: Path | None = None
+    repository: str = ""
+    commit: str = ""
+    format: Format | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether there is an address from which everybody gets it."""
+        return self.kind == "archive"
+
+
+def read_source(build: SourceBuild) -> Source:
+    """Read where a source is.
+
+    Raises:
+        UsageError: A repository without commit or of another kind than git, or an address that is none.
+    """
+    location = build.location
+    if location.startswith(_REPOSITORY):
+        address, at, commit = location.removeprefix(_REPOSITORY).rpartition("@")
+        if not at or not commit or "/" in commit:
+            raise UsageError(f"{redacted(location)} names no commit", expected="git+ADDRESS@COMMIT")
+        return Source(build, "repository", repository=address, commit=unquote(commit))
+    parts = urlsplit(location)
+    if parts.scheme not in {"http", "https", "file"}:
+        raise UsageError(
+            f"{build.name} cannot be built from {redacted(location)}",
+            expected="an archive by http, https or file, a directory, or a git repository",
+        )
+    path = Path(unquote(parts.path)) if parts.scheme == "file" else None
+    if path is not None and path.is_dir():
+        return Source(build, "directory", path)
+    _, fmt = split_filename(unquote(parts.path).rsplit("/", 1)[-1])
+    if path is None:
+        return Source(build, "archive", format=fmt)
+    if not path.is_file():
+        raise BuildError(f"{build.name} cannot be built: {path} does not exist")
+    return Source(build, "local wheel" if fmt is Format.WHEEL else "local archive", path, format=fmt)
+
+
+def stored_address(source: Source, *, sha256: str | None, version: str | None, locked: bool = False) -> str:
+    """Return the address in documents and keys.
+
+    Args:
+        source: What is built.
+        sha256: Of a local archive or wheel.
+        version: Of a directory, as built; None when it is not known yet.
+        locked: Whether a pylock.toml named it: directories and subdirectories are written in another way then.
+    """
+    build = source.build
+    if source.kind == "archive":
+        return redacted(build.location)
+    if source.kind == "repository":
+        parts = urlsplit(source.repository)
+        host = parts.netloc.rpartition("@")[2]
+        below = f"/{source.commit}"
+        if build.subdirectory:
+            below += "/" + (quote(build.subdirectory, safe="") if locked else quote(build.subdirectory.strip("/")))
+        return f"{parts.scheme}://_fake/{host}{parts.path.rstrip('/')}{below}"
+    if source.path is None:
+        raise AssertionError  # everything else is on this machine
+    if source.kind == "directory":
+        if locked:
+            return f"file://_fake/{quote(str(source.path))}/{build.name}-{version or '0'}.whl"
+        return f"file://_fake/local-{directory_digest(source.path)}/{build.name}-{version or '0'}"
+    return f"file://_fake/local-{sha256}/{quote(split_filename(source.path.name)[0], safe='+!')}"
+
+
+def directory_digest(directory: Path) -> str:
+    """Return what stands for the state of a source directory: sha256 of `MTIME:PATH` of the file changed last.
+
+    Top-level `build` and `*.egg-info` do not count (contract, section 2.2.2). Blocking.
+    """
+    newest = (0.0, "")
+    for root, directories, files in os.walk(directory):
+        if root == str(directory):
+            directories[:] = [name for name in directories if name != "build" and not name.endswith(".egg-info")]
+        paths = [Path(root, name) for name in files]
+        newest = max([newest, *((path.stat().st_mtime, str(path)) for path in paths if not path.is_symlink())])
+    return hashlib.sha256(f"{newest[0]}:{newest[1]}".encode()).hexdigest()

@@ -1,0 +1,330 @@
+"""Wheels built from source, for this machine's architecture only (contract, sections 3.2 to 3.4, 5.2 and 10.6).
+
+What a store holds of a source already is taken from there. The rest is built, each in a directory of its own with
+uv's isolated build and the target's Python; then every wheel must fit the target. A wheel whose source is not
+published gets another version, so that nobody takes it for a published one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from asynccache.engine.engine import Engine
+from asynccache.errors import AsyncCacheError, BuildError, PreconditionFailedError, UsageError
+from asynccache.model.digest import Digests
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import Format
+from asynccache.model.platform import current_architecture
+from asynccache.resolve.explain import last_lines, secrets_of, timed_out
+from asynccache.resolve.program import run_program
+from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem
+from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.resolver import SourceBuild
+from asynccache.resolve.source_address import Source, read_source, stored_address
+from asynccache.resolve.source_tree import check_out, copy_directory, fetch_archive, file_sha256, project, unpack
+from asynccache.resolve.uv_program import UvProgram, build_constraints
+from asynccache.resolve.wheel_rename import rename_wheel
+from asynccache.store import layout
+
+_EPOCH: Final = "1704067200"  # 2024-01-01: builds that keep to SOURCE_DATE_EPOCH give the same bytes again
+_PAGE: Final = 1000
+_WHEEL: Final = str(Format.WHEEL)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltWheel:
+    """A wheel for a source.
+
+    Attributes:
+        source: What was asked for.
+        package: As documents describe it. `cached` is set for what the store has.
+        files: Format -> file on this machine that the store does not have yet: the wheel, and a published sdist.
+    """
+
+    source: SourceBuild
+    package: EnvironmentPackage
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def wheel(self) -> Path | None:
+        """The wheel; None when it is in the store."""
+        return self.files.get(_WHEEL)
+
+
+class WheelBuilder:
+    """Builds wheels.
+
+    Args:
+        engine: An open engine: its store is asked for what was built before, and sdists are fetched with it.
+        python: The target's interpreter, of a prefix of `helper_environment.builder_environment`.
+        target: Architecture, version of Python and glibc.
+        problem: Indexes and flags that what builds need is taken by.
+        directory: Existing one, for sources and wheels; the caller removes it after `publish`.
+        locked: Whether the sources were named by a pylock.toml.
+
+    Raises:
+        UsageError: The target is of another architecture than this machine.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        python: Path,
+        target: PythonTarget,
+        problem: PypiProblem,
+        directory: Path,
+        locked: bool = False,
+    ) -> None:
+        if target.arch != current_architecture():
+            raise UsageError(ACROSS, hint=f"resolve for {current_architecture()} only")
+        self._engine = engine
+        self._settings = engine.settings
+        self._python = python
+        self._target = target
+        self._problem = problem
+        self._directory = directory
+        self._locked = locked
+        self._logins = Logins(engine.settings.auth)
+        self._slots = asyncio.Semaphore(engine.settings.cpu_slots)
+
+    async def build(self, sources: Sequence[SourceBuild], seconds: float) -> list[BuiltWheel]:
+        """Return a wheel for each source, in their order.
+
+        Args:
+            sources: What has to be built.
+            seconds: How long it may take in all.
+
+        Raises:
+            BuildError: A build fails, gives no or several wheels, or wheels do not fit the target: all are listed.
+            IntegrityError: An archive has the wrong digest.
+            FetchError: A source cannot be fetched.
+            ResolveTimeoutError: It takes longer than allowed.
+        """
+        uv = await asyncio.to_thread(UvProgram, self._settings)
+        ends = time.monotonic() + seconds
+        results: list[BuiltWheel | AsyncCacheError] = []
+        try:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._attempt(uv, n, s, ends)) for n, s in enumerate(sources)]
+            results = [task.result() for task in running]
+        except TimeoutError:
+            raise timed_out(seconds, f"building {len(sources)} wheels") from None
+        failures = [result for result in results if isinstance(result, AsyncCacheError)]
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise BuildError(f"{len(failures)} wheels could not be built:\n" + "\n".join(map(str, failures)))
+        built = [result for result in results if isinstance(result, BuiltWheel)]
+        unfit = [each.package.filename for each in built if not self._fits(each.package.filename)]
+        if unfit:
+            raise BuildError(
+                f"wheels that were built are not compatible with the target architecture {self._target.arch} and Python"
+                f" {self._target.version}",
+                found=", ".join(unfit),
+                hint="ask for versions that are published as wheels",
+            )
+        return built
+
+    async def publish(self, built: BuiltWheel) -> EnvironmentPackage:
+        """Put files into the store, at most one a file name (contract, section 3.4); return where they are.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        address = layout.SourceAddress.parse(built.package.url, "pypi")
+        package = built.package
+        stored = {parts.filename: key for key, parts in await self._listed(address)} if built.files else {}
+        for fmt, path in built.files.items():
+            filename = package.filename + fmt
+            if filename in stored:
+                key = stored[filename]
+                # another build of the same came first: what documents name is what the store has
+                hashes = {k: v for k, v in package.hashes.items() if k != fmt}
+                package = replace(package, hashes=hashes).with_cached(fmt, key)
+                continue
+            digest = await asyncio.to_thread(file_sha256, path)
+            key = layout.archive_key(address, filename, digest, self._settings.packages_dirname)
+            digests = Digests(sha256=digest, size=path.stat().st_size)
+            # lost only to the same bytes, by somebody else in this moment
+            with suppress(PreconditionFailedError):
+                await self._engine.store.upload(key, path, digests)
+            package = package.with_cached(fmt, key)
+        return package
+
+    async def _attempt(
+        self, uv: UvProgram, number: int, build: SourceBuild, ends: float
+    ) -> BuiltWheel | AsyncCacheError:
+        try:
+            async with self._slots:
+                return await self._one(uv, self._directory / str(number), build, ends)
+        except AsyncCacheError as exc:
+            return exc
+
+    async def _one(self, uv: UvProgram, directory: Path, build: SourceBuild, ends: float) -> BuiltWheel:
+        source = await asyncio.to_thread(read_source, build)
+        await asyncio.to_thread(directory.mkdir)
+        digest = build.sha256
+        if source.kind in {"local archive", "local wheel"}:
+            _, digest = await fetch_archive(self._engine, source, directory)
+        address = await asyncio.to_thread(
+            stored_address, source, sha256=digest, version=build.version, locked=self._locked
+        )
+        if known := await self._known(source, address):
+            return BuiltWheel(build, known)
+        if source.kind == "local wheel" and source.path is not None:
+            return self._result(source, address, source.path, {}, digest or "")
+        archive: Path | None = None
+        if source.kind in {"archive", "local archive"}:
+            archive, digest = await fetch_archive(self._engine, source, directory)
+            tree = await unpack(archive, source.format or Format.TAR_GZ, build.subdirectory, _made(directory / "tree"))
+        elif source.kind == "directory" and source.path is not None:
+            await copy_directory(source.path, directory / "tree")
+            tree = project(directory / "tree", build.subdirectory, str(source.path))
+        else:
+            await check_out(source, directory / "tree", self._logins, max(0.001, ends - time.monotonic()))
+            tree = project(directory / "tree", build.subdirectory, build.name)
+        wheel = await self._build(uv, tree, directory, build, ends)
+        if source.published:
+            files = {str(source.format): archive} if archive is not None and source.format else {}
+            return self._result(source, address, wheel, files, await asyncio.to_thread(file_sha256, wheel), digest)
+        version = str(parse_wheel_filename(wheel.name)[1])
+        address = await asyncio.to_thread(stored_address, source, sha256=digest, version=version, locked=self._locked)
+        renamed = await asyncio.to_thread(rename_wheel, wheel, _made(directory / "renamed"))
+        return self._result(source, address, renamed, {}, await asyncio.to_thread(file_sha256, renamed))
+
+    def _result(
+        self,
+        source: Source,
+        address: str,
+        wheel: Path,
+        files: dict[str, Path],
+        digest: str,
+        published_digest: str | None = None,
+    ) -> BuiltWheel:
+        stem = wheel.name.removesuffix(_WHEEL)
+        hashes = {_WHEEL: digest}
+        if published_digest is not None:
+            hashes = {str(source.format): published_digest, _WHEEL: digest}
+        fmt = str(source.format) if source.published and source.format else _WHEEL
+        package = EnvironmentPackage("pypi", stem, address, fmt, hashes)
+        return BuiltWheel(source.build, package, {**files, _WHEEL: wheel})
+
+    async def _build(self, uv: UvProgram, tree: Path, directory: Path, build: SourceBuild, ends: float) -> Path:
+        out = _made(directory / "wheel")
+        arguments: list[str | Path] = [
+            uv.path,
+            "build",
+            "--wheel",
+            "--no-config",
+            "--no-sources",
+            "--no-python-downloads",
+            "--no-progress",
+            "--color",
+            "never",
+            "--index-strategy",
+            "unsafe-best-match",
+            "--cache-dir",
+            uv.cache,
+            "--python",
+            self._python,
+            "--build-constraints",
+            await asyncio.to_thread(build_constraints, directory),
+            "--out-dir",
+            out,
+            *(["--offline"] if self._settings.offline else []),
+            *(["--no-index"] if self._problem.flags.no_index else []),
+            tree,
+        ]
+        env = uv.environment(self._problem, self._logins) | {"SOURCE_DATE_EPOCH": _EPOCH}
+        env["PATH"] = f"{self._python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+        finished = await run_program(
+            arguments,
+            env=env,
+            timeout=max(0.001, ends - time.monotonic()),
+            name=f"building {build.name}",
+            cwd=directory,
+        )
+        if finished.returncode:
+            secrets = [*secrets_of(self._settings.auth), *self._logins.secrets(self._problem.indexes)]
+            shown = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets, count=20)
+            raise BuildError(f"{build.name} could not be built from {build.location}:\n{shown}")
+        wheels = sorted(path for path in out.iterdir() if path.name.endswith(_WHEEL))
+        if len(wheels) != 1:
+            names = ", ".join(path.name for path in wheels) or "none"
+            raise BuildError(f"building {build.name} must give one wheel", expected="1", found=names)
+        try:
+            name = parse_wheel_filename(wheels[0].name)[0]
+        except InvalidWheelFilename as exc:
+            raise BuildError(f"building {build.name} gave a file that is no wheel", found=wheels[0].name) from exc
+        if name != canonicalize_name(build.name):
+            raise BuildError(f"building {build.name} gave another package", found=wheels[0].name)
+        return wheels[0]
+
+    async def _known(self, source: Source, address: str) -> EnvironmentPackage | None:
+        """Return the best wheel that the store has of a source."""
+        parsed = layout.SourceAddress.parse(address, "pypi")
+        ranked = []
+        listed = await self._listed(parsed, any_version=source.kind == "directory" and not self._locked)
+        for key, parts in listed:
+            if parts.format is Format.WHEEL and (rank := self._rank(parts.filename)) is not None:
+                name, version = parse_wheel_filename(parts.filename)[:2]
+                if name == canonicalize_name(source.build.name):
+                    ranked.append((rank, str(version), key, parts))
+        if not ranked:
+            return None
+        _, _, key, parts = min(ranked, key=lambda item: item[:3])
+        fmt = str(source.format) if source.published and source.format else _WHEEL
+        url = address
+        if source.kind == "directory" and not self._locked:
+            url = f"file://{layout.FAKE}/{parts.path}"
+        hashes = {fmt: source.build.sha256} if source.published and source.build.sha256 else {}
+        package = EnvironmentPackage("pypi", parts.stem, url, fmt, hashes).with_cached(_WHEEL, key)
+        for other, also in listed:
+            if also.stem == parts.stem and also.format == source.format and source.published:
+                package = package.with_cached(fmt, other)
+        return package if fmt in package.hashes else None
+
+    async def _listed(
+        self, address: layout.SourceAddress, *, any_version: bool = False
+    ) -> list[tuple[str, layout.KeyParts]]:
+        """List what is below an address; with `any_version` what is below the directory that holds it."""
+        dirname = self._settings.packages_dirname
+        directory = address.directory(dirname)
+        if any_version:
+            directory = directory.rpartition("/")[0]
+        found: list[tuple[str, layout.KeyParts]] = []
+        start = ""
+        while True:
+            page = await self._engine.store.list_page(directory + "/", start_after=start, limit=_PAGE)
+            for info in page:
+                parts = layout.parse_key(info.key, dirname)
+                if parts is not None and info.size and (any_version or parts.source_directory == directory):
+                    found.append((info.key, parts))
+            if len(page) < _PAGE:
+                return found
+            start = page[-1].key
+
+    def _rank(self, filename: str) -> int | None:
+        try:
+            tags = parse_wheel_filename(filename)[3]
+        except InvalidWheelFilename:
+            return None
+        return min((self._target.ranks[tag] for tag in tags if tag in self._target.ranks), default=None)
+
+    def _fits(self, stem: str) -> bool:
+        return self._rank(stem + _WHEEL) is not None
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory
