@@ -71,11 +71,11 @@ class Archives:
         self._engine = engine
         self._directories = directories
 
-    async def look_up(self, packages: Sequence[EnvironmentPackage]) -> int:
+    async def look_up(self, packages: Sequence[EnvironmentPackage]) -> list[int]:
         """Find out what the store has of packages, where documents do not say it or asking costs nothing.
 
         Returns:
-            Bytes of the archives that are known to be needed.
+            Bytes of each one's archive, in the same order; 0 where it is not known.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -90,7 +90,7 @@ class Archives:
                 except UsageError:
                     continue
         await engine.inventory.load(urls)
-        return sum(next((o.size or 0 for o in self._objects(p)), 0) for p in packages)
+        return [next((o.size or 0 for o in self._objects(p)), 0) for p in packages]
 
     async def obtain(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
         """Return a verified archive of a package.

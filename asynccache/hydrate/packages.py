@@ -100,13 +100,18 @@ class NodePackages:
         engine = self._engine
         found = await engine.threads.run(self._look, packages)
         await self._tidy([p for p, e in zip(packages, found, strict=True) if e is not None])
-        missing = [p for p, e in zip(packages, found, strict=True) if e is None]
+        missing = [n for n, e in enumerate(found) if e is None]
         if missing:
-            needed = await self._archives.look_up(missing)
+            sizes = dict(zip(missing, await self._archives.look_up([packages[n] for n in missing]), strict=True))
             # what an archive unpacks to is known only afterwards; it is more than the archive
-            await engine.threads.run(engine.workspace.require_free, 2 * needed, f"extracting {len(missing)} packages")
-        brought = iter(await run_together([self._bring(p) for p in missing]))
-        return [e if e is not None else next(brought) for e in found]
+            needed = 2 * sum(sizes.values())
+            await engine.threads.run(engine.workspace.require_free, needed, f"extracting {len(missing)} packages")
+            # the large ones first, or the last of them is extracted alone; wheels, since each is extracted by one core
+            missing.sort(key=lambda n: (-sizes[n], packages[n].kind == "conda"))
+            brought = await run_together([self._bring(packages[n]) for n in missing])
+            for number, extracted in zip(missing, brought, strict=True):
+                found[number] = extracted
+        return [extracted for extracted in found if extracted is not None]
 
     def _look(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted | None]:
         found = [self._find(package) for package in packages]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +85,8 @@ async def create(engine: Engine, catalog: Environments, wanted: Creation, *, pac
         packed: As for `hydrate`.
 
     Raises:
-        UsageError: Contradicting wishes, or an environment without ipykernel of which a kernel is wanted.
+        UsageError: Contradicting wishes.
+        ResolutionError: What a kernel needs does not go with the environment.
         ObjectNotFoundError: No such environment.
         AsyncCacheError: As `hydrate` and `place_code`.
     """
@@ -92,10 +95,7 @@ async def create(engine: Engine, catalog: Environments, wanted: Creation, *, pac
         await engine.threads.run(checked_directory, wanted.into_dir, force=wanted.options.force)
     environment = await catalog.find(wanted.text, wanted.arch or current_architecture())
     if wanted.kernel and not has_package(environment, KERNEL_PACKAGE):
-        raise UsageError(
-            f"{wanted.text} has no {KERNEL_PACKAGE}, which a kernel needs",
-            hint=f"resolve it on top: `asynccache resolve --using {wanted.text}` with {KERNEL_PACKAGE} as requirement",
-        )
+        environment = await _with_kernel(engine, catalog, environment, wanted)
     done = await hydrate(
         engine, environment, place_of(engine, environment, wanted), options=wanted.options, packed=packed
     )
@@ -109,6 +109,39 @@ async def create(engine: Engine, catalog: Environments, wanted: Creation, *, pac
         pythonpath = work.pythonpath[0] if work else None
         kernel = await engine.threads.run(install_kernel, done.prefix, wanted.text, pythonpath=pythonpath)
     return Created(done, work, kernel)
+
+
+async def _with_kernel(
+    engine: Engine, catalog: Environments, environment: ResolvedEnvironment, wanted: Creation
+) -> ResolvedEnvironment:
+    """Resolve what a kernel needs on top of an environment, whose packages stay as they are locked."""
+    from asynccache.ops.resolve import resolve  # noqa: PLC0415 - solving is loaded where something is solved
+    from asynccache.ops.resolve_inputs import InputFile, Inputs, wanted_of  # noqa: PLC0415
+    from asynccache.ops.resolve_request import ResolveOptions  # noqa: PLC0415
+
+    pypi = environment.environment_type == "pypi-only"
+    text = f"{KERNEL_PACKAGE}\n" if pypi else f"dependencies:\n  - {KERNEL_PACKAGE}\n"
+    name = "requirements.txt" if pypi else "environment.yml"
+    directory = await engine.threads.run(tempfile.mkdtemp, prefix="asynccache-kernel-")
+    try:
+        path = Path(directory) / name
+        await engine.threads.run(path.write_text, text, "utf-8")
+        inputs = Inputs(
+            files=(InputFile(str(path)),),
+            using=wanted.text,
+            arches=(environment.id.arch,),
+            name=f"{wanted.text} with {KERNEL_PACKAGE}",
+        )
+        asked = await wanted_of(inputs, engine.settings, catalog)
+        options = ResolveOptions(set_default=False)
+        resolved = await resolve(engine.settings, [asked], options=options, engine=engine, catalog=catalog)
+    finally:
+        await engine.threads.run(shutil.rmtree, directory, ignore_errors=True)
+    resolved.raise_for_failures()
+    found = resolved.rows[0].environment
+    if found is None:
+        raise UsageError(f"{KERNEL_PACKAGE} could not be resolved on top of {wanted.text}")
+    return found
 
 
 def place_of(engine: Engine, environment: ResolvedEnvironment, wanted: Creation) -> Path:

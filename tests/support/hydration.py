@@ -11,7 +11,7 @@ from asynccache.engine.engine import Engine
 from asynccache.model.digest import digest_file
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
-from asynccache.model.package import KEY_ALGORITHM, Package
+from asynccache.model.package import KEY_ALGORITHM, Format, Package, split_filename
 from asynccache.model.platform import current_architecture
 from tests.support.channel import Channel
 
@@ -50,13 +50,22 @@ def environment_with(packages: Sequence[Package], *, arch: str | None = None, no
     return replace(unnamed, id=EnvID(request.req_id, unnamed.computed_full_id(), arch))
 
 
-async def cached(engine: Engine, packages: Sequence[Package], **about: str) -> ResolvedEnvironment:
-    """Put packages into the engine's store; return their environment, whose document records where they lie."""
-    report = await engine.cache(packages)
+async def cached(
+    engine: Engine, packages: Sequence[Package], *, wanted: Format | None = None, **about: str
+) -> ResolvedEnvironment:
+    """Put packages into the engine's store; return their environment, whose document records where they lie.
+
+    Args:
+        engine: An open engine.
+        packages: Which, in the order of the document.
+        wanted: Form that the store shall hold of conda packages; None for the published one.
+        about: For `environment_with`.
+    """
+    report = await engine.cache(packages, wanted=wanted)
     report.raise_for_failures()
     environment = environment_with(packages, **about)
     keys = {outcome.url: outcome.forms[0].key for outcome in report.outcomes}
-    recorded = [p.with_cached(p.url_format, keys[p.url]) for p in environment.packages]
+    recorded = [p.with_cached(split_filename(keys[p.url])[1], keys[p.url]) for p in environment.packages]
     return replace(environment, packages=tuple(recorded))
 
 

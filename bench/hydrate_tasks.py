@@ -1,0 +1,127 @@
+"""What the workers of the hydration cases do: fill a store with a data-science environment, and hydrate it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from asynccache.config import Settings
+from asynccache.engine import events
+from asynccache.engine.engine import Engine
+from asynccache.hydrate.hydrate import hydrate
+from asynccache.hydrate.tree import link_tree
+from asynccache.model.package import Format
+from asynccache.ops.environments import read_document
+
+Figures = dict[str, float]
+WHEELS: Final = ("scipy", "matplotlib")
+
+
+def prepare(name: str, settings: dict[str, Any], **arguments: Any) -> Callable[[], Figures]:
+    """Return a task's work."""
+    chosen = Settings(**{**settings, "cache_dir": Path(settings["cache_dir"])})
+    if str(chosen.store).startswith("s3://"):
+        importlib.import_module("aiobotocore.session")  # start-up, not work
+
+    def work() -> Figures:
+        return asyncio.run(_TASKS[name](chosen, **arguments))
+
+    return work
+
+
+async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None = ".conda") -> Figures:
+    """Put the environment's packages into the store; write its document, the wheels, and an archive of it all."""
+    from tests.support.channel import cached_channel, download_wheels  # noqa: PLC0415
+    from tests.support.hydration import cached, packages_of  # noqa: PLC0415
+    from tests.support.python_package import describe_interpreter  # noqa: PLC0415
+    from tests.support.testdata import REPOSITORY  # noqa: PLC0415
+
+    channel = cached_channel("small" if quick else "full")
+    conda = [p.path for p in channel.one_format() if not p.name.startswith("feature-")]
+    directory = Path(out)
+    wheels: list[Path] = []
+    if not quick:
+        kept = REPOSITORY / ".cache" / "wheels-bench"
+        kept.mkdir(parents=True, exist_ok=True)
+        if not any(kept.glob("scipy-*.whl")):
+            download_wheels(WHEELS, kept, describe_interpreter(sys.executable))
+        names = {p.name.replace("-", "_").lower() for p in channel.packages}
+        wheels = [w for w in sorted(kept.glob("*.whl")) if w.name.partition("-")[0].lower() not in names]
+    (directory / "wheels").mkdir()
+    for wheel in wheels:
+        shutil.copy(wheel, directory / "wheels")
+    async with Engine(settings) as engine:
+        environment = await cached(engine, packages_of([*conda, *wheels]), wanted=Format(wanted) if wanted else None)
+        bare = replace(settings, cache_dir=directory / "archiving")
+        async with Engine(bare, store=engine.store) as other:
+            tree = await link_tree(other, environment, directory / "tree", str(directory / "tree"), copy=True)
+    document = {"env_id": environment.id.as_list(), **environment.as_document()}
+    (directory / "env.json").write_text(json.dumps(document), encoding="utf-8")
+    archive = f"tar -C {directory / 'tree'} -cf - . | zstd -q -3 -T2 -o {directory / 'tree.tar.zst'}"
+    subprocess.run(["sh", "-c", archive], check=True)  # noqa: ASYNC221 - nothing else runs
+    shutil.rmtree(directory / "tree")
+    shutil.rmtree(directory / "archiving")
+    return {
+        "packages": len(environment.packages),
+        "wheels": len(wheels),
+        "bytes": tree.bytes,
+        "files": tree.files,
+        "archive": (directory / "tree.tar.zst").stat().st_size,
+    }
+
+
+async def _hydrate(settings: Settings, document: str, prefix: str, *, run: bool = True) -> Figures:
+    """Hydrate, and start the environment's Python."""
+    environment = read_document(Path(document), None)
+    seen: list[events.Event] = []
+    async with Engine(settings, emit=seen.append) as engine:
+        sent, started = engine.store.requests, time.perf_counter()
+        done = await hydrate(engine, environment, Path(prefix))
+        ended = time.perf_counter()
+        requests = engine.store.requests - sent
+        if run:
+            subprocess.run([done.python, "-I", "-c", "pass"], check=True)  # noqa: ASYNC221 - nothing else runs
+    linked = sum(e.seconds for e in seen if isinstance(e, events.Linked))
+    return {
+        "run_wall": time.perf_counter() - started,
+        "hydrate_wall": ended - started,
+        "link_wall": linked,
+        "store_requests": requests,
+        "fetched": sum(e.bytes for e in seen if isinstance(e, events.Fetched)),
+    }
+
+
+async def _many(settings: Settings, document: str, prefix: str, count: int) -> Figures:
+    """Hydrate one prefix from several processes at once, as the tasks of a step that start together do."""
+    values = {"store": settings.store, "cache_dir": str(settings.cache_dir)}
+    words = json.dumps({"settings": values, "document": document, "prefix": prefix})
+    started = time.perf_counter()
+    said = [settings.cache_dir.parent / f"said-{number}.json" for number in range(count)]
+    processes = [
+        subprocess.Popen(  # noqa: ASYNC220 - nothing else runs
+            [sys.executable, "-m", "bench.worker", "hydrate", words],
+            env={**os.environ, "ASYNCCACHE_BENCH_RESULT": str(path)},
+        )
+        for path in said
+    ]
+    if sum(abs(process.wait()) for process in processes):
+        raise RuntimeError("a process failed")
+    wall = time.perf_counter() - started
+    return {"run_wall": wall, "fetched": sum(json.loads(path.read_text())["fetched"] for path in said)}
+
+
+_TASKS: Final[dict[str, Callable[..., Coroutine[Any, Any, Figures]]]] = {
+    "hydrate-fill": _fill,
+    "hydrate": _hydrate,
+    "hydrate-many": _many,
+}
