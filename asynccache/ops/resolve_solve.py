@@ -150,7 +150,8 @@ class Solver:
         if solution.builds:
             from asynccache.ops.resolve_wheels import with_built_wheels  # noqa: PLC0415 - rarely needed
 
-            packages = await with_built_wheels(self._opening, asked, solution, packages)
+            locked = group.lock is not None
+            packages = await with_built_wheels(self._opening, self._problem(asked), solution, packages, locked=locked)
         if not self._options.dry_run:
             packages = await self._with_digests(packages)
         by = self._settings.username

@@ -1,0 +1,74 @@
+"""Building what was found as source only, and putting the wheels into the store beside their sources."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import BuildError
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.ops.opening import Opening
+from asynccache.resolve.helper_environment import builder_environment, python_version
+from asynccache.resolve.pypi_problem import read_pypi_problem
+from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.resolver import Problem, Solution
+from asynccache.resolve.wheel_build import WheelBuilder
+
+
+async def with_built_wheels(
+    opening: Opening, problem: Problem, solution: Solution, packages: Sequence[EnvironmentPackage], *, locked: bool
+) -> list[EnvironmentPackage]:
+    """Return the packages of a solution with wheels for what it has as source only, which lie in the store.
+
+    They are built with the Python of the solution, in a prefix that is made of its conda packages.
+
+    Args:
+        opening: Engine and prefixes.
+        problem: What was solved.
+        solution: What has to be built.
+        packages: The solution's, in the order of the document.
+        locked: Whether a lock names the sources.
+
+    Raises:
+        UsageError: The environment is for another architecture than this machine's.
+        BuildError: A build fails, or its wheel does not fit.
+        AsyncCacheError: A source cannot be fetched, the prefix not be made, or the store not be written.
+    """
+    settings = opening.settings
+    engine = await opening.engine()
+    helper = await opening.prefix(builder_environment(problem.request, problem.arch, packages, settings))
+    pypi = await asyncio.to_thread(read_pypi_problem, problem, settings)
+    target = PythonTarget(problem.arch, python_version(packages), pypi.glibc)
+    python = helper / "bin" / "python"
+    if not await asyncio.to_thread(python.exists):
+        raise BuildError(f"{helper} has no Python to build wheels with", expected=str(python))
+    async with _directory(settings.cache_dir / "work") as directory:
+        builder = WheelBuilder(engine, python=python, target=target, problem=pypi, directory=directory, locked=locked)
+        built = await builder.build(solution.builds, problem.timeout)
+        wheels = [await builder.publish(each) for each in built]
+    # before the conda packages of an environment of PyPI packages, else at the end (contract, section 2.1)
+    place = len(packages)
+    if problem.environment_type == "pypi-only":
+        place = sum(package.kind == "pypi" for package in packages)
+    return [*packages[:place], *wheels, *packages[place:]]
+
+
+@asynccontextmanager
+async def _directory(parent: Path) -> AsyncIterator[Path]:
+    """Make a directory for the length of the block; what a killed run leaves is swept as other work is."""
+
+    def make() -> Path:
+        with disk_errors(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix="build-", dir=parent))
+
+    path = await asyncio.to_thread(make)
+    try:
+        yield path
+    finally:
+        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
