@@ -275,12 +275,13 @@ def _umask() -> int:
 
 
 def _is_abandoned(path: Path, *, sure: bool) -> bool:
+    """Tell whether nobody works in a directory; one that was just made may not have its lock yet."""
     try:
+        if not sure and time.time() - path.stat().st_mtime < _YOUNG:
+            return False
         file = os.open(path / BUILDING, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        with suppress(OSError):
-            return sure or time.time() - path.stat().st_mtime > _YOUNG
-        return False
+        return True
     except OSError:
         return False
     try:
