@@ -11,6 +11,7 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,7 @@ from asynccache.resolve.uv_failures import failure
 
 # The glibc versions that uv has a name for; for another one the next higher is asked for, and the answer checked.
 _GLIBC: Final = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+_FINDING: Final = threading.Lock()
 _OSX: Final = "14.0"  # as for wheels of another machine (python_target)
 _OWN_VARIABLES: Final = ("UV_", "PIP_", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME")
 
@@ -67,7 +69,9 @@ def find_uv() -> Path:
     try:
         import uv  # noqa: PLC0415 - only to find the program
 
-        return Path(uv.find_uv_bin())
+        # sysconfig shows other threads its variables before they are filled in
+        with _FINDING:
+            return Path(uv.find_uv_bin())
     except (ImportError, AttributeError, FileNotFoundError) as exc:
         if found := shutil.which("uv"):
             return Path(found)
