@@ -52,7 +52,7 @@ def read_pylock(text: str, place: Place, selection: Selection) -> tuple[list[Pac
         for table, where in _selected(document, target, environment, place):
             source = next((key for key in _SOURCES if key in table), None)
             if source is None:
-                packages.append(_archive(table, target, where))
+                packages.append(best_archive(table, target, where))
                 continue
             origin = _get(table, source, dict, where) or {}
             location = str(origin.get("url") or origin.get("path") or source)
@@ -155,7 +155,12 @@ def _selected(
     return chosen.values()
 
 
-def _archive(table: Table, target: PythonTarget, where: Place) -> Package:
+def best_archive(table: Table, target: PythonTarget, where: Place) -> Package:
+    """Return the best wheel of an entry for a target, else its archive or sdist.
+
+    Raises:
+        UsageError: None fits, or an archive has no digest that is checked here.
+    """
     wheels = _tables(table, "wheels", where)
     best = _best_wheel(wheels, target, where)
     archive = best or _get(table, "archive", dict, where) or _get(table, "sdist", dict, where)

@@ -1,0 +1,205 @@
+"""Locks as they are: taken for an architecture without solving, after a check that they are meant for it.
+
+A lock of PyPI packages only says nothing of Python itself: the helper environment below it is solved (contract,
+section 10.5), and the lock is read for the Python that this gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from asynccache.config import Settings
+from asynccache.errors import UsageError
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import Format, Package
+from asynccache.model.platform import current_architecture
+from asynccache.resolve.conda_problem import conda_package
+from asynccache.resolve.helper_environment import python_version, solve_helper
+from asynccache.resolve.package_list import ListFormat, read_package_list, recognise
+from asynccache.resolve.place import Place
+from asynccache.resolve.pypi_lock import PypiFound, read_found, sorted_out
+from asynccache.resolve.pypi_problem import ACROSS, read_pypi_problem
+from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.resolver import Problem, Resolver, Solution
+from asynccache.resolve.uv_lock import read_uv_lock
+from asynccache.resolve.uv_resolver import built_in_conda
+
+UV_LOCK: Final = "uv.lock"
+_PYPI_ONLY: Final = (UV_LOCK, ListFormat.PYLOCK.value)
+_UNDIVIDED: Final = (ListFormat.EXPLICIT.value, ListFormat.URLS.value)
+_UV_LOCK: Final = re.compile(r"^version = 1\s*$(.|\n)*^\[\[package\]\]", re.MULTILINE)
+_KEY: Final = "sha256"  # of packages of pylock.toml and uv.lock: contract, section 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock file.
+
+    Attributes:
+        name: Its path, which errors name and relative entries are relative to.
+        text: Its content.
+        format: `uv.lock`, `pylock.toml`, `conda-lock.yml`, `pixi.lock`, `@EXPLICIT` or `list of URLs`.
+    """
+
+    name: str
+    text: str
+    format: str
+
+    @property
+    def unique_keys(self) -> dict[str, str]:
+        """What makes an environment of it its own (contract, section 1.4)."""
+        return {"uv_lock_content_hash": content_hash(self.text)} if self.format == UV_LOCK else {}
+
+    @property
+    def has_python(self) -> bool:
+        """Whether it says which Python there is; a format that holds PyPI packages only does not."""
+        return self.format not in _PYPI_ONLY
+
+    def solution(
+        self, arch: str, python: str | None = None, *, environment: str | None = None, glibc: int | None = None
+    ) -> Solution:
+        """Return what it holds for an architecture; nothing is solved or fetched.
+
+        Args:
+            arch: conda platform.
+            python: Version that wheels are chosen for; needed where the format holds PyPI packages only.
+            environment: Of a pixi.lock; None for `default`.
+            glibc: Minor version of glibc 2 that wheels are chosen for.
+
+        Raises:
+            UsageError: It is malformed, was not locked for the architecture or Python, has packages for another one,
+                or sources for another architecture than this machine's.
+        """
+        place = Place(self.name)
+        if not self.has_python:
+            if python is None:
+                raise place.error("wheels can only be chosen for a Python", expected="a version such as 3.11.7")
+            found = self._pypi(place, PythonTarget(arch, python, glibc))
+            conda: list[EnvironmentPackage] = []
+        else:
+            listed = read_package_list(self.name, self.text, arches=(arch,), environment=environment, python=python)
+            conda = [_conda(package) for package in listed if package.kind == "conda"]
+            found = sorted_out(package for package in listed if package.kind == "pypi")
+            if self.format in _UNDIVIDED:
+                _check(conda, found.packages, arch, place, python)
+            found.sizes |= _sizes(listed)
+        if found.builds and arch != current_architecture():
+            raise UsageError(f"{place}: {ACROSS}", found=", ".join(build.name for build in found.builds))
+        packages = (*conda, *found.packages)
+        if not packages and not found.builds and self.has_python:
+            raise place.error(f"it has no package for {arch}", hint="choose another architecture with --arch")
+        return Solution(packages, tuple(found.builds), "locked", found.sizes)
+
+    def _pypi(self, place: Place, target: PythonTarget) -> PypiFound:
+        if self.format == UV_LOCK:
+            archives, sources = read_uv_lock(self.text, place, target)
+            return sorted_out(archives, sources, hash_key=_KEY)
+        return read_found(self.text, place, target, hash_key=_KEY)
+
+
+def read_lock(name: str, text: str) -> Lock:
+    """Recognise a lock by its name, else by its content.
+
+    Raises:
+        UsageError: It is none that can be read.
+
+    >>> read_lock("uv.lock", "version = 1").format
+    'uv.lock'
+    """
+    text = text.removeprefix("\ufeff")
+    if PurePath(name).name == UV_LOCK or ("lock-version" not in text[:4096] and _UV_LOCK.search(text)):
+        return Lock(name, text, UV_LOCK)
+    return Lock(name, text, recognise(name, text).value)
+
+
+def content_hash(text: str) -> str:
+    """Return the digest of a lock that makes an environment its own.
+
+    >>> content_hash("")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def requirements_txt_keys(text: str) -> dict[str, str]:
+    """Return the unique keys of an environment whose requirements.txt is complete (`@resolved_req`)."""
+    return {"requirements_txt_content_hash": content_hash(text)}
+
+
+class LockedResolver:
+    """Takes a lock for what is found; solves only the Python below a lock of PyPI packages.
+
+    Args:
+        lock: What is found.
+        settings: All settings.
+        conda: Who solves the conda part; the built-in resolver when None.
+        environment: Of a pixi.lock.
+    """
+
+    def __init__(
+        self, lock: Lock, settings: Settings, *, conda: Resolver | None = None, environment: str | None = None
+    ) -> None:
+        self._settings = settings
+        self._lock = lock
+        self._conda = conda
+        self._environment = environment
+
+    @property
+    def name(self) -> str:
+        """`locked`."""
+        return "locked"
+
+    async def resolve(self, problem: Problem) -> Solution:
+        """Return what the lock holds; see `Resolver.resolve` and `Lock.solution` for the errors."""
+        if self._lock.has_python:
+            return await asyncio.to_thread(self._lock.solution, problem.arch, environment=self._environment)
+        self._conda = self._conda or built_in_conda(self._settings)
+        pypi = await asyncio.to_thread(read_pypi_problem, problem, self._settings)
+        conda = await solve_helper(problem, self._settings, self._conda)
+        version = python_version(conda.packages)
+        found = await asyncio.to_thread(self._lock.solution, problem.arch, version, glibc=pypi.glibc)
+        return Solution(
+            (*found.packages, *conda.packages), found.builds, self.name, {**conda.sizes, **found.sizes}, conda.notes
+        )
+
+
+def _conda(package: Package) -> EnvironmentPackage:
+    return conda_package(str(package.url), md5=package.digests.md5, sha256=package.digests.sha256)
+
+
+def _sizes(packages: Iterable[Package]) -> Mapping[str, int]:
+    return {str(p.url): p.digests.size for p in packages if p.digests.size is not None}
+
+
+def _check(
+    conda: Iterable[EnvironmentPackage],
+    wheels: Iterable[EnvironmentPackage],
+    arch: str,
+    place: Place,
+    python: str | None,
+) -> None:
+    """Refuse a list of URLs that was made for another machine: it does not say for which it was."""
+    packages = list(conda)
+    others = [p.filename for p in packages if p.url.rsplit("/", 2)[-2] not in {arch, "noarch"}]
+    if others:
+        raise place.error(f"it has packages that are not for {arch}", found=", ".join(others[:5]))
+    from packaging.utils import parse_wheel_filename  # noqa: PLC0415 - of lists with wheels only
+
+    found = list(wheels)
+    if not found:
+        return
+    version = python or next((p.filename.split("-")[1] for p in packages if p.filename.startswith("python-3")), None)
+    if version is None:
+        return
+    ranks = PythonTarget(arch, version).ranks
+    unfit = [
+        p.filename for p in found if not any(t in ranks for t in parse_wheel_filename(p.filename + Format.WHEEL)[3])
+    ]
+    if unfit:
+        raise place.error(f"it has wheels that do not fit {arch} with Python {version}", found=", ".join(unfit[:5]))
