@@ -57,7 +57,7 @@ def wanted_of_lock(
     if requirements is not None:
         asked = _assembled(inputs, settings, requirements, arches, machine)
     else:
-        python = _version(inputs.python, machine)
+        python = _version(inputs.python, machine) if not lock.has_python else None
         found = {arch: lock.solution(arch, python, environment=inputs.environment) for arch in arches}
         asked = _pinned(inputs, settings, lock, found, machine)
     resolver = LockedResolver(lock, settings, environment=inputs.environment)

@@ -27,7 +27,8 @@ def show(resolved: Resolved, settings: Settings, *, dry_run: bool) -> None:
         elif row.builds:
             click.echo("\n".join(_builds(row)))
     count, known = len(resolved.rows), sum(row.known for row in resolved.rows)
-    words = [f"{count} environment{'s' * (count != 1)}"]
+    failed = sum(bool(row.errors) for row in resolved.rows)
+    words = [f"{f'{count - failed} of ' if failed else ''}{count} environment{'s' * (count != 1)}"]
     if known:
         words.append(f"{'' if known == count else f'{known} '}known already (--force resolves again)")
     if resolved.fetched_bytes:
