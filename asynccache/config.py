@@ -245,6 +245,10 @@ class Settings:
     s3_profile: str | None = _setting(None, "AWS profile; unset: as AWS tools decide.")
     s3_region: str | None = _setting(None, "AWS region; unset: as AWS tools decide.")
 
+    def __post_init__(self) -> None:
+        # programs that run elsewhere, and addresses made of paths, need to know where it is
+        object.__setattr__(self, "cache_dir", self.cache_dir.absolute())
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

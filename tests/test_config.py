@@ -107,3 +107,8 @@ def test_secrets_are_not_shown(home: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         _load(home, METAFLOW_CONDA_SRCS_AUTH_INFO='{"h": "s3cret"}')
     assert "s3cret" not in str(caught.value)
+
+
+def test_the_working_directory_is_known_wherever_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"cache_dir": "node"}, {}).settings.cache_dir == tmp_path / "node"

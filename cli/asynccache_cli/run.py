@@ -12,14 +12,22 @@ import click
 from asynccache.config import Settings
 from asynccache.errors import UsageError
 from asynccache.hydrate.activate import Activation, activate
-from asynccache.hydrate.prefix import environments_directory, note_use
+from asynccache.hydrate.prefix import environment_name, environments_directory, note_use, read_marker
 from asynccache.ops.hydrated import find_hydrated
 from asynccache_cli.options import run_async, settings_from, store_options
 
-_FREE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+class CommandOfAnother(click.Command):
+    """Takes options of its own up to `--`, or, where there is none, up to the first word that is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the command line."""
+        ctx.allow_interspersed_args = "--" in args
+        ctx.ignore_unknown_options = "--" not in args
+        return super().parse_args(ctx, args)
 
 
-@click.command("run", short_help="Run a command in an environment, made when it is not there.", context_settings=_FREE)
+@click.command("run", cls=CommandOfAnother, short_help="Run a command in an environment, made when it is not there.")
 @store_options
 @click.argument("environment", metavar="ENV")
 @click.argument("words", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED)
@@ -35,11 +43,10 @@ def command(ctx: click.Context, /, *, environment: str, words: tuple[str, ...], 
       asynccache run ./env -- sh -c 'echo $CONDA_PREFIX'
     """
     settings = settings_from(ctx, **flags).settings
-    command_words = words[1:] if words[:1] == ("--",) else words
-    if not command_words:
+    if not words:
         raise UsageError("there is nothing to run", hint="`asynccache run ENV -- COMMAND`")
     activation = activated(settings, environment)
-    become(activation.command(command_words), activation.variables)
+    become(activation.command(words), activation.variables)
 
 
 def activated(settings: Settings, text: str) -> Activation:
@@ -58,7 +65,11 @@ async def _made(settings: Settings, text: str) -> Path:
 
     with HydrateDisplay() as display:
         async with open_hydrating(settings, display.take) as (engine, catalog):
-            return await prefix_for(engine, await catalog.find(text, current_architecture()), kind="step")
+            found = await catalog.find(text, current_architecture())
+            directory = environments_directory(settings)
+            made = [directory / environment_name(found.id, kind) for kind in ("step", "tmp")]
+            there = next((place for place in made if read_marker(place) == found.id), None)
+            return there or await prefix_for(engine, found, kind="step")
 
 
 def become(words: Sequence[str], variables: Mapping[str, str]) -> None:
