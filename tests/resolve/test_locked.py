@@ -178,8 +178,7 @@ async def test_an_editable_dependency_is_refused(index: PyPIIndex, tmp_path: Pat
         'version = 1\n[[package]]\nname = "a"\n',
         'version = 1\n[[package]]\nname = "a"\nsource = { registry = "https://h" }\n',
         'version = 1\n[[package]]\nname = "a"\nsource = { virtual = "." }\ndependencies = [{ name = "b" }]\n',
-        'version = 1\n[[package]]\nname = "a"\nsource = { virtual = "." }\n'
-        'dependencies = [{ name = "b", marker = "x" }]\n',
+        'version = 1\nsupported-markers = ["x"]\n[[package]]\nname = "a"\nsource = { virtual = "." }\n',
     ],
 )
 def test_a_uv_lock_that_is_none_is_refused_by_name(text: str) -> None:

@@ -1,0 +1,304 @@
+"""Environments of PyPI packages, solved by pip of the target's Python (contract, section 10.3).
+
+pip runs in a helper environment of conda packages; the result has the shape that uv's has. For another architecture
+pip is told the target's tags and the values of its environment markers, and takes wheels only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
+
+from asynccache.config import Settings
+from asynccache.errors import (
+    AsyncCacheError,
+    BuildError,
+    IndexUnreachableError,
+    PackageUnknownError,
+    ResolverFailedError,
+    ResolverMissingError,
+    UnsatisfiableError,
+    UsageError,
+)
+from asynccache.model.digest import Digests
+from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import Format, Package, parse_stem
+from asynccache.model.platform import current_architecture
+from asynccache.model.url import redacted
+from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
+from asynccache.resolve.helper_environment import builder_environment, python_version, solve_helper
+from asynccache.resolve.markers import marker_environment
+from asynccache.resolve.placeholders import write_placeholders
+from asynccache.resolve.program import Finished, run_program
+from asynccache.resolve.pypi_lock import PypiFound, sorted_out
+from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem, normal_name, read_pypi_problem
+from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution, SourceBuild
+from asynccache.resolve.uv_program import own_environment
+from asynccache.resolve.uv_resolver import built_in_conda
+
+# Runs pip with the target's environment markers, which pip has no option for.
+_RUNNER: Final = """\
+import json, runpy, sys
+import pip._vendor.packaging.markers as markers
+values = json.loads(sys.argv.pop(1))
+markers.default_environment = lambda: dict(values)
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+_NO_VERSION: Final = re.compile(
+    r"Could not find a version that satisfies the requirement (?P<spec>.+?)(?: \(from versions: (?P<versions>.*?)\))?$",
+    re.MULTILINE,
+)
+_CONNECTION: Final = re.compile(
+    r"connection broken by|Max retries exceeded|Could not fetch URL|HTTP error"
+    r"|\b(?P<code>40[13]|5\d\d) (?:Client|Server) Error|(?P<refused>40[13]) Error, Credentials"
+)
+_ERROR: Final = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
+
+
+class PipResolver:
+    """Solves PyPI requirements with pip.
+
+    Args:
+        settings: `auth`, `builder_env_packages`, `sys_markers` and time limits count.
+        prefix: Makes the helper environment whose Python runs pip; without it the running Python is taken, when it
+            has the target's minor version and pip.
+        conda: Who solves the conda part; the built-in resolver when None.
+    """
+
+    def __init__(self, settings: Settings, *, prefix: PrefixMaker | None = None, conda: Resolver | None = None) -> None:
+        self._settings = settings
+        self._prefix = prefix
+        self._conda = conda
+        self._logins = Logins(settings.auth)
+
+    @property
+    def name(self) -> str:
+        """`pip`."""
+        return "pip"
+
+    async def resolve(self, problem: Problem) -> Solution:
+        """Find PyPI packages and the conda packages below them; see `Resolver.resolve` for the errors."""
+        if problem.exclude_newer is not None or problem.offline:
+            raise UsageError(
+                "pip cannot " + ("work offline" if problem.offline else "leave out what was published later"),
+                hint="set pypi_dependency_resolver to `uv`",
+            )
+        ends = time.monotonic() + problem.timeout
+        pypi = await asyncio.to_thread(read_pypi_problem, problem, self._settings)
+        self._conda = self._conda or built_in_conda(self._settings)
+        conda = await solve_helper(problem, self._settings, self._conda)
+        target = PythonTarget(problem.arch, python_version(conda.packages), pypi.glibc)
+        found = PypiFound()
+        if pypi.requirements or pypi.base:
+            python = await self._python(problem, conda, self._conda, target)
+            found = await self._solve(pypi, target, python, ends)
+        if pypi.across and found.builds:
+            raise UsageError(ACROSS, found=", ".join(build.name for build in found.builds))
+        return Solution((*found.packages, *conda.packages), tuple(found.builds), self.name, conda.sizes, conda.notes)
+
+    async def _python(self, problem: Problem, conda: Solution, resolver: Resolver, target: PythonTarget) -> Path:
+        if self._prefix is None:
+            if sys.version_info[:2] == target.release and await _has_pip():
+                return Path(sys.executable)
+            raise ResolverMissingError(
+                f"pip of Python {target.version} is not on this machine",
+                hint="set pypi_dependency_resolver to `uv`, which needs no Python of the target",
+            )
+        here = current_architecture()
+        if problem.arch != here:
+            # only Python itself has to run here: what else the target has may not exist for this machine
+            request = replace(problem.request, deps={"conda": problem.request.deps.get("conda", ())})
+            problem = replace(problem, arch=here, request=request, base=None)
+            conda = await solve_helper(problem, self._settings, resolver)
+        made = await self._prefix(builder_environment(problem.request, here, conda.packages, self._settings))
+        return made / "bin" / "python"
+
+    async def _solve(self, pypi: PypiProblem, target: PythonTarget, python: Path, ends: float) -> PypiFound:
+        with tempfile.TemporaryDirectory(prefix="asynccache-pip-", ignore_cleanup_errors=True) as name:
+            directory = Path(name)
+            arguments = await asyncio.to_thread(self._arguments, pypi, target, directory)
+            env = own_environment(os.environ) | {
+                "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+                "PIP_CONSTRAINT": str(directory / "build-constraints.txt"),
+                "PIP_NO_INPUT": "1",
+            }
+            finished = await run_program(
+                [python, *arguments],
+                env=env,
+                timeout=max(0.001, ends - time.monotonic()),
+                name=f"solving with pip for {pypi.arch}",
+                cwd=directory,
+            )
+            if finished.returncode:
+                raise self._failure(finished, pypi, target)
+            report = await asyncio.to_thread((directory / "report.json").read_text, "utf-8")
+        return _around(read_report(json.loads(report), pypi.indexes), pypi)
+
+    def _arguments(self, pypi: PypiProblem, target: PythonTarget, directory: Path) -> list[str | Path]:
+        address = self._logins.address
+        # addresses can hold credentials: they stand in a file that only this user can read
+        lines = []
+        if not pypi.flags.no_index:
+            first, *others = map(address, pypi.indexes)
+            lines += [f"--index-url {first}", *(f"--extra-index-url {other}" for other in others)]
+        lines += [f"--find-links {address(link)}" for link in pypi.flags.find_links]
+        for requirement in pypi.requirements:
+            spec = requirement.pypi_spec
+            lines.append(
+                spec.replace(f"@ {requirement.url}", f"@ {address(requirement.url)}") if requirement.url else spec
+            )
+        standing, kept = {}, []
+        for package in pypi.base:
+            if package.downloadable and package.url_format == Format.WHEEL:
+                kept.append(f"{normal_name(package)} @ {address(package.url)}")
+            else:
+                standing[normal_name(package)] = parse_stem("pypi", package.filename).version
+        kept += write_placeholders(directory, standing).values()
+        (directory / "requirements.txt").write_text("\n".join([*lines, *kept]) + "\n", "utf-8")
+        (directory / "build-constraints.txt").write_text("setuptools<82\n", "utf-8")
+        settings = self._settings
+        arguments: list[str | Path] = ["-m", "pip"]
+        across: list[str | Path] = []
+        if pypi.across:
+            (directory / "run_pip.py").write_text(_RUNNER, "utf-8")
+            values = marker_environment(pypi.arch, target.full_version, settings)
+            arguments = [directory / "run_pip.py", json.dumps(values)]
+            across = ["--only-binary=:all:", "--python-version", target.full_version, "--implementation", "cp"]
+            across += [word for tag in _of_tags(target, "abi") for word in ("--abi", tag)]
+            across += [word for tag in _of_tags(target, "platform") if tag != "any" for word in ("--platform", tag)]
+        return [
+            *arguments,
+            "-v",
+            "--isolated",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--retries",
+            # pip says nothing of a connection that fails unless it tries again
+            str(max(1, settings.attempts - 1)),
+            "--timeout",
+            str(max(1, round(settings.read_timeout))),
+            "install",
+            "--ignore-installed",
+            "--dry-run",
+            "--target",
+            directory / "target",
+            "--report",
+            directory / "report.json",
+            *(["--pre"] if pypi.flags.prereleases else []),
+            *(["--no-index"] if pypi.flags.no_index else []),
+            *(word for host in pypi.flags.trusted_hosts for word in ("--trusted-host", host)),
+            *across,
+            "--constraint",
+            directory / "build-constraints.txt",
+            "-r",
+            directory / "requirements.txt",
+        ]
+
+    def _failure(self, finished: Finished, pypi: PypiProblem, target: PythonTarget) -> AsyncCacheError:
+        secrets = [*secrets_of(self._settings.auth), *self._logins.secrets((*pypi.indexes, *pypi.flags.find_links))]
+        text = scrubbed(f"{finished.stdout}\n{finished.stderr}", secrets)
+        if finished.returncode < 0:
+            return ResolverFailedError(
+                f"pip was ended by signal {-finished.returncode}; its last lines:\n{last_lines(text)}"
+            )
+        missing = _NO_VERSION.search(text)
+        nowhere = missing is not None and missing["versions"] in {None, "none", ""}
+        if (missing is not None and not nowhere) or "ResolutionImpossible" in text:
+            conflict = re.search(r"The conflict is caused by:\n(?P<lines>(?:    .*\n?)+)", text)
+            told = conflict["lines"].rstrip() if conflict else "\n".join(dict.fromkeys(_ERROR.findall(text)))
+            return UnsatisfiableError(
+                f"the requirements cannot be met for {pypi.arch} with Python {target.version}:\n{told}"
+            )
+        if connection := _CONNECTION.search(text):
+            return _unreachable(text, connection, pypi)
+        if missing is not None:
+            searched = ", ".join(map(redacted, () if pypi.flags.no_index else pypi.indexes)) or "no index"
+            return PackageUnknownError(
+                f"no index has {missing['spec']!r} for {pypi.arch}; searched {searched}",
+                hint="correct the name, or add the index that has it",
+            )
+        if "metadata-generation-failed" in text or "subprocess-exited-with-error" in text:
+            return BuildError(f"a source package cannot be asked what it needs:\n{last_lines(text)}")
+        return ResolverFailedError(f"pip returned error ({finished.returncode}); its last lines:\n{last_lines(text)}")
+
+
+def read_report(document: Any, indexes: Sequence[str] = ()) -> PypiFound:
+    """Read what `pip install --report` writes.
+
+    Args:
+        document: The report.
+        indexes: Those of the request: wheels below an index on this machine are published there.
+
+    Raises:
+        UsageError: An editable package.
+        ResolverFailedError: An entry without address or sha256.
+    """
+    archives, builds = [], []
+    for entry in document.get("install", ()):
+        information, metadata = entry["download_info"], entry["metadata"]
+        name, version = canonicalize_name(metadata["name"]), str(metadata["version"])
+        url = redacted(str(information["url"]))
+        subdirectory = str(information.get("subdirectory") or "")
+        if "vcs_info" in information:
+            vcs = information["vcs_info"]
+            builds.append(SourceBuild(name, version, f"{vcs['vcs']}+{url}@{vcs['commit_id']}", subdirectory))
+        elif "dir_info" in information:
+            if information["dir_info"].get("editable"):
+                raise UsageError("Cannot include an editable PYPI package", found=name)
+            builds.append(SourceBuild(name, version, url, subdirectory))
+        else:
+            archive = information.get("archive_info") or {}
+            sha256 = (archive.get("hashes") or {}).get("sha256")
+            if sha256 is None:
+                raise ResolverFailedError(f"Cannot find hash 'sha256' for {url}")
+            if subdirectory or not unquote(urlsplit(url).path).endswith(Format.WHEEL):
+                builds.append(SourceBuild(name, version, url, subdirectory, sha256))
+            else:
+                archives.append(Package.from_url(url, Digests(sha256=sha256)))
+    return sorted_out(archives, builds, published_below=indexes)
+
+
+def _around(found: PypiFound, pypi: PypiProblem) -> PypiFound:
+    """Put the base's packages, as the base knows them, first."""
+    known = {normal_name(package) for package in pypi.base}
+    added = sorted((p for p in found.packages if normal_name(p) not in known), key=normal_name)
+    packages: list[EnvironmentPackage] = [*pypi.base, *added]
+    return PypiFound(packages, [build for build in found.builds if build.name not in known], found.sizes)
+
+
+def _of_tags(target: PythonTarget, part: str) -> list[str]:
+    return list(dict.fromkeys(getattr(tag, part) for tag in target.ranks))
+
+
+async def _has_pip() -> bool:
+    finished = await run_program(
+        [sys.executable, "-m", "pip", "--version"], env=own_environment(os.environ), timeout=30, name="pip"
+    )
+    return finished.returncode == 0
+
+
+def _unreachable(text: str, connection: re.Match[str], pypi: PypiProblem) -> IndexUnreachableError:
+    code = connection["code"] or connection["refused"]
+    line = text[text.rfind("\n", 0, connection.start()) + 1 :].partition("\n")[0]
+    named = [index for index in pypi.indexes if index in line or urlsplit(index).netloc in line]
+    where = redacted(named[0]) if named else ", ".join(map(redacted, pypi.indexes))
+    if code in {"401", "403"}:
+        return IndexUnreachableError(
+            f"the index {where} refuses ({code})",
+            hint="give user and password of its host in the setting auth or in .netrc",
+        )
+    return IndexUnreachableError(f"the index {where} cannot be read: {line.strip()[:300]}", hint="try again")
