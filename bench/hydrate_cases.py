@@ -28,10 +28,10 @@ def environment(bed: Bed) -> CaseResult:
         "hydrate",
         "Hydrating a data-science environment",
         "Python, numpy, pandas, scipy, requests and what they need, conda packages and wheels, from the store until "
-        f"its Python has run. Conda packages lie in the store as .conda, and in one more contender as they are published, "
-        f"half of them .tar.bz2. The limit unpacks one zstd archive of the same files with `{_LIMIT}`. The page cache is "
-        "warm for all of them. S3 is SeaweedFS on loopback, its data in memory, behind a proxy that holds back each "
-        "request for 10 ms. Package cache warm: the packages lie extracted on the node and are linked from there.",
+        "its Python has run. Conda packages lie in the store as .conda, and for one more contender as they are "
+        f"published, half of them .tar.bz2. The limit unpacks one zstd archive of the same files with `{_LIMIT}`. The "
+        "page cache is warm for all of them. S3 is SeaweedFS on loopback, its data in memory, behind a proxy that holds "
+        "back each request for 10 ms. Package cache warm: the packages lie extracted on the node and are linked from there.",
         metrics=(RUN, WALL, CPU, PEAK, LINK, REQUESTS, FETCHED),
         plotted=("run_wall",),
     )
@@ -147,7 +147,7 @@ def together(bed: Bed) -> CaseResult:
         "hydrate-together",
         f"{count} tasks that start at once on one node",
         "Processes that hydrate the same prefix from an empty node at the same moment, from a local store, against one "
-        "process alone. Wall time from the start of the first process to the end of the last, interpreters included.",
+        "process alone. Their imports are done before; wall time from their common beginning to the end of the last.",
         metrics=(RUN, CPU, FETCHED),
         plotted=("run_wall",),
     )
@@ -172,9 +172,8 @@ def together(bed: Bed) -> CaseResult:
 def _filled(bed: Bed, directory: Path) -> Iterator[tuple[Place, Place, Mapping[str, float]]]:
     """Make a local and an S3 store that hold the environment; its document lies in the directory."""
     local = Place(str(directory / "store"))
-    fill = {"out": str(directory), "quick": bed.quick}
     settings = {**settings_for(local, root=local.root), "cache_dir": str(directory / "filling")}
-    said = bed.run_once("hydrate-fill", settings=settings, **fill)
+    said = bed.run_once("hydrate-fill", settings=settings, out=str(directory), quick=bed.quick)
     server = bed.s3()
     root = server.root.replace("{run}", "hydrate")
     with bed.directory() as other:

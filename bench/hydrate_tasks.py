@@ -33,6 +33,10 @@ def prepare(name: str, settings: dict[str, Any], **arguments: Any) -> Callable[[
     if str(chosen.store).startswith("s3://"):
         importlib.import_module("aiobotocore.session")  # start-up, not work
 
+    if name == "hydrate-many":
+        importlib.import_module("aiohttp")
+        return lambda: _many(chosen, **arguments)
+
     def work() -> Figures:
         return asyncio.run(_TASKS[name](chosen, **arguments))
 
@@ -101,27 +105,39 @@ async def _hydrate(settings: Settings, document: str, prefix: str, *, run: bool 
     }
 
 
-async def _many(settings: Settings, document: str, prefix: str, count: int) -> Figures:
-    """Hydrate one prefix from several processes at once, as the tasks of a step that start together do."""
-    values = {"store": settings.store, "cache_dir": str(settings.cache_dir)}
-    words = json.dumps({"settings": values, "document": document, "prefix": prefix})
+def _many(settings: Settings, document: str, prefix: str, *, count: int) -> Figures:
+    """Hydrate one prefix from several processes that begin at the same moment, their imports done."""
+    reader, writer = os.pipe()
+    begin_reader, begin_writer = os.pipe()
+    children = [_forked(settings, document, prefix, begin_reader, (begin_writer, writer)) for _ in range(count)]
+    os.close(begin_reader)
     started = time.perf_counter()
-    said = [settings.cache_dir.parent / f"said-{number}.json" for number in range(count)]
-    processes = [
-        subprocess.Popen(  # noqa: ASYNC220 - nothing else runs
-            [sys.executable, "-m", "bench.worker", "hydrate", words],
-            env={**os.environ, "ASYNCCACHE_BENCH_RESULT": str(path)},
-        )
-        for path in said
-    ]
-    if sum(abs(process.wait()) for process in processes):
+    os.close(begin_writer)  # all of them see its end at once
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        fetched = sum(float(line) for line in lines)
+    if sum(os.waitpid(child, 0)[1] for child in children):
         raise RuntimeError("a process failed")
-    wall = time.perf_counter() - started
-    return {"run_wall": wall, "fetched": sum(json.loads(path.read_text())["fetched"] for path in said)}
+    return {"run_wall": time.perf_counter() - started, "fetched": fetched}
+
+
+def _forked(settings: Settings, document: str, prefix: str, begin: int, pipes: tuple[int, int]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    begin_writer, writer = pipes
+    code = 1
+    try:
+        os.close(begin_writer)
+        os.read(begin, 1)
+        figures = asyncio.run(_hydrate(settings, document, prefix, run=False))
+        os.write(writer, f"{figures['fetched']}\n".encode())
+        code = 0
+    finally:
+        os._exit(code)
 
 
 _TASKS: Final[dict[str, Callable[..., Coroutine[Any, Any, Figures]]]] = {
     "hydrate-fill": _fill,
     "hydrate": _hydrate,
-    "hydrate-many": _many,
 }

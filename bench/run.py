@@ -51,6 +51,7 @@ _CACHE: Final = "bench.cache_cases"
 _MEMORY: Final = "bench.memory_cases"
 _CATALOG: Final = "bench.catalog_cases"
 _RESOLVE: Final = "bench.resolve_cases"
+_HYDRATE: Final = "bench.hydrate_cases"
 CASES: Final[dict[str, Case]] = {
     "limits": Case(_TRANSMUTE, "machine_limits", "how fast this machine's codecs and digests are"),
     "start": Case(_TRANSMUTE, "start", "what starting costs before any work"),
@@ -66,6 +67,9 @@ CASES: Final[dict[str, Case]] = {
     "resolve-flow": Case(_RESOLVE, "flow", "2 environments of a flow, warm index, against the conda executable"),
     "resolve-ten": Case(_RESOLVE, "ten", "10 environments at once, against the slowest of them alone"),
     "resolve-known": Case(_RESOLVE, "known", "a known environment over start-up, and `--help`"),
+    "hydrate": Case(_HYDRATE, "environment", "a data-science environment from stores and from the node's packages"),
+    "hydrate-wheels": Case(_HYDRATE, "wheels", "its wheels alone, against uv"),
+    "hydrate-together": Case(_HYDRATE, "together", "16 processes that want one environment at once"),
     "memory-transmute": Case(_MEMORY, "of_transmuting", "peak memory of transmuting by package size"),
     "memory-engine": Case(_MEMORY, "of_the_engine", "peak memory of the whole engine by package size"),
     "memory-in-flight": Case(_MEMORY, "in_flight", "peak memory with 64 packages in flight"),

@@ -105,6 +105,13 @@ def prepare_resolve(**arguments: Any) -> Work:
     return resolve_tasks.prepare(**arguments)
 
 
+def prepare_hydrate_task(name: str, **arguments: Any) -> Work:
+    """Find one of the tasks of `bench.hydrate_tasks`."""
+    from bench import hydrate_tasks  # noqa: PLC0415
+
+    return hydrate_tasks.prepare(name, **arguments)
+
+
 def prepare_limits(sample: str, size: int) -> Work:
     """Measure the machine's raw speeds (see `bench.limits`)."""
     from bench import limits  # noqa: PLC0415
@@ -146,6 +153,7 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
         name: functools.partial(prepare_catalog_task, name)
         for name in ("warm", "fill-manifest", "fill-store", "look-up", "list")
     },
+    **{name: functools.partial(prepare_hydrate_task, name) for name in ("hydrate-fill", "hydrate", "hydrate-many")},
 }
 
 

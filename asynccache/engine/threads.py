@@ -46,6 +46,17 @@ class Threads:
         """Run a short file operation; a cancelled caller waits until it is over."""
         return await self._finish(self._files, partial(function, *args, **kwargs), None)
 
+    async def certainly(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a short file operation that cleans up, also when its caller is cancelled before it has begun.
+
+        It may run twice.
+        """
+        try:
+            await self.run(function, *args, **kwargs)
+        except asyncio.CancelledError:
+            await self.run(function, *args, **kwargs)
+            raise
+
     async def work(self, function: Callable[[Callable[[], bool]], T]) -> T:
         """Run CPU work.
 

@@ -6,10 +6,11 @@ prefix is complete, absent, or recognised as incomplete by the next run, which r
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
@@ -19,6 +20,9 @@ from asynccache.hydrate.tree import link_tree
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import current_architecture
+from asynccache.store.tasks import run_together
+
+_LOOK: Final = 0.05  # seconds between two looks for what another process makes
 
 
 class Packed(Protocol):
@@ -123,6 +127,10 @@ async def hydrate(
     return await _Making(engine, environment, prefix, options or HydrateOptions(), packed).run()
 
 
+class _MadeMeanwhileError(Exception):
+    """Another process has made the environment; never leaves this module."""
+
+
 class _Making:
     def __init__(
         self,
@@ -140,17 +148,45 @@ class _Making:
         self._started = engine.clock.now()
         self._environments = places.environments_directory(engine.settings)
         self._notes: list[str] = []
+        self._held = asyncio.Event()
 
     async def run(self) -> Hydrated:
-        engine, prefix = self._engine, self._prefix
-        if not self._options.force and await engine.threads.run(places.read_marker, prefix) == self._environment.id:
+        if await self._is_there():
             return await self._used(waited=False)
+        try:
+            return (await run_together([self._under_lock(), self._watch()]))[0] or await self._used(waited=True)
+        except _MadeMeanwhileError:
+            return await self._used(waited=True)
+
+    async def _is_there(self) -> bool:
+        if self._options.force:
+            return False
+        return await self._engine.threads.run(places.read_marker, self._prefix) == self._environment.id
+
+    async def _watch(self) -> None:
+        """Look, while another process holds the lock, whether the environment has appeared: many that wait for one
+        need not take its lock one after the other.
+
+        Raises:
+            _MadeMeanwhileError: It has.
+        """
+        while not self._held.is_set():
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self._held.wait()
+            except TimeoutError:
+                if await self._is_there() and not self._held.is_set():
+                    raise _MadeMeanwhileError from None
+
+    async def _under_lock(self) -> Hydrated | None:
+        engine, prefix = self._engine, self._prefix
 
         def waiting(label: str, holder: object, seconds: float) -> None:
             engine.emit(events.LockWaited(label, str(holder), seconds))
 
         name = places.lock_name(prefix)
         async with engine.workspace.locks.hold(name, label=f"the environment {prefix}", waiting=waiting) as waited:
+            self._held.set()
             force = self._options.force and not waited  # whoever was waited for has just made it anew
             make = await engine.threads.run(
                 places.may_be_replaced, prefix, self._environment.id, self._environments, force=force
@@ -180,7 +216,7 @@ class _Making:
                 await self._compile(building.path)
             await self._into_place(building)
         except BaseException:
-            await threads.run(building.discard)
+            await threads.certainly(building.discard)
             raise
         finally:
             building.close()

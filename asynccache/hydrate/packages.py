@@ -157,7 +157,7 @@ class NodePackages:
                 obtained = await self._archives.obtain(package, scratch)
                 return await self._extract(package, obtained, scratch / "tree")
             finally:
-                await engine.threads.run(shutil.rmtree, scratch, ignore_errors=True)
+                await engine.threads.certainly(_removed, scratch)
 
     async def _extract(self, package: EnvironmentPackage, obtained: Obtained, tree: Path) -> Extracted:
         engine = self._engine
@@ -211,6 +211,10 @@ def _other_place(directory: PackageDirectory, package: EnvironmentPackage) -> Pa
     """Return where a package goes whose name is taken by other bytes."""
     name = package.published_hash or hashlib.sha256(package.url.encode()).hexdigest()[:32]
     return directory.path / BY_DIGEST / name / package.filename
+
+
+def _removed(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _emptied(path: Path) -> None:
