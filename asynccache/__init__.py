@@ -5,3 +5,6 @@ asked for. It is written so that every Python from 3.7 on can import it, because
 """
 
 __version__ = "0.1.0"
+
+# Metaflow ships a module that says this, whole, to where steps run
+METAFLOW_PACKAGE_POLICY = "include"

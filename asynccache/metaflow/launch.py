@@ -1,0 +1,223 @@
+"""The environments of a flow where it is launched or deployed: asked for, resolved, cached, made for local steps."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from asynccache.catalog.local import Manifest
+from asynccache.config import Settings
+from asynccache.errors import AsyncCacheError
+from asynccache.metaflow import launch_settings
+from asynccache.metaflow.environment import MANIFEST
+from asynccache.metaflow.errors import as_metaflow
+from asynccache.metaflow.local_hydration import LocalEnvironments
+from asynccache.metaflow.loop_thread import LoopThread
+from asynccache.metaflow.merge import AskError, expand
+from asynccache.metaflow.requirements_of import StepAsk, flow_asks, notices, task_variables
+from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_steps
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+
+FETCH = "_fetch_exec"
+_INDENT = "    "
+
+
+class Launch:
+    """What a process that launches a flow knows of its environments.
+
+    Args:
+        flow: The flow, decorators attached.
+        datastore_type: `local`, `s3`, `azure` or `gs`.
+    """
+
+    def __init__(self, flow: Any, datastore_type: str) -> None:
+        self.flow = flow
+        self.datastore_type = datastore_type
+        self.run_id = ""
+        self.prepared = False
+        self._echo: Any = None
+        self._asks: dict[str, StepAsk] | None = None
+        self._found: dict[str, ResolvedEnvironment] = {}
+        self._fetched: dict[tuple[str, str], ResolvedEnvironment] = {}
+        self._settings: Settings | None = None
+        self._loop = LoopThread()
+        self._local: LocalEnvironments | None = None
+        self._files: list[tuple[str, str]] = []
+
+    @property
+    def settings(self) -> Settings:
+        """All settings."""
+        if self._settings is None:
+            try:
+                self._settings = launch_settings.launch_settings(self.datastore_type).settings
+            except AsyncCacheError as exc:
+                raise as_metaflow(exc) from exc
+        return self._settings
+
+    @property
+    def asks(self) -> dict[str, StepAsk]:
+        """What each step asks for."""
+        if self._asks is None:
+            from metaflow import metaflow_config  # noqa: PLC0415 - not for what only imports this module
+
+            found = flow_asks(self.flow, metaflow_config.CONDA_REMOTE_COMMANDS)
+            self._asks = {asked.step: asked for asked in found}
+        return self._asks
+
+    @property
+    def local(self) -> LocalEnvironments:
+        """The environments of local steps."""
+        if self._local is None:
+            self._local = LocalEnvironments(self.settings, self._loop, self.say)
+        return self._local
+
+    def say(self, line: str) -> None:
+        """Tell the user a line."""
+        if self._echo is not None:
+            self._echo(_INDENT + line)
+
+    def prepare(self, echo: Any) -> None:
+        """Resolve and cache what the steps ask for, all at once.
+
+        Raises:
+            MetaflowException: Something cannot be had; says what and for which step.
+        """
+        self._echo = echo
+        self._say_once()
+        asks = [asked for asked in self.asks.values() if asked.resolved_at_launch]
+        found = self.resolve(asks)
+        self._found = {step: each.environment for step, each in found.items()}
+        self._write_manifest()
+        self.prepared = True
+
+    def resolve(self, asks: Sequence[StepAsk], **options: Any) -> dict[str, Found]:
+        """Resolve and cache the environments of some steps; see `resolve_steps`.
+
+        Raises:
+            MetaflowException: Something cannot be had.
+        """
+        try:
+            return self._loop.call(resolve_steps(self.settings, asks, self.datastore_type, echo=self._echo, **options))
+        except AsyncCacheError as exc:
+            raise as_metaflow(exc) from exc
+
+    def remote(self, step: str) -> bool:
+        """Tell whether a step runs elsewhere."""
+        return step in self.asks and self.asks[step].remote
+
+    def target(self, step: str, task_id: str | None = None) -> list[str] | None:
+        """Return the ids of a step's environment; see `CondaEnvironment.target`."""
+        asked = self.asks.get(step)
+        if asked is None or asked.ask.disabled:
+            return None
+        if asked.ask.fetch_at_exec:
+            fetched = self._fetched.get((step, task_id or ""))
+            return [str(asked.ask.base), FETCH, ""] if fetched is None else fetched.id.as_list()
+        found = self._found.get(step)
+        return None if found is None else found.id.as_list()
+
+    def known_target(self, step: str) -> list[str] | None:
+        """Return the ids where nothing was prepared in this process: out of this machine's list.
+
+        Raises:
+            CondaException: The step's environment was never resolved.
+        """
+        asked = self.asks[step]
+        if not asked.resolved_at_launch:
+            return self.target(step)
+        try:
+            return self._loop.call(known_of_step(self.settings, asked, self.datastore_type)).as_list()
+        except AsyncCacheError as exc:
+            raise as_metaflow(exc, f"Step '{step}': ") from exc
+
+    def task_created(self, step: str, task_id: str) -> None:
+        """Look up an environment that is looked up late, and begin to make one that a local task needs."""
+        asked = self.asks[step]
+        if asked.ask.fetch_at_exec:
+            self._fetched[step, task_id] = self._fetch(asked, task_id)
+        environment = self._fetched.get((step, task_id)) or self._found.get(step)
+        if environment is not None and not asked.remote:
+            self.local.want(environment)
+
+    def interpreter(self, target: Sequence[str]) -> list[str]:
+        """Return the command that is the Python of a local task."""
+        env_id = EnvID(*target)
+        environment = next((e for e in (*self._found.values(), *self._fetched.values()) if e.id == env_id), None)
+        if environment is not None:
+            self.local.want(environment)  # a task that is tried again tries to make it again
+        return self.local.interpreter(env_id)
+
+    def library_path(self, target: Sequence[str]) -> dict[str, str]:
+        """Return the variables by which wheels find an environment's shared libraries (Linux)."""
+        if not sys.platform.startswith("linux"):
+            return {}
+        old = os.environ.get("LD_LIBRARY_PATH", "")
+        libraries = str(self.local.prefix(EnvID(*target)) / "lib")
+        found = {"LD_LIBRARY_PATH": f"{libraries}:{old}" if old else libraries}
+        return {**found, "MF_ORIG_LD_LIBRARY_PATH": old} if old else found
+
+    @staticmethod
+    def as_variable(target: Sequence[str] | None) -> str:
+        """Return ids as processes hand them on; empty for a step without an environment."""
+        return "" if target is None else json.dumps(list(target))
+
+    def package_files(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what goes into the code package."""
+        from metaflow.packaging_sys import ContentType  # noqa: PLC0415
+
+        for path, name in self._files:
+            yield path, name, ContentType.OTHER_CONTENT
+
+    def close(self) -> None:
+        """End what this began."""
+        if self._local is not None:
+            self._local.close()
+            self._local = None
+        self._loop.close()
+
+    def _fetch(self, asked: StepAsk, task_id: str) -> ResolvedEnvironment:
+        from asynccache.metaflow.resolve_steps import fetch_named  # noqa: PLC0415 - rarely needed
+
+        try:
+            name = expand(str(asked.ask.base), task_variables(self.flow, self.run_id, asked.step, task_id))
+        except AskError as exc:
+            from metaflow.metaflow_environment import InvalidEnvironmentException  # noqa: PLC0415
+
+            raise InvalidEnvironmentException(str(exc)) from exc
+        try:
+            return self._loop.call(fetch_named(self.settings, name, asked.arch))
+        except AsyncCacheError as exc:
+            raise RuntimeError(f"Cannot find environment '{name}' of step '{asked.step}': {exc}") from exc
+
+    def _say_once(self) -> None:
+        from metaflow import metaflow_config  # noqa: PLC0415
+
+        for line in notices(self.flow):
+            self.say(line.replace("*", ""))
+        if metaflow_config.CONDA_BARE_KEYS:
+            keys = ", ".join(metaflow_config.CONDA_BARE_KEYS)
+            self.say(f"Configuration keys without METAFLOW_ in front are accepted, though only here: {keys}")
+
+    def _write_manifest(self) -> None:
+        """Write the environments of this flow, and no others, for those who read them on nodes."""
+        manifest = Manifest()
+        for environment in {e.id: e for e in self._found.values()}.values():
+            manifest.add(environment, default=True)
+        directory = tempfile.TemporaryDirectory(prefix="asynccache-manifest-")
+        atexit.register(directory.cleanup)
+        path = Path(directory.name) / MANIFEST
+        path.write_bytes(manifest.to_json())
+        self._files = [(str(path), MANIFEST)]
+
+
+def seconds_since(moment: float) -> int:
+    """Return whole seconds since a monotonic moment, for messages."""
+    return round(time.monotonic() - moment)

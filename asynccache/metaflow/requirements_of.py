@@ -1,0 +1,169 @@
+"""From decorators to requests: what the steps of a flow ask for, identified (contract, sections 7.2 to 7.5)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metaflow.metaflow_environment import InvalidEnvironmentException
+
+from asynccache.config import Settings
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError
+from asynccache.metaflow.decorators import Requirement
+from asynccache.metaflow.errors import CondaException
+from asynccache.metaflow.merge import Ask, AskError, step_ask
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.platform import current_architecture
+from asynccache.ops.environments import Environments
+from asynccache.ops.resolve_request import Wanted
+from asynccache.resolve.assemble import Machine, assemble
+from asynccache.resolve.requirement_text import canonical_version, merge_constraints
+from asynccache.resolve.requirements import Requirements
+
+_DEFAULT_REMOTE = "linux-64"
+
+
+@dataclass(frozen=True, slots=True)
+class StepAsk:
+    """What one step asks for.
+
+    Attributes:
+        step: Its name.
+        ask: Its decorators and those of the flow, merged.
+        arch: conda platform that it runs on.
+        remote: Whether it runs elsewhere.
+        gpu: Whether it asks for a GPU.
+    """
+
+    step: str
+    ask: Ask
+    arch: str
+    remote: bool
+    gpu: bool
+
+    @property
+    def resolved_at_launch(self) -> bool:
+        """Whether its environment is known before the flow runs."""
+        return not self.ask.disabled and not self.ask.fetch_at_exec
+
+
+def flow_asks(flow: Any, remote_commands: Iterable[str], steps: Iterable[str] = ()) -> list[StepAsk]:
+    """Return what the steps of a flow ask for, in the flow's order.
+
+    Args:
+        flow: The flow, decorators attached.
+        remote_commands: Names of decorators that run steps elsewhere.
+        steps: Only these; all when empty.
+
+    Raises:
+        InvalidEnvironmentException: Decorators contradict each other.
+    """
+    wanted = set(steps)
+    of_flow = [d.ask(canonical_version) for d in flow_level(flow)]
+    commands = set(remote_commands)
+    asks = []
+    for step in flow:
+        if wanted and step.name not in wanted:
+            continue
+        own = [d.ask(canonical_version) for d in step.decorators if isinstance(d, Requirement)]
+        try:
+            ask = step_ask(step.name, of_flow, own, merge_constraints)
+        except AskError as exc:
+            raise InvalidEnvironmentException(str(exc)) from exc
+        elsewhere = [
+            d for d in step.decorators if d.name in commands or getattr(d, "supports_conda_environment", False)
+        ]
+        asks.append(StepAsk(step.name, ask, _architecture(elsewhere), bool(elsewhere), _gpu(step, elsewhere)))
+    return asks
+
+
+def flow_level(flow: Any) -> list[Requirement]:
+    """Return the decorators of a flow that concern environments."""
+    by_name: Mapping[str, list[Any]] = flow._flow_decorators  # noqa: SLF001 - Metaflow has no public way
+    return [d for decorators in by_name.values() for d in decorators if isinstance(d, Requirement)]
+
+
+def notices(flow: Any) -> list[str]:
+    """Return what a user should write instead of deprecated arguments, each once."""
+    every = [*flow_level(flow), *(d for step in flow for d in step.decorators if isinstance(d, Requirement))]
+    found = [decorator.notice() for decorator in every]
+    return list(dict.fromkeys(text for text in found if text))
+
+
+async def wanted_of_step(
+    asked: StepAsk, catalog: Environments, settings: Settings, datastore_type: str, machine: Machine
+) -> Wanted:
+    """Return the request of a step.
+
+    Raises:
+        CondaException: Its base environment is not there.
+        AsyncCacheError: It cannot be assembled, or contradicts its base.
+    """
+    ask = asked.ask
+    requirements = Requirements.of(
+        {category: dict(found) for category, found in ask.packages.items() if found},
+        sources={category: list(found) for category, found in ask.sources.items() if found},
+        extras={"pypi": list(ask.extras)} if ask.extras else {},
+        python=ask.python,
+    )
+    options: dict[str, Any] = {"settings": settings, "datastore": datastore_type, "step": True, "gpu": asked.gpu}
+    options["machine"] = machine
+    if ask.base is not None:
+        from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
+
+        base = await base_environment(catalog, ask.base, asked.arch)
+        bases = {asked.arch: base}
+        return Wanted(asked.step, extend(bases, requirements, arches=[asked.arch], name=ask.base, **options))
+    assembled = assemble(requirements, arches=[asked.arch], **options)
+    if ask.files:
+        from asynccache.metaflow.lock_request import wanted_of_lock_file  # noqa: PLC0415 - brings readers of locks
+
+        return wanted_of_lock_file(asked.step, assembled, ask.files[0], ask.unique_keys)
+    return Wanted(asked.step, assembled, unique_keys=dict(ask.unique_keys))
+
+
+async def base_environment(catalog: Environments, name: str, arch: str) -> ResolvedEnvironment:
+    """Return the environment that a step names.
+
+    Raises:
+        CondaException: There is none of that name, or not for this architecture.
+    """
+    try:
+        return await catalog.find(name, arch)
+    except ObjectNotFoundError as exc:
+        try:
+            await catalog.lookup.named(name)
+        except AsyncCacheError:
+            raise CondaException(f"Base environment '{name}' not found; {exc.hint or exc}") from exc
+        raise CondaException(
+            f"Base environment '{name}' exists but is not available for architecture '{arch}' ({exc})"
+        ) from exc
+
+
+def _architecture(remote: list[Any]) -> str:
+    if not remote:
+        return current_architecture()
+    platforms = [getattr(decorator, "target_platform", None) for decorator in remote]
+    return next((p for p in platforms if isinstance(p, str) and p), _DEFAULT_REMOTE)
+
+
+def _gpu(step: Any, remote: list[Any]) -> bool:
+    asking = [*remote, *(d for d in step.decorators if d.name == "resources")]
+    return any(d.attributes.get("gpu") not in {None, 0, "0"} for d in asking)
+
+
+def task_variables(flow: Any, run_id: str, step: str, task_id: str) -> dict[str, str]:
+    """Return what may stand in the name of an environment that is looked up when a task starts."""
+    variables = dict(os.environ)
+    variables["METAFLOW_RUN_ID"] = run_id
+    variables["METAFLOW_RUN_ID_BASE"] = run_id.rsplit("-", 1)[-1] if run_id.startswith("argo-") else run_id
+    variables["METAFLOW_STEP_NAME"] = step
+    variables["METAFLOW_TASK_ID"] = task_id
+    for name, _parameter in flow._get_parameters():  # noqa: SLF001 - Metaflow has no public way
+        value = getattr(flow, name, None)
+        key = "METAFLOW_INIT_" + name.upper().replace("-", "_")
+        variables[key] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return variables

@@ -1,0 +1,6 @@
+"""Names that can be imported from `metaflow`; Metaflow shows the version beside its own."""
+
+from metaflow.runner.metaflow_runner import Runner as FlowAPI  # noqa: F401
+
+from asynccache import __version__  # noqa: F401
+from asynccache.metaflow.mutators import resolved_req, resolved_uv  # noqa: F401

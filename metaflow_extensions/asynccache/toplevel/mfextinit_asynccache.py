@@ -1,0 +1,3 @@
+"""Which module's names can be imported from `metaflow`."""
+
+toplevel = "asynccache_names"
