@@ -30,8 +30,8 @@ def environment(bed: Bed) -> CaseResult:
         "Python, numpy, pandas, scipy, requests and what they need, conda packages and wheels, from the store until "
         "its Python has run. Conda packages lie in the store as .conda, and for one more contender as they are "
         f"published, half of them .tar.bz2. The limit unpacks one zstd archive of the same files with `{_LIMIT}`. The "
-        "page cache is warm for all of them. S3 is SeaweedFS on loopback, its data in memory, behind a proxy that holds "
-        "back each request for 10 ms. Package cache warm: the packages lie extracted on the node and are linked from there.",
+        "page cache is warm for all of them. S3 is SeaweedFS on loopback, its data in memory, behind a proxy that "
+        "holds back each request for 10 ms. Package cache warm: the packages lie extracted on the node.",
         metrics=(RUN, WALL, CPU, PEAK, LINK, REQUESTS, FETCHED),
         plotted=("run_wall",),
     )
