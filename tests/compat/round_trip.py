@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,18 +72,19 @@ class Place:
 
     def ours(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run our command line."""
-        return self._run([str(ASYNCCACHE), *words, "--store", self.root])
+        return self.run([str(ASYNCCACHE), *words, "--store", self.root])
 
     def theirs(self, *words: str) -> dict[str, Any]:
         """Run the extension's half; return what it printed."""
         script = Path(__file__).with_name("extension_side.py")
-        result = self._run([str(self.python), str(script), *words])
+        result = self.run([str(self.python), str(script), *words])
         if result.returncode:
             raise RuntimeError(f"the extension failed: {result.stderr[-3000:]}")
         document: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
         return document
 
-    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in the variables of both sides."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_", "AWS_"))}
         environment = {
             **clean,
@@ -166,6 +168,46 @@ def resolved_to_theirs(place: Place, channel: SyntheticChannel, url: str) -> Non
             server.kill()
 
 
+def same_ids(place: Place, channel: SyntheticChannel, url: str) -> None:
+    """Resolve one request with ours and with the extension's own command, whose solver gives the same packages."""
+    del channel, url
+    write_tiny_channel(place.directory / "mirror" / "conda-forge")
+    asked = place.directory / "asked.yml"
+    asked.write_text("dependencies:\n  - app\n  - native=1.1\n")
+    words = ["resolve", "-f", str(asked), "--python", "3.11.*", "--dry-run"]
+    command = [sys.executable, "-m", "tests.support.fault_server", str(place.directory / "mirror"), "--ttl", "120"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as server:
+        try:
+            assert server.stdout is not None
+            mirror = {
+                "ASYNCCACHE_HACK_CHANNEL_ALIAS": server.stdout.readline().strip(),
+                "ASYNCCACHE_CHANNELS": '["conda-forge"]',
+            }
+            ours = replace(place, environment={**place.environment, **mirror})
+            pins = ("--metaflow-deps", place.datastore)
+            result = ours.ours(*words, *pins, "--resolver", "rattler", "--json")
+        finally:
+            server.kill()
+    place.check("ours resolves what the extension is asked for", not result.returncode, result.stderr)
+    (row,) = json.loads(result.stdout)["environments"]
+    links = [{"url": p["url"], "md5": p["hashes"][p["url_format"]]} for p in row["document"]["packages"]]
+    answer = place.directory / "answer.json"
+    answer.write_text(json.dumps({"success": True, "actions": {"LINK": links}}))
+    stub = place.directory / "bin" / "micromamba"
+    text = stub.read_text()
+    glibc = f'"virtual packages": ["__glibc={platform.libc_ver()[1]}=0"]'
+    solving = text.replace("cat <<", f'[ "$1" = create ] && exec cat {answer}\ncat <<', 1)
+    stub.write_text(solving.replace('"virtual packages": []', glibc))
+    metaflow = [str(place.python.with_name("metaflow")), "environment", "--quiet", "--datastore", place.datastore]
+    try:
+        theirs = place.run([*metaflow, *words])
+    finally:
+        stub.write_text(text)
+    found = next((line.split() for line in theirs.stderr.splitlines() if len(line.split()) > 5), ["", ""])
+    place.check("the extension's own command computes the same req_id", found[0] == row["req_id"], theirs.stderr)
+    place.check("the extension's own command computes the same full_id", found[1] == row["full_id"], theirs.stderr)
+
+
 def _read_by_theirs(place: Place, env_id: dict[str, Any], name: str, count: int) -> None:
     ids = [env_id["req_id"], env_id["full_id"], ARCH]
     shown = json.loads(place.ours("env", "show", f"{name}:v1", "--arch", ARCH, "--json").stdout)
@@ -234,7 +276,7 @@ def theirs_to_ours(place: Place, channel: SyntheticChannel, url: str) -> None:
 async def _run(place: Place) -> Place:
     channel = write_small_channel(place.directory / "channel")
     async with FaultServer(channel.root) as server:
-        for part in (ours_to_theirs, resolved_to_theirs, theirs_to_ours):
+        for part in (ours_to_theirs, resolved_to_theirs, same_ids, theirs_to_ours):
             await _guarded(place, part, channel, server.url)
     return place
 

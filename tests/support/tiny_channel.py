@@ -19,6 +19,7 @@ _PURE: Final = (
     ("extra", "0.3", ("lib", "python")),
     ("picky", "1.0", ("lib <2", "python")),
     ("requests", "2.31.0", ("python",)),
+    ("boto3", "1.34.0", ("python",)),
     ("pip", "24.0", ("python", "setuptools", "wheel")),
     ("setuptools", "80.0", ("python",)),
     ("setuptools", "82.0", ("python",)),
