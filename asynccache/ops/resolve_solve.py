@@ -11,7 +11,7 @@ from typing import Final
 
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.errors import AsyncCacheError, ResolveTimeoutError
+from asynccache.errors import AsyncCacheError, ResolveTimeoutError, UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.identify import UNIDENTIFIED, identified
@@ -148,6 +148,12 @@ class Solver:
         asked, solution = group.asked[arch], found.solution
         packages = _with_base_objects(solution.packages, asked.base)
         if solution.builds:
+            if not self._options.cache:
+                raise UsageError(
+                    f"{group.name} needs wheels that are built from source, and the store is where they are kept",
+                    found=", ".join(build.name for build in solution.builds),
+                    hint="cache the environment, or ask for versions that are published as wheels",
+                )
             from asynccache.ops.resolve_wheels import with_built_wheels  # noqa: PLC0415 - rarely needed
 
             locked = group.lock is not None

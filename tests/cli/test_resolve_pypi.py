@@ -149,6 +149,8 @@ def test_a_dry_run_says_what_would_be_built(run: Commands, tmp_path: Path) -> No
     assert "To be built from source before it can be identified:\n  source-only==1.2 of http" in shown
     across = run("resolve", "requirements.txt", *LINUX, "--arch", "osx-arm64", code=None)
     assert "Cannot resolve environment across architectures" in across.stderr
+    refused = run("resolve", "requirements.txt", *LINUX, "--no-cache", code=2)
+    assert "needs wheels that are built from source" in refused.stderr
 
 
 def test_a_conda_lock_is_taken_as_it_is(run: Commands, tmp_path: Path) -> None:
