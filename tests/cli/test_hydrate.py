@@ -13,7 +13,11 @@ import pytest
 
 from asynccache.hydrate.kernel import kernel_name
 from asynccache.model.digest import digest_file
+from asynccache.model.package import Format
+from asynccache.model.platform import current_architecture
 from tests.support.channel import cached_channel
+from tests.support.channel_index import write_index
+from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.hydration import channel_paths
 
 ASYNCCACHE = str(Path(sys.executable).with_name("asynccache"))
@@ -145,8 +149,7 @@ def test_what_is_not_ours_is_refused_in_one_sentence(run: Run, light: str, named
     assert "exclude each other" in run("create", light, "--name", "a", "--prefix", "b", code=2).stderr
     assert "a name it cannot have" in run("create", light, "--name", "../x", code=2).stderr
     assert "no environment" in run("create", "team/unknown:v1", code=9).stderr
-    wrong = run("create", light, "--install-notebook", "--name", "k", code=2)
-    assert "ipykernel" in wrong.stderr
+    assert "needs --name or --prefix" in run("create", light, "--install-notebook", code=2).stderr
 
 
 def test_a_directory_to_work_in_has_python_and_variables(run: Run, named: str, tmp_path: Path) -> None:
@@ -199,3 +202,28 @@ def test_clean_removes_by_last_use_and_keeps_what_is_shared_or_running(
 
 def test_kernels_have_the_names_that_the_contract_says() -> None:
     assert kernel_name("team/my-env:v1.2") == "mf_team_my_env_v1_2"
+
+
+def test_a_kernel_brings_what_it_needs_on_top_and_the_locked_packages_stay(run: Run, tmp_path: Path) -> None:
+    channel = tmp_path / "channel"
+    for name in (current_architecture(), "noarch"):
+        (channel / name).mkdir(parents=True)
+    for path in channel_paths(cached_channel("small"), "python", "python_abi", "tzdata", "six"):
+        shutil.copy(path, channel / path.parent.name)
+    kernel = Metadata(name="ipykernel", version="7.0", build="py_0", noarch="python", depends=("python",))
+    write_package(
+        channel / "noarch", kernel, [Member("site-packages/ipykernel_launcher.py", b"LAUNCHED = 1\n")], (Format.CONDA,)
+    )
+    write_index(channel)
+    text = f"channels:\n  - {channel.as_uri()}\ndependencies:\n  - python=3.*\n  - six\n"
+    (tmp_path / "environment.yml").write_text(text)
+    alone = {"ASYNCCACHE_CHANNELS": "[]", "ASYNCCACHE_CONDA_DEPENDENCY_RESOLVER": "rattler"}
+    run("resolve", "-f", "environment.yml", "--alias", "team/env:v1", **alone)
+    words = ("create", "team/env:v1", "--name", "k", "--install-notebook")
+    out = run(*words, JUPYTER_DATA_DIR=str(tmp_path / "j"), **alone)
+    assert f"Jupyter kernel 'mf_team_env_v1' installed at {tmp_path}/j/kernels/mf_team_env_v1" in out.stdout
+    spec = json.loads((tmp_path / "j/kernels/mf_team_env_v1/kernel.json").read_bytes())
+    program = "import ipykernel_launcher, six; print(ipykernel_launcher.LAUNCHED)"
+    assert subprocess.run([spec["argv"][0], "-c", program], capture_output=True, check=True).stdout == b"1\n"
+    without = json.loads(run("create", "team/env:v1", "--prefix", "plain", "--json", **alone).stdout)
+    assert without["full_id"] != json.loads(run("envs", "--json").stdout)[1]["full_id"]
