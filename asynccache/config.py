@@ -238,6 +238,12 @@ class Settings:
         help_text="Further directories of packages on this machine: searched, never written.", factory=list
     )
     link_scripts: bool = _setting(default=True, help_text="Run the scripts that packages bring for after linking.")
+    pack: str = _setting(
+        "auto",
+        "Packed environments: `auto` makes them when an environment is cached for remote use, `always`, or `never`.",
+        also=("METAFLOW_CONDA_PACK", "CONDA_PACK"),
+        choices=("auto", "always", "never"),
+    )
     compile_bytecode: bool = _setting(default=False, help_text="Compile the Python files of new environments.")
     s3_endpoint_url: str | None = _setting(
         None, "Address of a private S3 server; implies path-style addressing.", also=("METAFLOW_S3_ENDPOINT_URL",)

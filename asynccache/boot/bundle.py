@@ -1,0 +1,83 @@
+"""The bundle: a relocatable Python with the engine in it, for nodes that have to link packages themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from typing import Any, Callable
+
+from asynccache.boot.errors import BootError
+from asynccache.boot.ranges import Root
+
+
+def hydrate_from_packages(
+    root: Root, bundle: dict[str, Any], env: tuple[str, str, str], prefix: str, say: Callable[[str], None]
+) -> None:
+    """Let the bundle's engine make a prefix; the caller holds no lock of it.
+
+    Args:
+        root: The cache's.
+        bundle: `key` and `sha256` of the bundle.
+        env: (req_id, full_id, arch).
+        prefix: Where.
+        say: Told of progress.
+
+    Raises:
+        BootError: The bundle is damaged or the engine failed; its own message stands in the log.
+    """
+    home = _installed(root, bundle, os.path.join(os.path.dirname(os.path.dirname(prefix)), "bundles"), say)
+    command = [
+        os.path.join(home, "bin", "python3"), "-I", "-m", "asynccache_cli", "create", "{}:{}".format(*env[:2]),
+        "--arch", env[2], "--prefix", prefix, "--store", root.address,
+    ]  # fmt: skip
+    say("Making the environment from packages")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - the bundle's own interpreter
+    if done.returncode:
+        raise BootError("the environment cannot be made from packages: the engine ended with code %d" % done.returncode)
+
+
+def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable[[str], None]) -> str:
+    """Return where a bundle is unpacked; whoever comes second finds it."""
+    sha256 = str(bundle["sha256"])
+    home = os.path.join(directory, sha256[:32])
+    if os.path.isdir(home):
+        return home
+    say("Fetching the engine")
+    ranges = root.object(str(bundle["key"]))
+    ranges.say = say
+    try:
+        os.makedirs(directory, exist_ok=True)
+        scratch = tempfile.mkdtemp(prefix=".bundle-", dir=directory)
+    except OSError as exc:
+        raise BootError(f"{directory} cannot be written ({exc.strerror})") from exc
+    try:
+        archive, digest = os.path.join(scratch, "bundle.tar.gz"), hashlib.sha256()
+        with open(archive, "wb") as file:
+            for piece in ranges.stream(0, int(bundle["size"])):
+                digest.update(piece)
+                file.write(piece)
+        if digest.hexdigest() != sha256:
+            raise BootError(
+                f"the engine's bundle is damaged: expected sha256 {sha256}, found {digest.hexdigest()};"
+                " publish it again with `asynccache installer publish`"
+            )
+        content = os.path.join(scratch, "content")
+        with tarfile.open(archive, "r:gz") as tar:
+            if hasattr(tarfile, "tar_filter"):
+                tar.extractall(content, filter="tar")
+            else:
+                tar.extractall(content)  # noqa: S202 - its digest was compared
+        try:
+            os.rename(content, home)
+        except OSError:
+            if not os.path.isdir(home):
+                raise
+    except OSError as exc:
+        raise BootError(f"{directory} cannot be written ({exc.strerror})") from exc
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return home

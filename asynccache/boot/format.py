@@ -1,0 +1,247 @@
+"""The packed environment's format: head, independent zstd frames, index, footer (docs/packed-environments.md).
+
+    head     8 bytes   MAGIC
+    frames             each one zstd frame; decompressed one after the other, they are all files one after the other
+    index              one zstd frame of JSON
+    footer  64 bytes   MAGIC, index offset, index size, index size decompressed (u64 each), sha256 of
+                       the index as stored
+
+The footer's digest covers the index, whose digests cover the frames: it is the digest of the whole.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import struct
+from typing import Any
+
+from asynccache.boot.errors import PackUnusableError
+
+MAGIC = b"ACPACK\x00\x01"
+VERSION = 1
+OBJECT_NAME = "asynccache-pack-v1"  # beside the environment's document; other readers never look for it
+PREFIX = "/asynccache_prefix_7d1e0b4c59a84"  # 32 bytes: fits where the oldest placeholders are
+_FOOTER = struct.Struct("<8sQQQ32s")
+FOOTER_BYTES = _FOOTER.size
+LARGEST_INDEX = 1 << 30  # bytes, decompressed; more is not believed
+LARGEST_FRAME = 1 << 32
+
+
+def damaged(reason: str) -> PackUnusableError:
+    """Return the error of a pack that is not what it should be."""
+    return PackUnusableError(
+        f"the packed environment is damaged ({reason}); pack it again with `asynccache pack --force`"
+    )
+
+
+class Footer:
+    """Where the index lies.
+
+    Attributes:
+        offset: Of the index in the object, in bytes.
+        size: Of the index as stored.
+        raw_size: Of the index decompressed.
+        digest: sha256 of the index as stored, in hexadecimal digits: identifies the whole pack.
+    """
+
+    def __init__(self, offset: int, size: int, raw_size: int, digest: str) -> None:
+        self.offset = offset
+        self.size = size
+        self.raw_size = raw_size
+        self.digest = digest
+
+    def to_bytes(self) -> bytes:
+        """Return the footer as stored."""
+        return _FOOTER.pack(MAGIC, self.offset, self.size, self.raw_size, bytes.fromhex(self.digest))
+
+    @classmethod
+    def parse(cls, data: bytes, object_size: int) -> Footer:
+        """Read the last bytes of an object.
+
+        Raises:
+            PackUnusableError: They are no footer, or point outside of the object.
+        """
+        if len(data) != FOOTER_BYTES or not data.startswith(MAGIC):
+            raise damaged("it does not end as a pack does: truncated, or of another version")
+        _magic, offset, size, raw_size, digest = _FOOTER.unpack(data)
+        if offset < len(MAGIC) or offset + size + FOOTER_BYTES != object_size or not 0 < raw_size <= LARGEST_INDEX:
+            raise damaged("its footer points outside of its %d bytes" % object_size)
+        return cls(offset, size, raw_size, digest.hex())
+
+
+class Frame:
+    """One independent piece.
+
+    Attributes:
+        offset: In the object, in bytes.
+        size: As stored.
+        raw_offset: In all files one after the other.
+        raw_size: Decompressed.
+        digest: sha256 as stored, in hexadecimal digits.
+    """
+
+    __slots__ = ("digest", "offset", "raw_offset", "raw_size", "size")
+
+    def __init__(self, offset: int, size: int, raw_offset: int, raw_size: int, digest: str) -> None:
+        self.offset = offset
+        self.size = size
+        self.raw_offset = raw_offset
+        self.raw_size = raw_size
+        self.digest = digest
+
+
+class File:
+    """One file.
+
+    Attributes:
+        path: Relative to the prefix.
+        mode: Permissions.
+        raw_offset: In all files one after the other.
+        size: In bytes, before the prefix is written into it.
+        patches: What is to be changed in it; empty for most. `t`: offsets of the placeholder in text. `s`: it begins
+            with an interpreter line, of a conda package (1) or of an installed wheel (2). `b`: (offset, length, room)
+            of C strings with the placeholder, and how many bytes they can grow. `d`: (offset, length, number of a
+            file, kind) of that file's digest, as hexadecimal digits (`x`) or as in RECORD (`r`, with the size).
+    """
+
+    __slots__ = ("mode", "patches", "path", "raw_offset", "size")
+
+    def __init__(self, path: str, mode: int, raw_offset: int, size: int, patches: dict[str, Any]) -> None:
+        self.path = path
+        self.mode = mode
+        self.raw_offset = raw_offset
+        self.size = size
+        self.patches = patches
+
+
+class Index:
+    """What a pack holds.
+
+    Args:
+        about: Everything but files: `format`, `made_by`, `env` (req_id, full_id, arch), `prefix` (the placeholder),
+            `longest_prefix` (bytes; None for any), `bytecode` (Python version or None), `notes`, `link_scripts`.
+        frames: In order.
+        directories: (path, mode), parents first.
+        links: (path, target).
+        files: In order.
+    """
+
+    def __init__(
+        self,
+        about: dict[str, Any],
+        frames: list[Frame],
+        directories: list[tuple[str, int]],
+        links: list[tuple[str, str]],
+        files: list[File],
+    ) -> None:
+        self.about = about
+        self.frames = frames
+        self.directories = directories
+        self.links = links
+        self.files = files
+        self._offsets = [f.raw_offset for f in files]
+
+    @property
+    def raw_bytes(self) -> int:
+        """Of all files."""
+        return sum(frame.raw_size for frame in self.frames)
+
+    def files_in(self, frame: Frame) -> list[int]:
+        """Return the numbers of the files that have bytes in a frame."""
+        end = frame.raw_offset + frame.raw_size
+        number = max(0, bisect.bisect_right(self._offsets, frame.raw_offset) - 1)
+        while number > 0 and self.files[number - 1].raw_offset + self.files[number - 1].size > frame.raw_offset:
+            number -= 1
+        found = []
+        while number < len(self.files) and self.files[number].raw_offset < end:
+            file = self.files[number]
+            if file.size and file.raw_offset + file.size > frame.raw_offset:
+                found.append(number)
+            number += 1
+        return found
+
+    def to_json(self) -> bytes:
+        """Return the index as it is compressed."""
+        document = dict(self.about)
+        document["frames"] = [[f.offset, f.size, f.raw_size, f.digest] for f in self.frames]
+        document["directories"] = [[path, mode] for path, mode in self.directories]
+        document["links"] = [[path, target] for path, target in self.links]
+        document["files"] = [
+            [f.path, f.mode, f.size, f.patches] if f.patches else [f.path, f.mode, f.size] for f in self.files
+        ]
+        return json.dumps(document, separators=(",", ":"), sort_keys=True).encode("ascii")
+
+    @classmethod
+    def parse(cls, data: bytes, end: int) -> Index:
+        """Read an index and check all that it says.
+
+        Args:
+            data: Decompressed.
+            end: Where the frames end in the object.
+
+        Raises:
+            PackUnusableError: It is of another version, contradicts itself, or would leave the prefix.
+        """
+        try:
+            about = json.loads(data.decode("utf-8"))
+            if about["format"] != VERSION:
+                raise PackUnusableError(
+                    "the packed environment has format %r, and this version reads %d; take the same version of"
+                    " asynccache on both sides" % (about["format"], VERSION)
+                )
+            frames, at, raw = [], len(MAGIC), 0
+            for offset, size, raw_size, digest in about.pop("frames"):
+                if offset != at or size <= 0 or not 0 < raw_size <= LARGEST_FRAME or len(digest) != 64:
+                    raise damaged("its frames do not follow each other")
+                frames.append(Frame(offset, size, raw, raw_size, digest))
+                at, raw = at + size, raw + raw_size
+            directories = [(_checked(path), int(mode)) for path, mode in about.pop("directories")]
+            links = [(_checked(path), str(target)) for path, target in about.pop("links")]
+            files, position = [], 0
+            for entry in about.pop("files"):
+                patches = entry[3] if len(entry) > 3 else {}
+                file = File(_checked(entry[0]), int(entry[1]), position, int(entry[2]), patches)
+                if file.size < 0 or not isinstance(patches, dict):
+                    raise damaged("a file has an impossible size")
+                files.append(file)
+                position += file.size
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as exc:
+            raise damaged(f"its index cannot be read: {exc}") from exc
+        if at != end or raw != position:
+            raise damaged("its frames and files are not of one size")
+        index = cls(about, frames, directories, links, files)
+        index._check_tree()
+        return index
+
+    def _check_tree(self) -> None:
+        known = {""}
+        for path, _mode in self.directories:
+            if path.rpartition("/")[0] not in known or path in known:
+                raise damaged(f"the directory {path!r} has no place")
+            known.add(path)
+        seen = set(known)
+        for path in [path for path, _target in self.links] + [file.path for file in self.files]:
+            # no link is a directory, so that nothing is ever written through one
+            if path.rpartition("/")[0] not in known or path in seen:
+                raise damaged(f"{path!r} has no place, or two")
+            seen.add(path)
+        for frame in self.frames:
+            end = frame.raw_offset + frame.raw_size
+            for number in self.files_in(frame):
+                file = self.files[number]
+                inside = file.raw_offset >= frame.raw_offset and file.raw_offset + file.size <= end
+                if file.patches and not inside:
+                    raise damaged(f"{file.path!r} is to be changed and lies in several frames")
+
+
+def digest_of(data: bytes) -> str:
+    """Return the sha256 of bytes in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checked(path: Any) -> str:
+    if not isinstance(path, str) or "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+        raise damaged(f"{path!r} is no path inside of a prefix")
+    return path

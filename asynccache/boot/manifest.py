@@ -1,0 +1,96 @@
+"""What a node is told: where the cache is, and which environment of which size and digest a step needs.
+
+    {"version": 1, "root": "s3://bucket/prefix", "endpoint_url": null, "envs_dirname": "envs",
+     "environments_dir": null, "sync": false, "lock_timeout": 3600,
+     "steps": {"train": ["REQ_ID", "FULL_ID"]},
+     "packs": {"REQ_ID:FULL_ID:ARCH": {"key": "envs/...", "size": 123, "digest": "..."}},
+     "bundles": {"linux-64": {"key": "...", "size": 123, "sha256": "..."}}}
+
+All but `version` and `root` may be missing: a pack is then looked for at its usual key.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import Any
+
+from asynccache.boot.errors import BootError
+from asynccache.boot.format import OBJECT_NAME
+
+
+class Manifest:
+    """A manifest.
+
+    Args:
+        document: As read.
+        name: For messages.
+
+    Raises:
+        BootError: It is not one that this version reads.
+    """
+
+    def __init__(self, document: Any, name: str) -> None:
+        if not isinstance(document, dict) or document.get("version") != 1 or not document.get("root"):
+            raise BootError(f"{name} is no manifest that this version reads: expected `version` 1 and `root`")
+        self.root = str(document["root"])
+        self.endpoint_url = document.get("endpoint_url")
+        self.environments_dir = document.get("environments_dir")
+        self.sync = bool(document.get("sync", False))
+        self.lock_timeout = float(document.get("lock_timeout", 3600.0))
+        self._envs = str(document.get("envs_dirname", "envs"))
+        self._steps = document.get("steps") or {}
+        self._packs = document.get("packs") or {}
+        self._bundles = document.get("bundles") or {}
+        self._name = name
+
+    @classmethod
+    def read(cls, path: str) -> Manifest:
+        """Read a manifest from a file.
+
+        Raises:
+            BootError: There is none, or it is damaged.
+        """
+        try:
+            with open(path, "rb") as file:
+                return cls(json.loads(file.read().decode("utf-8")), path)
+        except OSError as exc:
+            raise BootError(f"the manifest {path} cannot be read ({exc.strerror})") from exc
+        except ValueError as exc:
+            raise BootError(f"the manifest {path} is no JSON ({exc})") from exc
+
+    def ids(self, text: str) -> tuple[str, str]:
+        """Return (req_id, full_id) of a step, or of a text `REQ_ID:FULL_ID`.
+
+        Raises:
+            BootError: It is neither.
+        """
+        found = self._steps.get(text)
+        if found is None:
+            found = text.split(":")
+        if len(found) != 2:
+            raise BootError(f"{self._name} has no environment for {text!r}; its steps: {sorted(self._steps)}")
+        return str(found[0]), str(found[1])
+
+    def pack(self, req_id: str, full_id: str, arch: str) -> tuple[str, str | None]:
+        """Return (key, digest or None) of an environment's pack."""
+        said = self._packs.get(f"{req_id}:{full_id}:{arch}") or {}
+        key = said.get("key") or f"{self._envs}/{arch}/{req_id}/{full_id}/{OBJECT_NAME}"
+        return str(key), said.get("digest")
+
+    def bundle(self, arch: str) -> dict[str, Any] | None:
+        """Return `key` and `sha256` of the engine's bundle for an architecture, None when there is none."""
+        found = self._bundles.get(arch)
+        return found if isinstance(found, dict) else None
+
+
+def this_architecture() -> str:
+    """Return the conda name of this machine's architecture."""
+    system, machine = platform.system(), platform.machine()
+    if system == "Darwin":
+        return "osx-arm64" if machine == "arm64" else "osx-64"
+    if system != "Linux":
+        raise BootError(f"environments are made on Linux and macOS; this is {system}")
+    if machine in ("aarch64", "arm64"):
+        return "linux-aarch64"
+    return "linux-64" if machine.endswith("64") else "linux-32"

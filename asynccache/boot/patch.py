@@ -1,0 +1,105 @@
+"""Writing the real prefix into files that were packed with a placeholder, with the same bytes as linking would."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from asynccache.boot.errors import BootError
+from asynccache.boot.format import damaged
+
+CONDA = 1  # styles of interpreter lines, by who wrote them
+WHEEL = 2
+_LONGEST_LINE = {"linux": 127, "osx": 512}  # bytes of an interpreter line that a kernel reads, as py-rattler has them
+_LINE = re.compile(rb"#!( *)(/(?:\\ |[^ \n\r\t])*)(.*)", re.DOTALL)
+_PYTHON = re.compile(rb"python(?:\d+(?:\.\d+)?)?")
+
+
+class Digested:
+    """What became of a file: its sha256 and size in bytes."""
+
+    def __init__(self, sha256: bytes, size: int) -> None:
+        self.sha256 = sha256
+        self.size = size
+
+    def as_text(self, kind: str) -> bytes:
+        """Return the digest as its holder writes it: `x` hexadecimal, `r` as a row of RECORD has it."""
+        if kind == "x":
+            return self.sha256.hex().encode("ascii")
+        return base64.urlsafe_b64encode(self.sha256).rstrip(b"=") + b",%d" % self.size
+
+
+def patched(
+    data: bytes, patches: dict[str, Any], old: bytes, new: bytes, arch: str, digests: dict[int, Digested]
+) -> bytes:
+    """Return a file's content with the prefix in it.
+
+    Args:
+        data: As packed.
+        patches: Of the file, see `File`.
+        old: The placeholder.
+        new: The prefix.
+        arch: conda platform of the environment.
+        digests: Of files whose digests stand in this one, by number.
+
+    Raises:
+        PackUnusableError: The placeholder is not where it should be.
+        BootError: The prefix is too long for a binary file.
+    """
+    if patches.get("b"):
+        return _binary(data, patches["b"], old, new)
+    changes = [(int(at), len(old), new) for at in patches.get("t", ())]
+    if any(data[at : at + len(old)] != old for at, _length, _text in changes):
+        raise damaged("a placeholder is not where the index says")
+    for at, length, number, kind in patches.get("d", ()):
+        changes.append((at, length, digests[number].as_text(kind)))
+    parts, done = [], 0
+    for at, length, text in sorted(changes):
+        if at < done:
+            raise damaged("two changes of a file overlap")
+        parts += [data[done:at], text]
+        done = at + length
+    parts.append(data[done:])
+    result = b"".join(parts)
+    style = patches.get("s")
+    return _runnable(result, style, new, arch.partition("-")[0]) if style else result
+
+
+def _binary(data: bytes, strings: list[list[int]], old: bytes, new: bytes) -> bytes:
+    parts, done = [], 0
+    for at, length, room in strings:
+        string = data[at : at + length]
+        if at < done or not string.startswith(old) or len(string) != length:
+            raise damaged("a placeholder is not where the index says")
+        changed = string.replace(old, new)
+        if len(changed) > length + room:
+            raise BootError(
+                "the prefix {} is too long for a binary file; choose a shorter one".format(new.decode("utf-8"))
+            )
+        parts += [data[done:at], changed.ljust(length + room, b"\0")]
+        done = at + length + room
+    parts.append(data[done:])
+    return b"".join(parts)
+
+
+def _runnable(data: bytes, style: int, prefix: bytes, system: str) -> bytes:
+    """Return a script that starts, also where its interpreter's path is too long for the kernel or has a space."""
+    first, newline, rest = data.partition(b"\n")
+    longest = _LONGEST_LINE.get(system, 127) if style == CONDA else 126
+    if len(first) <= longest and b" " not in prefix:
+        return data
+    if b" " in prefix:
+        first = first.replace(prefix, b"/" + b"\0" * (len(prefix) - 1))
+    match = _LINE.fullmatch(first)
+    if match is None:
+        return data
+    path, options = match.group(2), match.group(3)
+    name = path.rpartition(b"/")[2]
+    if style == WHEEL:
+        line = b"#!/bin/sh\n'''exec' \"" + path + b'"' + options + b" \"$0\" \"$@\"\n' '''"
+    elif _PYTHON.fullmatch(name):
+        line = b"#!/bin/sh\n'''exec' \"" + path + b'"' + options + b' "$0" "$@" #\'\'\''
+    else:
+        line = b"#!/usr/bin/env " + name + options
+    return line.replace(b"/" + b"\0" * (len(prefix) - 1), prefix) + newline + rest

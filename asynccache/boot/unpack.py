@@ -1,0 +1,256 @@
+"""A packed environment becomes the content of a directory: few ranged reads, every frame verified before it is written.
+
+Each of a handful of threads streams one run of frames; receiving, decompressing and writing overlap since all three
+leave Python's lock. What holds other files' digests (conda-meta, RECORD) is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from typing import Any
+
+from asynccache.boot.errors import BootError, PackUnusableError
+from asynccache.boot.format import FOOTER_BYTES, Footer, Frame, Index, damaged, digest_of
+from asynccache.boot.patch import Digested, patched
+from asynccache.boot.ranges import Ranges
+from asynccache.boot.zstd import Decompress
+
+_TAIL = 256 << 10  # bytes that the first request reads: the footer and, of most environments, the whole index
+_LEAST_RANGE = 2 << 20  # bytes below which a range is not worth a request of its own
+
+
+def read_index(
+    ranges: Ranges, decompress: Decompress, *, identity: tuple[str, str, str] | None = None, digest: str | None = None
+) -> Index:
+    """Read what a pack holds, with one or two requests.
+
+    Args:
+        ranges: The object.
+        decompress: The decoder.
+        identity: (req_id, full_id, arch) that it must be of.
+        digest: That it must have; None for any.
+
+    Raises:
+        PackUnusableError: It is damaged, or of another environment.
+    """
+    tail, size = ranges.tail(_TAIL)
+    footer = Footer.parse(tail[-FOOTER_BYTES:], size)
+    if digest is not None and footer.digest != digest:
+        raise PackUnusableError(
+            f"{ranges.name} is another pack than the manifest says: expected {digest}, found {footer.digest}"
+        )
+    start = size - len(tail)
+    stored = tail[footer.offset - start : -FOOTER_BYTES] if footer.offset >= start else None
+    if stored is None:
+        stored = ranges.read(footer.offset, footer.size)
+    found = digest_of(stored)
+    if found != footer.digest:
+        raise damaged(f"its index has sha256 {found}, and the footer says {footer.digest}")
+    index = Index.parse(decompress(stored, footer.raw_size), footer.offset)
+    if identity is not None and tuple(index.about.get("env", ())) != identity:
+        raise PackUnusableError("{} is of another environment: {}".format(ranges.name, index.about.get("env")))
+    return index
+
+
+def unpack(
+    ranges: Ranges, index: Index, decompress: Decompress, target: str, prefix: str, threads: int | None = None
+) -> None:
+    """Write all of a pack into a directory that has none of its files.
+
+    Args:
+        ranges: The object.
+        index: Of it.
+        decompress: The decoder.
+        target: An existing directory.
+        prefix: The path that is written into the files.
+        threads: How many; chosen when None.
+
+    Raises:
+        PackUnusableError: A frame is damaged or cannot be read.
+        BootError: The prefix does not fit, or the disk is too small or cannot be written.
+    """
+    _Unpacking(ranges, index, decompress, target, prefix).run(threads)
+
+
+def check_frames(ranges: Ranges, index: Index) -> None:
+    """Read all frames and compare their digests.
+
+    Raises:
+        PackUnusableError: One is damaged or cannot be read.
+    """
+    for frame in index.frames:
+        _check(frame, ranges.read(frame.offset, frame.size))
+
+
+def _check(frame: Frame, data: bytes) -> None:
+    found = digest_of(data)
+    if found != frame.digest:
+        raise damaged(
+            "bytes %d to %d have sha256 %s, and the index says %s"
+            % (frame.offset, frame.offset + frame.size, found, frame.digest)
+        )
+
+
+class _Unpacking:
+    def __init__(self, ranges: Ranges, index: Index, decompress: Decompress, target: str, prefix: str) -> None:
+        self._ranges = ranges
+        self._index = index
+        self._decompress = decompress
+        self._target = target
+        self._old = os.fsencode(str(index.about["prefix"]))
+        self._new = os.fsencode(prefix)
+        self._arch = str(index.about["env"][2])
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+        self._held: dict[int, bytes] = {}
+        self._digests: dict[int, Digested] = {}
+        self._parted: set[int] = set()
+        self._wanted = {int(d[2]) for file in index.files for d in file.patches.get("d", ())}
+        mask = os.umask(0o077)
+        os.umask(mask)
+        self._mask = mask
+
+    def run(self, threads: int | None) -> None:
+        self._check()
+        runs = self._runs(threads)
+        try:
+            self._skeleton()
+            workers = [threading.Thread(target=self._work, args=(run,), name="asynccache-unpack") for run in runs[1:]]
+            for worker in workers:
+                worker.start()
+            if runs:
+                self._work(runs[0])
+            for worker in workers:
+                worker.join()
+            if self._failures:
+                raise self._failures[0]
+            for number, data in sorted(self._held.items()):
+                self._write(number, self._patched(number, data))
+            for number in self._parted:
+                os.chmod(self._path(self._index.files[number].path), self._index.files[number].mode)
+            for path, mode in self._index.directories:
+                if mode & 0o700 != 0o700:
+                    os.chmod(self._path(path), mode)
+        except OSError as exc:
+            raise BootError(f"{self._target} cannot be written ({exc.strerror or exc})") from exc
+
+    def _check(self) -> None:
+        longest = self._index.about.get("longest_prefix")
+        if longest is not None and len(self._new) > longest:
+            raise BootError(
+                "the prefix %s is too long for this environment: expected at most %d bytes, found %d; choose a shorter"
+                " directory" % (os.fsdecode(self._new), longest, len(self._new))
+            )
+        needed = self._index.raw_bytes + 4096 * len(self._index.files) // 2
+        try:
+            free = shutil.disk_usage(self._target).free
+        except OSError:
+            return
+        if free < needed:
+            raise BootError(
+                "the environment does not fit into %s: expected %d free bytes, found %d; free some space or choose"
+                " another directory" % (self._target, needed, free)
+            )
+
+    def _runs(self, threads: int | None) -> list[list[Frame]]:
+        """Cut the frames into runs of about the same number of stored bytes."""
+        frames = self._index.frames
+        total = sum(frame.size for frame in frames)
+        if not frames:
+            return []
+        count = threads or max(1, min(self._ranges.streams, total // _LEAST_RANGE))
+        runs: list[list[Frame]] = []
+        done = 0
+        for frame in frames:
+            if len(runs) * total <= done * count or not runs:
+                runs.append([])
+            runs[-1].append(frame)
+            done += frame.size
+        return runs
+
+    def _skeleton(self) -> None:
+        for path, _mode in self._index.directories:
+            os.mkdir(self._path(path))
+        for path, target in self._index.links:
+            os.symlink(target, self._path(path))
+        for number, file in enumerate(self._index.files):
+            if not file.size:
+                self._write(number, b"")
+
+    def _work(self, run: list[Frame]) -> None:
+        try:
+            self._stream(run)
+        except BaseException as exc:  # noqa: BLE001 - raised again by whoever started the threads
+            self._failures.append(exc)
+            self._stop.set()
+
+    def _stream(self, run: list[Frame]) -> None:
+        buffer = bytearray()
+        waiting = iter(run)
+        frame = next(waiting)
+        for piece in self._ranges.stream(run[0].offset, run[-1].offset + run[-1].size - run[0].offset):
+            buffer += piece
+            while len(buffer) >= frame.size:
+                if self._stop.is_set():
+                    return
+                data = bytes(memoryview(buffer)[: frame.size])
+                del buffer[: frame.size]
+                self._take(frame, data)
+                following = next(waiting, None)
+                if following is None:
+                    return
+                frame = following
+
+    def _take(self, frame: Frame, data: bytes) -> None:
+        _check(frame, data)
+        raw = memoryview(self._decompress(data, frame.raw_size))
+        files = self._index.files
+        for number in self._index.files_in(frame):
+            file = files[number]
+            begin = file.raw_offset - frame.raw_offset
+            if begin < 0 or begin + file.size > frame.raw_size:
+                self._write_part(number, raw[max(0, begin) : begin + file.size], max(0, -begin))
+            elif not file.patches and number not in self._wanted:
+                self._write(number, raw[begin : begin + file.size])
+            elif "d" in file.patches:
+                self._held[number] = bytes(raw[begin : begin + file.size])
+            else:
+                content = self._patched(number, bytes(raw[begin : begin + file.size]))
+                if number in self._wanted:
+                    self._digests[number] = Digested(hashlib.sha256(content).digest(), len(content))
+                self._write(number, content)
+
+    def _patched(self, number: int, data: bytes) -> bytes:
+        patches = self._index.files[number].patches
+        try:
+            return patched(data, patches, self._old, self._new, self._arch, self._digests)
+        except (KeyError, TypeError, ValueError, IndexError) as exc:
+            raise damaged(f"the changes of {self._index.files[number].path} cannot be made: {exc}") from exc
+
+    def _path(self, path: str) -> str:
+        return self._target + "/" + path
+
+    def _write(self, number: int, data: Any) -> None:
+        file = self._index.files[number]
+        descriptor = os.open(self._path(file.path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
+        try:
+            if file.mode & self._mask:
+                os.fchmod(descriptor, file.mode)
+            while data:
+                data = data[os.write(descriptor, data) :]
+        finally:
+            os.close(descriptor)
+
+    def _write_part(self, number: int, data: Any, offset: int) -> None:
+        file = self._index.files[number]
+        descriptor = os.open(self._path(file.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._parted.add(number)  # its mode comes when nothing has to be written any more
+        try:
+            while data:
+                written = os.pwrite(descriptor, data, offset)
+                data, offset = data[written:], offset + written
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,143 @@
+"""A zstd decoder, whichever there is: Python 3.14's own, `backports.zstd`, `zstandard`, or the system's library.
+
+Nearly every Linux image has the library, since its package tools need it. Where there is none of them, a wheel from the
+cache's root is taken (`publish_zstd_wheels` puts it there).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import hashlib
+import importlib
+import io
+import os
+import sys
+import tempfile
+import zipfile
+from typing import Any, Callable
+
+from asynccache.boot.errors import PackUnusableError
+from asynccache.boot.format import damaged
+
+WHEELS_KEY = "asynccache/zstd/wheels.json"
+"""JSON below the cache's root: `cp310-linux-64` -> {"key", "size", "sha256"} of a wheel of that Python and machine."""
+
+Decompress = Callable[[bytes, int], bytes]
+"""(one frame, its decompressed size in bytes) -> its content; raises PackUnusableError."""
+
+_SONAMES = ("libzstd.so.1", "libzstd.1.dylib", "/opt/homebrew/lib/libzstd.dylib", "/usr/local/lib/libzstd.dylib")
+
+
+def find_decompressor(skip: tuple[str, ...] = ()) -> tuple[str, Decompress] | None:
+    """Return (name, function) of the first decoder that works; None when there is none.
+
+    Args:
+        skip: Names that are not to be used.
+    """
+    for name, make in (
+        ("compression.zstd", _standard),
+        ("backports.zstd", _standard),
+        ("zstandard", _zstandard),
+        ("libzstd", _library),
+    ):
+        if name not in skip:
+            decompress = make(name)
+            if decompress is not None:
+                return name, decompress
+    return None
+
+
+def wheel_tag(arch: str) -> str:
+    """Return under which name a wheel for this interpreter is published."""
+    return "cp%d%d-%s" % (sys.version_info[0], sys.version_info[1], arch)
+
+
+def use_wheel(data: bytes, sha256: str) -> tuple[str, Decompress]:
+    """Load a decoder out of a wheel.
+
+    Raises:
+        PackUnusableError: The wheel is not what it should be, or this interpreter cannot load it.
+    """
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise PackUnusableError(f"the zstd wheel in the cache is damaged: expected sha256 {sha256}, found {found}")
+    directory = tempfile.mkdtemp(prefix="asynccache-zstd-")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(directory)
+    sys.path.insert(0, directory)
+    importlib.invalidate_caches()
+    backports = sys.modules.get("backports")
+    if backports is not None and hasattr(backports, "__path__"):
+        backports.__path__ = [os.path.join(directory, "backports"), *backports.__path__]
+    decoder = find_decompressor(skip=("compression.zstd", "libzstd"))
+    if decoder is None:
+        raise PackUnusableError(f"the zstd wheel in the cache cannot be loaded by Python {sys.version.split()[0]}")
+    return decoder
+
+
+def _standard(name: str) -> Decompress | None:
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return None
+
+    def decompress(data: bytes, size: int) -> bytes:
+        try:
+            decoder = module.ZstdDecompressor()
+            return _checked(decoder.decompress(data, max_length=size + 1), size)
+        except module.ZstdError as exc:
+            raise damaged(f"a frame is no zstd: {exc}") from exc
+
+    return decompress
+
+
+def _zstandard(name: str) -> Decompress | None:
+    try:
+        module: Any = importlib.import_module(name)
+    except ImportError:
+        return None
+
+    def decompress(data: bytes, size: int) -> bytes:
+        try:
+            return _checked(module.ZstdDecompressor().decompress(data, max_output_size=size), size)
+        except module.ZstdError as exc:
+            raise damaged(f"a frame is no zstd: {exc}") from exc
+
+    return decompress
+
+
+def _library(name: str) -> Decompress | None:
+    for path in (*_SONAMES, ctypes.util.find_library("zstd") if name and sys.platform == "darwin" else None):
+        if path is None:
+            continue
+        try:
+            library = ctypes.CDLL(path)
+            break
+        except OSError:
+            continue
+    else:
+        return None
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    library.ZSTD_isError.restype = ctypes.c_uint
+    library.ZSTD_isError.argtypes = [ctypes.c_size_t]
+    create = ctypes.pythonapi.PyBytes_FromStringAndSize
+    create.restype = ctypes.py_object
+    create.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+
+    def decompress(data: bytes, size: int) -> bytes:
+        # a bytes object that nobody else has seen is filled in place, which saves a copy of every frame
+        result: bytes = create(None, size)
+        written = library.ZSTD_decompress(result, size, data, len(data))
+        if library.ZSTD_isError(written) or written != size:
+            raise damaged("a frame is no zstd, or of another size")
+        return result
+
+    return decompress
+
+
+def _checked(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise damaged("a frame has another size than the index says")
+    return data

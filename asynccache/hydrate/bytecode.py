@@ -1,0 +1,78 @@
+"""Byte code for packs: the same bytes each time, valid wherever the pack is unpacked, never checked against sources.
+
+Python writes the real path of a source into what it loads from byte code, so that the path in there does not matter.
+Blocking: call these in threads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+_PARTS: Final = 4  # processes, whatever the number of cores: what else is in a process changes its byte code
+_PROGRAM: Final = """
+import os, py_compile, sys
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for path in sys.stdin.buffer.read().decode('utf-8', 'surrogateescape').split('\\0'):
+    try:
+        py_compile.compile(path, dfile=path, doraise=True, invalidation_mode=mode)
+    except (py_compile.PyCompileError, ValueError, RecursionError, MemoryError):
+        pass
+"""
+
+
+def python_version(tree: Path) -> str | None:
+    """Return major and minor of the Python in a directory of an environment, None when there is none."""
+    found = sorted(p.name for p in (tree / "lib").glob("python3.*") if (p / "os.py").is_file())
+    return found[0].removeprefix("python") if found else None
+
+
+def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: int) -> str | None:
+    """Compile all Python files below the standard library's directory; those that are no valid Python are left out.
+
+    Args:
+        tree: The environment.
+        version: Of its Python, such as `3.11`.
+        native: Whether its own Python runs here; else one of the same version is looked for.
+        timeout: Seconds.
+        cores: Processes at once.
+
+    Returns:
+        Why it was not done, None when it was.
+    """
+    python = str(tree / "bin" / "python") if native else _same(version)
+    if python is None:
+        return f"byte code was left out: no Python {version} is on this machine to make it for another architecture"
+    files = sorted(str(p.relative_to(tree)) for p in (tree / "lib" / f"python{version}").rglob("*.py") if p.is_file())
+    parts = [files[i::_PARTS] for i in range(_PARTS)]
+    environ = {"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(part: list[str]) -> str | None:
+        try:
+            done = subprocess.run(  # noqa: S603 - an interpreter that was chosen above
+                [python, "-S", "-B", "-c", _PROGRAM],
+                input="\0".join(part).encode("utf-8", "surrogateescape"),
+                cwd=tree,
+                env=environ,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            return str(exc)
+        return done.stderr.decode(errors="replace").strip()[-200:] or "it failed" if done.returncode else None
+
+    with ThreadPoolExecutor(max(1, min(cores, _PARTS))) as pool:
+        reasons = [reason for reason in pool.map(run, [part for part in parts if part]) if reason]
+    return f"byte code was not made ({reasons[0]})" if reasons else None
+
+
+def _same(version: str) -> str | None:
+    if f"{sys.version_info[0]}.{sys.version_info[1]}" == version:
+        return sys.executable
+    return shutil.which(f"python{version}")

@@ -1,0 +1,184 @@
+"""Packed environments: one relocatable object per environment and architecture, made from packages.
+
+The packages are linked into a directory with a placeholder as prefix; Python files are compiled; what is there becomes
+frames and an index as asynccache/boot/format.py describes. The same packages, tools and level give the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asynccache import __version__
+from asynccache.boot import format as packs
+from asynccache.boot.errors import PackUnusableError
+from asynccache.engine.engine import Engine
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import DiskError, PreconditionFailedError
+from asynccache.hydrate.bytecode import compile_tree, python_version
+from asynccache.hydrate.finish import link_scripts
+from asynccache.hydrate.pack_write import write_pack
+from asynccache.hydrate.tree import link_tree
+from asynccache.model.digest import digest_file
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import current_architecture
+
+LEVEL = 9  # of zstd: read far more often than written, and higher ones cost minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A pack in the store.
+
+    Attributes:
+        id: The environment.
+        key: Of the object.
+        created: Whether this call made it.
+        size: Of the object, in bytes.
+        digest: sha256 of its index, which identifies the whole; empty when it was there and was not read.
+        raw_bytes: Of all files; 0 when it was there.
+        files: How many.
+        bytecode: Python version of the byte code in it; None without.
+        notes: What the user should know, a sentence each.
+        seconds: From the call to now.
+    """
+
+    id: EnvID
+    key: str
+    created: bool
+    size: int
+    digest: str
+    raw_bytes: int
+    files: int
+    bytecode: str | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "req_id": self.id.req_id,
+            "full_id": self.id.full_id,
+            "arch": self.id.arch,
+            "key": self.key,
+            "created": self.created,
+            "size": self.size,
+            "digest": self.digest,
+            "bytes": self.raw_bytes,
+            "files": self.files,
+            "bytecode": self.bytecode,
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
+    """Return where a pack lies: beside the environment's document, under a name that other readers never look for."""
+    return f"{envs_dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/{packs.OBJECT_NAME}"
+
+
+async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool = False, level: int = LEVEL) -> Packed:
+    """Make the pack of an environment and put it into the store, unless it is there.
+
+    Args:
+        engine: An open engine on the store.
+        environment: Of any architecture.
+        force: Make it anew.
+        level: Of zstd, from 1 to 22.
+
+    Raises:
+        FetchError: A package that no source has.
+        HydrationError: A package that cannot be linked with the placeholder.
+        DiskError: The disk is full or cannot be written.
+        StoreError: The store cannot be written.
+    """
+    started = engine.clock.now()
+    key = pack_key(environment.id, engine.settings.envs_dirname)
+    async with engine.workspace.locks.hold(
+        f"pack-{environment.id.full_id}-{environment.id.arch}", label=f"the pack of {environment.id}"
+    ):
+        there = None if force else await _there(engine, environment.id, key)
+        if there is None:
+            there = await _made(engine, environment, key, force=force, level=level)
+    return replace(there, seconds=engine.clock.now() - started)
+
+
+async def _there(engine: Engine, env_id: EnvID, key: str) -> Packed | None:
+    found = await engine.store.head(key)
+    if found is None or found.size <= packs.FOOTER_BYTES:
+        return None
+    data = await engine.store.get(key, start=found.size - packs.FOOTER_BYTES, length=packs.FOOTER_BYTES)
+    try:
+        footer = packs.Footer.parse(data, found.size)
+    except PackUnusableError:
+        return None  # an older format, or truncated: made anew
+    return Packed(env_id, key, False, found.size, footer.digest, 0, 0, None, (), 0.0)
+
+
+async def _made(engine: Engine, environment: ResolvedEnvironment, key: str, *, force: bool, level: int) -> Packed:
+    settings, threads = engine.settings, engine.threads
+    scratch = await threads.run(_scratch, engine.workspace.path)
+    try:
+        tree = scratch / "tree"
+        linked = await link_tree(engine, environment, tree, packs.PREFIX, copy=True)
+        notes = list(linked.notes)
+        version = await threads.run(python_version, tree)
+        bytecode = None
+        async with engine.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
+            if version is not None:
+                native = environment.id.arch == current_architecture()
+                reason = await threads.run(compile_tree, tree, version, native, settings.package_timeout, cores)
+                bytecode = version if reason is None else None
+                notes += [] if reason is None else [reason]
+            about: dict[str, object] = {
+                "format": packs.VERSION,
+                "made_by": f"asynccache {__version__}",
+                "env": environment.id.as_list(),
+                "prefix": packs.PREFIX,
+                "bytecode": bytecode,
+                "notes": notes,
+                "link_scripts": [[name, str(path)] for name, path in link_scripts(environment, tree)],
+            }
+            path = scratch / packs.OBJECT_NAME
+
+            def write(stop: Callable[[], bool]) -> packs.Index:
+                with disk_errors(path):
+                    return write_pack(tree, path, about, level=level, threads=cores, stop=stop)
+
+            index = await threads.work(write)
+        size = path.stat().st_size
+        digests = await threads.run(digest_file, str(path), "md5", "sha256")
+        digest = (await threads.run(_footer, path, size)).digest
+        created = True
+        try:
+            await engine.store.upload(key, path, digests, if_absent=not force, consume=True)
+        except PreconditionFailedError:
+            there = await _there(engine, environment.id, key)
+            if there is not None:
+                return there
+            await engine.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one
+        return Packed(
+            environment.id, key, created, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
+        )
+    finally:
+        await asyncio.shield(threads.run(shutil.rmtree, scratch, ignore_errors=True))
+
+
+def _scratch(work: Path) -> Path:
+    with disk_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="pack-", dir=work))
+
+
+def _footer(path: Path, size: int) -> packs.Footer:
+    try:
+        with path.open("rb") as file:
+            file.seek(size - packs.FOOTER_BYTES)
+            return packs.Footer.parse(file.read(), size)
+    except OSError as exc:
+        raise DiskError(f"{path} cannot be read ({exc.strerror})") from exc

@@ -1,0 +1,282 @@
+"""Writing a pack out of a linked directory: finds the placeholder, cuts frames, compresses them side by side."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import zstandard
+
+from asynccache.boot import format as packs
+from asynccache.boot.patch import CONDA, WHEEL
+from asynccache.errors import TransmuteError
+
+FRAME: Final = 4 << 20  # bytes of a frame, decompressed: small beside memory, large beside the cost of one
+_PREFIX: Final = packs.PREFIX.encode()
+_MACHINE: Final = ("extracted_package_dir", "package_tarball_full_path", "link")  # of conda-meta: true here only
+
+
+@dataclass(slots=True)
+class _Entry:
+    path: str
+    mode: int
+    size: int
+    source: Path
+    content: bytes | None = None  # where it is not that of `source`
+    patches: dict[str, Any] = field(default_factory=dict)
+    sha256: bytes = b""
+
+
+def write_pack(
+    tree: Path,
+    path: Path,
+    about: dict[str, Any],
+    *,
+    level: int,
+    threads: int,
+    stop: Callable[[], bool],
+) -> packs.Index:
+    """Write a pack. Blocking.
+
+    Args:
+        tree: Linked with the placeholder as prefix.
+        path: Of the file to write.
+        about: What the index says besides files.
+        level: Of zstd.
+        threads: That compress.
+        stop: Tells whether to give up.
+
+    Returns:
+        Its index.
+
+    Raises:
+        OSError: The disk is full or cannot be read or written.
+        TransmuteError: It was stopped.
+    """
+    directories, links, entries = _scan(tree)
+    longest = _find_prefixes(tree, entries)
+    entries.sort(key=lambda e: (bool(e.patches.get("d")), e.path))  # those with others' digests come last
+    _find_digests(entries)
+    files, offset = [], 0
+    for entry in entries:
+        files.append(packs.File(entry.path, entry.mode, offset, entry.size, entry.patches))
+        offset += entry.size
+    frames: list[packs.Frame] = []
+    at, raw = len(packs.MAGIC), 0
+    compress = zstandard.ZstdCompressor
+
+    def compressed(data: bytes) -> tuple[int, bytes]:
+        return len(data), compress(level=level, write_checksum=False, write_content_size=True).compress(data)
+
+    with path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
+        file.write(packs.MAGIC)
+        pieces = _frames(entries)
+        while batch := list(islice(pieces, threads * 2)):
+            if stop():
+                raise TransmuteError("packing was stopped")
+            for raw_size, data in pool.map(compressed, batch):
+                file.write(data)
+                frames.append(packs.Frame(at, len(data), raw, raw_size, packs.digest_of(data)))
+                at, raw = at + len(data), raw + raw_size
+        index = packs.Index({**about, "longest_prefix": longest}, frames, directories, links, files)
+        text = index.to_json()
+        stored = compress(level=level, write_checksum=False, write_content_size=True).compress(text)
+        file.write(stored)
+        file.write(packs.Footer(at, len(stored), len(text), packs.digest_of(stored)).to_bytes())
+    packs.Index.parse(text, at)  # what is published can be read
+    return index
+
+
+def _scan(tree: Path) -> tuple[list[tuple[str, int]], list[tuple[str, str]], list[_Entry]]:
+    directories: list[tuple[str, int]] = []
+    links: list[tuple[str, str]] = []
+    entries: list[_Entry] = []
+    for root, names, files in os.walk(tree):
+        names.sort()
+        for name in sorted([*names, *files]):
+            full = Path(root, name)
+            path = full.relative_to(tree).as_posix()
+            about = full.lstat()
+            if stat.S_ISLNK(about.st_mode):
+                links.append((path, os.readlink(full)))  # noqa: PTH115 - the text, not a path
+            elif stat.S_ISDIR(about.st_mode):
+                directories.append((path, stat.S_IMODE(about.st_mode) & 0o777 | 0o700))
+            elif stat.S_ISREG(about.st_mode):
+                entries.append(_entry(full, path, about))
+    return sorted(directories, key=lambda d: d[0].split("/")), sorted(links), entries
+
+
+def _entry(full: Path, path: str, about: os.stat_result) -> _Entry:
+    entry = _Entry(path, stat.S_IMODE(about.st_mode) & 0o777, about.st_size, full)
+    if path.startswith("conda-meta/"):
+        entry.mode = 0o644
+        if path.endswith(".json"):
+            record = json.loads(full.read_bytes())
+            for key in _MACHINE:
+                record.pop(key, None)
+            entry.content = json.dumps(record, indent=2, ensure_ascii=False).encode()
+        elif path == "conda-meta/history":
+            entry.content = b""
+    elif path.endswith(".pyc"):
+        entry.content = _unchecked(full)
+    if entry.content is not None:
+        entry.size = len(entry.content)
+    return entry
+
+
+def _unchecked(path: Path) -> bytes | None:
+    """Return byte code that a package brought, freed of its source's time, which unpacking does not keep."""
+    data = path.read_bytes()
+    if len(data) < 16 or data[4:8] != b"\0\0\0\0":
+        return None
+    if path.parent.name == "__pycache__":
+        source = path.parent.parent / (path.name.partition(".")[0] + ".py")
+    else:
+        source = path.with_suffix(".py")
+    if not source.is_file():
+        return None
+    about = source.stat()
+    recorded = int.from_bytes(data[8:12], "little"), int.from_bytes(data[12:16], "little")
+    if recorded != (int(about.st_mtime) & 0xFFFFFFFF, about.st_size & 0xFFFFFFFF):
+        return None
+    return data[:4] + (1).to_bytes(4, "little") + bytes(8) + data[16:]
+
+
+def _find_prefixes(tree: Path, entries: list[_Entry]) -> int | None:
+    """Find where the placeholder stands; return how long a prefix may be, None for any length."""
+    binary, conda = _records(tree)
+    longest: int | None = None
+    for entry in entries:
+        data = entry.content if entry.content is not None else _read_if_prefixed(entry.source)
+        if data is None or _PREFIX not in data:
+            continue
+        entry.sha256 = hashlib.sha256(data).digest()
+        if entry.path in binary:
+            strings = _strings(data, len(binary[entry.path]))
+            entry.patches["b"] = strings
+            for at, length, room in strings:
+                count = data[at : at + length].count(_PREFIX)
+                fits = len(_PREFIX) + room // count
+                longest = fits if longest is None else min(longest, fits)
+        else:
+            entry.patches["t"] = [match.start() for match in re.finditer(re.escape(_PREFIX), data)]
+            first = data.partition(b"\n")[0]
+            if first.startswith(b"#!") and _PREFIX in first:
+                entry.patches["s"] = CONDA if entry.path in conda else WHEEL
+    return longest
+
+
+def _records(tree: Path) -> tuple[dict[str, str], set[str]]:
+    """Return the placeholders of binary files, and all paths of conda packages."""
+    binary: dict[str, str] = {}
+    conda: set[str] = set()
+    for path in (tree / "conda-meta").glob("*.json"):
+        for entry in json.loads(path.read_bytes()).get("paths_data", {}).get("paths", []):
+            conda.add(entry["_path"])
+            if entry.get("file_mode") == "binary" and entry.get("prefix_placeholder"):
+                binary[entry["_path"]] = entry["prefix_placeholder"]
+    return binary, conda
+
+
+def _read_if_prefixed(path: Path) -> bytes | None:
+    """Return a file's content when the placeholder is in it, in bounded memory for those without."""
+    with path.open("rb") as file:
+        kept = b""
+        while piece := file.read(8 << 20):
+            if _PREFIX in kept + piece:
+                return path.read_bytes()
+            kept = piece[-len(_PREFIX) :]
+    return None
+
+
+def _strings(data: bytes, placeholder: int) -> list[list[int]]:
+    """Return [offset, length, room] of the C strings: linking left as many zeros behind one as it became shorter."""
+    found, at = [], 0
+    while (at := data.find(_PREFIX, at)) >= 0:
+        end = data.find(b"\0", at)
+        end = len(data) if end < 0 else end
+        room = data.count(_PREFIX, at, end) * (placeholder - len(_PREFIX))
+        room = min(room, len(data) - end)
+        found.append([at, end - at, room])
+        at = end + room
+    return found
+
+
+def _find_digests(entries: list[_Entry]) -> None:
+    """Find digests of files that will be changed in `conda-meta` and RECORD, where they have to be changed too."""
+    changed = {number: entry for number, entry in enumerate(entries) if entry.patches and entry.size}
+    numbers = {entry.path: number for number, entry in changed.items()}
+    for entry in entries:
+        found: list[list[Any]] = []
+        if entry.path.startswith("conda-meta/") and entry.content:
+            for row in json.loads(entry.content).get("paths_data", {}).get("paths", []):
+                number = numbers.get(row["_path"])
+                if number is not None and row.get("sha256_in_prefix") == changed[number].sha256.hex():
+                    text = changed[number].sha256.hex().encode()
+                    at = _after(entry.content, text, found)
+                    found += [] if at is None else [[at, len(text), number, "x"]]
+        elif entry.path.endswith(".dist-info/RECORD"):
+            data = entry.source.read_bytes()
+            base = entry.path.rsplit("/", 2)[0]
+            for match in re.finditer(rb"(?m)^([^,\n]+),sha256=([A-Za-z0-9_-]{43},\d+)\r?$", data):
+                number = numbers.get(os.path.normpath(f"{base}/{match[1].decode('utf-8', 'replace')}"))
+                if number is not None and match[2] == _row(changed[number]):
+                    found.append([match.start(2), len(match[2]), number, "r"])
+        if found:
+            entry.patches["d"] = found
+    # they come after all files whose digests they hold
+    order = sorted(range(len(entries)), key=lambda n: ("d" in entries[n].patches, n))
+    moved = {old: new for new, old in enumerate(order)}
+    entries[:] = [entries[n] for n in order]
+    for entry in entries:
+        for row in entry.patches.get("d", ()):
+            row[2] = moved[row[2]]
+
+
+def _after(data: bytes, text: bytes, found: list[list[Any]]) -> int | None:
+    """Return where a text stands first that was not found there before."""
+    taken, at = {row[0] for row in found}, data.find(text)
+    while at in taken:
+        at = data.find(text, at + 1)
+    return at if at >= 0 else None
+
+
+def _row(entry: _Entry) -> bytes:
+    return base64.urlsafe_b64encode(entry.sha256).rstrip(b"=") + b",%d" % entry.size
+
+
+def _frames(entries: list[_Entry]) -> Iterator[bytes]:
+    """Yield the content of frames; a file that will be changed lies in one frame, another large one in several."""
+    pending = bytearray()
+    for entry in entries:
+        if not entry.size:
+            continue
+        if entry.patches:
+            if pending and len(pending) + entry.size > FRAME:
+                yield bytes(pending)
+                pending.clear()
+            pending += entry.content if entry.content is not None else entry.source.read_bytes()
+        elif entry.content is not None:
+            pending += entry.content
+        else:
+            with entry.source.open("rb") as file:
+                while piece := file.read(FRAME - len(pending) if len(pending) < FRAME else FRAME):
+                    pending += piece
+                    if len(pending) >= FRAME:
+                        yield bytes(pending)
+                        pending.clear()
+        if len(pending) >= FRAME:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)
