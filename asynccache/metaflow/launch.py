@@ -7,10 +7,9 @@ import json
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from asynccache.catalog.local import Manifest
 from asynccache.config import Settings
@@ -26,6 +25,7 @@ from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_step
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 
+T = TypeVar("T")
 FETCH = "_fetch_exec"
 _INDENT = "    "
 
@@ -93,19 +93,23 @@ class Launch:
         self._echo = echo
         self._say_once()
         asks = [asked for asked in self.asks.values() if asked.resolved_at_launch]
-        found = self.resolve(asks)
+        found = self.resolve(asks, echo=echo)
         self._found = {step: each.environment for step, each in found.items()}
         self._write_manifest()
         self.prepared = True
 
-    def resolve(self, asks: Sequence[StepAsk], **options: Any) -> dict[str, Found]:
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine beside this thread and wait for it."""
+        return self._loop.call(work)
+
+    def resolve(self, asks: Sequence[StepAsk], *, echo: Any = None, **options: Any) -> dict[str, Found]:
         """Resolve and cache the environments of some steps; see `resolve_steps`.
 
         Raises:
             MetaflowException: Something cannot be had.
         """
         try:
-            return self._loop.call(resolve_steps(self.settings, asks, self.datastore_type, echo=self._echo, **options))
+            return self._loop.call(resolve_steps(self.settings, asks, self.datastore_type, echo=echo, **options))
         except AsyncCacheError as exc:
             raise as_metaflow(exc) from exc
 
@@ -216,8 +220,3 @@ class Launch:
         path = Path(directory.name) / MANIFEST
         path.write_bytes(manifest.to_json())
         self._files = [(str(path), MANIFEST)]
-
-
-def seconds_since(moment: float) -> int:
-    """Return whole seconds since a monotonic moment, for messages."""
-    return round(time.monotonic() - moment)

@@ -74,9 +74,9 @@ class _Resolved(FlowMutator):
                     self._decorator(), " nor ".join(self.files)
                 )
             )
-        from asynccache.metaflow import lock_files  # noqa: PLC0415 - not in steps
+        from asynccache.metaflow.lock_files import lock  # noqa: PLC0415 - not in steps
 
-        locked = lock_files.lock(self._decorator(), directory, flow_file)
+        locked = lock(self._decorator(), directory, flow_file)
         for _name, step in mutable_flow.steps:
             step.add_decorator(_ADDED, deco_kwargs=locked)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from metaflow.metaflow_environment import InvalidEnvironmentException
 
 from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.metaflow.decorators import Requirement
 from asynccache.metaflow.errors import CondaException
 from asynccache.metaflow.merge import Ask, AskError, step_ask
@@ -19,7 +21,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.resolve_request import Wanted
-from asynccache.resolve.assemble import Machine, assemble
+from asynccache.resolve.assemble import Assembled, Machine, assemble
 from asynccache.resolve.requirement_text import canonical_version, merge_constraints
 from asynccache.resolve.requirements import Requirements
 
@@ -119,9 +121,7 @@ async def wanted_of_step(
         return Wanted(asked.step, extend(bases, requirements, arches=[asked.arch], name=ask.base, **options))
     assembled = assemble(requirements, arches=[asked.arch], **options)
     if ask.files:
-        from asynccache.metaflow.lock_request import wanted_of_lock_file  # noqa: PLC0415 - brings readers of locks
-
-        return wanted_of_lock_file(asked.step, assembled, ask.files[0], ask.unique_keys)
+        return await asyncio.to_thread(_locked, asked, assembled, settings)
     return Wanted(asked.step, assembled, unique_keys=dict(ask.unique_keys))
 
 
@@ -141,6 +141,19 @@ async def base_environment(catalog: Environments, name: str, arch: str) -> Resol
         raise CondaException(
             f"Base environment '{name}' exists but is not available for architecture '{arch}' ({exc})"
         ) from exc
+
+
+def _locked(asked: StepAsk, assembled: Mapping[str, Assembled], settings: Settings) -> Wanted:
+    """Return a request whose answer stands in a lock file. Blocking."""
+    from asynccache.resolve.locked import LockedResolver, read_lock  # noqa: PLC0415 - brings readers of locks
+
+    path = Path(asked.ask.files[0])
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"the lock file {path} cannot be read ({exc})") from exc
+    lock = LockedResolver(read_lock(path.name, text), settings)
+    return Wanted(asked.step, assembled, lock=lock, unique_keys=dict(asked.ask.unique_keys))
 
 
 def _architecture(remote: list[Any]) -> str:

@@ -1,0 +1,353 @@
+"""What `metaflow environment` does (contract, section 6.1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from metaflow._vendor import click
+
+from asynccache.config import Settings
+from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.hydrate import prefix as places
+from asynccache.hydrate.hydrate import HydrateOptions
+from asynccache.metaflow.environment_text import EnvironmentText, plain
+from asynccache.metaflow.launch_settings import ROOTS, launch_settings
+from asynccache.metaflow.loop_thread import LoopThread
+from asynccache.metaflow.resolve_steps import opened_catalog
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.platform import checked_architecture, current_architecture
+from asynccache.ops.environments import Environments
+from asynccache.ops.resolve_inputs import InputFile, Inputs, check
+from asynccache.ops.resolve_request import ResolveOptions
+from asynccache.ops.resolve_result import Resolved
+
+T = TypeVar("T")
+_PROGRAM = "import sys; from asynccache_cli.main import main; main(sys.argv[1:])"
+
+
+class Work:
+    """The commands, with the options that are common to them.
+
+    Args:
+        quiet: Print lines for programs only.
+        metadata: Metadata provider that knows the runs; None: as configured.
+        datastore: Datastore type; None: as configured.
+        conda_root: Root of the cache; None: as configured.
+        quiet_file: File that gets the lines for programs, too.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        metadata: str | None,
+        datastore: str | None,
+        conda_root: str | None,
+        quiet_file: str | None,
+    ) -> None:
+        from metaflow import metaflow_config  # noqa: PLC0415 - is being configured while commands are imported
+
+        self._quiet = quiet
+        self._metadata = metadata
+        self._datastore: str = datastore or metaflow_config.DEFAULT_DATASTORE
+        if self._datastore not in ROOTS:
+            raise click.UsageError(f"--datastore must be one of {', '.join(ROOTS)}, not {self._datastore!r}")
+        self._conda_root = conda_root
+        self._quiet_file = quiet_file
+        self._loop = LoopThread()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """All settings."""
+        try:
+            return launch_settings(self._datastore, {"store": self._conda_root}).settings
+        except AsyncCacheError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+    def resolve(self, *, requirement: Any, yml: Any, pyproject: Any, **options: Any) -> None:
+        """Resolve what files and options ask for."""
+        given = ((yml, "environment.yml"), (requirement, "requirements.txt"), (pyproject, "pyproject.toml"))
+        using = _one(options["using"], options["using_pathspec"], "--using")
+        source = _one(options["source"], options["from_pathspec"], "--from")
+        try:
+            inputs = Inputs(
+                tuple(InputFile(path, kind) for path, kind in given if path),  # type: ignore[arg-type]
+                options["python"],
+                tuple(checked_architecture(arch) for arch in options["arches"]),
+                using=using,
+                source=source,
+                datastore=None if options["skip_metaflow_deps"] else self._datastore,
+                aliases=tuple(options["aliases"]),
+            )
+            check(inputs)
+        except UsageError as exc:
+            raise click.UsageError(str(exc)) from exc
+        caching = self._datastore not in _ignored()
+        chosen = ResolveOptions(
+            force=options["force"],
+            dry_run=options["dry_run"],
+            cache=caching,
+            set_default=options["set_default"],
+            local_only=options["local_only"],
+        )
+        resolved = self._run(self._resolved(inputs, chosen))
+        if all(row.known for row in resolved.rows) and not options["aliases"]:
+            raise click.ClickException("No environments to resolve, use --force to resolve them again")
+        text = self._text()
+        for row in resolved.rows:
+            if row.environment is None:
+                continue
+            if self._quiet:
+                self._line(row.arch, text.quiet(row.environment, row.aliases))
+                continue
+            self._say(f"### Environment for architecture {row.arch}")
+            for line in text.long(row.environment, default=row.default, more=row.aliases):
+                self._say(plain(line))
+
+    def show(self, *, envs: Sequence[str], arch: str | None, pathspec: bool, local_only: bool) -> None:
+        """Show environments."""
+        place = _arch(arch)
+        text = self._text()
+        for name in envs:
+            found = self._run(self._find(_named(name, pathspec), place, local_only=local_only))
+            if self._quiet:
+                self._line(f"{name}@{place}", "NOT_FOUND" if found is None else text.quiet(found))
+            elif found is None:
+                self._say(f"### Environment for '{name}' (arch '{place}') was not found")
+            else:
+                self._say(f"### Environment for '{name}' (arch '{place}'):")
+                default = self._is_default(found)
+                for line in text.long(found, default=default):
+                    self._say(plain(line))
+
+    def get(self, *, env: str, arch: str | None, pathspec: bool, default: bool) -> None:
+        """Fetch an environment into this machine's list."""
+        name, place = _named(env, pathspec), _arch(arch)
+
+        async def fetch() -> list[ResolvedEnvironment]:
+            async with self._catalog() as catalog:
+                return await catalog.get(name, place, default=default)
+
+        found = self._run(fetch())[0]
+        text = self._text()
+        if self._quiet:
+            self._line(f"{env}@{place}", text.quiet(found))
+            return
+        for line in text.long(found, default=default):
+            self._say(plain(line))
+
+    def alias(self, *, source_env: str, alias: str, pathspec: bool, local_only: bool) -> None:
+        """Give a name to an environment."""
+        name = _named(source_env, pathspec)
+
+        async def give() -> None:
+            async with self._catalog(remote=not local_only) as catalog:
+                given = await catalog.alias(name, [alias])
+                for error in given.failed.values():
+                    raise error
+
+        self._run(give())
+        if not self._quiet:
+            self._say(f"{source_env} is known as {alias}")
+
+    def create(self, *, env: str, pathspec: bool, **options: Any) -> None:
+        """Create an environment on this machine."""
+        looks_like_pathspec = env.startswith("step:") or (env.count("/") >= 2 and env[:1].isupper())
+        if pathspec != looks_like_pathspec:
+            raise click.UsageError(
+                f"{env!r} is {'no' if pathspec else 'a'} pathspec: --pathspec says that ENV is Flow/Run/Step"
+            )
+        if options["install_notebook"] and not options["name"]:
+            raise click.UsageError("--install-notebook requires --name: a kernel's environment must last")
+        prefix, created = self._run(self._create(_named(env, pathspec), pathspec=pathspec, **options))
+        if self._quiet:
+            self._line(str(prefix / "bin" / "python"))
+        elif created:
+            self._say(
+                f"Conda environment '{prefix.name}' created locally, activate with `conda activate {prefix}` or"
+                f" `asynccache shell {prefix}`"
+            )
+        else:
+            self._say(f"Environment at '{prefix}' already created and valid")
+
+    def pass_on(self, words: Sequence[str]) -> None:
+        """Run a command of `asynccache` with the same settings."""
+        defaults = Settings()
+        variables = dict(os.environ)
+        for field in fields(Settings):
+            value = getattr(self.settings, field.name)
+            if value != getattr(defaults, field.name) and value is not None:
+                text = json.dumps(value) if isinstance(value, list | dict) else str(value)
+                variables.setdefault(f"ASYNCCACHE_{field.name.upper()}", text)
+        done = subprocess.run(  # noqa: S603 - our own program, with an argument list
+            [sys.executable, "-c", _PROGRAM, *words], env=variables, check=False
+        )
+        if done.returncode:
+            raise click.exceptions.Exit(done.returncode)
+
+    async def _resolved(self, inputs: Inputs, options: ResolveOptions) -> Resolved:
+        from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415
+
+        if not self._quiet:
+            count = max(1, len(inputs.arches))
+            click.echo(f"    Resolving {count} environment{'s' if count > 1 else ''} ...", nl=False, err=True)
+        resolved = await resolve_files(self.settings, [inputs], options=options, say=self._say)
+        if not self._quiet:
+            click.echo(f" done in {round(resolved.seconds)} seconds.", err=True)
+            for note in resolved.notes:
+                self._say(f"    {note}")
+        resolved.raise_for_failures()
+        return resolved
+
+    async def _find(self, name: str, arch: str, *, local_only: bool) -> ResolvedEnvironment | None:
+        async with self._catalog(remote=not local_only) as catalog:
+            try:
+                return await catalog.find(name, arch)
+            except ObjectNotFoundError:
+                return None
+
+    async def _create(
+        self,
+        env: str,
+        *,
+        pathspec: bool,
+        arch: str | None,
+        local_only: bool,
+        force: bool,
+        exist_ok: bool,
+        strict: bool,
+        into_dir: str | None,
+        install_notebook: bool,
+        name: str | None,
+    ) -> tuple[Path, bool]:
+        from asynccache.engine.engine import Engine  # noqa: PLC0415 - other commands do without
+        from asynccache.ops.hydrate_environments import KERNEL_PACKAGE, Creation, create, has_package  # noqa: PLC0415
+
+        place = _arch(arch)
+        found = await self._find(env, place, local_only=local_only)
+        if found is None:
+            raise ObjectNotFoundError(f"Environment '{env}' does not exist for architecture {place}")
+        text = env
+        if install_notebook and not has_package(found, KERNEL_PACKAGE):
+            found = await self._with_kernel(str(found.id), place)
+            text = str(found.id)
+                if name is not None and not force:
+            self._refuse_other(name, found, exist_ok=exist_ok)
+        wanted = Creation(
+            text=text,
+            arch=place,
+            name=name,
+            pathspec=pathspec and text == env,
+            into_dir=Path(into_dir) if into_dir else None,
+            strict=strict,
+            kernel=install_notebook,
+            options=HydrateOptions(force),
+        )
+        async with Engine(self.settings) as engine:
+            done = await create(engine, Environments(self.settings, engine.store, self._say), wanted)
+        await Environments(self.settings, None).keep([found])
+        for note in [*done.hydrated.notes[:5], *(done.work.notes if done.work else ())]:
+            self._say(note)
+        return done.hydrated.prefix, done.hydrated.created
+
+    def _refuse_other(self, name: str, found: ResolvedEnvironment, *, exist_ok: bool) -> None:
+        prefix = places.environments_directory(self.settings) / places.checked_name(name)
+        there = places.read_marker(prefix)
+        if there is None or (there == found.id and exist_ok):
+            return
+        what = "this environment" if there == found.id else "another environment"
+        raise HydrationError(
+            f"'{name}' exists already and is {what}", hint="use --force to make it anew, or --exist-ok"
+        )
+
+    async def _with_kernel(self, name: str, arch: str) -> ResolvedEnvironment:
+        """Return the environment with what a Jupyter kernel needs, anybody's resolution of it."""
+        from dataclasses import replace  # noqa: PLC0415 - rarely needed
+
+        from asynccache.ops.resolve import resolve  # noqa: PLC0415
+        from asynccache.ops.resolve_request import Wanted  # noqa: PLC0415
+        from asynccache.resolve.extend import extend  # noqa: PLC0415
+        from asynccache.resolve.requirements import Requirements  # noqa: PLC0415
+
+        settings = replace(self.settings, use_remote_latest=":any:")
+        async with self._catalog() as catalog:
+            base = await catalog.find(name, arch)
+        category = "pypi" if base.environment_type == "pypi-only" else "conda"
+        asked = extend(
+            {arch: base},
+            Requirements.of({category: {"ipykernel": ""}}),
+            arches=[arch],
+            settings=settings,
+            datastore=None,
+            name=name,
+        )
+        resolved = await resolve(settings, [Wanted(f"{name} with ipykernel", asked)])
+        resolved.raise_for_failures()
+        return resolved.environments[0]
+
+    def _is_default(self, found: ResolvedEnvironment) -> bool:
+        known = Environments(self.settings, None).manifest.read().environments
+        return bool(known.get(found.id.arch, {}).get(found.id.req_id, {}).get("_default") == found.id.full_id)
+
+    @asynccontextmanager
+    async def _catalog(self, *, remote: bool = True) -> AsyncIterator[Environments]:
+        if self._metadata:
+            from metaflow import metadata  # noqa: PLC0415
+
+            metadata(self._metadata)
+        async with opened_catalog(self.settings, remote=remote) as catalog:
+            yield catalog
+
+    def _text(self) -> EnvironmentText:
+        return EnvironmentText(self.settings, Environments(self.settings, None))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._loop.call(work)
+        except PartialFailureError as exc:
+            reasons = "\n".join(f"  {what}: {error}" for what, error in exc.errors.items())
+            raise click.ClickException(f"{exc}\n{reasons}") from exc
+        except AsyncCacheError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+    def _say(self, line: str) -> None:
+        click.echo(line, err=True)
+
+    def _line(self, *lines: str) -> None:
+        for line in lines:
+            click.echo(line, err=True)
+        if self._quiet_file:
+            Path(self._quiet_file).write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _ignored() -> Sequence[str]:
+    from metaflow import metaflow_config  # noqa: PLC0415
+
+    found: Sequence[str] = metaflow_config.CONDA_IGNORE_CACHING_DATASTORES
+    return found
+
+
+def _named(name: str, pathspec: bool) -> str:
+    return f"step:{name}" if pathspec and not name.startswith("step:") else name
+
+
+def _one(name: str | None, pathspec: str | None, option: str) -> str | None:
+    if name and pathspec:
+        raise click.UsageError(f"{option} and {option}-pathspec exclude each other")
+    return name or (f"step:{pathspec}" if pathspec else None)
+
+
+def _arch(text: str | None) -> str:
+    try:
+        return current_architecture() if text is None else checked_architecture(text)
+    except AsyncCacheError as exc:
+        raise click.UsageError(str(exc)) from exc
