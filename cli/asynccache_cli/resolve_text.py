@@ -8,6 +8,7 @@ import click
 
 from asynccache.config import Settings
 from asynccache.hydrate.prefix import environment_name, environments_directory, read_marker
+from asynccache.model.alias import Alias
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Tagged
 from asynccache.model.package import parse_stem
@@ -41,8 +42,12 @@ def show(resolved: Resolved, settings: Settings, *, dry_run: bool) -> None:
 def _names(settings: Settings) -> dict[tuple[str, str], list[str]]:
     names: dict[tuple[str, str], list[str]] = {}
     for alias, ids in Environments(settings, None).here.names():
-        names.setdefault(ids, []).append(str(alias))
+        names.setdefault(ids, []).append(_named(alias))
     return names
+
+
+def _named(alias: Alias) -> str:
+    return f"{alias} (mutable)" if alias.mutable else str(alias)
 
 
 def _lines(
@@ -52,7 +57,7 @@ def _lines(
     ids = (found.id.req_id, found.id.full_id)
     yield f"### Environment for architecture {row.arch}" + (f" ({row.name})" if row.name else "")
     yield f"{'DEFAULT ' if row.default else ''}Environment of type {found.environment_type} full hash {found.id}"
-    if aliases := sorted({*map(str, row.aliases), *names.get(ids, ())}):
+    if aliases := sorted({*map(_named, row.aliases), *names.get(ids, ())}):
         yield f"Aliases {', '.join(aliases)}"
     yield f"Arch {found.id.arch}"
     yield f"Available on {', '.join(found.resolved_archs)}"

@@ -43,13 +43,13 @@ PYTHON = ("--python", "3.11.*")
 
 
 def test_the_life_of_an_environment(run: Commands, tmp_path: Path) -> None:
-    first = run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--alias", "team/one:v1")
+    first = run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--alias", "team/one:v1", "--alias", "team/one")
     assert re.search(
         r"^DEFAULT Environment of type conda-only full hash [0-9a-f]{40}:[0-9a-f]{40}$", first.stdout, re.MULTILINE
     )
     for line in (
         "### Environment for architecture linux-64 (one.yml)",
-        "Aliases team/one:v1",
+        "Aliases team/one:latest (mutable), team/one:v1",
         "Available on linux-64",
         "Resolved by ann",
         "User-requested packages sys::__glibc==2.27=0, conda::app, conda::native, conda::python==3.11.*",
@@ -59,12 +59,12 @@ def test_the_life_of_an_environment(run: Commands, tmp_path: Path) -> None:
     assert "resolving one.yml for linux-64 with rattler" in first.stderr
     assert len(archives_in(tmp_path / "st")) == 4
     again = run("resolve", "-f", "one.yml", *PYTHON, "--arch", "linux-64")
-    assert "Aliases team/one:v1" in again.stdout
+    assert "Aliases team/one:latest (mutable), team/one:v1" in again.stdout
     assert "known already (--force resolves again)" in again.stderr
     assert "resolving" not in again.stderr
     assert "resolving" in run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--force").stderr
     shown = json.loads(run("env", "show", "team/one:v1", "--arch", "linux-64", "--json").stdout)
-    assert (shown["env_type"], shown["names"]) == ("conda-only", ["team/one:v1"])
+    assert (shown["env_type"], shown["names"]) == ("conda-only", ["team/one:latest", "team/one:v1"])
     run("warm", "--env", "team/one:v1", "--arch", "linux-64", "--to", "remote")
 
 

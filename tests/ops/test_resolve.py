@@ -276,6 +276,9 @@ async def test_an_environment_that_is_extended_keeps_the_objects_of_its_base(
 ) -> None:
     (base,) = (await run(settings, table, wanted("a"))).environments
     table.answers = {**table.answers, "more": [*table.answers["a"], *table.answers["b"][2:]]}  # type: ignore[misc,index]
+    # what is known of where they lie comes from the base, not from looking
+    (dry,) = (await run(settings, table, wanted("more", base=base), dry_run=True)).environments
+    assert dry.packages[:4] == base.packages
     (row,) = (await run(settings, table, wanted("more", base=base))).rows
     assert row.environment is not None
     assert row.environment.packages[:4] == base.packages
