@@ -24,7 +24,9 @@ class Digested:
         self.size = size
 
     def as_text(self, kind: str) -> bytes:
-        """Return the digest as its holder writes it: `x` hexadecimal, `r` as a row of RECORD has it."""
+        """Return what a holder writes: `x` hexadecimal digits, `s` the size, `r` both as a row of RECORD has them."""
+        if kind == "s":
+            return b"%d" % self.size
         if kind == "x":
             return self.sha256.hex().encode("ascii")
         return base64.urlsafe_b64encode(self.sha256).rstrip(b"=") + b",%d" % self.size

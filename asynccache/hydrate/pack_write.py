@@ -219,12 +219,7 @@ def _find_digests(entries: list[_Entry]) -> None:
     for entry in entries:
         found: list[list[Any]] = []
         if entry.path.startswith("conda-meta/") and entry.content:
-            for row in json.loads(entry.content).get("paths_data", {}).get("paths", []):
-                number = numbers.get(row["_path"])
-                if number is not None and row.get("sha256_in_prefix") == changed[number].sha256.hex():
-                    text = changed[number].sha256.hex().encode()
-                    at = _after(entry.content, text, found)
-                    found += [] if at is None else [[at, len(text), number, "x"]]
+            found = _find_in_metadata(entry, numbers, changed)
         elif entry.path.endswith(".dist-info/RECORD"):
             data = entry.source.read_bytes()
             base = entry.path.rsplit("/", 2)[0]
@@ -243,12 +238,32 @@ def _find_digests(entries: list[_Entry]) -> None:
             row[2] = moved[row[2]]
 
 
-def _after(data: bytes, text: bytes, found: list[list[Any]]) -> int | None:
-    """Return where a text stands first that was not found there before."""
-    taken, at = {row[0] for row in found}, data.find(text)
-    while at in taken:
-        at = data.find(text, at + 1)
-    return at if at >= 0 else None
+def _find_in_metadata(holder: _Entry, numbers: dict[str, int], changed: dict[int, _Entry]) -> list[list[Any]]:
+    """Find digests and sizes in a package's record, by writing it with marks in their places first."""
+    record = json.loads(holder.content or b"")
+    for row in record.get("paths_data", {}).get("paths", []):
+        number = numbers.get(row["_path"], -1)
+        for key in ("sha256", "sha256_in_prefix"):
+            if number >= 0 and row.get(key) == changed[number].sha256.hex():
+                row[key] = f"\0{number}:x"
+        if number >= 0 and row.get("size_in_bytes") == changed[number].size:
+            row["size_in_bytes"] = f"\0{number}:s"
+    text = json.dumps(record, indent=2, ensure_ascii=False).encode()
+    parts: list[bytes] = []
+    found: list[list[Any]] = []
+    done = length = 0
+    for match in re.finditer(rb'"\\u0000(\d+):([xs])"', text):
+        number, kind = int(match[1]), match[2].decode()
+        value = str(changed[number].size).encode() if kind == "s" else changed[number].sha256.hex().encode()
+        quote = b"" if kind == "s" else b'"'
+        before = text[done : match.start()] + quote
+        found.append([length + len(before), len(value), number, kind])
+        parts += [before, value, quote]
+        length += len(before) + len(value) + len(quote)
+        done = match.end()
+    holder.content = b"".join([*parts, text[done:]])
+    holder.size = len(holder.content)
+    return found
 
 
 def _row(entry: _Entry) -> bytes:
