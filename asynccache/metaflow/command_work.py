@@ -240,7 +240,7 @@ class Work:
         if install_notebook and not has_package(found, KERNEL_PACKAGE):
             found = await self._with_kernel(str(found.id), place)
             text = str(found.id)
-                if name is not None and not force:
+        if name is not None and not force:
             self._refuse_other(name, found, exist_ok=exist_ok)
         wanted = Creation(
             text=text,

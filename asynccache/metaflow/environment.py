@@ -15,7 +15,6 @@ from metaflow.metaflow_environment import MetaflowEnvironment
 MANIFEST = "conda_v2.cnd"
 IDS_VARIABLE = "_METAFLOW_CONDA_ENV"
 INTERNAL = "conda_env_internal"
-PYTHON_LINK = "./__conda_python"
 
 
 class CondaEnvironment(MetaflowEnvironment):
@@ -66,7 +65,9 @@ class CondaEnvironment(MetaflowEnvironment):
         """Return the interpreter of a step on a node, as its command names it."""
         if self.target(step_name) is None:
             return super().executable(step_name, default)  # type: str
-        return PYTHON_LINK
+        from asynccache.metaflow.node_commands import EXECUTABLE  # noqa: PLC0415 - not in steps
+
+        return EXECUTABLE
 
     def bootstrap_commands(self, step_name: str, datastore_type: str) -> list[str]:
         """Return the commands that make a step's environment on a node."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import os
 import sys
@@ -20,13 +21,14 @@ from asynccache.metaflow.errors import as_metaflow
 from asynccache.metaflow.local_hydration import LocalEnvironments
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.merge import AskError, expand
+from asynccache.metaflow.node_commands import FETCH, NODE_MANIFEST
+from asynccache.metaflow.node_manifest import as_json, node_manifest
 from asynccache.metaflow.requirements_of import StepAsk, flow_asks, notices, task_variables
 from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_steps
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 
 T = TypeVar("T")
-FETCH = "_fetch_exec"
 _INDENT = "    "
 
 
@@ -95,7 +97,7 @@ class Launch:
         asks = [asked for asked in self.asks.values() if asked.resolved_at_launch]
         found = self.resolve(asks, echo=echo)
         self._found = {step: each.environment for step, each in found.items()}
-        self._write_manifest()
+        self._write_manifests()
         self.prepared = True
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -179,6 +181,9 @@ class Launch:
 
         for path, name in self._files:
             yield path, name, ContentType.OTHER_CONTENT
+        if importlib.util.find_spec("metaflow_extensions.netflixext") is None:
+            for path, name in _other_names():
+                yield path, name, ContentType.CODE_CONTENT
 
     def close(self) -> None:
         """End what this began."""
@@ -210,13 +215,29 @@ class Launch:
             keys = ", ".join(metaflow_config.CONDA_BARE_KEYS)
             self.say(f"Configuration keys without METAFLOW_ in front are accepted, though only here: {keys}")
 
-    def _write_manifest(self) -> None:
+    def _write_manifests(self) -> None:
         """Write the environments of this flow, and no others, for those who read them on nodes."""
         manifest = Manifest()
         for environment in {e.id: e for e in self._found.values()}.values():
             manifest.add(environment, default=True)
+        remote = {step: found for step, found in self._found.items() if self.remote(step)}
+        try:
+            told = self.run(node_manifest(self.settings, remote, echo=self._echo))
+        except AsyncCacheError as exc:
+            raise as_metaflow(exc) from exc
         directory = tempfile.TemporaryDirectory(prefix="asynccache-manifest-")
         atexit.register(directory.cleanup)
-        path = Path(directory.name) / MANIFEST
-        path.write_bytes(manifest.to_json())
-        self._files = [(str(path), MANIFEST)]
+        for name, data in ((MANIFEST, manifest.to_json()), (NODE_MANIFEST, as_json(told).encode())):
+            path = Path(directory.name) / name
+            path.write_bytes(data)
+            self._files.append((str(path), name))
+
+
+def _other_names() -> Iterator[tuple[str, str]]:
+    """Yield the files under whose names flows that were deployed with the other extension look for a bootstrap."""
+    here = Path(__file__).parent
+    empty = str(here / "__init__.py")
+    base = "metaflow_extensions/netflixext"
+    for package in ("", "/plugins", "/plugins/conda"):
+        yield empty, f"{base}{package}/__init__.py"
+    yield str(here / "remote_bootstrap.py"), f"{base}/plugins/conda/remote_bootstrap.py"

@@ -93,7 +93,7 @@ class CondaEnvInternalDecorator(StepDecorator):
         ids = os.environ.get(IDS_VARIABLE)
         if not ids:
             return
-        programs = os.path.dirname(sys.executable)
+        programs = os.path.dirname(os.path.realpath(sys.executable))
         rest = os.environ.get("PATH")
         os.environ["PATH"] = os.pathsep.join([programs, rest] if rest else [programs])
         datum = MetaDatum(field="conda_env_id", value=ids, type="conda_env_id", tags=[f"attempt_id:{retry_count}"])

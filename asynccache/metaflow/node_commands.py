@@ -1,0 +1,42 @@
+"""The commands that give a node a step's environment: few, short, and without double quotes.
+
+They stand inside `bash -c "..."` of Batch, Kubernetes and schedulers, after the code package is unpacked.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NODE_MANIFEST = "asynccache.json"
+FETCH = "_fetch_exec"
+_PLACE = ".mf_meta/" + NODE_MANIFEST
+# the step alone gets the environment's libraries: the commands around it run with the image's Python
+EXECUTABLE = (
+    "MF_ORIG_LD_LIBRARY_PATH=$LD_LIBRARY_PATH"
+    " LD_LIBRARY_PATH=$(cat _env_path)/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} ./__conda_python"
+)
+
+
+def node_commands(flow: str, step: str, target: Sequence[str], datastore_type: str) -> list[str]:
+    """Return the commands for a step.
+
+    Args:
+        flow: Name of the flow.
+        step: Name of the step.
+        target: (req_id, full_id, arch), or (name, `_fetch_exec`, "") of what is looked up on the node.
+        datastore_type: Type of the datastore.
+    """
+    del flow, step, datastore_type
+    if target[1] == FETCH:
+        name = shlex.quote(target[0])
+        boot = f"python -m asynccache.metaflow.fetch_on_node {_PLACE} {name}"
+    else:
+        boot = f"python -m asynccache.boot {_PLACE} {target[0]}:{target[1]}"
+    return [
+        f"( {boot} || ( flush_mflogs; exit 1 ) )",
+        "export _METAFLOW_CONDA_ENV=$(cat _env_id) PYTHONNOUSERSITE=1",
+    ]

@@ -1,0 +1,58 @@
+"""The name by which flows that were deployed with another extension make their environment (contract, section 9).
+
+`python -m metaflow_extensions.netflixext.plugins.conda.remote_bootstrap FLOW STEP REQ_ID FULL_ID DATASTORE`, where
+this module goes into code packages under that name. Standard library and `asynccache.boot` only, Python 3.7.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+from asynccache.boot.__main__ import main as make
+
+_META = ".mf_meta"
+_MANIFEST = "asynccache.json"
+_FETCH = "_fetch_exec"
+_ROOTS = {"s3": "S3", "azure": "AZURE", "gs": "GS", "local": "LOCAL"}
+
+
+def main(words: list[str]) -> int:
+    """Make the environment; return the exit code."""
+    if len(words) != 5:
+        sys.stderr.write("expected: FLOW STEP REQ_ID FULL_ID DATASTORE\n")
+        return 2
+    _flow, _step, req_id, full_id, datastore = words
+    listed = os.path.join(_META, os.environ.get("METAFLOW_CONDA_MAGIC_FILE_V2", "conda_v2.cnd"))
+    if os.path.exists(listed):
+        os.makedirs(".metaflow", exist_ok=True)
+        shutil.copyfile(listed, os.path.join(".metaflow", os.path.basename(listed)))
+    path = os.path.join(_META, _MANIFEST)
+    if not os.path.exists(path):
+        path = _MANIFEST
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(from_variables(datastore), file)
+    if full_id == _FETCH:
+        from asynccache.metaflow.fetch_on_node import main as fetch  # noqa: PLC0415 - only for such steps
+
+        return fetch([path, req_id])
+    return make([path, f"{req_id}:{full_id}"])
+
+
+def from_variables(datastore: str) -> dict[str, object]:
+    """Return what a node is told, where no code package tells it: what Metaflow hands on in variables."""
+    name = _ROOTS.get(datastore, "S3")
+    above = os.environ.get("METAFLOW_DATASTORE_SYSROOT_" + name)
+    root = os.environ.get(f"METAFLOW_CONDA_{name}ROOT") or (above.rstrip("/") + "/conda_env" if above else None)
+    return {
+        "version": 1,
+        "root": root,
+        "endpoint_url": os.environ.get("METAFLOW_S3_ENDPOINT_URL"),
+        "envs_dirname": os.environ.get("METAFLOW_CONDA_ENVS_DIRNAME", "envs"),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
