@@ -1,15 +1,18 @@
 """Resolving: from what is asked for to environments that are identified, cached, published, remembered and named.
 
 Everything that is asked for in one call is worked on at once: an environment is cached while another one is still being
-solved. What is known is not solved; equal requests are one; a failing environment does not disturb the others. Each is
-published in this order: packages, documents, the name by full id, this machine's list, names; so that whenever a run
-ends, everything that can be found is complete.
+solved. What is known is not solved; equal requests are one, also those of several processes of a machine; a failing
+environment does not disturb the others. Each is published in this order: packages, documents, the name by full id, this
+machine's list, names; so that whenever a run ends, everything that can be found is complete.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -116,16 +119,41 @@ class _Work:
             arch: Row(group.name, arch, asked.request.req_id, notes=asked.notes) for arch, asked in group.asked.items()
         }
         try:
-            known = {} if self._options.force else await look_up(
-                group, self._opening, local_only=self._options.local_only
-            )  # fmt: skip
-            rows |= {arch: _known_row(rows[arch], found) for arch, found in known.items()}
-            missing = [arch for arch in group.asked if arch not in known]
-            if missing:
-                rows |= await self._solver.solve(group, {arch: rows[arch] for arch in missing})
-            return await self._finish(group, rows, known)
+            known = await self._known(group)
+            if self._options.dry_run or len(known) == len(rows):
+                return await self._proceed(group, rows, known)
+            async with self._turn(group) as waited:
+                # whoever was waited for has just resolved the same
+                return await self._proceed(group, rows, await self._known(group) if waited else known)
         except AsyncCacheError as exc:
             return {arch: replace(row, errors={**row.errors, "": exc}) for arch, row in rows.items()}
+
+    async def _known(self, group: Group) -> dict[str, Known]:
+        if self._options.force:
+            return {}
+        return await look_up(group, self._opening, local_only=self._options.local_only)
+
+    @asynccontextmanager
+    async def _turn(self, group: Group) -> AsyncIterator[bool]:
+        """Let one process of this machine resolve a request at a time; yield whether another one was waited for."""
+        from asynccache.engine.locks import Holder, LockDirectory  # noqa: PLC0415 - not for what is known
+
+        def waiting(label: str, holder: Holder, seconds: float) -> None:
+            self._emit(events.LockWaited(label, str(holder), seconds))
+
+        settings = self._opening.settings
+        locks = LockDirectory(settings.cache_dir / "locks", settings.lock_timeout)
+        keys = json.dumps([group.req_id, sorted(group.unique_keys.items())])
+        name = f"resolve-{hashlib.sha256(keys.encode()).hexdigest()[:32]}"
+        async with locks.hold(name, label=f"the request of {group.name}", waiting=waiting) as waited:
+            yield waited
+
+    async def _proceed(self, group: Group, rows: dict[str, Row], known: Mapping[str, Known]) -> dict[str, Row]:
+        rows |= {arch: _known_row(rows[arch], found) for arch, found in known.items()}
+        missing = [arch for arch in group.asked if arch not in known]
+        if missing:
+            rows |= await self._solver.solve(group, {arch: rows[arch] for arch in missing})
+        return await self._finish(group, rows, known)
 
     async def _finish(self, group: Group, rows: dict[str, Row], known: Mapping[str, Known]) -> dict[str, Row]:
         """Cache, publish, remember and name what was found."""

@@ -1,5 +1,6 @@
 """Resolving finds, caches, publishes, remembers and names; what is known is not solved; failures stay apart."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -183,6 +184,20 @@ async def test_equal_requests_are_solved_once(settings: Settings, table: TableRe
     assert [row.name for row in resolved.rows] == ["a", "other.txt"]
     assert resolved.rows[0].environment == resolved.rows[1].environment
     assert [str(a) for a in resolved.rows[0].aliases] == ["team/one:latest", "team/two:latest"]
+
+
+async def test_processes_that_resolve_the_same_at_once_solve_it_once(settings: Settings, table: TableResolver) -> None:
+    table.seconds = 0.3
+    async with asyncio.TaskGroup() as tasks:
+        # each with locks, engine and catalog of its own, as in processes of their own
+        running = [tasks.create_task(run(settings, table, wanted("a"))) for _ in range(4)]
+    rows = [task.result().rows[0] for task in running]
+    assert len(table.problems) == 1
+    assert sorted(row.known for row in rows) == [False, True, True, True]
+    assert len({row.environment.id for row in rows if row.environment}) == 1
+    # who asks for it anew gets it anew
+    await asyncio.gather(*(run(settings, table, wanted("a"), force=True) for _ in range(2)))
+    assert len(table.problems) == 3
 
 
 async def test_ten_environments_are_solved_at_once_and_cached_while_others_are_solved(
