@@ -9,7 +9,21 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # lowest first; a room may import itself and what stands before it
-ROOMS = ["boot", "errors", "config_values", "config", "model", "archive", "store", "engine", "catalog", "resolve", "hydrate", "ops", "metaflow"]
+ROOMS = [
+    "boot",
+    "errors",
+    "config_values",
+    "config",
+    "model",
+    "archive",
+    "store",
+    "engine",
+    "catalog",
+    "resolve",
+    "hydrate",
+    "ops",
+    "metaflow",
+]
 MODULES = sorted((REPOSITORY / "asynccache").rglob("*.py"))
 
 
