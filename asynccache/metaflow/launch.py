@@ -30,6 +30,7 @@ from asynccache.model.identity import EnvID
 
 T = TypeVar("T")
 _INDENT = "    "
+_OTHER = "metaflow_extensions/netflixext"
 
 
 class Launch:
@@ -53,6 +54,7 @@ class Launch:
         self._loop = LoopThread()
         self._local: LocalEnvironments | None = None
         self._files: list[tuple[str, str]] = []
+        self._aliases: list[tuple[str, str]] = []
 
     @property
     def settings(self) -> Settings:
@@ -181,9 +183,8 @@ class Launch:
 
         for path, name in self._files:
             yield path, name, ContentType.OTHER_CONTENT
-        if importlib.util.find_spec("metaflow_extensions.netflixext") is None:
-            for path, name in _other_names():
-                yield path, name, ContentType.CODE_CONTENT
+        for path, name in self._aliases:
+            yield path, name, ContentType.CODE_CONTENT
 
     def close(self) -> None:
         """End what this began."""
@@ -231,13 +232,16 @@ class Launch:
             path = Path(directory.name) / name
             path.write_bytes(data)
             self._files.append((str(path), name))
+        if importlib.util.find_spec("metaflow_extensions.netflixext") is None:
+            self._aliases = list(_other_names(Path(directory.name)))
 
 
-def _other_names() -> Iterator[tuple[str, str]]:
-    """Yield the files under whose names flows that were deployed with the other extension look for a bootstrap."""
-    here = Path(__file__).parent
-    empty = str(here / "__init__.py")
-    base = "metaflow_extensions/netflixext"
-    for package in ("", "/plugins", "/plugins/conda"):
-        yield empty, f"{base}{package}/__init__.py"
-    yield str(here / "remote_bootstrap.py"), f"{base}/plugins/conda/remote_bootstrap.py"
+def _other_names(directory: Path) -> Iterator[tuple[str, str]]:
+    """Write the files under whose names flows that were deployed with the other extension look for a bootstrap."""
+    names = [f"{package}/__init__.py" for package in (_OTHER, f"{_OTHER}/plugins", f"{_OTHER}/plugins/conda")]
+    bootstrap = f"{_OTHER}/plugins/conda/remote_bootstrap.py"
+    texts = dict.fromkeys(names, "") | {bootstrap: Path(__file__).with_name("remote_bootstrap.py").read_text("utf-8")}
+    for number, (name, text) in enumerate(texts.items()):
+        path = directory / f"{number}.py"  # each needs a file of its own
+        path.write_text(text, "utf-8")
+        yield str(path), name
