@@ -115,7 +115,7 @@ async def hydrate(
         environment: Which.
         prefix: Where; its parent is made when it does not exist.
         options: How.
-        packed: Asked first; what it does not have comes from packages.
+        packed: Asked first, such as `from_pack`; what it does not have comes from packages.
 
     Raises:
         HydrationError: What is at `prefix` is not ours, or a package cannot be linked, or its script fails.

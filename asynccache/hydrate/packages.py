@@ -89,6 +89,10 @@ class NodePackages:
             else:
                 return
 
+    async def has_all(self, packages: Sequence[EnvironmentPackage]) -> bool:
+        """Tell whether all packages are extracted on this node."""
+        return await self._engine.threads.run(lambda: all(self._find(package) is not None for package in packages))
+
     async def ensure(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted]:
         """Return packages extracted, in the same order; fetch and extract those that are not.
 

@@ -11,6 +11,7 @@ from asynccache.catalog.runs import END
 from asynccache.engine.engine import Engine
 from asynccache.errors import UsageError
 from asynccache.hydrate import prefix as places
+from asynccache.hydrate.from_pack import from_pack
 from asynccache.hydrate.hydrate import Hydrated, HydrateOptions, Packed, hydrate
 from asynccache.hydrate.kernel import install_kernel
 from asynccache.model.environment import ResolvedEnvironment
@@ -75,14 +76,16 @@ class Created:
         return document
 
 
-async def create(engine: Engine, catalog: Environments, wanted: Creation, *, packed: Packed | None = None) -> Created:
+async def create(
+    engine: Engine, catalog: Environments, wanted: Creation, *, packed: Packed | None = from_pack
+) -> Created:
     """Hydrate an environment, and what was asked for beside it.
 
     Args:
         engine: An open engine.
         catalog: Where environments are found, on the engine's store.
         wanted: What.
-        packed: As for `hydrate`.
+        packed: As for `hydrate`; None for packages only.
 
     Raises:
         UsageError: Contradicting wishes.

@@ -57,6 +57,8 @@ class HydrateDisplay:
                 self._say(f"waiting for {package}: {holder} works on it ({seconds:.0f} s)")
             case events.Quarantined(key=key, moved_to=moved_to, reason=reason):
                 self._say(f"damaged object {key} set aside as {moved_to}: {reason}")
+            case events.SourceFailed(package="pack", source=source, reason=reason):
+                self._say(f"{source} is not used, packages are: {reason}")
             case events.Retried(package=package, attempt=attempt, delay=delay, reason=reason):
                 self._say(f"try {attempt} of {package} failed, next in {delay:.1f} s: {reason}")
             case _:

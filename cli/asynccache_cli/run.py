@@ -59,6 +59,7 @@ def activated(settings: Settings, text: str) -> Activation:
 
 
 async def _made(settings: Settings, text: str) -> Path:
+    from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415
     from asynccache.hydrate.hydrate import prefix_for  # noqa: PLC0415 - only where it is not there
     from asynccache.model.platform import current_architecture  # noqa: PLC0415
     from asynccache_cli.hydrating import HydrateDisplay, open_hydrating  # noqa: PLC0415
@@ -69,7 +70,7 @@ async def _made(settings: Settings, text: str) -> Path:
             directory = environments_directory(settings)
             made = [directory / environment_name(found.id, kind) for kind in ("step", "tmp")]
             there = next((place for place in made if read_marker(place) == found.id), None)
-            return there or await prefix_for(engine, found, kind="step")
+            return there or await prefix_for(engine, found, kind="step", packed=from_pack)
 
 
 def become(words: Sequence[str], variables: Mapping[str, str]) -> None:

@@ -1,0 +1,25 @@
+"""When a pack is better than packages: give `from_pack` to `hydrate` to have that decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asynccache.engine.engine import Engine
+from asynccache.hydrate.packages import NodePackages
+from asynccache.hydrate.unpack import unpack_environment
+from asynccache.model.environment import ResolvedEnvironment
+
+
+async def from_pack(engine: Engine, environment: ResolvedEnvironment, building: Path, prefix: str) -> bool:
+    """Fill a directory from an environment's pack, unless this node has all its packages: linking them writes less.
+
+    Returns:
+        Whether that was done; else packages are to be linked.
+
+    Raises:
+        HydrationError: The prefix is too long for the pack's files, or the disk too small.
+        StoreError: The store cannot be asked for a pack.
+    """
+    if await NodePackages(engine).has_all(environment.packages):
+        return False
+    return await unpack_environment(engine, environment, building, prefix)
