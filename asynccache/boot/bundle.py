@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,21 @@ import tarfile
 import tempfile
 from typing import Any, Callable
 
-from asynccache.boot.errors import BootError
+from asynccache.boot.errors import BootError, NoPackError
 from asynccache.boot.ranges import Root
+
+BUNDLES = "asynccache/bundles"
+"""Directory below the cache's root: `ARCH.json` holds `key`, `size` and `sha256` of the bundle of an architecture."""
+
+
+def published_bundle(root: Root, arch: str) -> dict[str, Any] | None:
+    """Return `key`, `size` and `sha256` of the bundle that the cache has for an architecture, None without one."""
+    try:
+        data, _size = root.object(f"{BUNDLES}/{arch}.json").tail(64 << 10)
+        found = json.loads(data.decode("utf-8"))
+    except (NoPackError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def hydrate_from_packages(
@@ -32,10 +46,16 @@ def hydrate_from_packages(
     home = _installed(root, bundle, os.path.join(os.path.dirname(os.path.dirname(prefix)), "bundles"), say)
     command = [
         os.path.join(home, "bin", "python3"), "-I", "-m", "asynccache_cli", "create", "{}:{}".format(*env[:2]),
-        "--arch", env[2], "--prefix", prefix, "--store", root.address,
+        "--arch", env[2], "--prefix", prefix, "--store", root.address, "--quiet",
     ]  # fmt: skip
+    if root.endpoint_url:
+        command += ["--s3-endpoint-url", root.endpoint_url]
+    environ = dict(os.environ)
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        environ.pop(name, None)
+    environ["LD_LIBRARY_PATH"] = os.path.join(home, "lib")  # of a Python with a shared library
     say("Making the environment from packages")
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - the bundle's own interpreter
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ, check=False)  # noqa: S603 - the bundle's own interpreter
     if done.returncode:
         raise BootError("the environment cannot be made from packages: the engine ended with code %d" % done.returncode)
 

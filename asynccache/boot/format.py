@@ -103,8 +103,8 @@ class File:
         patches: What is to be changed in it; empty for most. `t`: offsets of the placeholder in text. `s`: it begins
             with an interpreter line, of a conda package (1) or of an installed wheel (2). `b`: (offset, length, room)
             of C strings with the placeholder, and how many bytes they can grow. `d`: (offset, length, number of a
-            file, kind) of that file's digest, as hexadecimal digits (`x`) or as in RECORD (`r`, with the size), or of its
-            size (`s`).
+            file, kind) of that file's digest, as hexadecimal digits (`x`) or as in RECORD (`r`, with the size), or of
+            its size (`s`).
     """
 
     __slots__ = ("mode", "patches", "path", "raw_offset", "size")

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any, Callable
 
-from asynccache.boot.bundle import hydrate_from_packages
+from asynccache.boot.bundle import hydrate_from_packages, published_bundle
 from asynccache.boot.errors import BootError, NoPackError, PackUnusableError
 from asynccache.boot.format import Index
 from asynccache.boot.manifest import Manifest
@@ -75,7 +75,7 @@ def make_environment(
         with locked(prefix, manifest.lock_timeout, say):
             done = read_marker(prefix) == env or _from_pack(root, manifest, env, prefix, receipt, say)
         if not done:
-            bundle = manifest.bundle(env[2])
+            bundle = manifest.bundle(env[2]) or published_bundle(root, env[2])
             if bundle is None:
                 raise BootError(f"{receipt.notes[-1]}; and no bundle is published to make it from packages")
             hydrate_from_packages(root, bundle, env, prefix, say)

@@ -251,6 +251,7 @@ class Root:
 
     def __init__(self, address: str, endpoint_url: str | None = None) -> None:
         self.address = address.rstrip("/")
+        self.endpoint_url = endpoint_url
         self._client = _s3_client(endpoint_url) if address.startswith("s3://") else None
         if self._client is None and "://" in address and not address.startswith(("http://", "https://", "file://")):
             raise BootError(

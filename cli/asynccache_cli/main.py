@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "envs": ("envs", "List the environments on this machine."),
     "rm": ("rm", "Remove environments from this machine."),
     "clean": ("clean", "Free disk space: what is no longer used."),
+    "pack": ("pack", "Make one relocatable object of an environment."),
+    "installer": ("installer", "Publish what bare nodes need."),
     "ls": ("listing", "List the packages of a store."),
     "stat": ("stat", "Count the packages and bytes of a store."),
     "verify": ("verify", "Read and digest the packages of a store."),

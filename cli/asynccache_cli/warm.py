@@ -22,6 +22,7 @@ from asynccache.ops.environments import Environments
 from asynccache.ops.warm import Readiness, Target, Warm
 from asynccache_cli.env_options import short, table, warn, warn_of_doubts
 from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
+from asynccache_cli.pack import pack_environments, say_packed
 from asynccache_cli.progress import ProgressDisplay
 
 
@@ -41,6 +42,7 @@ from asynccache_cli.progress import ProgressDisplay
     help="Form that conda packages shall have; none: what the document records.",
 )
 @click.option("--verify/--no-verify", default=True, help="Read objects that this machine has never verified.")
+@click.option("--pack/--no-pack", default=False, help="Put packed environments into the store too.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @store_options
 @json_option
@@ -54,6 +56,7 @@ def command(
     to: Target,
     fmt: str | None,
     verify: bool,
+    pack: bool,
     quiet: bool,
     as_json: bool,
     **flags: object,
@@ -81,11 +84,17 @@ def command(
     readiness, _found = run_async(
         warm_environments(settings, names, chosen, to=to, verify=verify, quiet=quiet or as_json)
     )
+    packed = []
+    if pack and all(row.ready for row in readiness.rows):
+        named = [arch or current_architecture() for arch in chosen]
+        packed = run_async(pack_environments(settings, names, named, quiet=quiet or as_json))
     if as_json:
         shown = {"store": store_root(settings), "to": to, "node": str(settings.cache_dir / DIRNAME)}
-        click.echo(json.dumps({**shown, **readiness.as_document()}))
+        click.echo(json.dumps({**shown, **readiness.as_document(), "packs": [p.as_document() for p in packed]}))
     else:
         click.echo(_table(readiness))
+        for each in packed:
+            say_packed(each)
     readiness.raise_for_failures()
 
 

@@ -44,7 +44,7 @@ def content(prefix: Path) -> dict[str, Any]:
             continue
         about = path.lstat()
         if path.is_symlink():
-            found[name] = ("link", os.readlink(path))
+            found[name] = ("link", str(path.readlink()))
         elif path.is_dir():
             found[name] = ("directory", stat.S_IMODE(about.st_mode))
         else:

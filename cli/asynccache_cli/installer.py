@@ -1,0 +1,58 @@
+"""`asynccache installer`: what bare nodes fetch before anything else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.ops.installer import Published, publish_bundle, publish_zstd_wheels
+from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+
+
+@click.group("installer", short_help="Publish what bare nodes need.")
+def command() -> None:
+    """Publish what bare nodes fetch from the store before anything else is there."""
+
+
+@command.command("publish", short_help="Publish the engine with a Python of its own, for this architecture.")
+@click.option("--force/--no-force", default=False, help="Make it anew although there is one.")
+@store_options
+@json_option
+@click.pass_context
+def publish(ctx: click.Context, /, *, force: bool, as_json: bool, **flags: object) -> None:
+    """Publish the bundle: nodes use it to make environments that have no pack from their packages."""
+    settings = settings_from(ctx, **flags).settings
+
+    async def run(settings: Settings) -> Published:
+        async with Engine(settings) as engine:
+            return await publish_bundle(engine, force=force)
+
+    done = run_async(run(settings))
+    click.echo(json.dumps(done.as_document()) if as_json else f"{done.key}: {human_bytes(done.size)}")
+
+
+@command.command("zstd", short_help="Publish wheels of a zstd decoder.")
+@click.argument(
+    "wheels", metavar="WHEEL...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@store_options
+@json_option
+@click.pass_context
+def zstd(ctx: click.Context, /, *, wheels: tuple[Path, ...], as_json: bool, **flags: object) -> None:
+    """Publish wheels of backports.zstd or zstandard for nodes whose image has no zstd at all."""
+    settings = settings_from(ctx, **flags).settings
+
+    async def run(settings: Settings) -> dict[str, Published]:
+        async with Engine(settings) as engine:
+            return await publish_zstd_wheels(engine, wheels)
+
+    done = run_async(run(settings))
+    if as_json:
+        click.echo(json.dumps({tag: each.as_document() for tag, each in done.items()}))
+        return
+    for tag, each in sorted(done.items()):
+        click.echo(f"{tag}: {each.key}")

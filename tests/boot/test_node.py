@@ -1,0 +1,241 @@
+"""A bare node makes a packed environment with whatever Python it has, once, whole, and says what went wrong."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from asynccache.boot import format as packs
+from asynccache.model.platform import current_architecture
+from tests.boot.conftest import Node, PackedStore
+from tests.support.fault_server import FaultServer
+from tests.support.faults import Fault, Kind
+from tests.support.interpreters import interpreters
+from tests.support.object_servers import moto_server
+
+WITHOUT = "compression.zstd,backports.zstd,zstandard"
+
+
+def works(node: Node) -> None:
+    program = "import requests, six, sys; print(sys.prefix)"
+    done = subprocess.run(
+        [str(node.home / "__conda_python"), "-c", program], capture_output=True, text=True, check=True, env={}
+    )
+    assert done.stdout.strip() == str(node.prefix)
+
+
+@pytest.mark.parametrize("version", sorted(interpreters()))
+def test_every_python_of_this_machine_makes_it(packed: PackedStore, tmp_path: Path, version: str) -> None:
+    node = Node(tmp_path / "node", interpreters()[version])
+    done = node.boot(packed.manifest(tmp_path), "train")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "made from its pack" in done.stdout
+    assert json.loads((node.home / "_env_id").read_text()) == list(packed.triple)
+    assert not (node.home / "_env_path").read_text().endswith("\n")
+    assert json.loads((node.prefix / ".metaflowenv").read_text()) == list(packed.triple)
+    assert node.prefix.name == "metaflow_{}_{}".format(*packed.triple[:2])
+    works(node)
+    assert (node.prefix / "var/feature-post-link.txt").exists()
+    assert node.hidden() == []
+    assert node.receipt["source"] == "pack"
+    assert int(str(node.receipt["requests"])) <= 12
+
+
+def test_a_second_task_finds_it(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    manifest = packed.manifest(tmp_path, packs={":".join(packed.triple): {"digest": packed.pack.digest}})
+    assert node.boot(manifest, packed.ids).returncode == 0
+    done = node.boot(manifest, packed.ids)
+    assert done.returncode == 0
+    assert node.receipt["source"] == "present"
+    assert node.receipt["requests"] == 0
+
+
+def test_tasks_that_start_together_make_it_once(packed: PackedStore, tmp_path: Path) -> None:
+    manifest = packed.manifest(tmp_path)
+    node = Node(tmp_path / "node")
+    (node.home / "0").mkdir(parents=True)
+    started = []
+    for number in range(8):
+        directory = node.home / str(number)
+        directory.mkdir(exist_ok=True)
+        started.append(
+            subprocess.Popen(
+                node.command(manifest, "train"), cwd=directory, env=node.environ(), stdout=subprocess.DEVNULL
+            )
+        )
+    assert [process.wait(100) for process in started] == [0] * 8
+    sources = [json.loads((node.home / str(n) / "_asynccache_receipt.json").read_text())["source"] for n in range(8)]
+    assert sorted(sources) == ["pack"] + ["present"] * 7
+    assert node.hidden() == []
+    assert list((node.home / ".cache/asynccache/locks").iterdir()) == []
+
+
+def test_killed_at_any_moment_it_is_made_by_the_next_try(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    manifest = packed.manifest(tmp_path)
+    assert node.boot(manifest, "train").returncode == 0
+    marker = node.prefix / ".metaflowenv"
+    marker.unlink()
+    process = node.start(manifest, "train")
+    assert process.stdout is not None
+    process.stdout.readline()
+    begun = time.monotonic()
+    process.communicate()
+    whole = time.monotonic() - begun
+    chosen = random.Random(7)
+    interrupted = 0
+    for _round in range(34):
+        marker.unlink(missing_ok=True)
+        process = node.start(manifest, "train")
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(chosen.uniform(0.0, 0.8) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        interrupted += process.returncode == -signal.SIGKILL
+        if marker.exists():
+            works(node)
+    assert interrupted > 10
+    assert node.boot(manifest, "train").returncode == 0
+    works(node)
+    assert node.hidden() == []
+    files = sum(path.is_file() for path in node.prefix.rglob("*"))
+    assert files >= packed.pack.files
+
+
+@pytest.mark.parametrize("place", ["frame", "index", "end"])
+def test_damage_is_one_clear_sentence_and_leaves_nothing(packed: PackedStore, tmp_path: Path, place: str) -> None:
+    store = packed.copy(tmp_path / "store")
+    path = store.root / store.pack.key
+    data = bytearray(path.read_bytes())
+    if place == "end":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2 if place == "frame" else -packs.FOOTER_BYTES - 10] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    node = Node(tmp_path / "node")
+    done = node.boot(store.manifest(tmp_path), "train")
+    assert done.returncode == 1
+    assert done.stderr.startswith("asynccache: error: the packed environment is damaged")
+    assert "no bundle is published" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list((node.home / ".cache/asynccache/envs").iterdir()) == []
+    assert not (node.home / "__conda_python").exists()
+
+
+def test_what_is_not_there_is_said(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    manifest = packed.manifest(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = packed.manifest(tmp_path / "elsewhere", "az://container/x")
+    for words, told in [
+        ((tmp_path / "none.json", "train"), "cannot be read"),
+        ((manifest, "evaluate"), "has no environment for 'evaluate'; its steps: ['train']"),
+        ((manifest, f"{'0' * 40}:{'1' * 40}"), "there is no"),
+        ((elsewhere, "train"), "az://container/x cannot be read here"),
+    ]:
+        done = node.boot(*words)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_another_pack_than_the_manifest_says_is_not_taken(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    manifest = packed.manifest(tmp_path, packs={":".join(packed.triple): {"digest": "0" * 64}})
+    done = node.boot(manifest, "train")
+    assert done.returncode == 1
+    assert "is another pack than the manifest says" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root writes everywhere")
+def test_a_directory_that_cannot_be_written_is_said(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    (tmp_path / "envs").mkdir(mode=0o500)
+    done = node.boot(packed.manifest(tmp_path), "train", "--envs", tmp_path / "envs")
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+
+
+def test_an_environments_directory_that_is_a_file_is_said(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    (tmp_path / "file").touch()
+    done = node.boot(packed.manifest(tmp_path), "train", "--envs", tmp_path / "file" / "envs")
+    assert done.returncode == 1
+    assert "no directory for environments" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(Kind.STATUS, "*pack*", times=4, status=503),
+        Fault(Kind.DROP, "*pack*", times=3),
+        Fault(Kind.RESET, "*pack*", times=3, skip=1),
+    ],
+    ids=["503", "drop", "reset"],
+)
+async def test_a_server_that_fails_for_a_while_is_waited_for(
+    packed: PackedStore, tmp_path: Path, node: Node, fault: Fault
+) -> None:
+    import asyncio
+
+    async with FaultServer(packed.root, faults=[fault]) as server:
+        done = await asyncio.to_thread(node.boot, packed.manifest(tmp_path, server.url), "train")
+        assert (done.returncode, done.stderr) == (0, "")
+        asked = [r for r in server.requests if "pack" in r.path]
+    works(node)
+    assert len(asked) <= 12 + 4
+    assert node.receipt["source"] == "pack"
+
+
+async def test_a_pack_is_read_with_few_requests(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    import asyncio
+
+    async with FaultServer(packed.root, latency=0.01) as server:
+        done = await asyncio.to_thread(node.boot, packed.manifest(tmp_path, server.url), "train")
+        assert done.returncode == 0
+        assert len(server.requests) <= 12
+        assert len(server.requests) == node.receipt["requests"]
+
+
+async def test_a_server_without_ranges_is_refused(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    import asyncio
+
+    async with FaultServer(packed.root, ranges=False) as server:
+        done = await asyncio.to_thread(node.boot, packed.manifest(tmp_path, server.url), "train")
+    assert done.returncode == 1
+    assert "does not answer ranges" in done.stderr
+
+
+def test_s3_is_read_by_boto3(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    with moto_server() as server:
+        server.create_bucket("bucket")
+        client = server.client()
+        data = (packed.root / packed.pack.key).read_bytes()
+        client.put_object(Bucket="bucket", Key=f"some/root/{packed.pack.key}", Body=data)
+        client.close()
+        manifest = packed.manifest(tmp_path, "s3://bucket/some/root", endpoint_url=server.url)
+        done = node.boot(manifest, "train", **server.environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        works(node)
+        missing = node.boot(manifest, f"{'0' * 40}:{'1' * 40}", **server.environment)
+        assert missing.returncode == 1
+        assert "there is no s3://bucket/some/root/envs/" in missing.stderr
+
+
+def test_an_interpreter_without_zstd_uses_the_library_of_the_system(
+    packed: PackedStore, tmp_path: Path, node: Node
+) -> None:
+    done = node.boot(packed.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=WITHOUT)
+    assert done.returncode == 0
+    assert node.receipt["decoder"] == "libzstd"
+    works(node)
+
+
+def test_without_any_decoder_the_message_says_what_to_install(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    done = node.boot(packed.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=WITHOUT + ",libzstd")
+    assert done.returncode == 1
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-{current_architecture()}"
+    assert f"no zstd decoder and the cache none for {tag}" in done.stderr
