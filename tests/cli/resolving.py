@@ -64,8 +64,8 @@ class Commands:
             **more,
         }
 
-    def __call__(self, *arguments: str | Path, code: int | None = 0, **more: str) -> Result:
-        """Run a command; it must end with `code`, None for any."""
+    def __call__(self, *arguments: str | Path, code: int | None = 0, **more: Any) -> Result:
+        """Run a command with further variables; it must end with `code`, None for any."""
         result = subprocess.run(
             [ASYNCCACHE, *map(str, arguments), "--store", "st"],
             capture_output=True, text=True, timeout=120, check=False, cwd=self.directory,
