@@ -75,7 +75,7 @@ class Commands:
         assert "asynccache_cli" not in result.stderr  # as in a traceback of ours
         return result
 
-    def resolve(self, *arguments: str | Path, **more: str) -> list[dict[str, Any]]:
+    def resolve(self, *arguments: str | Path, **more: Any) -> list[dict[str, Any]]:
         """Resolve; return the rows."""
         rows: list[dict[str, Any]] = json.loads(self("resolve", *arguments, "--json", **more).stdout)["environments"]
         return rows

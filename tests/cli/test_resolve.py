@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,10 +104,11 @@ def test_a_request_means_the_same_whatever_its_order_and_spelling_and_on_any_mac
 ) -> None:
     (tmp_path / "same.yml").write_text("# a comment\ndependencies:\n  - native\n  - app   # ours\n")
     words = (*PYTHON, "--arch", "linux-64", "--dry-run", "--json")
+    other: dict[str, Any] = {"HOME": str(tmp_path / "other"), "METAFLOW_USER": "ben", "CONDA_OVERRIDE_CUDA": "12.0"}
     ids = {
         json.loads(run("resolve", name, *words, **more).stdout)["environments"][0]["req_id"]
         for name in ("one.yml", "same.yml")
-        for more in ({}, {"HOME": str(tmp_path / "other"), "METAFLOW_USER": "ben", "CONDA_OVERRIDE_CUDA": "12.0"})
+        for more in ({}, other)
     }
     assert len(ids) == 1
 
