@@ -15,11 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike, fspath
+from pathlib import Path
 
 from asynccache.config import Settings, load_settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
+from asynccache.hydrate.from_pack import from_pack
+from asynccache.hydrate.hydrate import Hydrated, HydrateOptions
+from asynccache.hydrate.hydrate import hydrate as hydrated_at
+from asynccache.hydrate.prefix import environment_name, environments_directory
+from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.package import Format, Package
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
@@ -29,7 +35,20 @@ from asynccache.ops.resolve_request import ResolveOptions
 from asynccache.ops.resolve_result import Resolved, Row
 from asynccache.ops.warm import Readiness, Target, Warm
 
-__all__ = ["InputFile", "Inputs", "ResolveOptions", "Resolved", "Row", "Settings", "cache", "resolve", "warm"]
+__all__ = [
+    "HydrateOptions",
+    "Hydrated",
+    "InputFile",
+    "Inputs",
+    "ResolveOptions",
+    "Resolved",
+    "Row",
+    "Settings",
+    "cache",
+    "hydrate",
+    "resolve",
+    "warm",
+]
 
 
 async def resolve(
@@ -55,6 +74,47 @@ async def resolve(
     """
     inputs = [w if isinstance(w, Inputs) else Inputs((InputFile(fspath(w)),)) for w in wanted]
     return await resolve_files(settings or load_settings().settings, inputs, options=options, emit=emit)
+
+
+async def hydrate(
+    environment: ResolvedEnvironment | str,
+    prefix: str | PathLike[str] | None = None,
+    *,
+    arch: str | None = None,
+    options: HydrateOptions | None = None,
+    settings: Settings | None = None,
+    emit: events.EventSink = events.ignore,
+) -> Hydrated:
+    """Make an environment on disk, or find that it is there (see `asynccache create`).
+
+    Args:
+        environment: Which, or any name of it.
+        prefix: Where; None for this machine's environments, under a name made of its ids.
+        arch: conda platform of an environment that is named; None for this machine's.
+        options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
+        settings: All settings.
+        emit: Where events go.
+
+    Returns:
+        Its prefix, its interpreter, and what was done.
+
+    Raises:
+        ObjectNotFoundError: Nothing is known under the name.
+        HydrationError: What is at `prefix` is not ours, or a package cannot be linked.
+        FetchError: A package that no source has.
+        IntegrityError: A package that all sources have wrong.
+        DiskError: The disk is full or cannot be written.
+    """
+    settings = settings or load_settings().settings
+    async with Engine(settings, emit=emit) as engine:
+        if isinstance(environment, str):
+            catalog = Environments(settings, engine.store)
+            environment = await catalog.find(
+                environment, checked_architecture(arch) if arch else current_architecture()
+            )
+        default = environments_directory(settings) / environment_name(environment.id, "step")
+        place = default if prefix is None else Path(prefix)
+        return await hydrated_at(engine, environment, place, options=options, packed=from_pack)
 
 
 async def warm(
