@@ -114,7 +114,7 @@ def test_bash_reads_the_users_file_and_then_the_environment(run: Run, light: str
         "import os, pty, sys\n"
         "pid, fd = pty.fork()\n"
         "if not pid: os.execvp(sys.argv[1], sys.argv[1:])\n"
-        "os.write(fd, b'echo =$FEATURE_ACTIVE=$PATH=; exit 3\\n')\n"
+        "os.write(fd, b'echo =$FEATURE_ACTIVE=$PATH= +$PS1; exit 3\\n')\n"
         "out = b''\n"
         "try:\n"
         "    while block := os.read(fd, 4096): out += block\n"
@@ -127,7 +127,7 @@ def test_bash_reads_the_users_file_and_then_the_environment(run: Run, light: str
         capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path, env=clean,
     )  # fmt: skip
     assert f"=1={tmp_path}/env/bin:" in done.stdout
-    assert f"({tmp_path}/env) " in done.stdout
+    assert f"+({tmp_path}/env) $" in done.stdout  # the prompt itself is cut to the terminal's width
     assert done.stdout.strip().endswith("3")
 
 
