@@ -6,6 +6,7 @@ asynccache/bundles/<arch>.json, asynccache/bundles/<file>       read by asynccac
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gzip
 import importlib.metadata
@@ -33,6 +34,7 @@ from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.digest import digest_file
 from asynccache.model.platform import current_architecture
 
+_OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need
 _DECODERS: Final = {"backports-zstd", "zstandard"}
 _LEFT_OUT: Final = re.compile(
     r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3|config-[^/]*)(/|$)|\.(a|pyc)$"
@@ -222,9 +224,25 @@ def _cli() -> Path:
     return Path(spec.origin).parent
 
 
+def _imported() -> list[str]:
+    """Return the distributions that asynccache imports; what is installed for editing may not declare the latest."""
+    import asynccache  # noqa: PLC0415 - its files
+
+    modules = set()
+    for package in (Path(asynccache.__file__).parent, _cli()):
+        for path in package.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.Import):
+                    modules.update(alias.name.partition(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    modules.add(node.module.partition(".")[0])
+    known = importlib.metadata.packages_distributions()
+    return sorted({name for module in modules for name in known.get(module, ())} - _OPTIONAL)
+
+
 def _distributions() -> list[importlib.metadata.Distribution]:
     """Return what asynccache needs at run time, itself included."""
-    waiting, found = ["asynccache"], dict[str, importlib.metadata.Distribution]()
+    waiting, found = ["asynccache", *_imported()], dict[str, importlib.metadata.Distribution]()
     while waiting:
         name = waiting.pop()
         if canonicalize_name(name) in found:

@@ -1,0 +1,98 @@
+"""What a bare node lacks, it takes from the cache's root: a zstd decoder, or the engine itself."""
+
+import asyncio
+import importlib.util
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from asynccache.boot.zstd import WHEELS_KEY
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.errors import UsageError
+from asynccache.model.platform import current_architecture
+from asynccache.ops.installer import publish_bundle, publish_zstd_wheels
+from tests.boot.conftest import Node, PackedStore
+from tests.boot.test_node import works
+
+NOTHING = "compression.zstd,backports.zstd,zstandard,libzstd"
+PYTHON = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+MACHINES = {
+    "linux-64": "manylinux2014_x86_64",
+    "linux-aarch64": "manylinux2014_aarch64",
+    "osx-arm64": "macosx_11_0_arm64",
+}
+
+
+def zstd_wheel(directory: Path) -> Path:
+    """Make a wheel of the decoder that this process uses, for its Python and machine."""
+    spec = importlib.util.find_spec("zstandard")
+    if spec is None or spec.origin is None or current_architecture() not in MACHINES:
+        pytest.skip("no decoder to make a wheel of")
+    package = Path(spec.origin).parent
+    name = f"zstandard-0.23.0-{PYTHON}-{PYTHON}-{MACHINES[current_architecture()]}.whl"
+    with zipfile.ZipFile(directory / name, "w") as archive:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, f"zstandard/{path.relative_to(package)}")
+    return directory / name
+
+
+async def test_a_decoder_is_taken_from_the_cache(packed: PackedStore, tmp_path: Path) -> None:
+    store = packed.copy(tmp_path / "store")
+    async with Engine(Settings(store=str(store.root), cache_dir=tmp_path / "cache")) as engine:
+        wheel = await asyncio.to_thread(zstd_wheel, tmp_path)
+        published = await publish_zstd_wheels(engine, [wheel])
+    assert list(published) == [f"{PYTHON}-{current_architecture()}"]
+    # only its name is hidden from the node, whose decoder then can only be that of the wheel
+    node = Node(tmp_path / "node")
+    done = await asyncio.to_thread(node.boot, store.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=NOTHING)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Fetching a zstd decoder" in done.stdout
+    works(node)
+    damaged = store.root / published[f"{PYTHON}-{current_architecture()}"].key
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    other = Node(tmp_path / "other")
+    done = await asyncio.to_thread(other.boot, store.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=NOTHING)
+    assert done.returncode == 1
+    assert "the zstd wheel in the cache is damaged" in done.stderr
+
+
+async def test_wheels_are_added_to_those_that_are_there_and_others_refused(tmp_path: Path) -> None:
+    async with Engine(Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache")) as engine:
+        names = [
+            "zstandard-0.21.0-cp37-cp37m-manylinux2014_x86_64.whl",
+            "backports_zstd-1.0-cp39-cp39-macosx_11_0_arm64.whl",
+        ]
+        for name in names:
+            (tmp_path / name).write_bytes(name.encode())
+            await publish_zstd_wheels(engine, [tmp_path / name])
+        known = json.loads(await engine.store.get(WHEELS_KEY))
+        assert sorted(known) == ["cp37-linux-64", "cp39-osx-arm64"]
+        for name in ("six-1.0-py3-none-any.whl", "no.whl"):
+            (tmp_path / name).touch()
+            with pytest.raises(UsageError, match="is no wheel"):
+                await publish_zstd_wheels(engine, [tmp_path / name])
+
+
+@pytest.mark.slow
+async def test_without_a_pack_the_published_engine_makes_it_from_packages(packed: PackedStore, tmp_path: Path) -> None:
+    store = packed.copy(tmp_path / "store")
+    (store.root / store.pack.key).unlink()
+    async with Engine(Settings(store=str(store.root), cache_dir=tmp_path / "cache")) as engine:
+        await EnvironmentDocuments(engine.store).put(store.environment)
+        first = await publish_bundle(engine)
+        assert await publish_bundle(engine) == first
+    node = Node(tmp_path / "node")
+    done = await asyncio.to_thread(node.boot, store.manifest(tmp_path), "train")
+    assert done.returncode == 0, done.stderr
+    assert "Making the environment from packages" in done.stdout
+    assert node.receipt["source"] == "packages"
+    works(node)
+    assert json.loads((node.prefix / ".metaflowenv").read_text()) == list(store.triple)
+    assert node.hidden() == []
