@@ -7,6 +7,7 @@ user's, the default. Only what is read so travels to tasks. Nothing but standard
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Callable
 
 REMOTE_LATEST = (":none:", ":username:", ":any:")
@@ -73,6 +74,13 @@ def configuration() -> dict[str, Any]:
         "CONDA_IGNORE_CACHING_DATASTORES": from_conf("CONDA_IGNORE_CACHING_DATASTORES", []),
         "CONDA_HACK_CHANNEL_ALIAS": from_conf("CONDA_HACK_CHANNEL_ALIAS"),
         "CONDA_TEST": from_conf("CONDA_TEST", False),
+        "HUGGINGFACE_AUTH_PROVIDER": from_conf("HUGGINGFACE_AUTH_PROVIDER", "env"),
+        "HUGGINGFACE_AUTH_PROVIDERS": from_conf("HUGGINGFACE_AUTH_PROVIDERS", {}),
+        "HUGGINGFACE_ENDPOINT": from_conf("HUGGINGFACE_ENDPOINT"),
+        "HUGGINGFACE_LOCAL_DIR": from_conf("HUGGINGFACE_LOCAL_DIR"),
+        "HUGGINGFACE_DOWNLOAD_TIMEOUT": from_conf(
+            "HUGGINGFACE_DOWNLOAD_TIMEOUT", 300, validate_fn=_validate_positive_integer
+        ),
         "CONDA_BARE_KEYS": bare,
     }
 
@@ -117,6 +125,11 @@ def _validate_remote_latest(name: str, value: Any) -> None:
             f"{name} must be set to one of {list(REMOTE_LATEST)} or to user names with commas between them."
             f" Got '{value}'."
         )
+
+
+def _validate_positive_integer(name: str, value: Any) -> None:
+    if not re.fullmatch(r"0*[1-9][0-9]*", str(value).strip()):
+        _refuse(f"{name} must be a positive integer. Got '{value}'.")
 
 
 def _refuse(text: str) -> None:

@@ -1,0 +1,261 @@
+"""Directories with the files of a model, whole or not there, that all tasks of a node use at once.
+
+A snapshot is downloaded next to where it will be, checked, and then renamed. What a step sees is a link to it that is
+replaced in one go when a branch has moved; whoever has files of the earlier snapshot open keeps them.
+
+    PARENT/openai-community%2Fgpt2_main            link to:
+    PARENT/.openai-community%2Fgpt2@<commit>       never changes
+    PARENT/.openai-community%2Fgpt2@<commit>.partial, .lock
+
+Standard library and Metaflow, Python 3.7.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from typing import Any, Iterator
+from urllib.parse import quote
+
+from asynccache.metaflow.huggingface_auth import without_token
+from asynccache.metaflow.huggingface_download import COMMAND
+from asynccache.metaflow.huggingface_models import HuggingFaceException, Model
+
+_WAIT_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
+_END_SECONDS = 10
+_SAID_BYTES = 2000
+
+
+class Hub:
+    """A hub, asked with a token; shows the token to nobody else.
+
+    Args:
+        endpoint: Its address, None for the one that huggingface_hub asks by itself.
+        token: None to ask as anybody can.
+        timeout: Seconds without any progress after which fetching fails.
+    """
+
+    def __init__(self, endpoint: str | None, token: str | None, timeout: int) -> None:
+        self._endpoint = endpoint
+        self._token = token
+        self._timeout = timeout
+
+    def model_info(self, model: Model) -> Any:
+        """Return what the hub says of a model: `huggingface_hub.ModelInfo`.
+
+        Raises:
+            HuggingFaceException: It does not answer, or refuses.
+        """
+        from huggingface_hub import HfApi  # noqa: PLC0415 - an optional dependency, and slow to import
+
+        try:
+            # a token of False: huggingface_hub would look for others by itself
+            api = HfApi(endpoint=self._endpoint, token=self._token or False)
+            return api.model_info(model.repo, revision=model.revision, timeout=self._timeout)
+        except Exception as error:  # noqa: BLE001 - the library's errors have no common base
+            said = f"{type(error).__name__}: {error}"
+        # outside of the handler: a traceback would show what the library said, headers perhaps among it
+        raise self._failure(model, said)
+
+    def snapshot(self, model: Model, parent: str) -> str:
+        """Return the directory with a model's files, which are downloaded when they are not there.
+
+        Args:
+            model: Which one.
+            parent: Absolute path of the directory in which snapshots are; is made.
+
+        Raises:
+            HuggingFaceException: They cannot be had. What was there before stays as it was.
+        """
+        commit = model.revision if model.is_commit else self._commit(model)
+        name = ".{}@{}".format(quote(model.repo, safe=""), commit)
+        place, link = os.path.join(parent, name), os.path.join(parent, model.directory)
+        try:
+            os.makedirs(parent, exist_ok=True)
+            if not os.path.isdir(place):
+                with self._alone(model, place):
+                    if not os.path.isdir(place):
+                        self._download(model, commit, place + ".partial")
+                        os.rename(place + ".partial", place)
+            _show(link, name)
+        except OSError as error:
+            raise HuggingFaceException(
+                f"{model} cannot be stored in {parent} ({error.strerror or error}): name a directory on a local disk"
+                " with enough room in @huggingface(local_dir=...) or HUGGINGFACE_LOCAL_DIR"
+            ) from error
+        return link
+
+    def __repr__(self) -> str:
+        return f"Hub({self._endpoint!r})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a hub has a token, which must not be stored")
+
+    def _commit(self, model: Model) -> str:
+        commit = self.model_info(model).sha
+        if not isinstance(commit, str) or not Model(model.repo, commit).is_commit:
+            raise self._failure(model, f"the hub names the commit {commit!r}, which is none")
+        return commit
+
+    def _failure(self, model: Model, said: str) -> HuggingFaceException:
+        text = " ".join(without_token(said, self._token).split())
+        asked = "with a token" if self._token else "without a token"
+        return HuggingFaceException(
+            "{} cannot be had from {}, asked {}: {}".format(model, self._endpoint or "the hub", asked, text)
+        )
+
+    @contextmanager
+    def _alone(self, model: Model, place: str) -> Iterator[None]:
+        """Be the only task of this node that downloads a snapshot; wait for another as long as it gets on."""
+        with open(place + ".lock", "ab") as lock:
+            got_on = _Watch(place + ".partial", self._timeout)
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    pass
+                if not got_on():
+                    raise self._failure(model, f"another task downloads it, without any progress for {self._timeout} s")
+                time.sleep(_WAIT_SECONDS)
+            yield
+
+    def _download(self, model: Model, commit: str, directory: str) -> None:
+        os.makedirs(directory, exist_ok=True)
+        job = {
+            "sys_path": sys.path,
+            "repo": model.repo,
+            "commit": commit,
+            "directory": directory,
+            "endpoint": self._endpoint,
+            "token": self._token,
+            "timeout": self._timeout,
+        }
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter
+                [sys.executable, "-c", COMMAND],
+                stdin=subprocess.PIPE,
+                stdout=answer,
+                stderr=said,
+                env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"},
+            )
+            try:
+                ended = self._wait(process, json.dumps(job), directory)
+            finally:
+                _end(process)
+            if not ended:
+                raise self._failure(model, f"the download made no progress for {self._timeout} s")
+            if process.returncode:
+                raise self._failure(model, _reason(answer, said, process.returncode))
+
+    def _wait(self, process: subprocess.Popen[bytes], job: str, directory: str) -> bool:
+        """Wait until a process ends by itself; False when it does not get on."""
+        stdin = process.stdin
+        if stdin is not None:
+            with suppress(BrokenPipeError):  # the process says why it does not read
+                stdin.write(job.encode() + b"\n")
+                stdin.flush()  # stays open: it ends when this process does
+        got_on = _Watch(directory, self._timeout)
+        while process.poll() is None:
+            if not got_on():
+                return False
+            time.sleep(_WAIT_SECONDS)
+        return True
+
+
+def make_own(directory: str) -> None:
+    """Make a directory at a place that others may have come to first.
+
+    Raises:
+        HuggingFaceException: It is another user's, who could put anything in there.
+    """
+    try:
+        os.makedirs(directory, exist_ok=True)
+        owner = os.stat(directory).st_uid
+    except OSError as error:
+        raise HuggingFaceException(
+            f"{directory} cannot be made for models ({error.strerror}): name another in HUGGINGFACE_LOCAL_DIR"
+        ) from error
+    if owner not in {0, os.geteuid()}:
+        raise HuggingFaceException(
+            f"{directory} belongs to another user (uid {owner}), whose files are not used as models: name another"
+            " directory in HUGGINGFACE_LOCAL_DIR, or that one if you trust it"
+        )
+
+
+class _Watch:
+    """Tells whether a directory has changed within a time; looks at it not more than once a second."""
+
+    def __init__(self, directory: str, seconds: float) -> None:
+        self._directory = directory
+        self._seconds = seconds
+        self._seen: Any = None
+        self._changed = self._looked = time.monotonic()
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            seen = _state(self._directory)
+            if seen != self._seen:
+                self._seen, self._changed = seen, now
+        return now - self._changed < self._seconds + _LOOK_SECONDS
+
+
+def _state(directory: str) -> tuple[float, int, int]:
+    """Return what changes while files are written below a directory: its time, the number of files, their blocks."""
+    latest, count, blocks = 0.0, 0, 0
+    for path, _names, files in os.walk(directory):
+        for each in [path, *(os.path.join(path, name) for name in files)]:
+            try:
+                status = os.lstat(each)
+            except OSError:
+                continue  # was renamed in between
+            count += 1
+            blocks += status.st_blocks + status.st_size
+            latest = max(latest, status.st_mtime)
+    return latest, count, blocks
+
+
+def _show(link: str, name: str) -> None:
+    """Let a path show a snapshot beside it; nobody finds it missing in between."""
+    if os.path.islink(link) and os.readlink(link) == name:
+        return
+    if os.path.isdir(link) and not os.path.islink(link):
+        os.rename(link, _free(link + ".replaced"))  # of another tool; it is not ours to remove
+    fresh = f"{link}.{os.getpid()}.{os.urandom(4).hex()}"
+    os.symlink(name, fresh)
+    os.replace(fresh, link)
+
+
+def _free(path: str) -> str:
+    count = 0
+    while os.path.lexists(f"{path}{count or ''}"):
+        count += 1
+    return f"{path}{count or ''}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):  # what was not read is of no use
+            process.stdin.close()
+    process.wait(_END_SECONDS)
+
+
+def _reason(answer: Any, said: Any, code: int) -> str:
+    answer.seek(0)
+    try:
+        return str(json.loads(answer.read().decode())["error"])
+    except (ValueError, KeyError):
+        said.seek(0)
+        tail = said.read()[-_SAID_BYTES:].decode(errors="replace").strip()
+        return f"the process that downloads ended with {code}: {tail}"
