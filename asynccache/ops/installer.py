@@ -228,7 +228,7 @@ def _imported() -> list[str]:
     """Return the distributions that asynccache imports; what is installed for editing may not declare the latest."""
     import asynccache  # noqa: PLC0415 - its files
 
-    modules = set()
+    modules = set[str]()
     for package in (Path(asynccache.__file__).parent, _cli()):
         for path in package.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_bytes())):

@@ -20,6 +20,7 @@ from asynccache.hydrate.hydrate import HydrateOptions, hydrate
 from asynccache.hydrate.pack import pack, pack_key
 from asynccache.hydrate.unpack import unpack_environment, verify_pack
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.store.memory import MemoryStore
 from tests.support.channel import Channel
 from tests.support.hydration import cached, channel_paths, packages_of
 from tests.support.wheels import write_wheel
@@ -219,6 +220,19 @@ async def test_packs_are_not_read_when_the_settings_say_never(
     await pack(engine, tiny, level=1)
     async with Engine(replace(settings, pack="never")) as other:
         assert not (await hydrate(other, tiny, tmp_path / "env", packed=unpack_environment)).packed
+
+
+async def test_a_store_that_is_no_directory_is_asked_a_few_times(
+    settings: Settings, real_channel: Channel, tmp_path: Path
+) -> None:
+    async with MemoryStore() as store, Engine(settings, store=store) as engine:
+        environment = await cached(engine, packages_of(channel_paths(real_channel)))
+        await pack(engine, environment, level=1)
+        assert await verify_pack(engine, environment)
+        before = store.requests
+        assert (await hydrate(engine, environment, tmp_path / "env", packed=unpack_environment)).packed
+        assert store.requests - before <= 12
+    assert run(tmp_path / "env/bin/python", "-c", "import requests; print('yes')").strip() == "yes"
 
 
 async def test_large_files_lie_in_several_frames(engine: Engine, real_channel: Channel, tmp_path: Path) -> None:
