@@ -217,7 +217,21 @@ def _chosen(launch: Launch, steps: Sequence[str]) -> list[StepAsk]:
     unknown = [step for step in steps if step not in launch.asks]
     if unknown:
         raise CommandException(f"The flow has no step {unknown[0]!r}; its steps are {', '.join(launch.asks)}")
-    return [asked for step, asked in launch.asks.items() if not steps or step in steps]
+    order = [node.name for node in launch.flow._graph if node.name in launch.asks]  # noqa: SLF001 - Metaflow's own
+    return [launch.asks[step] for step in _in_graph_order(launch.flow, order) if not steps or step in steps]
+
+
+def _in_graph_order(flow: Any, names: Sequence[str]) -> list[str]:
+    """Return steps as they follow each other from `start`, those of one distance in the order of the source."""
+    graph = flow._graph  # noqa: SLF001 - Metaflow has no public way
+    distance = {"start": 0}
+    pending = ["start"]
+    for name in pending:
+        for following in graph[name].out_funcs:
+            if following in names and distance.get(following, -1) < distance[name] + 1 <= len(names):
+                distance[following] = distance[name] + 1
+                pending.append(following)
+    return sorted(names, key=lambda name: distance.get(name, len(names)))
 
 
 def _check_one(launch: Launch, asks: Sequence[StepAsk]) -> None:

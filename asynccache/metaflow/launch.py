@@ -17,7 +17,7 @@ from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow import launch_settings
 from asynccache.metaflow.environment import MANIFEST
-from asynccache.metaflow.errors import as_metaflow
+from asynccache.metaflow.errors import CondaException, as_metaflow
 from asynccache.metaflow.local_hydration import LocalEnvironments
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.merge import AskError, expand
@@ -45,6 +45,7 @@ class Launch:
         self.flow = flow
         self.datastore_type = datastore_type
         self.run_id = ""
+        self.store: Any = None
         self.prepared = False
         self._echo: Any = None
         self._asks: dict[str, StepAsk] | None = None
@@ -127,7 +128,7 @@ class Launch:
         if asked is None or asked.ask.disabled:
             return None
         if asked.ask.fetch_at_exec:
-            fetched = self._fetched.get((step, task_id or ""))
+            fetched = self._fetched.get((step, str(task_id)))
             return [str(asked.ask.base), FETCH, ""] if fetched is None else fetched.id.as_list()
         found = self._found.get(step)
         return None if found is None else found.id.as_list()
@@ -150,8 +151,8 @@ class Launch:
         """Look up an environment that is looked up late, and begin to make one that a local task needs."""
         asked = self.asks[step]
         if asked.ask.fetch_at_exec:
-            self._fetched[step, task_id] = self._fetch(asked, task_id)
-        environment = self._fetched.get((step, task_id)) or self._found.get(step)
+            self._fetched[step, str(task_id)] = self._fetch(asked, task_id)
+        environment = self._fetched.get((step, str(task_id))) or self._found.get(step)
         if environment is not None and not asked.remote:
             self.local.want(environment)
 
@@ -197,7 +198,7 @@ class Launch:
         from asynccache.metaflow.resolve_steps import fetch_named  # noqa: PLC0415 - rarely needed
 
         try:
-            name = expand(str(asked.ask.base), task_variables(self.flow, self.run_id, asked.step, task_id))
+            name = expand(str(asked.ask.base), task_variables(self.flow, self.store, self.run_id, asked.step, task_id))
         except AskError as exc:
             from metaflow.metaflow_environment import InvalidEnvironmentException  # noqa: PLC0415
 
@@ -205,7 +206,7 @@ class Launch:
         try:
             return self._loop.call(fetch_named(self.settings, name, asked.arch))
         except AsyncCacheError as exc:
-            raise RuntimeError(f"Cannot find environment '{name}' of step '{asked.step}': {exc}") from exc
+            raise CondaException(f"Cannot find environment '{name}' of step '{asked.step}': {exc}") from exc
 
     def _say_once(self) -> None:
         from metaflow import metaflow_config  # noqa: PLC0415

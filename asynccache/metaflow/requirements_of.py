@@ -168,15 +168,26 @@ def _gpu(step: Any, remote: list[Any]) -> bool:
     return any(d.attributes.get("gpu") not in {None, 0, "0"} for d in asking)
 
 
-def task_variables(flow: Any, run_id: str, step: str, task_id: str) -> dict[str, str]:
-    """Return what may stand in the name of an environment that is looked up when a task starts."""
+def task_variables(flow: Any, store: Any, run_id: str, step: str, task_id: str) -> dict[str, str]:
+    """Return what may stand in the name of an environment that is looked up when a task starts.
+
+    Args:
+        flow: The flow.
+        store: Metaflow's datastore of the flow, which has the run's parameters.
+        run_id: The run.
+        step: Name of the step.
+        task_id: The task.
+    """
     variables = dict(os.environ)
     variables["METAFLOW_RUN_ID"] = run_id
     variables["METAFLOW_RUN_ID_BASE"] = run_id.rsplit("-", 1)[-1] if run_id.startswith("argo-") else run_id
     variables["METAFLOW_STEP_NAME"] = step
     variables["METAFLOW_TASK_ID"] = task_id
-    for name, _parameter in flow._get_parameters():  # noqa: SLF001 - Metaflow has no public way
-        value = getattr(flow, name, None)
-        key = "METAFLOW_INIT_" + name.upper().replace("-", "_")
-        variables[key] = value if isinstance(value, str) else json.dumps(value, default=str)
+    names = {var: parameter.name for var, parameter in flow._get_parameters()}  # noqa: SLF001 - as above
+    kept = store.get_task_datastores(run_id, ["_parameters"], allow_not_done=True) if names and store else []
+    for values in kept[:1]:
+        for var, name in names.items():
+            value = values[var] if var in values else None  # noqa: SIM401 - it has no get()
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            variables["METAFLOW_INIT_" + name.upper().replace("-", "_")] = text
     return variables

@@ -33,11 +33,12 @@ class CondaEnvInternalDecorator(StepDecorator):
         require_environment(environment, self.name)
         self._environment = environment
         self._step = step
+        self._store = flow_datastore
 
     def runtime_init(self, flow: Any, graph: Any, package: Any, run_id: str) -> None:
         """Unpack the code package: another Python must find the flow's modules, and Metaflow itself."""
         launch = self._environment.launch
-        launch.run_id = run_id
+        launch.run_id, launch.store = run_id, self._store
         if launch.target(self._step) is None or launch.remote(self._step):
             return
         cls = self.__class__
