@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, ConfigurationError
 from asynccache.model.environment import ResolvedEnvironment
 
+if TYPE_CHECKING:
+    from asynccache.engine.engine import Engine
+
+T = TypeVar("T")
 _INDENT = "    "
 
 
@@ -42,23 +46,26 @@ async def node_manifest(
     environments = {each.id: each for each in by_step.values()}
     if not environments:
         return document
-    if getattr(settings, "pack", "auto") != "never":
-        document["packs"] = await _packs(settings, list(environments.values()), echo)
-    return document
+    packed = getattr(settings, "pack", "auto") != "never"
+    packs, bundles = await _published(settings, list(environments.values()), echo, packed=packed)
+    return {**document, "packs": packs, "bundles": bundles}
 
 
-async def _packs(
-    settings: Settings, environments: list[ResolvedEnvironment], echo: Any
-) -> dict[str, dict[str, object]]:
+async def _published(
+    settings: Settings, environments: list[ResolvedEnvironment], echo: Any, *, packed: bool
+) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, object]]]:
+    """Return what there is of packs and of the engine's bundles, making what is missing; both by what they are for."""
     from asynccache.engine.engine import Engine  # noqa: PLC0415 - not for flows that run here
     from asynccache.hydrate.pack import pack  # noqa: PLC0415
 
     started = time.monotonic()
+    wanted = environments if packed else []
     async with Engine(settings) as engine, asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_packed(pack, engine, each)) for each in environments]
+        running = [tasks.create_task(_outcome(pack(engine, each))) for each in wanted]
+        bundle = tasks.create_task(_bundle(engine, {each.id.arch for each in environments}))
     packs: dict[str, dict[str, object]] = {}
     made = 0
-    for environment, task in zip(environments, running, strict=True):
+    for environment, task in zip(wanted, running, strict=True):
         done = task.result()
         if isinstance(done, AsyncCacheError):
             raise ConfigurationError(
@@ -72,12 +79,31 @@ async def _packs(
     if made and echo is not None:
         seconds = round(time.monotonic() - started)
         echo(f"{_INDENT}Packing {made} environment{'s' if made > 1 else ''} for nodes ... done in {seconds} seconds.")
-    return packs
+    engines = bundle.result()
+    if isinstance(engines, AsyncCacheError):
+        if not packed:
+            raise engines
+        if echo is not None:
+            echo(f"{_INDENT}Nodes could not make environments from packages if a pack were damaged: {engines}")
+        return packs, {}
+    return packs, engines
 
 
-async def _packed(pack: Any, engine: Any, environment: ResolvedEnvironment) -> Any:
+async def _bundle(engine: Engine, arches: set[str]) -> dict[str, dict[str, object]] | AsyncCacheError:
+    """Publish the engine for nodes that cannot take a pack, once for each root and version."""
+    from asynccache.model.platform import current_architecture  # noqa: PLC0415 - not for flows that run here
+    from asynccache.ops.installer import publish_bundle  # noqa: PLC0415
+
+    arch = current_architecture()
+    if arch not in arches:
+        return {}  # the one for another architecture is published there
+    found = await _outcome(publish_bundle(engine))
+    return found if isinstance(found, AsyncCacheError) else {arch: found.as_document()}
+
+
+async def _outcome(work: Awaitable[T]) -> T | AsyncCacheError:
     try:
-        return await pack(engine, environment)
+        return await work
     except AsyncCacheError as exc:
         return exc
 
