@@ -17,6 +17,8 @@ from asynccache.store.tasks import run_together
 
 READ_BYTES: Final = 256 << 10  # taken from the connection at once
 _WRITE_BYTES: Final = 1 << 20  # written at once, in a thread
+# parts; packages come many at once, so that one request for most of them beats several that finish sooner
+_ONE_REQUEST: Final = 4
 _INLINE_BYTES: Final = 128 << 10  # below this a thread costs more than the write
 
 
@@ -70,8 +72,8 @@ class Download:
             DiskError: The file cannot be written.
         """
         async with self._file() as descriptor:
-            whole = size is not None and size <= 2 * self._part_bytes
-            first = _Range(0, None if whole else self._part_bytes)
+            whole = size is not None and size <= _ONE_REQUEST * self._part_bytes
+            first = _Range(0, None if whole else _ONE_REQUEST * self._part_bytes)
             await self._fetch(descriptor, first)
             if first.end is not None and first.end < self._total:
                 await self._rest(descriptor, first.end)

@@ -16,7 +16,7 @@ from tests.store.conftest import digests_of, written
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 
-LARGE = random.Random(1).randbytes(11 << 20)  # three parts of 5 MiB
+LARGE = random.Random(1).randbytes(22 << 20)  # five parts of 5 MiB, of which one request reads four
 ODD_KEYS = [
     "packages/conda/conda.priv.test:8443/t/xx/foo%2Bbar-1-0.tar.bz2/foo+bar-1-0.tar.bz2",
     "odd/a b",
