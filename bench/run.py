@@ -70,6 +70,9 @@ CASES: Final[dict[str, Case]] = {
     "hydrate": Case(_HYDRATE, "environment", "a data-science environment from stores and from the node's packages"),
     "hydrate-wheels": Case(_HYDRATE, "wheels", "its wheels alone, against uv"),
     "hydrate-together": Case(_HYDRATE, "together", "16 processes that want one environment at once"),
+    "bootstrap": Case(
+        "bench.bootstrap_cases", "bootstrap", "a step's environment on a bare node, from pack and packages"
+    ),
     "memory-transmute": Case(_MEMORY, "of_transmuting", "peak memory of transmuting by package size"),
     "memory-engine": Case(_MEMORY, "of_the_engine", "peak memory of the whole engine by package size"),
     "memory-in-flight": Case(_MEMORY, "in_flight", "peak memory with 64 packages in flight"),

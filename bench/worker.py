@@ -112,6 +112,13 @@ def prepare_hydrate_task(name: str, **arguments: Any) -> Work:
     return hydrate_tasks.prepare(name, **arguments)
 
 
+def prepare_boot_publish(**arguments: Any) -> Work:
+    """Publish what a bare node needs (see `bench.bootstrap_tasks`)."""
+    from bench import bootstrap_tasks  # noqa: PLC0415
+
+    return bootstrap_tasks.prepare(**arguments)
+
+
 def prepare_limits(sample: str, size: int) -> Work:
     """Measure the machine's raw speeds (see `bench.limits`)."""
     from bench import limits  # noqa: PLC0415
@@ -144,6 +151,7 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
     "limits": prepare_limits,
     "resolve": prepare_resolve,
     "make-bucket": prepare_bucket,
+    "boot-publish": prepare_boot_publish,
     "nothing": prepare_nothing,
     **{
         name: functools.partial(prepare_engine_task, name)

@@ -1,0 +1,42 @@
+"""What is made ready for the bootstrap cases: a pack and the engine's bundle in the store, manifests, a bare Python."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.hydrate.pack import pack
+from asynccache.ops.environments import Environments, read_document
+from asynccache.ops.installer import publish_bundle
+
+Figures = dict[str, float]
+
+
+def prepare(settings: dict[str, Any], document: str, out: str) -> Callable[[], Figures]:
+    """Return the work: publish, and write what a node is told into a directory."""
+    chosen = Settings(**{**settings, "cache_dir": Path(settings["cache_dir"])})
+    return lambda: asyncio.run(_publish(chosen, document, Path(out)))
+
+
+async def _publish(settings: Settings, document: str, out: Path) -> Figures:
+    from tests.support.metaflow_venv import bare_venv  # noqa: PLC0415 - makes one at first
+
+    environment = read_document(Path(document), None)
+    async with Engine(settings) as engine:
+        environment = await Environments(settings, engine.store).publish(environment)
+        packed = await pack(engine, environment)
+        bundle = await publish_bundle(engine)
+    root = {"version": 1, "root": str(settings.store), "endpoint_url": settings.s3_endpoint_url}
+    key = f"{environment.id.req_id}:{environment.id.full_id}:{environment.id.arch}"
+    told = {**root, "bundles": {environment.id.arch: bundle.as_document()}}
+    here = {"key": packed.key, "size": packed.size, "digest": packed.digest}
+    (out / "packed.json").write_text(json.dumps({**told, "packs": {key: here}}))
+    (out / "packages.json").write_text(json.dumps({**told, "packs": {key: {"key": "nowhere"}}}))
+    said = {"python": str(bare_venv("3.11") / "bin" / "python"), "ids": key.rpartition(":")[0]}
+    (out / "node.json").write_text(json.dumps(said))
+    return {"pack": packed.size, "bundle": bundle.size}
