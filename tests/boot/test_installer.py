@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -48,16 +49,20 @@ async def test_a_decoder_is_taken_from_the_cache(packed: PackedStore, tmp_path: 
         wheel = await asyncio.to_thread(zstd_wheel, tmp_path)
         published = await publish_zstd_wheels(engine, [wheel])
     assert list(published) == [f"{PYTHON}-{current_architecture()}"]
-    # only its name is hidden from the node, whose decoder then can only be that of the wheel
-    node = Node(tmp_path / "node")
+    bare = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    known = "import importlib.util as u; print(any(map(u.find_spec, ['zstandard', 'backports'])))"
+    if await asyncio.to_thread(subprocess.check_output, [str(bare), "-c", known], text=True) != "False\n":
+        pytest.skip("the Python of this machine has a decoder of its own")
+    node = Node(tmp_path / "node", bare)
     done = await asyncio.to_thread(node.boot, store.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=NOTHING)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Fetching a zstd decoder" in done.stdout
+    assert node.receipt["decoder"] == "zstandard"
     works(node)
     damaged = store.root / published[f"{PYTHON}-{current_architecture()}"].key
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    other = Node(tmp_path / "other")
+    other = Node(tmp_path / "other", bare)
     done = await asyncio.to_thread(other.boot, store.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=NOTHING)
     assert done.returncode == 1
     assert "the zstd wheel in the cache is damaged" in done.stderr
