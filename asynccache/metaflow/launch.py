@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import json
 import os
 import sys
@@ -23,6 +22,7 @@ from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.merge import AskError, expand
 from asynccache.metaflow.node_commands import FETCH, NODE_MANIFEST
 from asynccache.metaflow.node_manifest import as_json, node_manifest
+from asynccache.metaflow.other_names import other_extension_installed
 from asynccache.metaflow.requirements_of import StepAsk, flow_asks, notices, task_variables
 from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_steps
 from asynccache.model.environment import ResolvedEnvironment
@@ -233,7 +233,7 @@ class Launch:
             path = Path(directory.name) / name
             path.write_bytes(data)
             self._files.append((str(path), name))
-        if importlib.util.find_spec("metaflow_extensions.netflixext") is None:
+        if not other_extension_installed():
             self._aliases = list(_other_names(Path(directory.name)))
 
 

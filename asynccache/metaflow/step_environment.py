@@ -62,7 +62,8 @@ class CondaEnvInternalDecorator(StepDecorator):
     ) -> None:
         """Begin to make the environment, if it is not there; whoever schedules tasks does not wait for it."""
         if not is_cloned and not self._outside(ubf_context):
-            self._environment.launch.task_created(self._step, task_id)
+            # the id that Metaflow passes is None unless it is known beforehand
+            self._environment.launch.task_created(self._step, task_datastore.task_id)
 
     def runtime_step_cli(self, cli_args: Any, retry_count: int, max_user_code_retries: int, ubf_context: Any) -> None:
         """Run the task with the environment's interpreter."""

@@ -4,3 +4,7 @@ from metaflow.runner.metaflow_runner import Runner as FlowAPI  # noqa: F401
 
 from asynccache import __version__  # noqa: F401
 from asynccache.metaflow.mutators import resolved_req, resolved_uv  # noqa: F401
+from asynccache.metaflow.other_names import install
+
+install()
+del install
