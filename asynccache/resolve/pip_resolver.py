@@ -39,6 +39,7 @@ from asynccache.model.platform import current_architecture
 from asynccache.model.url import redacted
 from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
 from asynccache.resolve.helper_environment import builder_environment, python_version, solve_helper
+from asynccache.resolve.index_refusal import refused, refusing
 from asynccache.resolve.markers import marker_environment
 from asynccache.resolve.placeholders import write_placeholders
 from asynccache.resolve.program import Finished, run_program
@@ -66,6 +67,7 @@ _CONNECTION: Final = re.compile(
     r"connection broken by|Max retries exceeded|Could not fetch URL|HTTP error"
     r"|\b(?P<code>40[13]|5\d\d) (?:Client|Server) Error|(?P<refused>40[13]) Error, Credentials"
 )
+_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 _ERROR: Final = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
 
 
@@ -144,7 +146,7 @@ class PipResolver:
                 cwd=directory,
             )
             if finished.returncode:
-                raise self._failure(finished, pypi, target)
+                raise await asyncio.to_thread(self._failure, finished, pypi, target)
             report = await asyncio.to_thread((directory / "report.json").read_text, "utf-8")
         return _around(read_report(json.loads(report), pypi.indexes), pypi)
 
@@ -226,6 +228,8 @@ class PipResolver:
         if connection := _CONNECTION.search(text):
             return _unreachable(text, connection, pypi)
         if missing is not None:
+            if refusal := refusing(canonicalize_name(_NAME.split(missing["spec"], 1)[0]), pypi, self._logins):
+                return refusal
             searched = ", ".join(map(redacted, () if pypi.flags.no_index else pypi.indexes)) or "no index"
             return PackageUnknownError(
                 f"no index has {missing['spec']!r} for {pypi.arch}; searched {searched}",
@@ -297,8 +301,5 @@ def _unreachable(text: str, connection: re.Match[str], pypi: PypiProblem) -> Ind
     named = [index for index in pypi.indexes if index in line or urlsplit(index).netloc in line]
     where = redacted(named[0]) if named else ", ".join(map(redacted, pypi.indexes))
     if code in {"401", "403"}:
-        return IndexUnreachableError(
-            f"the index {where} refuses ({code})",
-            hint="give user and password of its host in the setting auth or in .netrc",
-        )
+        return refused(where, code)
     return IndexUnreachableError(f"the index {where} cannot be read: {line.strip()[:300]}", hint="try again")

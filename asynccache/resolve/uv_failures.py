@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from asynccache.engine.transport import Credentials
 from asynccache.errors import (
     AsyncCacheError,
     BuildError,
@@ -21,13 +17,13 @@ from asynccache.errors import (
 )
 from asynccache.model.url import redacted
 from asynccache.resolve.explain import last_lines, scrubbed
+from asynccache.resolve.index_refusal import refused, refusing
 from asynccache.resolve.program import Finished
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem
 
 if TYPE_CHECKING:
     from asynccache.resolve.uv_program import Lock
 
-_PROBE_SECONDS: Final = 5.0
 _UNKNOWN: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*) was not found in the (?:package registry|provided package locations)"
 )
@@ -107,44 +103,14 @@ def _crashed(finished: Finished, secrets: Sequence[str]) -> ResolverFailedError:
 
 
 def _unknown(name: str, text: str, problem: PypiProblem, logins: Logins) -> AsyncCacheError:
-    for index in () if problem.flags.no_index else problem.indexes:
-        if code := _refusal(f"{index.rstrip('/')}/{name}/", logins.login(index)):
-            return _refused(index, str(code))
+    if refusal := refusing(name, problem, logins):
+        return refusal
     searched = problem.flags.find_links if problem.flags.no_index else (*problem.indexes, *problem.flags.find_links)
     where = ", ".join(map(redacted, searched)) or "nowhere, since --no-index was given without --find-links"
     needed = in_words(text)
     return PackageUnknownError(
         f"no index has {name!r} for {problem.arch}; searched {where}:\n{needed}",
         hint="correct the name, or add the index that has it",
-    )
-
-
-def _refusal(address: str, login: Credentials | None) -> int:
-    """Ask an index for a project: uv takes a refusal for an absence. Blocking; up to five seconds.
-
-    Returns:
-        401 or 403 when it refuses, else 0.
-    """
-    if not address.startswith(("http://", "https://")):
-        return 0
-    request = urllib.request.Request(address)  # noqa: S310 - http and https only
-    if login is not None:
-        pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {pair}")
-    try:
-        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310 - http and https only
-            return 0
-    except urllib.error.HTTPError as exc:
-        exc.close()
-        return exc.code if exc.code in {401, 403} else 0
-    except OSError:
-        return 0
-
-
-def _refused(index: str, code: str) -> IndexUnreachableError:
-    return IndexUnreachableError(
-        f"the index {redacted(index)} refuses ({code})",
-        hint="give user and password of its host in the setting auth or in .netrc",
     )
 
 
@@ -155,7 +121,7 @@ def _unreachable(url: str, text: str, problem: PypiProblem) -> IndexUnreachableE
     which = f"the index {redacted(asked)}" if asked else redacted(url)
     status = _STATUS.search(text)
     if status and status["code"] in {"401", "403"}:
-        return _refused(asked or url, status["code"])
+        return refused(asked or url, status["code"])
     causes = [line.strip().removeprefix("cause: ") for line in text.splitlines() if line.strip().startswith("cause:")]
     why = f"HTTP {status['code']} {status['reason']}" if status else (causes[-1] if causes else in_words(text))
     return IndexUnreachableError(

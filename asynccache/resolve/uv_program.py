@@ -92,7 +92,9 @@ def nearest_glibc(minor: int) -> int:
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment for uv, pip and builds without what the user has configured for other purposes."""
-    return {key: value for key, value in environ.items() if not key.startswith(_OWN_VARIABLES)}
+    kept = {key: value for key, value in environ.items() if not key.startswith(_OWN_VARIABLES)}
+    # both break the lines of what they say at the width of the terminal
+    return kept | {"COLUMNS": "10000"}
 
 
 @dataclass(slots=True)

@@ -1,0 +1,62 @@
+"""Whether an index refuses this user: uv and older releases of pip take a refusal for the absence of a package."""
+
+from __future__ import annotations
+
+import base64
+import urllib.error
+import urllib.request
+from typing import Final
+
+from asynccache.engine.transport import Credentials
+from asynccache.errors import IndexUnreachableError
+from asynccache.model.url import redacted
+from asynccache.resolve.pypi_problem import Logins, PypiProblem
+
+_PROBE_SECONDS: Final = 5.0
+
+
+def refusing(name: str, problem: PypiProblem, logins: Logins) -> IndexUnreachableError | None:
+    """Ask the indexes of a problem for a project, blocking: up to five seconds each.
+
+    Args:
+        name: The project, in normal form.
+        problem: What was asked.
+        logins: Credentials to ask with.
+
+    Returns:
+        The error that names the first index that refuses; None when none does.
+    """
+    for index in () if problem.flags.no_index else problem.indexes:
+        if code := _refusal(f"{index.rstrip('/')}/{name}/", logins.login(index)):
+            return refused(index, str(code))
+    return None
+
+
+def _refusal(address: str, login: Credentials | None) -> int:
+    """Ask an index for a project: blocking, up to five seconds.
+
+    Returns:
+        401 or 403 when it refuses, else 0.
+    """
+    if not address.startswith(("http://", "https://")):
+        return 0
+    request = urllib.request.Request(address)  # noqa: S310 - http and https only
+    if login is not None:
+        pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {pair}")
+    try:
+        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310 - http and https only
+            return 0
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return exc.code if exc.code in {401, 403} else 0
+    except OSError:
+        return 0
+
+
+def refused(index: str, code: str) -> IndexUnreachableError:
+    """Return the error for an index that answered `code` ("401", "403")."""
+    return IndexUnreachableError(
+        f"the index {redacted(index)} refuses ({code})",
+        hint="give user and password of its host in the setting auth or in .netrc",
+    )
