@@ -99,7 +99,7 @@ def grouped(wanted: Iterable[Wanted]) -> list[Group]:
         for req_id, by_arch in requests.items():
             bases = tuple(sorted({str(a.base.id) for a in by_arch.values() if a.base is not None}))
             kind = next(iter(by_arch.values())).environment_type
-            key = (req_id, kind, bases, id(each.lock), tuple(sorted(each.unique_keys.items())))
+            key = (req_id, kind, bases, each.lock, tuple(sorted(each.unique_keys.items())))
             group = groups.setdefault(key, Group(lock=each.lock, unique_keys=each.unique_keys))
             group.asked |= {arch: asked for arch, asked in by_arch.items() if arch not in group.asked}
             group.members.append(each)

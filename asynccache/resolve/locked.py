@@ -150,6 +150,18 @@ class LockedResolver:
         self._conda = conda
         self._environment = environment
 
+    def __eq__(self, other: object) -> bool:
+        """Readers of equal locks find the same: steps that share a lock are resolved as one."""
+        return (
+            isinstance(other, LockedResolver)
+            and (self._lock, self._environment) == (other._lock, other._environment)
+            and self._settings == other._settings
+        )
+
+    def __hash__(self) -> int:
+        """Equal locks have equal hashes."""
+        return hash((self._lock, self._environment))
+
     @property
     def name(self) -> str:
         """`locked`."""

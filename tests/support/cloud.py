@@ -26,7 +26,7 @@ from tests.support.sandbox import Image
 
 BUCKET: Final = "flows"
 SYSROOT: Final = f"s3://{BUCKET}/metaflow"
-_SECONDS: Final = 900
+_SECONDS: Final = 2000
 _DROPPED = ("METAFLOW", "AWS_", "ASYNCCACHE_", "CONDA_", "PYTHON", "VIRTUAL_ENV", "KUBECONFIG")
 
 

@@ -1,0 +1,167 @@
+"""`metaflow environment`: outputs in the contract's shape, and what each wrong use is told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.metaflow.local import LocalBed, local_bed
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.xdist_group("flows")]
+TWELVE = 12
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBed]:
+    with local_bed(tmp_path_factory.mktemp("commands")) as found:
+        (found.directory / "tabular.yml").write_text("dependencies:\n  - tabular=1.4.0\n")
+        (found.directory / "more.txt").write_text("frames==1.5.0\n")
+        (found.directory / "pyproject.toml").write_text("[project]\ndependencies = []\n")
+        found.metaflow("environment", "resolve", "-f", "tabular.yml", "--python", "3.12.*", "--alias", "team/base:v1")
+        yield found
+
+
+def quiet_lines(said: str) -> list[str]:
+    return [line for line in said.splitlines() if line and not line.startswith("Metaflow (")]
+
+
+def test_resolve_prints_the_long_form_and_knows_the_request_again(bed: LocalBed) -> None:
+    words = ("environment", "resolve", "-f", "tabular.yml", "--python", "3.12.*")
+    said = bed.metaflow(*words, "--force", "--alias", "team/again")
+
+    assert "Resolving 1 environment ... done in" in said
+    lines = said.splitlines()
+    start = lines.index("### Environment for architecture linux-64")
+    assert lines[start + 1].startswith("DEFAULT Environment of type conda-only full hash ")
+    assert lines[start + 2].startswith("Aliases ")
+    assert "team/again:latest (mutable)" in lines[start + 2]
+    assert lines[start + 3 : start + 6] == ["Arch linux-64", "Available on linux-64", ""]
+    assert lines[start + 6].startswith("Resolved on ")
+    assert lines[start + 7 : start + 9] == ["Resolved by tester", ""]
+    assert any(line.startswith("User-requested packages sys::__glibc==") for line in lines[start:])
+    assert any(line.startswith("Conda Packages installed arrays") or "tabular==1.4.0" in line for line in lines)
+    assert "No environments to resolve, use --force" in bed.metaflow(*words, code=1)
+
+
+def test_the_quiet_form_has_twelve_fields(bed: LocalBed) -> None:
+    name, line = quiet_lines(bed.metaflow("environment", "--quiet", "show", "team/base:v1"))
+
+    assert name == "team/base:v1@linux-64"
+    fields = line.split(" ")
+    assert len(fields) == TWELVE
+    assert [len(fields[0]), len(fields[1]), fields[3], fields[5], fields[6]] == [
+        40,
+        40,
+        "linux-64",
+        "tester",
+        "linux-64",
+    ]
+    assert fields[9].startswith("conda:")
+    assert fields[10:] == ["pypi:", "NONE"]
+    missing = quiet_lines(bed.metaflow("env", "--quiet", "show", "team/nothing"))
+    assert missing == ["team/nothing@linux-64", "NOT_FOUND"]
+    assert "### Environment for 'team/nothing' (arch 'linux-64') was not found" in bed.metaflow(
+        "environment", "show", "team/nothing"
+    )
+
+
+def test_an_environment_is_extended_named_and_created(bed: LocalBed) -> None:
+    bed.metaflow("environment", "resolve", "-r", "more.txt", "--using", "team/base:v1", "--alias", "team/more:v1")
+    said = bed.metaflow("environment", "create", "--name", "more", "team/more:v1")
+    assert "Conda environment 'more' created locally, activate with" in said
+    again = bed.metaflow("environment", "--quiet", "create", "--name", "more", "--exist-ok", "team/more:v1")
+    python = next(line for line in again.splitlines() if "/bin/python" in line)
+    done = bed.run("-c", f"import subprocess; subprocess.run([{python!r}, '-c', 'import frames, tabular; "
+                   "print(frames.VERSION, tabular.VERSION)'], check=True)")  # fmt: skip
+    assert "1.5.0 1.4.0" in done.stdout
+    refused = bed.metaflow("environment", "create", "--name", "more", "team/base:v1", code=1)
+    assert "'more' exists already and is another environment; use --force" in refused
+    assert Path(python).exists()
+
+
+def test_a_name_that_does_not_move_stays(bed: LocalBed) -> None:
+    bed.metaflow("environment", "resolve", "-f", "tabular.yml", "--python", "3.9.*", "--alias", "team/nine:v1")
+
+    refused = bed.metaflow("environment", "alias", "team/nine:v1", "team/base:v1", code=1)
+
+    assert "team/base:v1" in refused
+    assert "Traceback" not in refused
+    assert "is known as team/moves" in bed.metaflow("environment", "alias", "team/nine:v1", "team/moves")
+    assert "DEFAULT Environment of type" in bed.metaflow("environment", "get", "team/moves")
+
+
+def test_lists_comparisons_and_settings_are_those_of_the_same_store(bed: LocalBed) -> None:
+    listed = bed.metaflow("env", "ls", "--json", "team/base*")
+    rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
+    assert [row["arch"] for row in rows] == ["linux-64"]
+    assert "tabular" in bed.metaflow("env", "show", "team/base:v1")
+    assert "cache_dir" in bed.metaflow("environment", "config")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("resolve",), 2, "there is nothing to resolve"),
+        (
+            ("resolve", "-r", "more.txt", "--using", "a", "--python", "3.9"),
+            2,
+            "--python and --using exclude each other",
+        ),
+        (("resolve", "--from", "a", "--python", "3.9"), 2, "--python and --from exclude each other"),
+        (("resolve", "--using", "a", "--using-pathspec", "F/1/s"), 2, "--using and --using-pathspec exclude"),
+        (("resolve", "--from", "a", "--from-pathspec", "F/1/s"), 2, "--from and --from-pathspec exclude"),
+        (("resolve", "--using", "a", "--from", "b"), 2, "--using and --from exclude each other"),
+        (("resolve", "--from", "a", "-r", "more.txt"), 2, "--from takes its requirements from an environment"),
+        (("resolve", "-r", "more.txt", "-f", "tabular.yml", "-p", "pyproject.toml"), 2, "exclude each other"),
+        (("resolve", "-r", "more.txt", "--using", "team/none:v1"), 1, "team/none:v1"),
+        (("resolve", "-r", "more.txt", "--using", "team/base:v1", "--arch", "osx-arm64"), 1, "osx-arm64"),
+        (("resolve", "-r", "missing.txt"), 1, "missing.txt cannot be read"),
+        (("get", "team/none:v1"), 1, "no environment is known as team/none:v1"),
+        (("create", "Flow/1/step"), 2, "--pathspec says that ENV is Flow/Run/Step"),
+        (("create", "--pathspec", "team/base:v1"), 2, "--pathspec says that ENV is Flow/Run/Step"),
+        (("create", "--install-notebook", "team/base:v1"), 2, "--install-notebook requires --name"),
+        (("create", "team/none:v1"), 1, "Environment 'team/none:v1' does not exist"),
+        (("alias", "team/none:v1", "team/b"), 1, "no environment is known as team/none:v1"),
+    ],
+)
+def test_wrong_uses_are_told_in_a_sentence(bed: LocalBed, words: tuple[str, ...], code: int, message: str) -> None:
+    said = bed.metaflow("environment", *words, code=code)
+
+    assert message in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("CONDA_DEPENDENCY_RESOLVER", "apt", "must be set to one of ['mamba', 'conda', 'micromamba', 'rattler']"),
+        ("CONDA_PYPI_DEPENDENCY_RESOLVER", "poetry", "must be set to one of ['uv', 'pip', 'none']"),
+        ("CONDA_MIXED_DEPENDENCY_RESOLVER", "x", "must be set to one of ['conda-lock', 'builtin', 'none']"),
+        ("CONDA_PREFERRED_FORMAT", ".zip", "must be set to one of ['.conda', '.tar.bz2', 'none']"),
+        ("CONDA_USE_REMOTE_LATEST", ":all:", "must be set to one of [':none:', ':username:', ':any:']"),
+        ("CONDA_USE_REMOTE_LATEST", "", "must be set to one of"),
+        ("CONDA_LOCK_TIMEOUT", "soon", "Expected a <class 'int'> for METAFLOW_CONDA_LOCK_TIMEOUT, got: soon"),
+        ("CONDA_REMOTE_COMMANDS", "batch", "Expected a valid JSON for METAFLOW_CONDA_REMOTE_COMMANDS, got: batch"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_with_what_can(bed: LocalBed, variable: str, value: str, message: str) -> None:
+    done = bed.run("-c", "import metaflow", variables={f"METAFLOW_{variable}": value})
+
+    assert message in done.stdout
+    assert f"METAFLOW_{variable}" in done.stdout
+
+
+def test_settings_come_from_the_users_file_also_without_the_prefix(bed: LocalBed) -> None:
+    home = bed.directory / "configured"
+    home.mkdir()
+    keys = {"CONDA_ENVS_DIRNAME": "bare", "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER": None}
+    (home / "config.json").write_text(json.dumps(keys))
+    program = (
+        "from metaflow import metaflow_config as c;"
+        " print('VALUE', c.CONDA_ENVS_DIRNAME, c.CONDA_PYPI_DEPENDENCY_RESOLVER, c.CONDA_BARE_KEYS,"
+        " c.CONDA_LOCK_TIMEOUT)"
+    )
+    done = bed.run("-c", program, variables={"METAFLOW_HOME": str(home)})
+
+    assert "VALUE bare none ['CONDA_ENVS_DIRNAME'] 3600" in done.stdout
