@@ -20,7 +20,8 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^\$ (asynccache .*?)(?:\s+#.*)?$", re.MULTILINE)
 # these need more than a channel and a store; they are shown running in tests of their own
 HYDRATING = ("asynccache create", "asynccache run", "asynccache shell", "asynccache rm")
-ELSEWHERE = ("asynccache bench", "asynccache env", "asynccache resolve", "asynccache warm")
+ENVIRONMENTS = ("asynccache env", "asynccache resolve", "asynccache warm", "asynccache pack", "asynccache installer")
+ELSEWHERE = ("asynccache bench", *HYDRATING, *ENVIRONMENTS)
 CONDA_LOCK = """\
 version: 1
 metadata:
@@ -45,7 +46,7 @@ ENTRY = """\
 
 def _commands() -> list[str]:
     found = [c for page in PAGES for c in COMMAND.findall(page.read_text("utf-8"))]
-    return [c for c in dict.fromkeys(found) if not c.startswith((*ELSEWHERE, *HYDRATING))]
+    return [c for c in dict.fromkeys(found) if not c.startswith(ELSEWHERE)]
 
 
 async def test_every_command_shown_runs(tmp_path: Path) -> None:
