@@ -1,6 +1,7 @@
 """Packages that are published, or lie, as source only: built with the target's Python, stored, found again, run."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,12 @@ from asynccache.model.platform import current_architecture
 from tests.cli.resolving import Commands, serve
 from tests.support.builder_channel import builder_channel
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
+from tests.support.static_files import serve_files
 from tests.support.stores import archives_in, damaged_in
 
 ARCH = current_architecture()
 pytestmark = pytest.mark.xdist_group("builder-channel")
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,7 @@ def test_an_sdist_is_built_stored_beside_its_source_and_found_again(
     assert archives_in(tmp_path / "st") == stored
 
 
+@needs_git
 def test_a_directory_and_a_repository_are_built_under_another_version(
     run: Commands, channel: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -96,6 +100,47 @@ def test_a_directory_and_a_repository_are_built_under_another_version(
     assert commit in packages["git_thing"]["url"]
     assert str(tmp_path) not in packages["local_thing"]["url"]
     run("warm", "--env", "team/local", "--arch", ARCH, "--to", "remote")
+
+
+@needs_git
+def test_a_repository_by_http_with_a_submodule_and_a_zipped_sdist_are_built_once(
+    run: Commands, channel: tuple[str, str], index: PyPIIndex, tmp_path: Path
+) -> None:
+    served = tmp_path / "served"
+    # what builds is in the submodule: without it there is nothing to build with
+    project = write_source_tree(served / "project", "git-thing", "2.0", requires=["zipped"])
+    vendored = served / "vendored"
+    vendored.mkdir()
+    (project / "backend.py").rename(vendored / "backend.py")
+    toml = project / "pyproject.toml"
+    toml.write_text(toml.read_text("utf-8").replace('["."]', '["vendored"]'), "utf-8")
+    for repository in (vendored, project):
+        git("init", "-q", "-b", "main", cwd=repository)
+        git("add", ".", cwd=repository)
+        git("commit", "-q", "-m", "first", cwd=repository)
+        git("update-server-info", cwd=repository)
+    write_sdist(index.directory, "zipped", "0.3", fmt=".zip")
+    with serve_files(served) as host:
+        git("submodule", "--quiet", "add", f"http://{host}/vendored/.git", "vendored", cwd=project)
+        git("commit", "-q", "-m", "second", cwd=project)
+        git("tag", "v2", cwd=project)
+        git("update-server-info", cwd=project)
+        (tmp_path / "requirements.txt").write_text(f"git-thing @ git+http://{host}/project/.git#v2\n")
+        at = ("requirements.txt", "--python", channel[1], "--arch", ARCH)
+        (row,) = run.resolve(*at, "--alias", "team/git")
+        stored = archives_in(tmp_path / "st")
+        # the second time the wheels of the store are taken
+        (again,) = run.resolve(*at, "--force")
+    packages = {p["filename"].split("-")[0]: p for p in row["document"]["packages"]}
+    commit = git("rev-parse", "v2", cwd=project)
+    assert packages["git_thing"]["url"] == f"http://_fake/{host}/project/.git/{commit}"
+    assert "+mfbuild" in packages["git_thing"]["filename"]
+    assert packages["zipped"]["url_format"] == ".zip"
+    assert set(packages["zipped"]["cache_info"]) == {".zip", ".whl"}
+    assert (again["full_id"], archives_in(tmp_path / "st")) == (row["full_id"], stored)
+    run("create", "team/git", "--arch", ARCH, "--prefix", tmp_path / "env")
+    command = [tmp_path / "env" / "bin" / "python", "-c", "import git_thing, zipped"]
+    subprocess.run(command, check=True)
 
 
 def test_a_build_that_fails_is_told_and_leaves_nothing(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
-import http.server
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -29,6 +26,7 @@ from asynccache.resolve.wheel_rename import built_version, rename_wheel
 from asynccache.store import layout
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
 from tests.support.pypi_problems import HERE, helper_conda, pypi_problem
+from tests.support.static_files import serve_files
 
 SECONDS = 60.0
 TARGET = PythonTarget(HERE, "{}.{}.{}".format(*sys.version_info), 31)
@@ -160,18 +158,9 @@ async def test_a_repository_is_built_at_its_commit_under_a_fake_address_and_anot
 ) -> None:
     repository = tmp_path / "repo"
     commit = repository_of(repository, "from-git")
-    handler = functools.partial(_Quiet, directory=str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        host = f"127.0.0.1:{server.server_port}"
+    with serve_files(tmp_path) as host:
         address = f"http://{host}/repo/.git" if transport == "http" else repository.as_uri()
         (built,) = await builder.build([SourceBuild("from-git", "0.5", f"git+{address}@{commit}")], SECONDS)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
     package = await builder.publish(built)
     expected = (
         f"http://_fake/{host}/repo/.git/{commit}" if transport == "http" else f"file://_fake/{repository}/{commit}"
@@ -185,11 +174,6 @@ async def test_a_repository_is_built_at_its_commit_under_a_fake_address_and_anot
     (key,) = await keys(engine)
     assert key.startswith("packages/pypi/_fake/")
     assert f"/{commit}/{package.filename}.whl/{package.hashes['.whl']}/" in key
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 async def test_a_directory_is_known_by_its_newest_file_and_left_as_it_was(

@@ -132,13 +132,26 @@ def write_source_tree(
     return directory
 
 
-def write_sdist(directory: Path, name: str, version: str = "1.0", *, requires: Sequence[str] = (), **tree: str) -> Path:
-    """Write an sdist of such a project and return its path."""
+def write_sdist(
+    directory: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    requires: Sequence[str] = (),
+    fmt: str = ".tar.gz",
+    **tree: str,
+) -> Path:
+    """Write an sdist of such a project, `.tar.gz` or `.zip`, and return its path."""
     stem = f"{name.replace('-', '_')}-{version}"
     directory.mkdir(parents=True, exist_ok=True)
     source = write_source_tree(directory / f".{stem}" / stem, name, version, requires=requires, **tree)
     (source / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
-    path = directory / f"{stem}.tar.gz"
+    path = directory / f"{stem}{fmt}"
+    if fmt == ".zip":
+        with zipfile.ZipFile(path, "w") as zipped:
+            for file in sorted(source.iterdir()):
+                zipped.writestr(zipfile.ZipInfo(f"{stem}/{file.name}", (2024, 1, 1, 0, 0, 0)), file.read_bytes())
+        return path
     with tarfile.open(path, "w:gz") as archive:
         for file in sorted(source.iterdir()):
             info = tarfile.TarInfo(f"{stem}/{file.name}")
@@ -296,7 +309,7 @@ class PyPIIndex:
 
 
 def _project(filename: str) -> str:
-    stem = filename.removesuffix(".tar.gz").removesuffix(".whl")
+    stem = filename.removesuffix(".tar.gz").removesuffix(".zip").removesuffix(".whl")
     return stem.split("-")[0] if filename.endswith(".whl") else stem.rpartition("-")[0]
 
 
