@@ -139,7 +139,7 @@ def test_a_repository_by_http_with_a_submodule_and_a_zipped_sdist_are_built_once
     assert set(packages["zipped"]["cache_info"]) == {".zip", ".whl"}
     assert (again["full_id"], archives_in(tmp_path / "st")) == (row["full_id"], stored)
     run("create", "team/git", "--arch", ARCH, "--prefix", tmp_path / "env")
-    command = [tmp_path / "env" / "bin" / "python", "-c", "import git_thing, zipped"]
+    command = [str(tmp_path / "env" / "bin" / "python"), "-c", "import git_thing, zipped"]
     subprocess.run(command, check=True)
 
 
