@@ -162,10 +162,13 @@ class _Work:
         remembered = {arch for arch, found in known.items() if found.here}
         ready = {arch: row for arch, row in rows.items() if row.environment is not None}
         store = [arch for arch in ready if arch not in known or group.aliases]
+        solved = [e for arch, row in ready.items() if arch not in known and (e := row.environment) is not None]
+        helpers = self._solver.helpers if solved else None
         if self._options.cache and store:
             from asynccache.ops.resolve_publish import publish  # noqa: PLC0415 - not for what is known
 
-            rows |= await publish(self._opening, group, {arch: ready[arch] for arch in store})
+            parts = helpers.new(solved) if helpers is not None else []
+            rows |= await publish(self._opening, group, {arch: ready[arch] for arch in store}, parts)
         # what was found is remembered once it is in the store, or at once if it is not to be stored
         keep = [
             row.environment
@@ -176,7 +179,8 @@ class _Work:
             and (row.published or arch in known or not self._options.cache)
         ]
         if keep:
-            await self._opening.here.keep(keep, default=self._options.set_default)
+            parts = helpers.new(e for e in keep if e.id.arch not in known) if helpers is not None else []
+            await self._opening.here.keep([*keep, *parts], default=self._options.set_default)
         default = {e.id.arch for e in keep} if self._options.set_default else set()
         rows = {arch: replace(r, default=r.default or arch in default) for arch, r in rows.items()}
         return await self._name(group, rows) if group.aliases else rows

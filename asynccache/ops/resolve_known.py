@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asynccache.model.environment import ResolvedEnvironment
@@ -35,7 +36,7 @@ async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[s
         if asked.base is not None and asked.base.id.req_id == asked.request.req_id:
             found[arch] = Known(asked.base, here=False)
         elif group.lock is None or group.unique_keys:
-            known = await _default(group, arch, opening, local_only=local_only)
+            known = await default_of(group.req_id, arch, opening, unique_keys=group.unique_keys, local_only=local_only)
             if known is not None:
                 found[arch] = known
     if group.together and (
@@ -45,12 +46,19 @@ async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[s
     return found
 
 
-async def _default(group: Group, arch: str, opening: Opening, *, local_only: bool) -> Known | None:
-    here = await opening.here.lookup.by_request(group.req_id, arch, group.unique_keys)
+async def default_of(
+    req_id: str, arch: str, opening: Opening, *, unique_keys: Mapping[str, str] | None = None, local_only: bool = False
+) -> Known | None:
+    """Return what a request means for an architecture; None when nothing is known.
+
+    Raises:
+        StoreError: The store cannot be opened or listed.
+    """
+    here = await opening.here.lookup.by_request(req_id, arch, unique_keys or {})
     if here is not None:
         return Known(here, here=True)
     if local_only or opening.here.policy.nobody:
         return None
     catalog = await opening.catalog()
-    there = await catalog.lookup.by_request(group.req_id, arch, group.unique_keys)
+    there = await catalog.lookup.by_request(req_id, arch, unique_keys or {})
     return None if there is None else Known(there, here=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.package import Format
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_request import Group
@@ -12,7 +13,9 @@ from asynccache.ops.resolve_result import Row
 from asynccache.ops.warm import Warm
 
 
-async def publish(opening: Opening, group: Group, rows: Mapping[str, Row]) -> dict[str, Row]:
+async def publish(
+    opening: Opening, group: Group, rows: Mapping[str, Row], helpers: Sequence[ResolvedEnvironment] = ()
+) -> dict[str, Row]:
     """Cache the packages of environments and publish their documents; return their rows, failures in them.
 
     Environments that were resolved together are published together: their documents name each other.
@@ -21,6 +24,7 @@ async def publish(opening: Opening, group: Group, rows: Mapping[str, Row]) -> di
         opening: Engine and catalog.
         group: Whose environments.
         rows: Architecture -> row with an environment.
+        helpers: Parts of those environments that are published as environments of their own.
 
     Raises:
         StoreError: The store cannot be listed or written.
@@ -30,12 +34,15 @@ async def publish(opening: Opening, group: Group, rows: Mapping[str, Row]) -> di
     wanted = None if text == "none" else Format(text)
     warming = Warm(engine, catalog, to="remote", wanted=wanted, verify=False, together=True)
     environments = [(group.name, row.environment) for row in rows.values() if row.environment is not None]
-    readiness = await warming.run(environments)
+    parts = [(group.name, helper) for helper in helpers]
+    readiness = await warming.run([*environments, *parts])
     result = {}
-    for row, ready in zip(rows.values(), readiness.rows, strict=True):
+    for row, ready in zip(rows.values(), readiness.rows[: len(environments)], strict=True):
         stored = readiness.documents.get(ready.id, row.environment)
         errors = {**row.errors, **ready.errors}
-        result[row.arch] = replace(row, environment=stored, published=bool(ready.published), errors=errors)
+        # of what was known before, no index was asked
+        sizes = {**readiness.sizes, **row.sizes}
+        result[row.arch] = replace(row, environment=stored, published=bool(ready.published), errors=errors, sizes=sizes)
     if not all(row.published for row in result.values()):
         note = f"{group.name} is not recorded, since packages of it are not there"
         return {a: r if r.published else replace(r, notes=(*r.notes, note)) for a, r in result.items()}

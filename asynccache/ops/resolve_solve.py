@@ -16,6 +16,7 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.identify import UNIDENTIFIED, identified
 from asynccache.ops.opening import Opening
+from asynccache.ops.resolve_helpers import Helpers
 from asynccache.ops.resolve_request import Group, ResolveOptions, publication_limit
 from asynccache.ops.resolve_result import ResolveEnded, ResolveStarted, Row
 from asynccache.resolve.assemble import Assembled
@@ -52,11 +53,15 @@ class Solver:
         options: How to resolve.
         choose: Who resolves what.
         emit: Where `ResolveStarted` and `ResolveEnded` go.
+
+    Attributes:
+        helpers: The helper environments of all that is solved.
     """
 
     def __init__(
         self, opening: Opening, options: ResolveOptions, choose: ChooseResolver, emit: events.EventSink
     ) -> None:
+        self.helpers = Helpers(opening, options)
         self._opening = opening
         self._settings = opening.settings
         self._options = options
@@ -133,6 +138,7 @@ class Solver:
             timeout=settings.resolve_timeout,
             offline=settings.offline,
             fresh=self._options.force and not settings.offline,
+            helpers=self.helpers,
         )
 
     async def _resolver(self, environment_type: str) -> Resolver:

@@ -25,7 +25,8 @@ async def with_built_wheels(
 ) -> list[EnvironmentPackage]:
     """Return the packages of a solution with wheels for what it has as source only, which lie in the store.
 
-    They are built with the Python of the solution, in a prefix that is made of its conda packages.
+    They are built with the Python of the solution, in a prefix that is made of its conda packages when the first of
+    them has to be built: what the store has needs none.
 
     Args:
         opening: Engine and prefixes.
@@ -41,12 +42,18 @@ async def with_built_wheels(
     """
     settings = opening.settings
     engine = await opening.engine()
-    helper = await opening.prefix(builder_environment(problem.request, problem.arch, packages, settings))
     pypi = await asyncio.to_thread(read_pypi_problem, problem, settings)
     target = PythonTarget(problem.arch, python_version(packages), pypi.glibc)
-    python = helper / "bin" / "python"
-    if not await asyncio.to_thread(python.exists):
-        raise BuildError(f"{helper} has no Python to build wheels with", expected=str(python))
+    turn = asyncio.Lock()
+
+    async def python() -> Path:
+        async with turn:
+            helper = await opening.prefix(builder_environment(problem.request, problem.arch, packages, settings))
+        found = helper / "bin" / "python"
+        if not await asyncio.to_thread(found.exists):
+            raise BuildError(f"{helper} has no Python to build wheels with", expected=str(found))
+        return found
+
     async with _directory(settings.cache_dir / "work") as directory:
         builder = WheelBuilder(engine, python=python, target=target, problem=pypi, directory=directory, locked=locked)
         built = await builder.build(solution.builds, problem.timeout)

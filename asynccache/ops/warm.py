@@ -101,6 +101,7 @@ class Readiness:
         damaged: Objects that were set aside.
         reports: Of the engine's runs; none when the store had everything.
         documents: What the store holds of the environments, as far as it was looked up or written.
+        sizes: URL -> bytes of what the store has as it was published.
         seconds: In all.
     """
 
@@ -110,6 +111,7 @@ class Readiness:
     damaged: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     documents: dict[EnvID, ResolvedEnvironment] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -217,6 +219,10 @@ class Warm:
         for name, environment in environments:
             of = needs.by_environment[environment.id]
             result.rows.append(self._row(name, environment, of, node, started, published.get(environment.id)))
+        for need in needs.all:
+            published_form = need.found.get(Format(need.package.url_format))
+            if published_form is not None:
+                result.sizes[need.package.url] = published_form.size
         result.seconds = clock.now() - started
         return result
 

@@ -46,7 +46,7 @@ def helper_request(request: Request, settings: Settings) -> Request:
 
 
 async def solve_helper(problem: Problem, settings: Settings, conda: Resolver) -> Solution:
-    """Find the conda part of an environment of PyPI packages.
+    """Find the conda part of an environment of PyPI packages: one that is known where the problem knows who knows it.
 
     Raises:
         UsageError: What is not Python (`npconda`) needs Python.
@@ -54,7 +54,10 @@ async def solve_helper(problem: Problem, settings: Settings, conda: Resolver) ->
     """
     await _refuse_python(problem, conda)
     request = helper_request(problem.request, settings)
-    return await conda.resolve(replace(problem, request=request, environment_type="conda-only"))
+    asked = replace(problem, request=request, environment_type="conda-only")
+    if problem.helpers is None:
+        return await conda.resolve(asked)
+    return await problem.helpers.below(asked, lambda: conda.resolve(asked))
 
 
 async def _refuse_python(problem: Problem, conda: Resolver) -> None:

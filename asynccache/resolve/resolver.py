@@ -6,7 +6,7 @@ package archives, and decides nothing about identity, caching or names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ class Problem:
         timeout: Seconds that solving may take.
         offline: Ask no channel and no index.
         fresh: Do not take what an index said before as its present state.
+        helpers: Who knows helper environments; None for nobody.
     """
 
     request: Request
@@ -39,6 +40,7 @@ class Problem:
     timeout: float = 600.0
     offline: bool = False
     fresh: bool = False
+    helpers: HelperEnvironments | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,22 @@ class Resolver(Protocol):
             ResolverFailedError: The program crashed.
             ResolverMissingError: The program is not on this machine.
             UsageError: A requirement that this resolver cannot understand or must refuse.
+        """
+        ...
+
+
+class HelperEnvironments(Protocol):
+    """Who knows the conda packages that lie below environments of PyPI packages (contract, section 5.2)."""
+
+    async def below(self, problem: Problem, solve: Callable[[], Awaitable[Solution]]) -> Solution:
+        """Return a helper environment that is known for a problem, else what `solve` finds.
+
+        Args:
+            problem: Asks for the helper environment, not for what lies above it.
+            solve: Finds it.
+
+        Raises:
+            AsyncCacheError: As `Resolver.resolve`, or what is known cannot be read.
         """
         ...
 

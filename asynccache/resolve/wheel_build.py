@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,7 +65,8 @@ class WheelBuilder:
 
     Args:
         engine: An open engine: its store is asked for what was built before, and sdists are fetched with it.
-        python: The target's interpreter, of a prefix of `helper_environment.builder_environment`.
+        python: Gives the target's interpreter, of a prefix of `helper_environment.builder_environment`; asked when
+            something has to be built, by several builds at once.
         target: Architecture, version of Python and glibc.
         problem: Indexes and flags that what builds need is taken by.
         directory: Existing one, for sources and wheels; the caller removes it after `publish`.
@@ -79,7 +80,7 @@ class WheelBuilder:
         self,
         engine: Engine,
         *,
-        python: Path,
+        python: Callable[[], Awaitable[Path]],
         target: PythonTarget,
         problem: PypiProblem,
         directory: Path,
@@ -220,6 +221,7 @@ class WheelBuilder:
         return BuiltWheel(source.build, package, {**files, _WHEEL: wheel})
 
     async def _build(self, uv: UvProgram, tree: Path, directory: Path, build: SourceBuild, ends: float) -> Path:
+        python = await self._python()
         out = _made(directory / "wheel")
         arguments: list[str | Path] = [
             uv.path,
@@ -236,7 +238,7 @@ class WheelBuilder:
             "--cache-dir",
             uv.cache,
             "--python",
-            self._python,
+            python,
             "--build-constraints",
             await asyncio.to_thread(build_constraints, directory),
             "--out-dir",
@@ -246,7 +248,7 @@ class WheelBuilder:
             tree,
         ]
         env = uv.environment(self._problem, self._logins) | {"SOURCE_DATE_EPOCH": _EPOCH}
-        env["PATH"] = f"{self._python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+        env["PATH"] = f"{python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
         finished = await run_program(
             arguments,
             env=env,

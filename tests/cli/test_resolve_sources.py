@@ -143,6 +143,31 @@ def test_a_repository_by_http_with_a_submodule_and_a_zipped_sdist_are_built_once
     subprocess.run(command, check=True)
 
 
+def test_a_second_build_solves_and_makes_no_helper_environment_again(
+    run: Commands, channel: tuple[str, str], index: PyPIIndex, tmp_path: Path
+) -> None:
+    write_sdist(index.directory, "another", "0.3", requires=["lib"])
+    for name in ("source-only", "another"):
+        (tmp_path / f"{name}.txt").write_text(f"{name}\n")
+    at = ("--python", channel[1], "--arch", ARCH)
+    with serve(builder_channel().root) as address:
+        run.channel = address
+        (first,) = run.resolve("source-only.txt", *at)
+    made = {marker: marker.stat().st_ino for marker in tmp_path.rglob("metaflow_builder_*/.metaflowenv")}
+    assert len(made) == 1
+    # the channel is gone: whatever asked it would fail
+    (second,) = run.resolve("another.txt", *at)
+    assert {m: m.stat().st_ino for m in tmp_path.rglob("metaflow_builder_*/.metaflowenv")} == made
+    of_conda = [[p["filename"] for p in r["document"]["packages"] if p["_type"] == "conda"] for r in (first, second)]
+    assert of_conda[0] == of_conda[1]
+    assert second["bytes"]
+    # wheels that the store has need no Python to build them
+    shutil.rmtree(next(iter(made)).parent)
+    (tmp_path / "both.txt").write_text("another\nsource-only\n")
+    run.resolve("both.txt", *at)
+    assert not list(tmp_path.rglob("metaflow_builder_*/.metaflowenv"))
+
+
 def test_a_build_that_fails_is_told_and_leaves_nothing(
     run: Commands, channel: tuple[str, str], index: PyPIIndex, tmp_path: Path
 ) -> None:

@@ -50,11 +50,15 @@ def builder(engine: Engine, index: PyPIIndex, tmp_path: Path) -> WheelBuilder:
     return builder_of(engine, index, tmp_path / "builds")
 
 
+async def running_python() -> Path:
+    return Path(sys.executable)
+
+
 def builder_of(engine: Engine, index: PyPIIndex, directory: Path, *, locked: bool = False) -> WheelBuilder:
     directory.mkdir()
     problem = read_pypi_problem(pypi_problem(indexes=[index.url]), engine.settings)
     return WheelBuilder(
-        engine, python=Path(sys.executable), target=TARGET, problem=problem, directory=directory, locked=locked
+        engine, python=running_python, target=TARGET, problem=problem, directory=directory, locked=locked
     )
 
 
@@ -263,7 +267,7 @@ async def test_another_architecture_is_refused(engine: Engine, index: PyPIIndex,
     other = PythonTarget("osx-arm64" if HERE != "osx-arm64" else "linux-64", "3.11")
     problem = read_pypi_problem(pypi_problem(indexes=[index.url]), engine.settings)
     with pytest.raises(UsageError, match="across architectures"):
-        WheelBuilder(engine, python=Path(sys.executable), target=other, problem=problem, directory=tmp_path)
+        WheelBuilder(engine, python=running_python, target=other, problem=problem, directory=tmp_path)
 
 
 async def test_what_uv_finds_as_source_can_be_built(
