@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from asynccache.errors import IntegrityError, UsageError
-from asynccache.model.digest import Digests
+from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package
 from asynccache.model.url import PackageURL, redacted
@@ -33,7 +33,8 @@ class EnvironmentPackage:
         filename: Archive name without extension; for a wheel built from source, the wheel's.
         url: Where the archive or its source is published; `.../_fake/...` when nothing can be downloaded there.
         url_format: Format of what is at `url`.
-        hashes: Format -> digest (md5 for conda, sha256 for PyPI); further keys are kept as they are.
+        hashes: Format -> digest (md5 for conda, sha256 for PyPI); `md5` and `sha256` -> further digests of what is at
+            `url`; other keys are kept as they are.
         cached: Format -> object key relative to the store's root.
     """
 
@@ -77,8 +78,9 @@ class EnvironmentPackage:
         url, access = PackageURL.parse(self.url)
         digest = self.published_hash
         digests = Digests.of(KEY_ALGORITHM[self.kind], digest) if digest else Digests()
-        if sha256 := self.hashes.get("sha256"):
-            digests = digests.merged(Digests(sha256=sha256))
+        for algorithm in HEX_LENGTH:
+            if also := self.hashes.get(algorithm):
+                digests = digests.merged(Digests.of(algorithm, also))
         return Package(url, self.filename, Format(self.url_format), digests, access)
 
     def as_document(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from asynccache.store import layout
 ChooseResolver = Callable[[Settings, str, PrefixMaker], Resolver]
 """From the settings, the type of an environment and who makes prefixes to a resolver."""
 _GRACE: Final = 30.0  # seconds beyond its limit after which a resolver that does not keep it is given up
+_NAMED: Final = 5  # packages that a note names
 _CPU_BUILD: Final = re.compile(r"(^|[-_.+])cpu([-_.]|$)", re.IGNORECASE)
 
 
@@ -91,9 +92,12 @@ class Solver:
             rows |= {arch: _described(rows[arch], r) for arch, r in found.items()}
             return rows
         environments = [await self._environment(group, arch, r) for arch, r in found.items()]
-        for environment in await self._known(self._identified(environments)) if environments else []:
+        locked = group.lock is not None
+        identified = self._identified(environments, locked=locked)
+        for environment in await self._known(identified) if environments else []:
             arch = environment.id.arch
-            notes = _notes(group.asked[arch], environment)
+            unsaid = [p.filename for p in found[arch].solution.packages if _lacks_digest(p, locked=locked)]
+            notes = _notes(group.asked[arch], environment, unsaid)
             row = _described(rows[arch], found[arch])
             rows[arch] = replace(row, environment=environment, builds=(), notes=(*row.notes, *notes))
         return rows
@@ -165,7 +169,7 @@ class Solver:
             locked = group.lock is not None
             packages = await with_built_wheels(self._opening, self._problem(asked), solution, packages, locked=locked)
         if not self._options.dry_run:
-            packages = await self._with_digests(packages)
+            packages = await self._with_digests(packages, locked=group.lock is not None)
         by = self._settings.username
         if found.compatible and asked.base is not None:
             by = f"{by} (compatible with {asked.base.id})"
@@ -181,9 +185,9 @@ class Solver:
             unique_keys=group.unique_keys,
         )
 
-    async def _with_digests(self, packages: Sequence[EnvironmentPackage]) -> list[EnvironmentPackage]:
-        """Cache conda packages whose md5 no index says: it is part of the identity."""
-        unknown = [p for p in packages if _lacks_digest(p)]
+    async def _with_digests(self, packages: Sequence[EnvironmentPackage], *, locked: bool) -> list[EnvironmentPackage]:
+        """Cache packages whose digest no index says as the identity needs it: md5 of conda, sha256 of PyPI packages."""
+        unknown = [p for p in packages if _lacks_digest(p, locked=locked)]
         if not unknown:
             return list(packages)
         engine = await self._opening.engine()
@@ -193,15 +197,15 @@ class Solver:
         result = []
         for package in packages:
             known = package
-            for key in keys.get(str(package.to_package().url), ()) if _lacks_digest(package) else ():
+            for key in keys.get(str(package.to_package().url), ()) if package in unknown else ():
                 parts = layout.parse_key(key, self._settings.packages_dirname)
                 if parts is not None:
                     known = known.with_cached(str(parts.format), key)
             result.append(known)
         return result
 
-    def _identified(self, environments: Sequence[ResolvedEnvironment]) -> list[ResolvedEnvironment]:
-        if any(_lacks_digest(p) for e in environments for p in e.packages):
+    def _identified(self, environments: Sequence[ResolvedEnvironment], *, locked: bool) -> list[ResolvedEnvironment]:
+        if any(_lacks_digest(p, locked=locked) for e in environments for p in e.packages):
             return list(environments)  # of a dry run; the rows say so
         return identified(environments)
 
@@ -230,7 +234,7 @@ def _described(row: Row, found: _Found) -> Row:
     )
 
 
-def _notes(asked: Assembled, environment: ResolvedEnvironment) -> list[str]:
+def _notes(asked: Assembled, environment: ResolvedEnvironment, unsaid: Sequence[str]) -> list[str]:
     notes = []
     if any(value.startswith("__cuda") for value in asked.request.deps.get("sys", ())):
         cpu = [p.filename for p in environment.packages if _CPU_BUILD.search(p.filename)]
@@ -239,13 +243,28 @@ def _notes(asked: Assembled, environment: ResolvedEnvironment) -> list[str]:
                          " for CPUs only.")  # fmt: skip
     if environment.id.full_id == UNIDENTIFIED:
         notes.append(
-            "The full id is not known: some index does not say the md5 of its packages, which a run that caches finds."
+            "The full id is not known: some index does not say the digests that it is made of, which a run that caches"
+            f" finds (of {_listed(unsaid)})."
+        )
+    elif unsaid:
+        notes.append(
+            f"No index says the digest that counts of {_listed(unsaid)}: it was taken from what was downloaded."
         )
     return notes
 
 
-def _lacks_digest(package: EnvironmentPackage) -> bool:
-    return package.kind == "conda" and package.published_hash is None
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _lacks_digest(package: EnvironmentPackage, *, locked: bool) -> bool:
+    """Whether the digest that counts for the identity is yet to be found.
+
+    Those of PyPI packages of a lock never count (contract, section 1.4).
+    """
+    if package.published_hash is not None:
+        return False
+    return package.kind == "conda" or (not locked and "sha256" not in package.hashes and "md5" in package.hashes)
 
 
 def _with_base_objects(

@@ -249,7 +249,7 @@ def read_report(document: Any, indexes: Sequence[str] = ()) -> PypiFound:
 
     Raises:
         UsageError: An editable package.
-        ResolverFailedError: An entry without address or sha256.
+        ResolverFailedError: An entry without address or digest.
     """
     archives, builds = [], []
     for entry in document.get("install", ()):
@@ -266,13 +266,15 @@ def read_report(document: Any, indexes: Sequence[str] = ()) -> PypiFound:
             builds.append(SourceBuild(name, version, url, subdirectory))
         else:
             archive = information.get("archive_info") or {}
-            sha256 = (archive.get("hashes") or {}).get("sha256")
-            if sha256 is None:
+            hashes = archive.get("hashes") or {}
+            sha256, md5 = hashes.get("sha256"), hashes.get("md5")
+            if sha256 is None and md5 is None:
                 raise ResolverFailedError(f"Cannot find hash 'sha256' for {url}")
+            md5 = None if sha256 else md5
             if subdirectory or not unquote(urlsplit(url).path).endswith(Format.WHEEL):
-                builds.append(SourceBuild(name, version, url, subdirectory, sha256))
+                builds.append(SourceBuild(name, version, url, subdirectory, sha256, md5=md5))
             else:
-                archives.append(Package.from_url(url, Digests(sha256=sha256)))
+                archives.append(Package.from_url(url, Digests(md5=md5, sha256=sha256)))
     return sorted_out(archives, builds, published_below=indexes)
 
 

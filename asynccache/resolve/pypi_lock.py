@@ -75,8 +75,10 @@ def sorted_out(
         address = str(archive.url)
         wheel = archive.url_format is Format.WHEEL
         if wheel and (archive.url.scheme != "file" or address.startswith(below)):
-            digest = archive.digests.sha256
+            digest, weak = archive.digests.sha256, archive.digests.md5
             hashes = {hash_key or str(Format.WHEEL): digest} if digest else {}
+            if weak is not None and digest is None:
+                hashes = {"md5": weak}
             found.packages.append(EnvironmentPackage("pypi", archive.stem, address, str(Format.WHEEL), hashes))
             if archive.digests.size is not None:
                 found.sizes[address] = archive.digests.size
@@ -84,7 +86,9 @@ def sorted_out(
         name = archive.name
         digests = archive.digests
         found.builds.append(
-            SourceBuild(canonicalize_name(name.name), name.version, address, "", digests.sha256, digests.size)
+            SourceBuild(
+                canonicalize_name(name.name), name.version, address, "", digests.sha256, digests.size, digests.md5
+            )
         )
     return found
 

@@ -55,6 +55,7 @@ class SourceBuild:
         subdirectory: Of a repository or archive; empty for its root.
         sha256: Of an archive; None for a directory or repository.
         size: Bytes of an archive, None when unknown.
+        md5: Of an archive whose index says no sha256.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SourceBuild:
     subdirectory: str = ""
     sha256: str | None = None
     size: int | None = None
+    md5: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

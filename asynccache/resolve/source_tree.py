@@ -41,7 +41,7 @@ async def fetch_archive(engine: Engine, source: Source, directory: Path) -> tupl
     """
     build = source.build
     if source.path is None:
-        package = Package.from_url(build.location, Digests(sha256=build.sha256, size=build.size))
+        package = Package.from_url(build.location, Digests(md5=build.md5, sha256=build.sha256, size=build.size))
         target = directory / package.filename
         result = await engine.fetcher.fetch(package, target)
         fetched = result.digests.sha256

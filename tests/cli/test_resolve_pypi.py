@@ -127,6 +127,22 @@ def test_failures_are_explained(run: Commands, tmp_path: Path, text: str, code: 
     assert sentence in run("resolve", "requirements.txt", *LINUX, code=code).stderr
 
 
+def test_an_index_that_says_md5_only_is_believed_that_far_and_the_rest_is_taken_from_the_file_and_said(
+    run: Commands, tmp_path: Path, index: PyPIIndex
+) -> None:
+    (tmp_path / "requirements.txt").write_text("app\n")
+    (said,) = run.resolve("requirements.txt", *LINUX, "--dry-run")
+    with PyPIIndex(index.directory, json_api=False, algorithm="md5") as old:
+        at = ("requirements.txt", *LINUX)
+        (dry,) = run.resolve(*at, "--dry-run", ASYNCCACHE_DEFAULT_PYPI_SOURCE=old.url)
+        (row,) = run.resolve(*at, ASYNCCACHE_DEFAULT_PYPI_SOURCE=old.url)
+    assert (dry["full_id"], row["full_id"]) == ("_unresolved", said["full_id"])
+    wheel = row["document"]["packages"][0]
+    assert set(wheel["hashes"]) == {".whl", "md5"}
+    (note,) = row["notes"]
+    assert note.startswith("No index says the digest that counts of app-2.0-py3-none-any, lib-2.5-py3-none-any: it was")
+
+
 def test_credentials_of_an_index_are_used_and_written_nowhere(run: Commands, tmp_path: Path, index: PyPIIndex) -> None:
     with PyPIIndex(index.directory, login=("ann", "s3cret-word")) as closed:
         address = closed.url.replace("://", "://ann:s3cret-word@")

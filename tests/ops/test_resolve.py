@@ -370,6 +370,8 @@ async def test_a_digest_that_no_index_says_is_found_by_caching(
     assert "The full id is not known" in dry.notes[0]
     again = await run(settings, table, wanted("a"), force=True)
     assert again.environments[0].id == said.environments[0].id
+    names = ", ".join(p.filename for p in again.environments[0].packages)
+    assert again.notes == [f"No index says the digest that counts of {names}: it was taken from what was downloaded."]
 
 
 async def test_a_gpu_that_gets_builds_for_cpus_is_told(settings: Settings, table: TableResolver) -> None:

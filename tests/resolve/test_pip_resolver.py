@@ -15,12 +15,13 @@ from asynccache.config import Settings
 from asynccache.errors import (
     IndexUnreachableError,
     PackageUnknownError,
+    ResolverFailedError,
     ResolverMissingError,
     UnsatisfiableError,
     UsageError,
 )
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.resolve.pip_resolver import PipResolver
+from asynccache.resolve.pip_resolver import PipResolver, read_report
 from asynccache.resolve.resolver import Solution
 from asynccache.resolve.uv_resolver import UvResolver
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
@@ -163,3 +164,15 @@ async def test_a_base_is_kept(index: PyPIIndex, resolver: PipResolver) -> None:
     solution = await resolver.resolve(pypi_problem("lib", "app", indexes=[index.url], python=PYTHON, base=base))
     assert pypi(solution) == ["lib-1.0-py3-none-any", "app-1.0-py3-none-any"]
     assert all(package in solution.packages for package in base.packages)
+
+
+def test_what_a_report_gives_only_an_md5_of_keeps_it_and_what_it_gives_nothing_of_is_refused() -> None:
+    def entry(filename: str, hashes: dict[str, str]) -> dict[str, object]:
+        information = {"url": f"http://127.0.0.1/{filename}", "archive_info": {"hashes": hashes}}
+        return {"download_info": information, "metadata": {"name": filename[:3], "version": "1.0"}}
+
+    md5 = {"md5": "0" * 32}
+    found = read_report({"install": [entry("lib-1.0-py3-none-any.whl", md5), entry("app-1.0.tar.gz", md5)]})
+    assert (found.packages[0].hashes, found.builds[0].md5) == (md5, md5["md5"])
+    with pytest.raises(ResolverFailedError, match="Cannot find hash 'sha256'"):
+        read_report({"install": [entry("lib-1.0-py3-none-any.whl", {"sha512": "0" * 128})]})

@@ -184,6 +184,7 @@ class PyPIIndex:
         login: (user, password) that is asked for; None for nobody's.
         status: Answer all requests with this status; 0 for none.
         delay: Seconds before each answer.
+        algorithm: Of the digests that it says; empty for none.
         uploaded: File name -> when it was published; only the JSON form says it.
         requests: Paths asked for so far.
         refused: How many requests had no or the wrong login.
@@ -194,6 +195,7 @@ class PyPIIndex:
     login: tuple[str, str] | None = None
     status: int = 0
     delay: float = 0.0
+    algorithm: str = "sha256"
     uploaded: dict[str, datetime] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     refused: int = 0
@@ -288,7 +290,7 @@ class PyPIIndex:
             row: dict[str, object] = {
                 "filename": path.name,
                 "url": self.file_url(path.name),
-                "hashes": {"sha256": hashlib.sha256(data).hexdigest()},
+                "hashes": {self.algorithm: _hex(self.algorithm, data)} if self.algorithm else {},
                 "size": len(data),
             }
             if requires := _requires_python(path):
@@ -301,11 +303,15 @@ class PyPIIndex:
     def _html(self, files: Sequence[Path]) -> bytes:
         rows = []
         for path in files:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = f"#{self.algorithm}={_hex(self.algorithm, path.read_bytes())}" if self.algorithm else ""
             requires = _requires_python(path)
             more = f' data-requires-python="{html.escape(requires)}"' if requires else ""
-            rows.append(f'<a href="{self.file_url(path.name)}#sha256={digest}"{more}>{path.name}</a><br>')
+            rows.append(f'<a href="{self.file_url(path.name)}{digest}"{more}>{path.name}</a><br>')
         return ("<!DOCTYPE html><html><body>" + "\n".join(rows) + "</body></html>").encode()
+
+
+def _hex(algorithm: str, data: bytes) -> str:
+    return hashlib.new(algorithm, data).hexdigest()
 
 
 def _project(filename: str) -> str:
