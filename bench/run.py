@@ -52,6 +52,7 @@ _MEMORY: Final = "bench.memory_cases"
 _CATALOG: Final = "bench.catalog_cases"
 _RESOLVE: Final = "bench.resolve_cases"
 _HYDRATE: Final = "bench.hydrate_cases"
+_METAFLOW: Final = "bench.metaflow_cases"
 CASES: Final[dict[str, Case]] = {
     "limits": Case(_TRANSMUTE, "machine_limits", "how fast this machine's codecs and digests are"),
     "start": Case(_TRANSMUTE, "start", "what starting costs before any work"),
@@ -73,6 +74,8 @@ CASES: Final[dict[str, Case]] = {
     "bootstrap": Case(
         "bench.bootstrap_cases", "bootstrap", "a step's environment on a bare node, from pack and packages"
     ),
+    "metaflow-import": Case(_METAFLOW, "importing", "what asynccache adds to `import metaflow`"),
+    "metaflow-submit": Case(_METAFLOW, "submitting", "a flow whose environment is known, against Metaflow without"),
     "memory-transmute": Case(_MEMORY, "of_transmuting", "peak memory of transmuting by package size"),
     "memory-engine": Case(_MEMORY, "of_the_engine", "peak memory of the whole engine by package size"),
     "memory-in-flight": Case(_MEMORY, "in_flight", "peak memory with 64 packages in flight"),

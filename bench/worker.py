@@ -119,6 +119,20 @@ def prepare_boot_publish(**arguments: Any) -> Work:
     return bootstrap_tasks.prepare(**arguments)
 
 
+def prepare_metaflow_venvs(**arguments: Any) -> Work:
+    """Make virtual environments with Metaflow (see `bench.metaflow_tasks`)."""
+    from bench import metaflow_tasks  # noqa: PLC0415
+
+    return metaflow_tasks.venvs(**arguments)
+
+
+def prepare_metaflow_channel(**arguments: Any) -> Work:
+    """Write a channel that flows get a Python from (see `bench.metaflow_tasks`)."""
+    from bench import metaflow_tasks  # noqa: PLC0415
+
+    return metaflow_tasks.channel(**arguments)
+
+
 def prepare_limits(sample: str, size: int) -> Work:
     """Measure the machine's raw speeds (see `bench.limits`)."""
     from bench import limits  # noqa: PLC0415
@@ -152,6 +166,8 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
     "resolve": prepare_resolve,
     "make-bucket": prepare_bucket,
     "boot-publish": prepare_boot_publish,
+    "metaflow-venvs": prepare_metaflow_venvs,
+    "metaflow-channel": prepare_metaflow_channel,
     "nothing": prepare_nothing,
     **{
         name: functools.partial(prepare_engine_task, name)

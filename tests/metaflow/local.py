@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -131,7 +132,7 @@ def write_channel(root: Path, pythons: Path) -> None:
         (root / subdir).mkdir(parents=True)
         for archive in (pythons / subdir).glob("*"):
             if archive.name.endswith((".conda", ".tar.bz2")):
-                os.link(archive, root / subdir / archive.name)
+                _link(archive, root / subdir / archive.name)
     for name, version in _MODULES:
         metadata = Metadata(name=name, version=version, noarch="python", depends=("python",))
         text = f"VERSION = {version!r}\n".encode()
@@ -142,3 +143,12 @@ def write_channel(root: Path, pythons: Path) -> None:
             metadata = Metadata(name=name, version="24.0", noarch="generic")
             write_package(root / "noarch", metadata, [Member(f"share/{name}", b"")], (Format.CONDA,))
     write_index(root)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)  # another file system
