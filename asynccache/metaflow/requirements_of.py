@@ -14,7 +14,7 @@ from metaflow.metaflow_environment import InvalidEnvironmentException
 
 from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
-from asynccache.metaflow.decorators import Requirement
+from asynccache.metaflow.decorator_arguments import Arguments
 from asynccache.metaflow.errors import CondaException
 from asynccache.metaflow.merge import Ask, AskError, step_ask
 from asynccache.model.environment import ResolvedEnvironment
@@ -70,7 +70,7 @@ def flow_asks(flow: Any, remote_commands: Iterable[str], steps: Iterable[str] = 
     for step in flow:
         if wanted and step.name not in wanted:
             continue
-        own = [d.ask(canonical_version) for d in step.decorators if isinstance(d, Requirement)]
+        own = [d.ask(canonical_version) for d in step.decorators if isinstance(d, Arguments)]
         try:
             ask = step_ask(step.name, of_flow, own, merge_constraints)
         except AskError as exc:
@@ -82,15 +82,15 @@ def flow_asks(flow: Any, remote_commands: Iterable[str], steps: Iterable[str] = 
     return asks
 
 
-def flow_level(flow: Any) -> list[Requirement]:
+def flow_level(flow: Any) -> list[Arguments]:
     """Return the decorators of a flow that concern environments."""
     by_name: Mapping[str, list[Any]] = flow._flow_decorators  # noqa: SLF001 - Metaflow has no public way
-    return [d for decorators in by_name.values() for d in decorators if isinstance(d, Requirement)]
+    return [d for decorators in by_name.values() for d in decorators if isinstance(d, Arguments)]
 
 
 def notices(flow: Any) -> list[str]:
     """Return what a user should write instead of deprecated arguments, each once."""
-    every = [*flow_level(flow), *(d for step in flow for d in step.decorators if isinstance(d, Requirement))]
+    every = [*flow_level(flow), *(d for step in flow for d in step.decorators if isinstance(d, Arguments))]
     found = [decorator.notice() for decorator in every]
     return list(dict.fromkeys(text for text in found if text))
 
