@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -60,24 +60,62 @@ def install_kernel(prefix: Path, alias: str, *, directory: Path | None = None, p
     found = next(iter(sorted(prefix.glob("lib/python3*/site-packages/ipykernel_launcher.py"))), None)
     if read_marker(prefix) is None or found is None:
         raise HydrationError(f"{prefix} has no ipykernel", hint="create it with --install-notebook")
-    name = kernel_name(alias)
+    kernels = directory or jupyter_data_directory(os.environ)
+    return write_kernel(
+        kernel_name(alias),
+        f"Metaflow {alias}",
+        prefix / "bin" / "python",
+        directory=kernels,
+        pythonpath=[pythonpath] if pythonpath else (),
+        logos=found.parent / "ipykernel" / "resources",
+    )
+
+
+def write_kernel(
+    name: str,
+    display_name: str,
+    python: Path,
+    *,
+    directory: Path,
+    pythonpath: Sequence[Path] = (),
+    logos: Path | None = None,
+) -> Path:
+    """Write a kernel; one of the same name is replaced as a whole.
+
+    Args:
+        name: Of its directory.
+        display_name: As the user sees it.
+        python: Interpreter that has ipykernel.
+        directory: Jupyter's data directory.
+        pythonpath: Directories that the kernel's Python finds modules in as well.
+        logos: Directory with the pictures that Jupyter shows; without those that are not there.
+
+    Returns:
+        The kernel's directory.
+
+    Raises:
+        DiskError: The directory cannot be written.
+    """
     document = {
-        "argv": [str(prefix / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": f"Metaflow {alias}",
+        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": display_name,
         "language": "python",
         "metadata": {"debugger": True},
-        **({"env": {"PYTHONPATH": str(pythonpath)}} if pythonpath else {}),
+        **({"env": {"PYTHONPATH": os.pathsep.join(map(str, pythonpath))}} if pythonpath else {}),
     }
-    kernels = (directory or jupyter_data_directory(os.environ)) / "kernels"
+    kernels = directory / "kernels"
     with disk_errors(kernels):
         kernels.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=kernels))
-        building.chmod(0o755)
-        (building / "kernel.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-        for logo in _LOGOS:
-            source = found.parent / "ipykernel" / "resources" / logo
-            if source.is_file():
-                shutil.copyfile(source, building / logo)
-        shutil.rmtree(kernels / name, ignore_errors=True)
-        building.rename(kernels / name)
+        try:
+            building.chmod(0o755)
+            (building / "kernel.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+            for picture in (logos / logo for logo in _LOGOS) if logos else ():
+                if picture.is_file():
+                    shutil.copyfile(picture, building / picture.name)
+            shutil.rmtree(kernels / name, ignore_errors=True)
+            building.rename(kernels / name)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
     return kernels / name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
 import re
 import subprocess
@@ -176,7 +176,11 @@ class LocalCode:
                 (directory / path.name).symlink_to(path)
         below = directory / ".mf_code"
         below.mkdir(exist_ok=True)
-        for package in (Path(metaflow.__file__).parent, Path(__file__).absolute().parents[1]):
+        packages = [Path(metaflow.__file__).parent, Path(__file__).absolute().parents[1]]
+        # the flow's module may import names from `metaflow` that extensions put there
+        extensions = importlib.util.find_spec("metaflow_extensions")
+        packages += [Path(place) for place in (extensions.submodule_search_locations or () if extensions elseXX
+        for package in packages:
             (below / package.name).symlink_to(package)
 
 
@@ -199,32 +203,22 @@ def code_of(found: Any) -> PackagedCode | LocalCode:
 
 
 def install_kernel(pathspec: str, interpreter: str, directory: Path) -> tuple[str, str]:
-    """Write a kernel spec for this user whose Python finds the code in `directory`; return (name, display name)."""
+    """Write a kernel for this user whose Python finds the code in `directory`; return (name, display name).
+
+    Raises:
+        ClickException: It cannot be written.
+    """
+    from asynccache.errors import DiskError  # noqa: PLC0415 - not for what only imports this module
+    from asynccache.hydrate.kernel import jupyter_data_directory, write_kernel  # noqa: PLC0415 - as above
+
     name = "mf_debug_" + re.sub(r"[^a-z0-9_]", "_", pathspec.lower())
     display = f"Metaflow debug {pathspec}"
-    place = _jupyter_data() / "kernels" / name
-    place.mkdir(parents=True, exist_ok=True)
-    spec = {
-        "argv": [interpreter, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": display,
-        "language": "python",
-        "metadata": {"debugger": True},
-        "env": {
-            "PYTHONPATH": os.pathsep.join(str(directory / part) for part in ("", ".mf_code", "_escape_trampolines"))
-        },
-    }
-    (place / "kernel.json").write_text(json.dumps(spec, indent=1), "utf-8")
+    places = [directory / part for part in ("", ".mf_code", "_escape_trampolines")]
+    try:
+        write_kernel(name, display, Path(interpreter), directory=jupyter_data_directory(os.environ), pythonpath=places)
+    except DiskError as exc:
+        raise click.ClickException(str(exc)) from exc
     return name, display
-
-
-def _jupyter_data() -> Path:
-    """Return Jupyter's data directory of this user (its documentation, "Data files")."""
-    if os.environ.get("JUPYTER_DATA_DIR"):
-        return Path(os.environ["JUPYTER_DATA_DIR"])
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Jupyter"
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "jupyter"
 
 
 def _write_files(

@@ -40,6 +40,17 @@ class adapters:
     def HTTPAdapter(**options):
         return None
 """
+# runs the code cells of a notebook as a kernel would: in its directory, in one namespace
+_KERNEL = """
+import json
+import sys
+
+with open(sys.argv[sys.argv.index("-f") + 1], encoding="utf-8") as file:
+    cells = json.load(file)["cells"]
+for cell in cells:
+    if cell["cell_type"] == "code":
+        exec("".join(cell["source"]), globals())
+"""
 _START = "from metaflow.cmd.main_cli import start; start(prog_name='metaflow')"
 
 
@@ -137,6 +148,9 @@ def write_channel(root: Path, pythons: Path) -> None:
         metadata = Metadata(name=name, version=version, noarch="python", depends=("python",))
         text = f"VERSION = {version!r}\n".encode()
         write_package(root / "noarch", metadata, [Member(f"site-packages/{name}.py", text)], (Format.CONDA,))
+    kernel = Metadata(name="ipykernel", version="7.0", noarch="python", depends=("python",))
+    launcher = [Member("site-packages/ipykernel_launcher.py", _KERNEL.encode())]
+    write_package(root / "noarch", kernel, launcher, (Format.CONDA,))
     present = {path.name.rsplit("-", 2)[0] for path in root.glob("*/*")}
     for name in _HELPERS:
         if name not in present:
