@@ -179,7 +179,8 @@ class LocalCode:
         packages = [Path(metaflow.__file__).parent, Path(__file__).absolute().parents[1]]
         # the flow's module may import names from `metaflow` that extensions put there
         extensions = importlib.util.find_spec("metaflow_extensions")
-        packages += [Path(place) for place in (extensions.submodule_search_locations or () if extensions elseXX
+        places = extensions.submodule_search_locations if extensions else None
+        packages += [Path(place) for place in list(places or ())[:1]]
         for package in packages:
             (below / package.name).symlink_to(package)
 
