@@ -131,13 +131,17 @@ class HTTPTransport:
         if self._session is None:
             raise RuntimeError("the transport is used outside `async with`")
         address = yarl.URL(f"{url}?{query}" if query else str(url), encoded=True)
-        fields = dict(headers)
-        if credentials is not None:
-            pair = f"{credentials.username}:{credentials.password}".encode()
-            # taken off by the client when it is redirected to another origin
-            fields["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
+        origin = address.origin()
+
+        async def log_in(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            if credentials is not None and request.url.origin() == origin:
+                pair = f"{credentials.username}:{credentials.password}".encode()
+                request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
+            return await send(request)
+
+        # at the very end: with a header of ours the client refuses what it reads in .netrc itself
         with _mapped(url):
-            async with self._session.get(address, headers=fields, max_redirects=10) as response:
+            async with self._session.get(address, headers=headers, max_redirects=10, middlewares=(log_in,)) as response:
                 yield _HTTPResponse(response, url)
 
 
