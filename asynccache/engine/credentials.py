@@ -1,12 +1,14 @@
-"""Who to be towards a host: the URL's own user information, the settings, `.netrc`, in this order."""
+"""Who to be towards a host: the URL's own user information, the settings, `.netrc`, in this order; then the keyring."""
 
 from __future__ import annotations
 
 import netrc
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from asynccache.engine.keyring import keyring_login
 from asynccache.engine.transport import Credentials
 from asynccache.errors import ConfigurationError
 from asynccache.model.url import Access, PackageURL
@@ -30,6 +32,8 @@ class HostCredentials:
         self._auth = {host.lower(): Credentials(*pair) for host, pair in auth.items()}
         self._netrc_file = netrc_file or Path(os.environ.get("NETRC") or Path.home() / ".netrc")
         self._netrc: dict[str, Credentials] | None = None
+        self._kept: dict[str, Credentials | None] = {}
+        self._asking = threading.Lock()
 
     def for_url(self, url: PackageURL, access: Access) -> Credentials | None:
         """Return what to authenticate with, None for an anonymous request.
@@ -37,10 +41,32 @@ class HostCredentials:
         Raises:
             ConfigurationError: The netrc file is malformed.
         """
-        if access.username is not None:
-            return Credentials(access.username, access.password or "")
         if url.scheme == "file":
             return None
+        found = self._known(url, access)
+        return found if found is not None and found.password else self._kept.get(url.netloc) or found
+
+    def ask_keyring(self, url: PackageURL, access: Access, tried: Credentials | None) -> bool:
+        """Ask the keyring, once for each host, after a host has refused. Blocking.
+
+        Args:
+            url: What was refused.
+            access: As for `for_url`.
+            tried: What it was asked with.
+
+        Returns:
+            Whether `for_url` has something else now.
+        """
+        if tried is not None and tried.password:
+            return False
+        with self._asking:
+            if url.netloc not in self._kept:
+                self._kept[url.netloc] = keyring_login(url.netloc, tried.username if tried else None)
+        return self.for_url(url, access) != tried
+
+    def _known(self, url: PackageURL, access: Access) -> Credentials | None:
+        if access.username is not None:
+            return Credentials(access.username, access.password or "")
         return self._auth.get(url.netloc) or self._auth.get(url.host) or self._from_netrc().get(url.host)
 
     def _from_netrc(self) -> dict[str, Credentials]:

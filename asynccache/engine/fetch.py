@@ -214,11 +214,22 @@ class Fetcher:
             self._memory.borrow(2 * BATCH_BYTES),
             self._transport.get(source, query=access.query, headers=headers, credentials=credentials) as response,
         ):
-            total = self._expected_total(response, source, offset)
-            if response.status == HTTPStatus.OK:
-                await self._threads.run(partial.restart, str(source), _validator(response))
-            limit = package.digests.size if package.digests.size is not None else total
-            await self._receive(package, response, partial, limit)
+            asked = response.status == HTTPStatus.UNAUTHORIZED and await self._threads.run(
+                self._credentials.ask_keyring, source, access, credentials
+            )
+            if not asked:
+                await self._take_answer(package, source, partial, response, offset)
+        if asked:
+            await self._request(package, source, access, partial)
+
+    async def _take_answer(
+        self, package: Package, source: PackageURL, partial: PartialDownload, response: Response, offset: int
+    ) -> None:
+        total = self._expected_total(response, source, offset)
+        if response.status == HTTPStatus.OK:
+            await self._threads.run(partial.restart, str(source), _validator(response))
+        limit = package.digests.size if package.digests.size is not None else total
+        await self._receive(package, response, partial, limit)
         if total is not None and partial.size < total:
             raise _LaterError(f"{redacted(str(source))} ended early: expected {total} bytes, found {partial.size}")
 

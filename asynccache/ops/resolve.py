@@ -75,6 +75,10 @@ async def resolve(
         for host, pair in asked.auth.items():
             if auth.setdefault(host, pair) != pair:
                 raise UsageError(f"{_CONTRADICTION}: {host}", hint="use one pair for a host, or resolve them apart")
+    if any(pair[1:] == [""] for pair in auth.values()):
+        from asynccache.engine.keyring import with_keyring  # noqa: PLC0415 - not for what is known
+
+        auth = await asyncio.to_thread(with_keyring, auth)
     settings = replace(settings, auth=auth)
     groups = grouped(wanted)
     async with Opening(settings, engine, catalog, emit=emit, say=say) as opening:

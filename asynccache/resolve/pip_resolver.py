@@ -39,7 +39,7 @@ from asynccache.model.platform import current_architecture
 from asynccache.model.url import redacted
 from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
 from asynccache.resolve.helper_environment import builder_environment, python_version, solve_helper
-from asynccache.resolve.index_refusal import refused, refusing
+from asynccache.resolve.index_refusal import kept_logins, refused, refusing
 from asynccache.resolve.markers import marker_environment
 from asynccache.resolve.placeholders import write_placeholders
 from asynccache.resolve.program import Finished, run_program
@@ -146,7 +146,14 @@ class PipResolver:
                 cwd=directory,
             )
             if finished.returncode:
-                raise await asyncio.to_thread(self._failure, finished, pypi, target)
+                error = await asyncio.to_thread(self._failure, finished, pypi, target)
+                if isinstance(error, IndexUnreachableError):
+                    kept = await asyncio.to_thread(kept_logins, pypi, self._logins)
+                    if kept:
+                        self._settings = replace(self._settings, auth={**self._settings.auth, **kept})
+                        self._logins = Logins(self._settings.auth)
+                        return await self._solve(pypi, target, python, ends)
+                raise error
             report = await asyncio.to_thread((directory / "report.json").read_text, "utf-8")
         return _around(read_report(json.loads(report), pypi.indexes), pypi)
 

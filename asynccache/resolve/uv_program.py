@@ -12,15 +12,17 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from asynccache.config import Settings
-from asynccache.errors import ResolverMissingError, UsageError
+from asynccache.errors import IndexUnreachableError, ResolverMissingError, UsageError
 from asynccache.resolve.explain import secrets_of
+from asynccache.resolve.index_refusal import kept_logins
 from asynccache.resolve.program import run_program
 from asynccache.resolve.pypi_problem import Logins, PypiProblem
 from asynccache.resolve.python_target import PythonTarget
@@ -120,6 +122,7 @@ class UvProgram:
         Raises:
             ResolutionError: As `Resolver.resolve` says.
         """
+        started = time.monotonic()
         logins = Logins(self.settings.auth)
         secrets = [*secrets_of(self.settings.auth), *logins.secrets(_addresses(lock.problem))]
         arguments = await asyncio.to_thread(self._arguments, lock, directory, logins)
@@ -133,7 +136,13 @@ class UvProgram:
         if finished.returncode == 0:
             return finished.stdout
         # in a thread: an index may be asked whether it refuses
-        raise await asyncio.to_thread(failure, finished, lock, secrets, logins)
+        error = await asyncio.to_thread(failure, finished, lock, secrets, logins)
+        if isinstance(error, IndexUnreachableError) and not lock.offline:
+            kept = await asyncio.to_thread(kept_logins, lock.problem, logins)
+            if kept:
+                self.settings = replace(self.settings, auth={**self.settings.auth, **kept})
+                return await self.lock(lock, directory, seconds - (time.monotonic() - started))
+        raise error
 
     def _arguments(self, lock: Lock, directory: Path, logins: Logins) -> list[str | Path]:
         problem = lock.problem

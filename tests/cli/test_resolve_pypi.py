@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.resolving import Commands, serve
+from tests.support.keyring import write_keyring
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist
 from tests.support.stores import archives_in, damaged_in
 from tests.support.tiny_channel import write_tiny_channel
@@ -151,6 +153,51 @@ def test_credentials_of_an_index_are_used_and_written_nowhere(run: Commands, tmp
         assert closed.requests
     assert "s3cret" not in result.stdout + result.stderr
     (tmp_path / "requirements.txt").unlink()
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"s3cret-word" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("where", ["netrc", "pip.conf", "auth of sources"])
+def test_credentials_come_from_where_people_keep_them_and_go_nowhere(
+    run: Commands, tmp_path: Path, index: PyPIIndex, where: str
+) -> None:
+    (tmp_path / "requirements.txt").write_text("app\n")
+    kept = tmp_path / "kept"
+    with PyPIIndex(index.directory, login=("ann", "s3cret-word")) as closed:
+        more = {"ASYNCCACHE_DEFAULT_PYPI_SOURCE": closed.url}
+        if where == "netrc":
+            kept.write_text("machine 127.0.0.1 login ann password s3cret-word\n")
+            kept.chmod(0o600)
+            more["NETRC"] = str(kept)
+        elif where == "pip.conf":
+            kept.write_text(f"[global]\nindex-url = {closed.url.replace('://', '://ann:s3cret-word@')}\n")
+            more = {"PIP_CONFIG_FILE": str(kept), "ASYNCCACHE_DEFAULT_PYPI_SOURCE": ""}
+        else:
+            more["METAFLOW_CONDA_SRCS_AUTH_INFO"] = json.dumps({closed.host: ["ann", "s3cret-word"]})
+        run.more |= more
+        result = run("resolve", "requirements.txt", *LINUX)
+        assert closed.requests
+    assert "app==2.0" in result.stdout
+    assert "s3cret" not in result.stdout + result.stderr
+    kept.unlink(missing_ok=True)
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"s3cret-word" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["user named", "nobody named"])
+def test_the_keyring_is_asked_for_what_is_missing_and_its_password_is_written_nowhere(
+    run: Commands, tmp_path: Path, index: PyPIIndex, named: bool
+) -> None:
+    write_distribution(tmp_path / "closed", "hidden", "4.0")
+    with PyPIIndex(tmp_path / "closed", login=("ann", "s3cret-word")) as closed:
+        programs = write_keyring(tmp_path / "programs", closed.host, "ann", "s3cret-word")
+        address = closed.url.replace("://", "://ann@") if named else closed.url
+        (tmp_path / "requirements.txt").write_text(f"--extra-index-url {address}\napp\nhidden\n")
+        result = run("resolve", "requirements.txt", *LINUX, PATH=f"{programs}{os.pathsep}{os.environ['PATH']}")
+    assert "hidden==4.0" in result.stdout
+    assert any(path.name == "hidden-4.0-py3-none-any.whl" for path in archives_in(tmp_path / "st"))
+    assert "s3cret" not in result.stdout + result.stderr
+    (programs / "keyring").unlink()
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"s3cret-word" not in path.read_bytes(), path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.resolve.pip_resolver import PipResolver, read_report
 from asynccache.resolve.resolver import Solution
 from asynccache.resolve.uv_resolver import UvResolver
+from tests.support.keyring import write_keyring
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
 from tests.support.pypi_problems import HERE, as_environment, helper_conda, pypi_problem
 
@@ -176,3 +178,17 @@ def test_what_a_report_gives_only_an_md5_of_keeps_it_and_what_it_gives_nothing_o
     assert (found.packages[0].hashes, found.builds[0].md5) == (md5, md5["md5"])
     with pytest.raises(ResolverFailedError, match="Cannot find hash 'sha256'"):
         read_report({"install": [entry("lib-1.0-py3-none-any.whl", {"sha512": "0" * 128})]})
+
+
+async def test_the_keyring_is_asked_for_an_index_that_refuses(
+    index: PyPIIndex, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_distribution(index.directory, "lib")
+    index.login = ("me", "s3cret-word")
+    programs = write_keyring(tmp_path / "programs", index.host, *index.login)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    solution = await PipResolver(settings, conda=helper_conda(settings)).resolve(
+        pypi_problem("lib", indexes=[index.url], python=PYTHON)
+    )
+    assert solution.packages[0].filename == "lib-1.0-py3-none-any"
+    assert "s3cret" not in repr(solution)
