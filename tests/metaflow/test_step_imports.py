@@ -17,8 +17,8 @@ HERE = Path(asynccache.metaflow.__file__).parent
 # named in Metaflow's lists, or imported by those that are; all others are imported where flows are launched
 IN_STEPS = (
     "architecture", "commands", "configuration", "decorator_arguments", "decorators", "environment", "errors",
-    "fetch_on_node", "flow_commands", "merge", "mutators", "node_commands", "other_names", "parsers", "remote_bootstrap", "runner",
-    "step_environment", "wait_and_run",
+    "fetch_on_node", "flow_commands", "merge", "mutators", "node_commands", "other_names", "parsers",
+    "remote_bootstrap", "runner", "step_environment", "wait_and_run",
 )  # fmt: skip
 REQUESTS = """
 class Session:
