@@ -244,6 +244,16 @@ class Settings:
         also=("METAFLOW_CONDA_PACK", "CONDA_PACK"),
         choices=("auto", "always", "never"),
     )
+    remote_installer_dirname: str | None = _setting(
+        None,
+        "Directory below the root that holds remote_installer.",
+        also=("METAFLOW_CONDA_REMOTE_INSTALLER_DIRNAME", "CONDA_REMOTE_INSTALLER_DIRNAME"),
+    )
+    remote_installer: str | None = _setting(
+        None,
+        "Name of the engine's bundle for nodes, `{arch}` replaced; unset: published where asynccache chooses.",
+        also=("METAFLOW_CONDA_REMOTE_INSTALLER", "CONDA_REMOTE_INSTALLER"),
+    )
     compile_bytecode: bool = _setting(default=False, help_text="Compile the Python files of new environments.")
     s3_endpoint_url: str | None = _setting(
         None, "Address of a private S3 server; implies path-style addressing.", also=("METAFLOW_S3_ENDPOINT_URL",)

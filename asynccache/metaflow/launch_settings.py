@@ -30,6 +30,8 @@ _FIELDS: Final = {
     "CONDA_USE_REMOTE_LATEST": "use_remote_latest",
     "CONDA_HACK_CHANNEL_ALIAS": "hack_channel_alias",
     "CONDA_PACK": "pack",
+    "CONDA_REMOTE_INSTALLER": "remote_installer",
+    "CONDA_REMOTE_INSTALLER_DIRNAME": "remote_installer_dirname",
     "S3_ENDPOINT_URL": "s3_endpoint_url",
 }
 

@@ -62,7 +62,7 @@ async def _published(
     wanted = environments if packed else []
     async with Engine(settings) as engine, asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(_outcome(pack(engine, each))) for each in wanted]
-        bundle = tasks.create_task(_bundle(engine, {each.id.arch for each in environments}))
+        bundle = tasks.create_task(_bundles(engine, {each.id.arch for each in environments}, echo))
     packs: dict[str, dict[str, object]] = {}
     made = 0
     for environment, task in zip(wanted, running, strict=True):
@@ -89,16 +89,31 @@ async def _published(
     return packs, engines
 
 
-async def _bundle(engine: Engine, arches: set[str]) -> dict[str, dict[str, object]] | AsyncCacheError:
-    """Publish the engine for nodes that cannot take a pack, once for each root and version."""
+async def _bundles(engine: Engine, arches: set[str], echo: Any) -> dict[str, dict[str, object]] | AsyncCacheError:
+    """Return the engine for nodes that cannot take a pack: as configured, else published once for each root."""
     from asynccache.model.platform import current_architecture  # noqa: PLC0415 - not for flows that run here
-    from asynccache.ops.installer import publish_bundle  # noqa: PLC0415
+    from asynccache.ops.installer import configured_bundle, configured_key, publish_bundle  # noqa: PLC0415
 
-    arch = current_architecture()
-    if arch not in arches:
-        return {}  # the one for another architecture is published there
-    found = await _outcome(publish_bundle(engine))
-    return found if isinstance(found, AsyncCacheError) else {arch: found.as_document()}
+    bundles: dict[str, dict[str, object]] = {}
+    for arch in sorted(arches):
+        found = await _outcome(configured_bundle(engine, arch))
+        if isinstance(found, AsyncCacheError):
+            return found
+        if found is not None:
+            bundles[arch] = found.as_document()
+            continue
+        key = configured_key(engine.settings, arch)
+        if key is not None and echo is not None:
+            echo(
+                f"{_INDENT}CONDA_REMOTE_INSTALLER names {key}, which is no bundle of asynccache: it is not used."
+                " `asynccache installer publish` puts one there."
+            )
+        if arch == current_architecture():  # the one for another architecture is published there
+            published = await _outcome(publish_bundle(engine))
+            if isinstance(published, AsyncCacheError):
+                return published
+            bundles[arch] = published.as_document()
+    return bundles
 
 
 async def _outcome(work: Awaitable[T]) -> T | AsyncCacheError:

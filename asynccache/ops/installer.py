@@ -2,6 +2,7 @@
 
 asynccache/zstd/wheels.json, asynccache/zstd/<wheel>            read by asynccache/boot/zstd.py
 asynccache/bundles/<arch>.json, asynccache/bundles/<file>       read by asynccache/boot/bundle.py
+<remote_installer_dirname>/<remote_installer>, and .json        the bundle where that is configured, for submitters
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from asynccache import __version__
 from asynccache.boot.bundle import BUNDLES
 from asynccache.boot.zstd import WHEELS_KEY
+from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.digest import digest_file
 from asynccache.model.platform import current_architecture
 
+_LISTING: Final = ".json"
 _OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need
 _DECODERS: Final = {"backports-zstd", "zstandard"}
 _LEFT_OUT: Final = re.compile(
@@ -125,7 +128,21 @@ def _architecture(platform: str) -> str | None:
     return next((arch for end, arch in ends.items() if platform.endswith(end)), None)
 
 
-async def publish_bundle(engine: Engine, *, force: bool = False) -> Published:
+def configured_key(settings: Settings, arch: str) -> str | None:
+    """Return the key that `remote_installer` and `remote_installer_dirname` give the bundle, None when they do not."""
+    if not settings.remote_installer:
+        return None
+    words = [settings.remote_installer_dirname or "", settings.remote_installer]
+    return "/".join(word.strip("/") for word in words if word).replace("{arch}", arch)
+
+
+async def configured_bundle(engine: Engine, arch: str) -> Published | None:
+    """Return the bundle that lies where the settings say, None when none is configured or it is none of ours."""
+    key = configured_key(engine.settings, arch)
+    return None if key is None else await _listed(engine, key, key + _LISTING)
+
+
+async def publish_bundle(engine: Engine, *, force: bool = False, configured: bool = False) -> Published:
     """Put this Python with the engine in it where nodes of this architecture find it, unless it is there.
 
     It is made of this process's own Python and installed distributions, so it is for this machine's architecture and
@@ -134,17 +151,26 @@ async def publish_bundle(engine: Engine, *, force: bool = False) -> Published:
     Args:
         engine: An open engine on the store.
         force: Make it anew.
+        configured: Put it where `remote_installer` says, if it says anything.
+
+    Raises:
+        UsageError: Something else, such as another program, lies where it is configured.
     """
     arch = current_architecture()
-    key = f"{BUNDLES}/asynccache-{__version__}-{arch}.tar.gz"
-    listing = f"{BUNDLES}/{arch}.json"
+    key, listing = f"{BUNDLES}/asynccache-{__version__}-{arch}.tar.gz", f"{BUNDLES}/{arch}{_LISTING}"
+    named = configured_key(engine.settings, arch) if configured else None
+    if named is not None:
+        key, listing = named, named + _LISTING
     if not force:
-        try:
-            there = Published(**json.loads(await engine.store.get(listing)))
-        except (ObjectNotFoundError, ValueError, TypeError):
-            there = None
-        if there is not None and there.key == key and await engine.store.head(key) is not None:
+        there = await _listed(engine, key, listing)
+        if there is not None:
             return there
+        if named is not None and await engine.store.head(named) is not None:
+            raise UsageError(
+                f"{named} lies in the store and is no bundle of asynccache",
+                expected="nothing, or what `asynccache installer publish` put there",
+                hint="name another object with CONDA_REMOTE_INSTALLER, or replace this one with --force",
+            )
     with disk_errors(engine.workspace.path):
         scratch = Path(await engine.threads.run(tempfile.mkdtemp, prefix="asynccache-bundle-"))
     try:
@@ -162,6 +188,15 @@ async def publish_bundle(engine: Engine, *, force: bool = False) -> Published:
         return published
     finally:
         await asyncio.shield(engine.threads.run(shutil.rmtree, scratch, ignore_errors=True))
+
+
+async def _listed(engine: Engine, key: str, listing: str) -> Published | None:
+    """Return the bundle of a key if its listing says so and it is there."""
+    try:
+        there = Published(**json.loads(await engine.store.get(listing)))
+    except (ObjectNotFoundError, ValueError, TypeError):
+        return None
+    return there if there.key == key and await engine.store.head(key) is not None else None
 
 
 def _write_bundle(path: Path, stop: Callable[[], bool]) -> None:

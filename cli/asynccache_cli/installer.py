@@ -24,12 +24,15 @@ def command() -> None:
 @json_option
 @click.pass_context
 def publish(ctx: click.Context, /, *, force: bool, as_json: bool, **flags: object) -> None:
-    """Publish the bundle: nodes use it to make environments that have no pack from their packages."""
+    """Publish the bundle: nodes use it to make environments that have no pack from their packages.
+
+    It goes where CONDA_REMOTE_INSTALLER_DIRNAME and CONDA_REMOTE_INSTALLER say, `{arch}` replaced, if they are set.
+    """
     settings = settings_from(ctx, **flags).settings
 
     async def run(settings: Settings) -> Published:
         async with Engine(settings) as engine:
-            return await publish_bundle(engine, force=force)
+            return await publish_bundle(engine, force=force, configured=True)
 
     done = run_async(run(settings))
     click.echo(json.dumps(done.as_document()) if as_json else f"{done.key}: {human_bytes(done.size)}")

@@ -16,7 +16,8 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import UsageError
 from asynccache.model.platform import current_architecture
-from asynccache.ops.installer import publish_bundle, publish_zstd_wheels
+from asynccache.ops import installer
+from asynccache.ops.installer import configured_bundle, configured_key, publish_bundle, publish_zstd_wheels
 from tests.boot.conftest import Node, PackedStore
 from tests.boot.test_node import works
 
@@ -101,3 +102,48 @@ async def test_without_a_pack_the_published_engine_makes_it_from_packages(packed
     works(node)
     assert json.loads((node.prefix / ".metaflowenv").read_text()) == list(store.triple)
     assert node.hidden() == []
+
+
+@pytest.mark.parametrize(
+    ("dirname", "name", "key"),
+    [
+        (None, None, None),
+        ("tools", "", None),
+        (None, "engine-{arch}", "engine-linux-64"),
+        ("tools/{arch}/", "engine", "tools/linux-64/engine"),
+        ("/tools", "/{arch}/engine", "tools/linux-64/engine"),
+    ],
+)
+def test_the_bundle_has_the_configured_key(dirname: str | None, name: str | None, key: str | None) -> None:
+    settings = Settings(remote_installer_dirname=dirname, remote_installer=name)
+
+    assert configured_key(settings, "linux-64") == key
+
+
+async def test_the_bundle_goes_where_it_is_configured_and_replaces_no_other_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installer, "_write_bundle", lambda path, _stop: path.write_bytes(b"the engine"))
+    arch = current_architecture()
+    settings = Settings(
+        store=str(tmp_path / "store"),
+        cache_dir=tmp_path / "cache",
+        remote_installer_dirname="tools",
+        remote_installer="conda-{arch}",
+    )
+    async with Engine(settings) as engine:
+        await engine.store.put(f"tools/conda-{arch}", b"another program")
+        assert await configured_bundle(engine, arch) is None
+        with pytest.raises(UsageError, match=f"tools/conda-{arch} lies in the store and is no bundle of asynccache"):
+            await publish_bundle(engine, configured=True)
+        assert await engine.store.get(f"tools/conda-{arch}") == b"another program"
+        elsewhere = await publish_bundle(engine)  # what a flow does then
+        assert elsewhere.key.startswith("asynccache/bundles/")
+        assert await engine.store.get(f"tools/conda-{arch}") == b"another program"
+
+        done = await publish_bundle(engine, configured=True, force=True)
+        assert done.key == f"tools/conda-{arch}"
+        assert await engine.store.get(done.key) == b"the engine"
+        assert await configured_bundle(engine, arch) == done
+        assert await publish_bundle(engine, configured=True) == done
+        assert await configured_bundle(engine, "osx-arm64") is None

@@ -1,0 +1,44 @@
+"""Without packs, nodes make environments from packages by the engine's bundle, configured or published on first use."""
+
+from pathlib import Path
+
+import pytest
+
+from asynccache.boot.format import OBJECT_NAME
+from tests.metaflow.remote import remote_bed
+from tests.support.cloud import BUCKET, SYSROOT
+
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
+PROGRAM = "from asynccache_cli.main import main; main()"
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_node_makes_its_environment_from_packages_where_nothing_is_packed(tmp_path: Path, configured: bool) -> None:
+    with remote_bed(tmp_path / "bed", chroot=False) as bed:
+        variables = {"METAFLOW_CONDA_PACK": "never"}
+        expected = "asynccache/bundles/"
+        if configured:
+            variables |= {
+                "METAFLOW_CONDA_REMOTE_INSTALLER_DIRNAME": "tools/{arch}",
+                "METAFLOW_CONDA_REMOTE_INSTALLER": "engine-{arch}",
+            }
+            expected = "tools/linux-64/engine-linux-64"
+            store = {"ASYNCCACHE_STORE": SYSROOT + "/conda_env"}
+            words = [str(bed.python), "-c", PROGRAM, "installer", "publish"]
+            done = bed.cloud._run(words, variables | store)
+            assert done.returncode == 0, done.stdout
+        bed.flow("one_step_flow.py", "run", "--with", "batch", variables=variables)
+
+        assert bed.artifact("OneStepFlow", "end", "found")[:2] == ["1.17.0", "3.10"]
+        assert any("Making the environment from packages" in container.output for container in bed.containers)
+        client = bed.cloud.objects.client()
+        keys = [
+            each["Key"]
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+            for each in page.get("Contents", [])
+        ]
+        client.close()
+        assert not [key for key in keys if key.endswith(OBJECT_NAME)]
+        engines = [key for key in keys if "/bundles/" in key or "/tools/" in key]
+        assert len(engines) == 2  # with what says its size and digest
+        assert all(expected in key for key in engines)
