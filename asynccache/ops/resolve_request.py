@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from asynccache.errors import ConfigurationError, UsageError
@@ -101,7 +101,9 @@ def grouped(wanted: Iterable[Wanted]) -> list[Group]:
             kind = next(iter(by_arch.values())).environment_type
             key = (req_id, kind, bases, each.lock, tuple(sorted(each.unique_keys.items())))
             group = groups.setdefault(key, Group(lock=each.lock, unique_keys=each.unique_keys))
-            group.asked |= {arch: asked for arch, asked in by_arch.items() if arch not in group.asked}
+            for arch, asked in by_arch.items():
+                first = group.asked.setdefault(arch, asked)
+                group.asked[arch] = replace(first, gpu=first.gpu or asked.gpu)
             group.members.append(each)
             group.together |= len(by_arch) > 1
     return list(groups.values())

@@ -66,6 +66,7 @@ class Assembled:
         notes: What the user should be told, a sentence each.
         base: Environment whose packages are all kept; None when nothing is extended.
         compatible: Whether the base's packages are the answer already, so that nothing has to be solved.
+        gpu: Whether a GPU was asked for, whatever the request says of it.
     """
 
     request: Request
@@ -75,6 +76,7 @@ class Assembled:
     notes: tuple[str, ...] = field(default=(), compare=False)
     base: ResolvedEnvironment | None = field(default=None, repr=False)
     compatible: bool = False
+    gpu: bool = field(default=False, compare=False)
 
 
 def assemble(
@@ -127,7 +129,8 @@ def assemble(
         sources["pypi"] = pypi_sources(requirements.sources.get("pypi", ()), settings, machine.pip_configuration)
     public, auth = without_credentials(sources, requirements.auth)
     request = Request(without_empty(deps), public, {c: list(v) for c, v in requirements.extras.items()})
-    return {arch: Assembled(request, request.environment_type, arch, auth, requirements.notes) for arch in arches}
+    kind = request.environment_type
+    return {arch: Assembled(request, kind, arch, auth, requirements.notes, gpu=gpu) for arch in arches}
 
 
 def clone(

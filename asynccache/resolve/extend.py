@@ -7,6 +7,7 @@ with the additions; the locked packages themselves travel beside it, in `Assembl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from asynccache.config import Settings
 from asynccache.errors import UnsatisfiableError, UsageError
@@ -86,12 +87,13 @@ def extend(
         return {arch: _unchanged(bases[arch]) for arch in arches}
     given = {requirement.name: requirement.constraint for requirement in requirements.deps.get("sys", ())}
     extra_sys = machine_sys(machine, arches, settings, given=given, gpu=gpu)
-    return {
+    extended = {
         arch: _extended(
             BaseEnvironment(bases[arch]), requirements, arch, settings, datastore, python, step, extra_sys, machine
         )
         for arch in arches
     }
+    return {arch: replace(asked, gpu=gpu) for arch, asked in extended.items()}
 
 
 def _unchanged(base: ResolvedEnvironment) -> Assembled:

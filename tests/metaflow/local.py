@@ -148,6 +148,8 @@ def write_channel(root: Path, pythons: Path) -> None:
         metadata = Metadata(name=name, version=version, noarch="python", depends=("python",))
         text = f"VERSION = {version!r}\n".encode()
         write_package(root / "noarch", metadata, [Member(f"site-packages/{name}.py", text)], (Format.CONDA,))
+    cpu = Metadata(name="accelerated", version="1.0", build="cpu_0", noarch="generic")
+    write_package(root / "noarch", cpu, [Member("share/accelerated", b"")], (Format.CONDA,))
     kernel = Metadata(name="ipykernel", version="7.0", noarch="python", depends=("python",))
     launcher = [Member("site-packages/ipykernel_launcher.py", _KERNEL.encode())]
     write_package(root / "noarch", kernel, launcher, (Format.CONDA,))

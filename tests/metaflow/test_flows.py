@@ -126,6 +126,22 @@ def test_a_flow_shows_and_resolves_its_environments(bed: LocalBed) -> None:
     assert "tabular==1.5.0" in bed.metaflow("environment", "show", "team/other:v1")
 
 
+def test_a_step_with_a_gpu_that_gets_builds_for_cpus_is_told(bed: LocalBed) -> None:
+    said = bed.flow("gpu_flow.py", "environment", "resolve", "start")
+    assert "A GPU was asked for, but accelerated-1.0-cpu_0 is a build for CPUs only, since no __cuda was" in said
+    assert "GPU was asked for" not in bed.flow("gpu_flow.py", "environment", "resolve", "end")
+
+
+@pytest.mark.parametrize("words", [("environment", "resolve"), ("run",)], ids=["resolve", "run"])
+def test_all_steps_whose_environments_cannot_be_are_told_at_once(bed: LocalBed, words: tuple[str, ...]) -> None:
+    said = bed.flow("impossible_flow.py", *words, code=1)
+    assert "start (linux-64)" in said
+    assert "end (linux-64)" in said
+    assert "tabular" in said
+    assert "nobody-has-this" in said
+    assert "middle (linux-64)" not in said
+
+
 def test_the_runner_resolves_and_shows(bed: LocalBed) -> None:
     bed.flow("conda_versions_flow.py", "show")
     program = """
