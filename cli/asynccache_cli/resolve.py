@@ -128,6 +128,13 @@ def command(
       asynccache resolve requirements.txt --python '3.11.*' --alias team/env:v1
       asynccache resolve -f environment.yml --arch linux-64 --arch osx-arm64 --json
       asynccache resolve -r more.txt --using team/env:v1 --dry-run
+      asynccache resolve --from team/env:v1 --arch osx-arm64
+      asynccache resolve -f environment.yml conda-lock.yml --arch linux-64
+      asynccache resolve uv.lock --python 3.11.7
+
+    Credentials come from addresses, the setting auth, .netrc, pip's configuration and the program keyring. The exit
+    code says what failed: 10 requirements contradict each other, 11 a package is unknown, 12 an index does not answer,
+    13 it took too long, 14 a program crashed, 15 a build failed.
     """
     chosen = {_RESOLVERS[name]: name for name in resolvers}
     if len(chosen) < len(set(resolvers)):

@@ -227,6 +227,16 @@ def test_a_killed_run_leaves_nothing_half_made_and_the_next_one_goes_on(
     assert json.loads(run("env", "show", "team/k:v1", "--arch", "linux-64", "--json").stdout)["names"] == ["team/k:v1"]
 
 
+def test_the_documentation_names_every_option() -> None:
+    page = (REPOSITORY / "docs" / "resolving.md").read_text("utf-8")
+    said = subprocess.run([ASYNCCACHE, "resolve", "--help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", said.partition("Options:")[2])) - {"--help"}
+    # what is the default is said by its opposite
+    options -= {"--cache", "--set-default", "--no-force"}
+    assert len(options) > 25
+    assert sorted(option for option in options if f"`{option}`" not in page) == []
+
+
 def test_every_command_of_the_documentation_runs(run: Commands, tmp_path: Path) -> None:
     (tmp_path / "one.yml").rename(tmp_path / "environment.yml")
     (tmp_path / "two.yml").rename(tmp_path / "more.yml")
