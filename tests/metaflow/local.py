@@ -120,7 +120,7 @@ def local_bed(directory: Path, *extra: str) -> Iterator[LocalBed]:
         pytest.skip(str(error))
     write_channel(directory / "channel", channel)
     wheels = directory / "wheels"
-    for version in ("1.4.0", "1.5.0"):
+    for version in ("1.4.0", "1.5.0", "1.6rc1"):
         write_distribution(wheels, "frames", version)
     write_wheel(wheels, "requests", "2.31.0", {"requests.py": _REQUESTS.encode()})
     (directory / "work" / ".metaflow").mkdir(parents=True)

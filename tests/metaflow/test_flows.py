@@ -51,6 +51,10 @@ def test_steps_have_their_own_pypi_packages_also_beside_conda_ones(bed: LocalBed
     assert "Resolving 3 environments ... done in" in said
 
 
+def test_flags_for_the_index_count_when_a_flow_runs(bed: LocalBed) -> None:
+    bed.flow("extras_flow.py", "run")
+
+
 def test_the_other_environment_type_is_ours_too(bed: LocalBed) -> None:
     name = "pypi_versions_flow.py"
     bed.flow(name, "show")  # puts the file there
