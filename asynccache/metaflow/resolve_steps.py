@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asynccache.config import Settings
-from asynccache.errors import ObjectNotFoundError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError
+from asynccache.metaflow.errors import CondaException, CondaStepException
 from asynccache.metaflow.requirements_of import StepAsk, wanted_of_step
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
@@ -64,13 +65,14 @@ async def resolve_steps(
     Raises:
         AsyncCacheError: What failed.
         CondaException: A base environment is not there.
+        CondaStepException: Several steps ask for what cannot be.
     """
     if not asks:
         return {}
     machine = Machine()
     named = any(asked.ask.base for asked in asks)
     async with opened_catalog(settings, remote=named) as catalog:
-        wanted = [await wanted_of_step(a, catalog, settings, datastore_type, machine) for a in asks]
+        wanted = await _wanted(asks, catalog, settings, datastore_type, machine)
     wanted = [replace(each, aliases=tuple(aliases)) for each in wanted]
     options = ResolveOptions(force=force, dry_run=dry_run, cache=_caching(datastore_type))
     total, unknown = await _count(settings, wanted, options)
@@ -104,6 +106,24 @@ async def resolve_steps(
     if options.cache and not dry_run:
         await _publish_remote(settings, asks, found)
     return found
+
+
+async def _wanted(
+    asks: Sequence[StepAsk], catalog: Environments, settings: Settings, datastore_type: str, machine: Machine
+) -> list[Wanted]:
+    """Return the requests of steps; what is wrong with them is told for all of them."""
+    wanted: list[Wanted] = []
+    failed: dict[str, AsyncCacheError | CondaException] = {}
+    for asked in asks:
+        try:
+            wanted.append(await wanted_of_step(asked, catalog, settings, datastore_type, machine))
+        except (AsyncCacheError, CondaException) as exc:
+            failed[asked.step] = exc
+    if len(failed) > 1:
+        raise CondaStepException("\n".join(f"step {step}: {error}" for step, error in failed.items()))
+    if failed:
+        raise next(iter(failed.values()))
+    return wanted
 
 
 async def known_of_step(settings: Settings, asked: StepAsk, datastore_type: str) -> EnvID:

@@ -85,6 +85,12 @@ def test_a_name_that_is_not_known_is_said_before_anything_runs(bed: LocalBed) ->
     assert "Traceback" not in failed
 
 
+def test_all_names_that_are_not_known_are_told_at_once(bed: LocalBed) -> None:
+    failed = bed.flow("nameless_flow.py", "run", code=1)
+    assert "step start: Base environment 'team/first:v1' not found" in failed
+    assert "step end: Base environment 'team/second:v1' not found" in failed
+
+
 def test_a_variable_that_is_not_there_is_named(bed: LocalBed) -> None:
     past = bed.look("Flow('CondaVersionsFlow').latest_run['other'].pathspec")
     failed = bed.flow("named_flow.py", "run", "--which", "nope", code=1, variables={"PAST_STEP": past})
