@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,6 +100,7 @@ class Launch:
         asks = [asked for asked in self.asks.values() if asked.resolved_at_launch]
         found = self.resolve(asks, echo=echo)
         self._found = {step: each.environment for step, each in found.items()}
+        self._debug(found)
         self._write_manifests()
         self.prepared = True
 
@@ -216,6 +217,23 @@ class Launch:
         if metaflow_config.CONDA_BARE_KEYS:
             keys = ", ".join(metaflow_config.CONDA_BARE_KEYS)
             self.say(f"Configuration keys without METAFLOW_ in front are accepted, though only here: {keys}")
+
+    def _debug(self, found: Mapping[str, Found]) -> None:
+        """Tell on standard error what steps asked for and got, with METAFLOW_DEBUG_CONDA=1."""
+        from metaflow.debug import debug  # noqa: PLC0415 - as in the other methods
+
+        if not debug.conda:
+            return
+        debug.conda_exec(f"cache at {self.settings.store or self.settings.cache_dir}")
+        for step, asked in self.asks.items():
+            wanted = {c: dict(packages) for c, packages in asked.ask.packages.items() if packages}
+            place = f"{'elsewhere' if asked.remote else 'here'} on {asked.arch}"
+            named = f", on top of {asked.ask.base}" if asked.ask.base else ""
+            debug.conda_exec(f"step {step} runs {place}, python {asked.ask.python or 'by default'}{named}: {wanted}")
+            if step in found:
+                got = found[step]
+                how = "known" if got.row.known else "resolved now"
+                debug.conda_exec(f"step {step} has {got.environment.id} ({how})")
 
     def _write_manifests(self) -> None:
         """Write the environments of this flow, and no others, for those who read them on nodes."""

@@ -97,3 +97,13 @@ def test_a_directory_with_something_in_it_is_not_touched(bed: LocalBed) -> None:
 
     assert "is not empty: name a new or empty directory" in said
     assert [path.name for path in directory.iterdir()] == ["notes.txt"]
+
+
+def test_what_steps_ask_for_and_get_is_told_when_debugging_is_on(bed: LocalBed) -> None:
+    said = bed.flow("debugged_flow.py", "run", variables={"METAFLOW_DEBUG_CONDA": "1"})
+
+    assert "debug[conda " in said
+    assert "step work runs here on linux-64, python 3.12.*: {'conda': {'tabular': '1.4.0'}}" in said
+    assert "step work has " in said
+    assert "(known)" in said
+    assert "debug[conda " not in bed.flow("debugged_flow.py", "show")
