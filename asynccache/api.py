@@ -124,7 +124,7 @@ async def warm(
     settings: Settings | None = None,
     emit: events.EventSink = events.ignore,
 ) -> Readiness:
-    """Bring what environments need into the store, onto this node, or both (see `asynccache warm`).
+    """Bring what environments need into the store, onto this node, or both (see `asynccache warm`; makes no packs).
 
     Args:
         names: Environments, by any name.

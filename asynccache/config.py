@@ -240,7 +240,8 @@ class Settings:
     link_scripts: bool = _setting(default=True, help_text="Run the scripts that packages bring for after linking.")
     pack: str = _setting(
         "auto",
-        "Packed environments: `auto` makes them when an environment is cached for remote use, `always`, or `never`.",
+        "Packed environments: `auto` makes them of what is cached in a store that other machines read (S3) and of "
+        "steps that run elsewhere, `always` of all that is cached; `never` makes and reads none.",
         also=("METAFLOW_CONDA_PACK", "CONDA_PACK"),
         choices=("auto", "always", "never"),
     )

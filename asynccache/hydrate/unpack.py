@@ -17,6 +17,7 @@ from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, ObjectNotFoundError
 from asynccache.hydrate.pack import pack_key
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
 from asynccache.store.local import LocalStore
 
 _STREAMS: Final = 4
@@ -115,21 +116,23 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     return True
 
 
-async def verify_pack(engine: Engine, environment: ResolvedEnvironment) -> bool:
-    """Read a pack and compare every digest in it; False when there is none.
+async def verify_pack(engine: Engine, env_id: EnvID) -> bool:
+    """Read the pack of an environment and compare every digest in it; False when there is none.
 
     Raises:
         IntegrityError: It is damaged; says where.
+        HydrationError: Nothing here can decompress it.
     """
-    key = pack_key(environment.id, engine.settings.envs_dirname)
+    key = pack_key(env_id, engine.settings.envs_dirname)
     info = await engine.store.head(key)
-    decoder = find_decompressor()
-    if info is None or decoder is None:
+    if info is None:
         return False
+    decoder = find_decompressor()
+    if decoder is None:
+        raise HydrationError(f"{key} cannot be read: no zstd decoder is here", hint="install backports.zstd")
     ranges = StoreRanges(engine, key, info.size, asyncio.get_running_loop())
 
     def run() -> None:
-        env_id = environment.id
         index = reader.read_index(ranges, decoder[1], identity=(env_id.req_id, env_id.full_id, env_id.arch))
         reader.check_frames(ranges, index)
 

@@ -30,7 +30,7 @@ async def node_manifest(
         echo: Metaflow's function that prints.
 
     Raises:
-        AsyncCacheError: A pack cannot be made or stored.
+        AsyncCacheError: Nodes would have neither packs nor an engine.
     """
     from asynccache.engine.engine import store_root  # noqa: PLC0415 - not for flows that run here
 
@@ -65,12 +65,18 @@ async def _published(
         bundle = tasks.create_task(_bundles(engine, {each.id.arch for each in environments}, echo))
     packs: dict[str, dict[str, object]] = {}
     made = 0
+    engines = bundle.result()
     for environment, task in zip(wanted, running, strict=True):
         done = task.result()
         if isinstance(done, AsyncCacheError):
-            raise ConfigurationError(
-                f"{environment.id} cannot be packed for nodes: {done}", hint="set CONDA_PACK=never to do without"
-            ) from done
+            if isinstance(engines, AsyncCacheError) or environment.id.arch not in engines:
+                raise ConfigurationError(
+                    f"{environment.id} cannot be packed for nodes, which have no engine either: {done}",
+                    hint="mend what it says, or publish an engine with `asynccache installer publish`",
+                ) from done
+            if echo is not None:
+                echo(f"{_INDENT}{environment.id} cannot be packed, so nodes make it from packages: {done}")
+            continue
         made += bool(done.created)
         key = f"{environment.id.req_id}:{environment.id.full_id}:{environment.id.arch}"
         packs[key] = {"key": done.key, "size": done.size, "digest": done.digest}
@@ -79,7 +85,6 @@ async def _published(
     if made and echo is not None:
         seconds = round(time.monotonic() - started)
         echo(f"{_INDENT}Packing {made} environment{'s' if made > 1 else ''} for nodes ... done in {seconds} seconds.")
-    engines = bundle.result()
     if isinstance(engines, AsyncCacheError):
         if not packed:
             raise engines

@@ -74,7 +74,8 @@ async def resolve_steps(
     async with opened_catalog(settings, remote=named) as catalog:
         wanted = await _wanted(asks, catalog, settings, datastore_type, machine)
     wanted = [replace(each, aliases=tuple(aliases)) for each in wanted]
-    options = ResolveOptions(force=force, dry_run=dry_run, cache=_caching(datastore_type))
+    # what nodes need is packed where they are told of it
+    options = ResolveOptions(force=force, dry_run=dry_run, cache=_caching(datastore_type), pack=False)
     total, unknown = await _count(settings, wanted, options)
     started = time.monotonic()
     if unknown and echo is not None:

@@ -187,7 +187,24 @@ class _Work:
             await self._opening.here.keep([*keep, *parts], default=self._options.set_default)
         default = {e.id.arch for e in keep} if self._options.set_default else set()
         rows = {arch: replace(r, default=r.default or arch in default) for arch, r in rows.items()}
-        return await self._name(group, rows) if group.aliases else rows
+        if group.aliases:
+            rows = await self._name(group, rows)
+        return await self._packed(rows)
+
+    async def _packed(self, rows: dict[str, Row]) -> dict[str, Row]:
+        """Make packs of what was published, last: whoever ends this has the environment all the same."""
+        published = [row.environment for row in rows.values() if row.published and row.environment is not None]
+        if not published or self._options.pack is False:
+            return rows
+        from asynccache.ops.pack_cached import pack_cached, packs_wanted  # noqa: PLC0415 - not for what is known
+
+        if self._options.pack is None and not packs_wanted(self._opening.settings):
+            return rows
+        made = await pack_cached(await self._opening.engine(), published)
+        return {
+            arch: replace(row, notes=(*row.notes, *made.notes(row.environment.id))) if row.environment else row
+            for arch, row in rows.items()
+        }
 
     async def _name(self, group: Group, rows: dict[str, Row]) -> dict[str, Row]:
         """Give names; all architectures of an id have them."""

@@ -40,6 +40,7 @@ class ResolveOptions:
         cache: Bring packages and documents into the store.
         set_default: Make what is found the one that its request means on this machine.
         local_only: Look for what is known on this machine only.
+        pack: Make packs of what is cached; None as the setting says.
     """
 
     force: bool = False
@@ -47,6 +48,7 @@ class ResolveOptions:
     cache: bool = True
     set_default: bool = True
     local_only: bool = False
+    pack: bool | None = None
 
 
 @dataclass(slots=True)

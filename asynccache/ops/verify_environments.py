@@ -1,4 +1,4 @@
-"""Reading all documents and names of a store: does each document promise only what the store has?
+"""Reading all documents, names and packs of a store: does each document promise only what the store has?
 
 Nothing is repaired here: `asynccache warm` brings what is missing.
 """
@@ -16,13 +16,14 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.environment_packages import Needs
 from asynccache.ops.environments import doubts
+from asynccache.ops.verify_packs import verify_packs
 
 _AT_ONCE = 500  # documents held in memory
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentDamage:
-    """One document or name that is not what it should be.
+    """One document, name or pack that is not what it should be.
 
     Attributes:
         key: Which object.
@@ -49,11 +50,15 @@ class EnvironmentsVerification:
     Attributes:
         documents: How many were read.
         names: How many were read.
+        packs: How many were read and digested.
+        pack_bytes: What they have together.
         damaged: What is wrong.
     """
 
     documents: int = 0
     names: int = 0
+    packs: int = 0
+    pack_bytes: int = 0
     damaged: list[EnvironmentDamage] = field(default_factory=list)
 
     def as_document(self) -> dict[str, object]:
@@ -61,12 +66,14 @@ class EnvironmentsVerification:
         return {
             "documents": self.documents,
             "names": self.names,
+            "packs": self.packs,
+            "pack_bytes": self.pack_bytes,
             "damaged": [damage.as_document() for damage in self.damaged],
         }
 
 
 async def verify_environments(engine: Engine) -> EnvironmentsVerification:
-    """Read every document and name of the store.
+    """Read every document, name and pack of the store.
 
     Args:
         engine: An open engine: its store and inventory are used.
@@ -98,6 +105,8 @@ async def verify_environments(engine: Engine) -> EnvironmentsVerification:
             result.damaged.append(
                 EnvironmentDamage(info.key, f"{name} stands for {ids[0]}:{ids[1]}, of which there is no document")
             )
+    result.packs, result.pack_bytes, damaged = await verify_packs(engine)
+    result.damaged += [EnvironmentDamage(key, sentence) for key, sentence in damaged.items()]
     result.damaged.sort(key=lambda damage: damage.key)
     return result
 

@@ -147,9 +147,11 @@ def _import_document(settings: Settings, file: str, names: Sequence[str], arch: 
     """Publish a document: what it names is brought first."""
     from asynccache_cli.warm import warm_environments  # noqa: PLC0415 - needs everything that warming needs
 
-    readiness, environments = run_async(warm_environments(settings, [file], [arch], to="remote", quiet=as_json))
+    readiness, packs, environments = run_async(warm_environments(settings, [file], [arch], to="remote", quiet=as_json))
     readiness.raise_for_failures()
     ids = environments[0].id
+    for note in packs.notes(ids):
+        warn(note)
     run_async(_keep_and_name(settings, environments[0], names))
     if as_json:
         click.echo(json.dumps({"req_id": ids.req_id, "full_id": ids.full_id, "arch": ids.arch, "names": list(names)}))

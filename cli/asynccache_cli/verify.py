@@ -39,8 +39,8 @@ def command(
     """Read every archive of a store and compare its digest with its key, and with its receipt when it was transmuted.
 
     Without --match and --sample, the documents and names of environments are read as well: each document whose
-    packages are not all there is reported, with what is missing. Ends with exit code 5 when an object is damaged.
-    Nothing is changed without --quarantine, and nothing is ever deleted.
+    packages are not all there is reported, with what is missing; and packed environments are read and digested. Ends
+    with exit code 5 when an object is damaged. Nothing is changed without --quarantine, and nothing is ever deleted.
 
     \b
     Examples:
@@ -64,7 +64,10 @@ def command(
         for problem in environments.damaged:
             click.echo(str(problem))
         if environments.documents or environments.names:
-            click.echo(f"{environments.documents} documents and {environments.names} names of environments read")
+            read = (
+                f", {environments.packs} packs ({human_bytes(environments.pack_bytes)})" if environments.packs else ""
+            )
+            click.echo(f"{environments.documents} documents and {environments.names} names of environments{read} read")
     if result.errors:
         raise PartialFailureError(f"{len(result.errors)} objects could not be read", result.errors)
     if result.damaged:
@@ -74,7 +77,7 @@ def command(
         )
     if environments.damaged:
         raise IntegrityError(
-            f"{len(environments.damaged)} documents or names of environments in {store_root(settings)} are damaged",
+            f"{len(environments.damaged)} documents, names or packs in {store_root(settings)} are damaged",
             hint="each line above says what to do" if not as_json else None,
         )
 

@@ -19,10 +19,11 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.package import Format
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
+from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted
 from asynccache.ops.warm import Readiness, Target, Warm
 from asynccache_cli.env_options import short, table, warn, warn_of_doubts
 from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
-from asynccache_cli.pack import pack_environments, say_packed
+from asynccache_cli.pack import say_packed
 from asynccache_cli.progress import ProgressDisplay
 
 
@@ -42,7 +43,7 @@ from asynccache_cli.progress import ProgressDisplay
     help="Form that conda packages shall have; none: what the document records.",
 )
 @click.option("--verify/--no-verify", default=True, help="Read objects that this machine has never verified.")
-@click.option("--pack/--no-pack", default=False, help="Put packed environments into the store too.")
+@click.option("--pack/--no-pack", default=None, help="Put packed environments into the store too; else as configured.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @store_options
 @json_option
@@ -56,7 +57,7 @@ def command(
     to: Target,
     fmt: str | None,
     verify: bool,
-    pack: bool,
+    pack: bool | None,
     quiet: bool,
     as_json: bool,
     **flags: object,
@@ -66,6 +67,8 @@ def command(
     All environments are one run over the packages that they need together. What the store has is found by listing it,
     whatever documents record; what it lacks or holds damaged comes from upstream. An environment that only this machine
     knows is published when its last package is there. The node's archives lie in `pkgs` below the cache directory.
+
+    Into a store that other machines read (S3), packed environments are put as well, unless the setting pack is never.
 
     Ends with exit code 0 only when everything is there. A second call finds that, and takes no time.
 
@@ -81,21 +84,22 @@ def command(
             "there is nothing to warm", hint="name an environment with --env; `asynccache env ls` lists them"
         )
     chosen: list[str | None] = [checked_architecture(a) for a in arches] or [None]
-    readiness, _found = run_async(
-        warm_environments(settings, names, chosen, to=to, verify=verify, quiet=quiet or as_json)
+    readiness, packs, _found = run_async(
+        warm_environments(settings, names, chosen, to=to, verify=verify, pack=pack, quiet=quiet or as_json)
     )
-    packed = []
-    if pack and all(row.ready for row in readiness.rows):
-        named = [arch or current_architecture() for arch in chosen]
-        packed = run_async(pack_environments(settings, names, named, quiet=quiet or as_json))
     if as_json:
         shown = {"store": store_root(settings), "to": to, "node": str(settings.cache_dir / DIRNAME)}
-        click.echo(json.dumps({**shown, **readiness.as_document(), "packs": [p.as_document() for p in packed]}))
+        packed = [each.as_document() for each in packs.packs]
+        click.echo(json.dumps({**shown, **readiness.as_document(), "packs": packed}))
     else:
         click.echo(_table(readiness))
-        for each in packed:
+        for each in packs.packs:
             say_packed(each)
     readiness.raise_for_failures()
+    for env_id, error in packs.failed.items():
+        if pack:
+            raise error
+        warn(f"{env_id} for {env_id.arch} has no pack, so it is made from packages: {error}")
 
 
 async def warm_environments(
@@ -105,9 +109,11 @@ async def warm_environments(
     *,
     to: Target,
     verify: bool = True,
+    pack: bool | None = None,
     quiet: bool = False,
-) -> tuple[Readiness, list[ResolvedEnvironment]]:
-    """Find environments and warm them; None as architecture means this machine's."""
+) -> tuple[Readiness, PacksMade, list[ResolvedEnvironment]]:
+    """Find environments, warm and pack them; None as architecture means this machine's, as `pack`: as configured."""
+    packing = to != "local" and (packs_wanted(settings) if pack is None else pack)
     wanted = None if settings.preferred_format == "none" else Format(settings.preferred_format)
     with ProgressDisplay(quiet=quiet) as display:
 
@@ -127,7 +133,11 @@ async def warm_environments(
             for _name, environment in found:
                 warn_of_doubts(environment)
             warming = Warm(engine, catalog, to=to, wanted=wanted, fetch_with=aside, verify=verify)
-            return await warming.run(found), [environment for _name, environment in found]
+            readiness = await warming.run(found)
+            environments = [environment for _name, environment in found]
+            if not packing or not all(row.ready for row in readiness.rows):
+                return readiness, PacksMade(), environments
+            return readiness, await pack_cached(engine, environments, verify=verify), environments
 
 
 def _table(readiness: Readiness) -> str:

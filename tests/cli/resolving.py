@@ -34,16 +34,18 @@ class Commands:
     """Runs commands in a directory that nothing else knows.
 
     Attributes:
-        directory: Home, current directory and store.
+        directory: Home and current directory.
         channel: Address of the only conda channel.
         index: Address of the only PyPI index; empty for none.
         more: Further variables.
+        store: Root of the store.
     """
 
     directory: Path
     channel: str
     index: str = ""
     more: dict[str, str] = field(default_factory=dict)
+    store: str = "st"
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the variables of a command."""
@@ -67,7 +69,7 @@ class Commands:
     def __call__(self, *arguments: str | Path, code: int | None = 0, **more: Any) -> Result:
         """Run a command with further variables; it must end with `code`, None for any."""
         result = subprocess.run(
-            [ASYNCCACHE, *map(str, arguments), "--store", "st"],
+            [ASYNCCACHE, *map(str, arguments), "--store", self.store],
             capture_output=True, text=True, timeout=120, check=False, cwd=self.directory,
             env=self.environment(**more),
         )  # fmt: skip

@@ -28,6 +28,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.environments import read_document
 
 KILLS_A_PREFIX = 5  # later kills fall into later parts of the work
+AIMS = ("starting", "extracting", "linking")  # from when on the moment is random: else short stages are never met
 
 
 async def create(store: str, cache: Path, environment: ResolvedEnvironment, prefix: Path) -> dict[str, object]:
@@ -65,7 +66,7 @@ def _killed(store: str, directory: Path, environment: ResolvedEnvironment, kills
         place = directory / f"{number:04}"  # as long as `whole` is not: files hold their prefix
         prefix = place.with_name(f"k{number:04}") / "env"
         pid = _forked(store, place / "cache", environment, prefix)
-        time.sleep(source.uniform(0, whole))
+        _wait(prefix, AIMS[hit % len(AIMS)], source.uniform(0, whole))
         done, status = os.waitpid(pid, os.WNOHANG)
         if not done:
             os.kill(pid, signal.SIGKILL)
@@ -87,6 +88,14 @@ def _killed(store: str, directory: Path, environment: ResolvedEnvironment, kills
             shutil.rmtree(prefix.parent)
             number, on_this = number + 1, 0
     return {"hit": hit, "prefixes": number, "seconds": whole, "stages": stages, "broken": broken}
+
+
+def _wait(prefix: Path, aim: str, seconds: float) -> None:
+    """Wait until a stage is reached, at most ten seconds, and then for a part of `seconds` that shrinks with it."""
+    ends = time.monotonic() + 10
+    while aim != "starting" and _stage(prefix) in AIMS[: AIMS.index(aim)] and time.monotonic() < ends:
+        time.sleep(0.005)
+    time.sleep(seconds / (1 if aim == "starting" else 10))
 
 
 def _forked(store: str, cache: Path, environment: ResolvedEnvironment, prefix: Path) -> int:
@@ -114,7 +123,10 @@ def _stage(prefix: Path) -> str:
     building = next(prefix.parent.glob(".env.asynccache-*"), None) if prefix.parent.exists() else None
     if building is None:
         return "starting"
-    return "linking" if len(list(building.iterdir())) > 1 else "extracting"
+    try:
+        return "linking" if len(list(building.iterdir())) > 1 else "extracting"
+    except FileNotFoundError:
+        return "in place"
 
 
 def main() -> None:

@@ -187,7 +187,7 @@ async def test_a_damaged_pack_is_told_and_packages_are_taken(
     path.chmod(0o644)
     path.write_bytes(bytes(data))
     with pytest.raises(IntegrityError):
-        await verify_pack(engine, tiny)
+        await verify_pack(engine, tiny.id)
     events.clear()
     done = await hydrate(engine, tiny, tmp_path / "env", packed=unpack_environment)
     assert (done.created, done.packed) == (True, False)
@@ -196,7 +196,7 @@ async def test_a_damaged_pack_is_told_and_packages_are_taken(
     assert "damaged" in told[0].reason
     assert (tmp_path / "env/lib/libfeature.so").exists()
     await pack(engine, tiny, level=1, force=True)
-    assert await verify_pack(engine, tiny)
+    assert await verify_pack(engine, tiny.id)
     again = await hydrate(engine, tiny, tmp_path / "env", packed=unpack_environment, options=HydrateOptions(force=True))
     assert again.packed
 
@@ -228,7 +228,7 @@ async def test_a_store_that_is_no_directory_is_asked_a_few_times(
     async with MemoryStore() as store, Engine(settings, store=store) as engine:
         environment = await cached(engine, packages_of(channel_paths(real_channel)))
         await pack(engine, environment, level=1)
-        assert await verify_pack(engine, environment)
+        assert await verify_pack(engine, environment.id)
         before = store.requests
         assert (await hydrate(engine, environment, tmp_path / "env", packed=unpack_environment)).packed
         assert store.requests - before <= 12

@@ -1,0 +1,55 @@
+"""Reading all packs of a store: is each what its index says, and of the environment beside which it lies?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from asynccache.boot.format import OBJECT_NAME
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.engine.engine import Engine
+from asynccache.errors import IntegrityError
+from asynccache.hydrate.unpack import verify_pack
+from asynccache.model.identity import EnvID
+
+_AT_ONCE: Final = 2  # each reads up to four parts at once
+
+
+async def packs(engine: Engine) -> AsyncIterator[tuple[str, EnvID, int]]:
+    """Yield key, environment and bytes of every pack in the engine's store.
+
+    Raises:
+        StoreError: The store cannot be listed.
+    """
+    keys = CatalogKeys(engine.settings.envs_dirname)
+    async for info in engine.store.scan(f"{keys.dirname}/"):
+        directory, _, name = info.key.rpartition("/")
+        if name == OBJECT_NAME and (env_id := keys.parse_document(f"{directory}/env")) is not None:
+            yield info.key, env_id, info.size
+
+
+async def verify_packs(engine: Engine) -> tuple[int, int, dict[str, str]]:
+    """Read every pack and compare every digest in it.
+
+    Returns:
+        How many there are, their bytes, and key -> what is wrong and what to do.
+
+    Raises:
+        StoreError: The store cannot be listed or read.
+    """
+    found = [each async for each in packs(engine)]
+    damaged: dict[str, str] = {}
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(key: str, env_id: EnvID) -> None:
+        async with at_once:
+            try:
+                await verify_pack(engine, env_id)
+            except IntegrityError as exc:
+                damaged[key] = f"{exc}; `asynccache pack {env_id} --arch {env_id.arch} --force` makes it anew"
+
+    async with asyncio.TaskGroup() as tasks:
+        for key, env_id, _size in found:
+            tasks.create_task(one(key, env_id))
+    return len(found), sum(size for _key, _id, size in found), damaged
