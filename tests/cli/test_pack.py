@@ -51,7 +51,7 @@ def test_the_setting_says_whether_what_is_cached_in_a_local_store_is_packed(run:
     run(*RESOLVE, "--force", METAFLOW_CONDA_PACK="always")
     assert pack_in(tmp_path).stat().st_size > 2 * 2000
 
-    assert "expected" in run("stat", code=3, METAFLOW_CONDA_PACK="sometimes").stderr
+    assert "['auto', 'always', 'never']" in run("stat", code=3, METAFLOW_CONDA_PACK="sometimes").stderr
 
 
 def test_what_is_cached_in_a_store_of_many_machines_is_packed(run: Commands, server: ObjectServer) -> None:
