@@ -18,7 +18,9 @@ from typing import Any, Final
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
+from asynccache.hydrate.from_pack import from_pack
 from asynccache.hydrate.hydrate import hydrate
+from asynccache.hydrate.pack import pack
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.package import Format
 from asynccache.ops.environments import read_document
@@ -84,15 +86,26 @@ async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None
     }
 
 
-async def _hydrate(settings: Settings, document: str, prefix: str, *, run: bool = True) -> Figures:
+async def _pack(settings: Settings, document: str) -> Figures:
+    """Make the environment's pack."""
+    async with Engine(settings) as engine:
+        made = await pack(engine, read_document(Path(document), None))
+    return {"size": made.size, "seconds": made.seconds}
+
+
+async def _hydrate(
+    settings: Settings, document: str, prefix: str, *, run: bool = True, packed: bool = False
+) -> Figures:
     """Hydrate, and start the environment's Python."""
     environment = read_document(Path(document), None)
     seen: list[events.Event] = []
     async with Engine(settings, emit=seen.append) as engine:
         sent, started = engine.store.requests, time.perf_counter()
-        done = await hydrate(engine, environment, Path(prefix))
+        done = await hydrate(engine, environment, Path(prefix), packed=from_pack if packed else None)
         ended = time.perf_counter()
         requests = engine.store.requests - sent
+        if done.packed != packed:
+            raise RuntimeError("the pack was not used")
         if run:
             subprocess.run([done.python, "-I", "-c", "pass"], check=True)  # noqa: ASYNC221 - nothing else runs
     linked = sum(e.seconds for e in seen if isinstance(e, events.Linked))
@@ -140,4 +153,5 @@ def _forked(settings: Settings, document: str, prefix: str, begin: int, pipes: t
 _TASKS: Final[dict[str, Callable[..., Coroutine[Any, Any, Figures]]]] = {
     "hydrate-fill": _fill,
     "hydrate": _hydrate,
+    "hydrate-pack": _pack,
 }

@@ -177,7 +177,10 @@ TASKS: Final[dict[str, Callable[..., Work]]] = {
         name: functools.partial(prepare_catalog_task, name)
         for name in ("warm", "fill-manifest", "fill-store", "look-up", "list")
     },
-    **{name: functools.partial(prepare_hydrate_task, name) for name in ("hydrate-fill", "hydrate", "hydrate-many")},
+    **{
+        name: functools.partial(prepare_hydrate_task, name)
+        for name in ("hydrate-fill", "hydrate-pack", "hydrate", "hydrate-many")
+    },
 }
 
 
