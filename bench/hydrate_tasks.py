@@ -22,6 +22,7 @@ from asynccache.hydrate.from_pack import from_pack
 from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.pack import pack
 from asynccache.hydrate.tree import link_tree
+from asynccache.hydrate.unpack import unpack_environment
 from asynccache.model.package import Format
 from asynccache.ops.environments import read_document
 
@@ -73,9 +74,7 @@ async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None
             tree = await link_tree(other, environment, directory / "tree", str(directory / "tree"), copy=True)
     document = {"env_id": environment.id.as_list(), **environment.as_document()}
     (directory / "env.json").write_text(json.dumps(document), encoding="utf-8")
-    archive = f"tar -C {directory / 'tree'} -cf - . | zstd -q -3 -T2 -o {directory / 'tree.tar.zst'}"
-    subprocess.run(["sh", "-c", archive], check=True)  # noqa: ASYNC221 - nothing else runs
-    shutil.rmtree(directory / "tree")
+    _archive(directory / "tree", directory / "tree.tar.zst")
     shutil.rmtree(directory / "archiving")
     return {
         "packages": len(environment.packages),
@@ -86,11 +85,22 @@ async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None
     }
 
 
-async def _pack(settings: Settings, document: str) -> Figures:
-    """Make the environment's pack."""
+def _archive(tree: Path, archive: Path) -> None:
+    """Put a directory into one archive; remove the directory."""
+    subprocess.run(["sh", "-c", f"tar -C {tree} -cf - . | zstd -q -3 -T2 -o {archive}"], check=True)
+    shutil.rmtree(tree)
+
+
+async def _pack(settings: Settings, document: str, archive: str | None = None) -> Figures:
+    """Make the environment's pack, and an archive of what it becomes."""
+    environment = read_document(Path(document), None)
     async with Engine(settings) as engine:
-        made = await pack(engine, read_document(Path(document), None))
-    return {"size": made.size, "seconds": made.seconds}
+        made = await pack(engine, environment)
+        if archive is not None:
+            tree = Path(archive).with_name("packed-tree")
+            await hydrate(engine, environment, tree, packed=unpack_environment)
+            _archive(tree, Path(archive))
+    return {"size": made.size, "seconds": made.seconds, "files": made.files, "bytes": made.raw_bytes}
 
 
 async def _hydrate(

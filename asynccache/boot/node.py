@@ -125,8 +125,7 @@ def _finish(building: Building, index: Index, env: tuple[str, str, str], *, sync
 
 
 def _decoder(root: Root, arch: str, receipt: Receipt, say: Callable[[str], None]) -> tuple[str, Decompress]:
-    skip = tuple(name for name in os.environ.get("ASYNCCACHE_BOOT_WITHOUT", "").split(",") if name)
-    found = find_decompressor(skip)
+    found = find_decompressor()
     if found is not None:
         return found
     say("Fetching a zstd decoder")

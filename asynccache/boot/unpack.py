@@ -188,21 +188,24 @@ class _Unpacking:
             self._stop.set()
 
     def _stream(self, run: list[Frame]) -> None:
-        buffer = bytearray()
+        begun = bytearray()  # of a frame that does not end in the piece where it begins
         waiting = iter(run)
         frame = next(waiting)
         for piece in self._ranges.stream(run[0].offset, run[-1].offset + run[-1].size - run[0].offset):
-            buffer += piece
-            while len(buffer) >= frame.size:
+            at = 0
+            while len(begun) + len(piece) - at >= frame.size:
                 if self._stop.is_set():
                     return
-                data = bytes(memoryview(buffer)[: frame.size])
-                del buffer[: frame.size]
+                end = at + frame.size - len(begun)
+                data = bytes(begun + piece[at:end]) if begun else piece[at:end]
+                begun, at = bytearray(), end
                 self._take(frame, data)
                 following = next(waiting, None)
                 if following is None:
                     return
                 frame = following
+            begun += piece[at:]
+            del piece  # large ones: the next one would come beside it
 
     def _take(self, frame: Frame, data: bytes) -> None:
         _check(frame, data)

@@ -1,4 +1,6 @@
-"""A zstd decoder, whichever there is: Python 3.14's own, `backports.zstd`, `zstandard`, or the system's library.
+"""A zstd decoder, whichever there is: `zstandard`, the system's library, Python 3.14's own, or `backports.zstd`.
+
+The first two write a frame where it is to be, in a third of the time of the others, which collect it in blocks.
 
 Nearly every Linux image has the library, since its package tools need it. Where there is none of them, a wheel from the
 cache's root is taken (`publish_zstd_wheels` puts it there).
@@ -36,10 +38,10 @@ def find_decompressor(skip: tuple[str, ...] = ()) -> tuple[str, Decompress] | No
         skip: Names that are not to be used.
     """
     for name, make in (
-        ("compression.zstd", _standard),
-        ("backports.zstd", _standard),
         ("zstandard", _zstandard),
         ("libzstd", _library),
+        ("compression.zstd", _standard),
+        ("backports.zstd", _standard),
     ):
         if name not in skip:
             decompress = make(name)
@@ -100,6 +102,9 @@ def _zstandard(name: str) -> Decompress | None:
 
     def decompress(data: bytes, size: int) -> bytes:
         try:
+            # it would make room for whatever a frame says of itself
+            if module.frame_content_size(data) not in {size, -1}:
+                raise damaged("a frame is of another size")
             return _checked(module.ZstdDecompressor().decompress(data, max_output_size=size), size)
         except module.ZstdError as exc:
             raise damaged(f"a frame is no zstd: {exc}") from exc

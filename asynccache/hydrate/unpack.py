@@ -60,6 +60,7 @@ class StoreRanges(Ranges):
             self.received += len(data)
             start += len(data)
             yield data
+            del data  # the next one would come beside it
 
     def _get(self, start: int, length: int) -> bytes:
         reading = asyncio.run_coroutine_threadsafe(self._store.get(self._key, start=start, length=length), self._loop)

@@ -62,18 +62,49 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedStore:
     return found
 
 
+# imported by Python as it starts: the decoders of an image that has fewer
+LACKING = """
+import ctypes, sys
+names = {names!r}
+
+
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name in names:
+            raise ImportError(name)
+
+
+class Library(ctypes.CDLL):
+    def __init__(self, name, *words, **more):
+        if name is not None and "zstd" in str(name):
+            raise OSError(name)
+        super().__init__(name, *words, **more)
+
+
+sys.meta_path.insert(0, Lacking())
+if "libzstd" in names:
+    ctypes.CDLL = Library
+"""
+
+
 @dataclass
 class Node:
     """A machine with a home, a working directory and a Python of its own, and nothing of this process."""
 
     home: Path
     python: Path = Path(sys.executable)
+    lacks: tuple[str, ...] = ()
 
     def command(self, *words: object) -> list[str]:
         return [str(self.python), "-m", "asynccache.boot", *map(str, words)]
 
     def environ(self, **more: str) -> dict[str, str]:
-        path = os.pathsep.join([str(REPOSITORY)])
+        path = str(REPOSITORY)
+        if self.lacks:
+            site = self.home / "site"
+            site.mkdir(exist_ok=True)
+            (site / "sitecustomize.py").write_text(LACKING.format(names=set(self.lacks)))
+            path = f"{site}{os.pathsep}{path}"
         return {"PATH": os.defpath, "HOME": str(self.home), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
     def start(self, *words: object, **more: str) -> "subprocess.Popen[str]":

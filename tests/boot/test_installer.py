@@ -21,7 +21,7 @@ from asynccache.ops.installer import configured_bundle, configured_key, publish_
 from tests.boot.conftest import Node, PackedStore
 from tests.boot.test_node import works
 
-NOTHING = "compression.zstd,backports.zstd,zstandard,libzstd"
+LACKS = ("compression.zstd", "libzstd")
 PYTHON = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 MACHINES = {
     "linux-64": "manylinux2014_x86_64",
@@ -54,8 +54,8 @@ async def test_a_decoder_is_taken_from_the_cache(packed: PackedStore, tmp_path: 
     known = "import importlib.util as u; print(any(map(u.find_spec, ['zstandard', 'backports'])))"
     if await asyncio.to_thread(subprocess.check_output, [str(bare), "-c", known], text=True) != "False\n":
         pytest.skip("the Python of this machine has a decoder of its own")
-    node = Node(tmp_path / "node", bare)
-    done = await asyncio.to_thread(node.boot, store.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=NOTHING)
+    node = Node(tmp_path / "node", bare, LACKS)
+    done = await asyncio.to_thread(node.boot, store.manifest(tmp_path), "train")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Fetching a zstd decoder" in done.stdout
     assert node.receipt["decoder"] == "zstandard"
@@ -63,8 +63,8 @@ async def test_a_decoder_is_taken_from_the_cache(packed: PackedStore, tmp_path: 
     damaged = store.root / published[f"{PYTHON}-{current_architecture()}"].key
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    other = Node(tmp_path / "other", bare)
-    done = await asyncio.to_thread(other.boot, store.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=NOTHING)
+    other = Node(tmp_path / "other", bare, LACKS)
+    done = await asyncio.to_thread(other.boot, store.manifest(tmp_path), "train")
     assert done.returncode == 1
     assert "the zstd wheel in the cache is damaged" in done.stderr
 

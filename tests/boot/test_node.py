@@ -19,7 +19,7 @@ from tests.support.faults import Fault, Kind
 from tests.support.interpreters import interpreters
 from tests.support.object_servers import moto_server
 
-WITHOUT = "compression.zstd,backports.zstd,zstandard"
+WITHOUT = ("compression.zstd", "backports.zstd", "zstandard")
 
 
 def works(node: Node) -> None:
@@ -228,14 +228,16 @@ def test_s3_is_read_by_boto3(packed: PackedStore, tmp_path: Path, node: Node) ->
 def test_an_interpreter_without_zstd_uses_the_library_of_the_system(
     packed: PackedStore, tmp_path: Path, node: Node
 ) -> None:
-    done = node.boot(packed.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=WITHOUT)
+    node.lacks = WITHOUT
+    done = node.boot(packed.manifest(tmp_path), "train")
     assert done.returncode == 0
     assert node.receipt["decoder"] == "libzstd"
     works(node)
 
 
 def test_without_any_decoder_the_message_says_what_to_install(packed: PackedStore, tmp_path: Path, node: Node) -> None:
-    done = node.boot(packed.manifest(tmp_path), "train", ASYNCCACHE_BOOT_WITHOUT=WITHOUT + ",libzstd")
+    node.lacks = (*WITHOUT, "libzstd")
+    done = node.boot(packed.manifest(tmp_path), "train")
     assert done.returncode == 1
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-{current_architecture()}"
     assert f"no zstd decoder and the cache none for {tag}" in done.stderr
