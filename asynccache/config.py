@@ -189,6 +189,14 @@ class Settings:
         "Installation whose programs are used instead of those on PATH, once it holds `.metaflow-local-env`.",
         also=("METAFLOW_CONDA_LOCAL_PATH",),
     )
+    local_dist_dirname: str | None = _setting(
+        None, "Directory below the root that holds local_dist.", also=("METAFLOW_CONDA_LOCAL_DIST_DIRNAME",)
+    )
+    local_dist: str | None = _setting(
+        None,
+        "Tar archive in the store that is unpacked into conda_local_path when that is missing, `{arch}` replaced.",
+        also=("METAFLOW_CONDA_LOCAL_DIST",),
+    )
     default_pypi_source: str | None = _setting(
         None,
         "Index asked first, instead of those that pip is configured with.",

@@ -18,6 +18,8 @@ _FIELDS: Final = {
     "CONDA_PACKAGES_DIRNAME": "packages_dirname",
     "CONDA_ENVS_DIRNAME": "envs_dirname",
     "CONDA_MAGIC_FILE_V2": "manifest_name",
+    "CONDA_LOCAL_DIST": "local_dist",
+    "CONDA_LOCAL_DIST_DIRNAME": "local_dist_dirname",
     "CONDA_LOCAL_PATH": "conda_local_path",
     "CONDA_PREFERRED_FORMAT": "preferred_format",
     "CONDA_DEFAULT_PYPI_SOURCE": "default_pypi_source",

@@ -14,6 +14,7 @@ from asynccache.metaflow.errors import CondaException, CondaStepException
 from asynccache.metaflow.requirements_of import StepAsk, wanted_of_step
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.model.package import parse_stem
 from asynccache.ops.environments import Environments
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve import ResolveOptions, resolve
@@ -104,6 +105,12 @@ async def resolve_steps(
                     hint="resolve without --dry-run",
                 )
             found[asked.step] = Found(row.environment, row)
+        missing = _lacking(found[asked.step], datastore_type) if each.lock is not None else []
+        if missing and echo is not None:
+            echo(
+                f"{_INDENT}Step '{asked.step}': its lock has no {' and no '.join(missing)}, which Metaflow needs in a"
+                f" step with datastore {datastore_type}: add it to the project and lock again."
+            )
     if options.cache and not dry_run:
         await _publish_remote(settings, asks, found)
     return found
@@ -125,6 +132,14 @@ async def _wanted(
     if failed:
         raise next(iter(failed.values()))
     return wanted
+
+
+def _lacking(found: Found, datastore_type: str) -> list[str]:
+    """Return what Metaflow needs and a lock, to which nothing can be added, has not."""
+    from asynccache.resolve.metaflow_pins import metaflow_pins, pypi_pins  # noqa: PLC0415 - only for locks
+
+    names = {parse_stem(p.kind, p.filename).name.replace("_", "-").lower() for p in found.environment.packages}
+    return [name for name in pypi_pins(metaflow_pins(datastore_type)) if name not in names]
 
 
 async def known_of_step(settings: Settings, asked: StepAsk, datastore_type: str) -> EnvID:

@@ -149,6 +149,12 @@ class Solver:
         async with self._choosing:
             found = self._resolvers.get(environment_type)
             if found is None:
+                if self._settings.conda_local_path is not None:
+                    from asynccache.ops.local_distribution import (  # noqa: PLC0415 - few teams keep one
+                        install_local_distribution,
+                    )
+
+                    await install_local_distribution(self._opening)
                 # in a thread: looking for programs runs some of them
                 found = await asyncio.to_thread(self._choose, self._settings, environment_type, self._opening.prefix)
                 self._resolvers[environment_type] = found

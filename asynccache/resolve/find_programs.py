@@ -18,7 +18,8 @@ from asynccache.config import Settings
 from asynccache.errors import ResolverMissingError
 
 CONDA_PROGRAMS: Final = ("mamba", "conda", "micromamba")
-_COMPLETE: Final = ".metaflow-local-env"
+COMPLETE: Final = ".metaflow-local-env"
+"""File that an installation below `conda_local_path` has when it is whole."""
 _BOOTSTRAPPED: Final = (Path("..") / "conda_env" / "micromamba", Path("conda_env") / "micromamba")
 _INSTALL: Final = {
     "mamba": "install it with Miniforge (https://conda-forge.org/download)",
@@ -60,7 +61,7 @@ def find_program(
     if settings.conda_local_path is not None:
         root = settings.conda_local_path.expanduser().absolute()
         path = root / "bin" / name
-        return Program(path, root) if (root / _COMPLETE).is_file() and _runs(path) else None
+        return Program(path, root) if (root / COMPLETE).is_file() and _runs(path) else None
     here = Path.cwd() if cwd is None else cwd
     for place in _BOOTSTRAPPED:
         if _runs(here / place):

@@ -59,6 +59,20 @@ def test_every_step_has_what_the_compiled_requirements_say(bed: LocalBed) -> Non
     assert "frames==1.4.0" in keys
 
 
+def test_a_lock_without_what_metaflow_needs_is_told(bed: LocalBed) -> None:
+    project, lock = bed.directory / "pyproject.toml", bed.directory / "uv.lock"
+    kept = {path: path.read_text() for path in (project, lock)}
+    project.write_text(kept[project].replace(', "requests"', ""))
+    try:
+        subprocess.run([UV, "lock"], cwd=bed.directory, env=bed.variables, check=True, capture_output=True)
+        said = bed.flow("locked_flow.py", "run", code=1)
+    finally:
+        for path, text in kept.items():
+            path.write_text(text)
+
+    assert "its lock has no requests, which Metaflow needs in a step with datastore local" in said
+
+
 def test_requirements_that_nobody_compiled_are_refused(bed: LocalBed) -> None:
     path = bed.directory / "requirements.txt"
     text = path.read_text()

@@ -1,0 +1,102 @@
+"""The installation of conda programs that a team keeps in its store, brought to a workstation (contract, 4.1).
+
+With `conda_local_path` set and not complete, `<local_dist_dirname>/<local_dist>` is fetched and unpacked beside it, and
+takes its place whole: the marker file is in it before it is there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from asynccache.config import Settings
+from asynccache.engine.locks import LockDirectory
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import ArchiveError, ObjectNotFoundError, ResolverMissingError
+from asynccache.model.platform import current_architecture
+from asynccache.ops.opening import Opening
+from asynccache.resolve.find_programs import COMPLETE
+
+_LOCK: Final = ".conda-install.lock"
+
+
+async def install_local_distribution(opening: Opening) -> Path | None:
+    """Bring the configured installation to this machine unless it is here.
+
+    Args:
+        opening: An engine on the store that has it, opened when it has to be fetched.
+
+    Returns:
+        Its directory when this call unpacked it; None when it was here or nothing is configured.
+
+    Raises:
+        ResolverMissingError: The store has no such object.
+        ArchiveError: It is no tar archive, or would write outside its directory.
+        LockTimeoutError: Another process installs it for too long.
+        DiskError: The disk is full or cannot be written.
+        StoreError: The store cannot be read.
+    """
+    settings = opening.settings
+    key = distribution_key(settings)
+    if settings.conda_local_path is None or key is None:
+        return None
+    root = settings.conda_local_path.expanduser().absolute()
+    engine = await opening.engine()
+    if await engine.threads.run((root / COMPLETE).is_file):
+        return None
+    await engine.threads.run(_made, root.parent)
+    locks = LockDirectory(root.parent, settings.lock_timeout)
+    async with locks.hold(_LOCK, label=f"the installation of conda in {root}"):
+        if await engine.threads.run((root / COMPLETE).is_file):
+            return None
+        scratch = await engine.threads.run(_scratch, root)
+        try:
+            archive = scratch / "archive"
+            try:
+                await engine.store.download(key, archive)
+            except ObjectNotFoundError as exc:
+                raise ResolverMissingError(
+                    f"CONDA_LOCAL_DIST names {key}, which {engine.store.address} has not",
+                    hint="put a tar archive of an installation there, or unset CONDA_LOCAL_PATH",
+                ) from exc
+            source = f"{engine.store.address}/{key}"
+            await engine.threads.run(_install, archive, scratch / "root", root, source)
+        finally:
+            await engine.threads.certainly(lambda: shutil.rmtree(scratch, ignore_errors=True))
+    return root
+
+
+def distribution_key(settings: Settings) -> str | None:
+    """Return the key that `local_dist` and `local_dist_dirname` give the installation, None when they do not."""
+    if not settings.local_dist:
+        return None
+    words = [settings.local_dist_dirname or "", settings.local_dist]
+    return "/".join(word.strip("/") for word in words if word).replace("{arch}", current_architecture())
+
+
+def _made(directory: Path) -> None:
+    with disk_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+
+
+def _scratch(root: Path) -> Path:
+    with disk_errors(root):
+        return Path(tempfile.mkdtemp(prefix=f".{root.name}.asynccache-", dir=root.parent))
+
+
+def _install(archive: Path, unpacked: Path, root: Path, source: str) -> None:
+    with disk_errors(root):
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(unpacked, filter="tar")  # keeps modes; refuses what leads out of the directory
+        except (tarfile.TarError, EOFError) as exc:
+            raise ArchiveError(f"{source} cannot be unpacked ({exc})") from exc
+        marker = {"src": source, "install_time": datetime.now().isoformat()}  # noqa: DTZ005 - local time, as others read
+        (unpacked / COMPLETE).write_text(json.dumps(marker), encoding="utf-8")
+        shutil.rmtree(root, ignore_errors=True)
+        unpacked.replace(root)
