@@ -127,6 +127,23 @@ class LockDirectory:
             os.close(file)
         return False
 
+    def sweep(self, name: str) -> None:
+        """Remove the file that a holder left who was killed; nothing happens while somebody holds the lock."""
+        path = self.path / name
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return
+        if _same_file(file, path):
+            _unlock(path, file)
+        else:
+            os.close(file)
+
     async def _lock_file(self, name: str, label: str, deadline: float, waiting: Waiting | None) -> tuple[int, bool]:
         path = self.path / name
         started, pause, say_at, waited = self._clock.now(), _POLL_FIRST, _SAY_AFTER, False

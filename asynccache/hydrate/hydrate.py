@@ -196,6 +196,9 @@ class _Making:
 
     async def _used(self, *, waited: bool) -> Hydrated:
         await self._engine.threads.run(places.note_use, self._prefix)
+        if not self._held.is_set():
+            # whoever made it may have been killed right after it was complete
+            await self._engine.threads.run(self._engine.workspace.locks.sweep, places.lock_name(self._prefix))
         seconds = self._engine.clock.now() - self._started
         return Hydrated(self._prefix, self._environment.id, False, waited, False, seconds)
 

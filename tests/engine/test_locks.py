@@ -85,6 +85,19 @@ async def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
             pass
 
 
+async def test_the_file_of_a_killed_holder_is_swept_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    locks = LockDirectory(tmp_path)
+    locks.sweep("numpy")
+    holder = _held_by_other(tmp_path)
+    locks.sweep("numpy")
+    assert locks.is_held("numpy")
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert [path.name for path in tmp_path.iterdir()] == ["numpy"]
+    locks.sweep("numpy")
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_giving_up_names_the_holder_and_what_to_do(tmp_path: Path) -> None:
     with _held_by_other(tmp_path) as process:
         locks = LockDirectory(tmp_path, timeout=0.2)
