@@ -41,14 +41,16 @@ def _overlap(bed: Bed, result: CaseResult, place: Place, *options: str) -> CaseR
     result.targets.append(_overlap_target(series, slowest.name))
     alone = sum(s.median("run_wall") for s in series[1:])
     whole, cores = series[0], os.cpu_count() or 1
-    busy = (whole.median("run_cpu") + whole.median("servers_cpu")) / cores
+    # decoders run in processes of their own, which only the whole's CPU time has; start-up is one thread's
+    used = whole.median("cpu") - (whole.median("wall") - whole.median("run_wall"))
+    busy = (used + whole.median("servers_cpu")) / cores
     result.notes.append(
         f"The three stages one after the other would take {alone:.2f} s, the whole run takes "
         f"{whole.median('run_wall'):.2f} s."
     )
     result.notes.append(
         f"Client and servers share {cores} cores: the run and its servers together use "
-        f"{whole.median('run_cpu'):.2f} + {whole.median('servers_cpu'):.2f} CPU seconds, so that no order of the work "
+        f"{used:.2f} + {whole.median('servers_cpu'):.2f} CPU seconds, so that no order of the work "
         f"could take less than {busy:.2f} s here."
     )
     return result
