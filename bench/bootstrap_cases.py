@@ -30,7 +30,8 @@ def bootstrap(bed: Bed) -> CaseResult:
         "The command that a node runs before a step, in a virtual environment with boto3 and nothing else, an empty "
         "HOME and an S3 store (SeaweedFS on loopback, its data in memory), and then the environment's own Python until "
         "its first line runs. From packages: the engine's bundle is fetched first, as on a node whose pack is damaged. "
-        f"The limit unpacks one zstd archive of the same files with `{_LIMIT}` and starts no Python.",
+        f"The limit unpacks one zstd archive of what the pack holds, byte code included, with `{_LIMIT}`, and starts "
+        "no Python.",
         metrics=(WALL, CPU, PEAK, MADE, REQUESTS, FETCHED),
         plotted=("wall",),
     )
@@ -86,4 +87,4 @@ def bootstrap(bed: Bed) -> CaseResult:
 
 def _unpack(directory: Path, run: Path) -> list[str]:
     (run / "env").mkdir()
-    return ["sh", "-c", f"zstd -q -d -c {directory / 'tree.tar.zst'} | tar -C {run / 'env'} -xf -"]
+    return ["sh", "-c", f"zstd -q -d -c {directory / 'packed.tar.zst'} | tar -C {run / 'env'} -xf -"]

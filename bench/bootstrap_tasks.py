@@ -10,9 +10,12 @@ from typing import Any
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
+from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.pack import pack
+from asynccache.hydrate.unpack import unpack_environment
 from asynccache.ops.environments import Environments, read_document
 from asynccache.ops.installer import publish_bundle
+from bench.hydrate_tasks import write_archive
 
 Figures = dict[str, float]
 
@@ -31,6 +34,8 @@ async def _publish(settings: Settings, document: str, out: Path) -> Figures:
         environment = await Environments(settings, engine.store).publish(environment)
         packed = await pack(engine, environment)
         bundle = await publish_bundle(engine)
+        await hydrate(engine, environment, out / "packed-tree", packed=unpack_environment)
+        write_archive(out / "packed-tree", out / "packed.tar.zst")
     root = {"version": 1, "root": str(settings.store), "endpoint_url": settings.s3_endpoint_url}
     key = f"{environment.id.req_id}:{environment.id.full_id}:{environment.id.arch}"
     told = {**root, "bundles": {environment.id.arch: bundle.as_document()}}

@@ -74,7 +74,7 @@ async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None
             tree = await link_tree(other, environment, directory / "tree", str(directory / "tree"), copy=True)
     document = {"env_id": environment.id.as_list(), **environment.as_document()}
     (directory / "env.json").write_text(json.dumps(document), encoding="utf-8")
-    _archive(directory / "tree", directory / "tree.tar.zst")
+    write_archive(directory / "tree", directory / "tree.tar.zst")
     shutil.rmtree(directory / "archiving")
     return {
         "packages": len(environment.packages),
@@ -85,7 +85,7 @@ async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None
     }
 
 
-def _archive(tree: Path, archive: Path) -> None:
+def write_archive(tree: Path, archive: Path) -> None:
     """Put a directory into one archive; remove the directory."""
     subprocess.run(["sh", "-c", f"tar -C {tree} -cf - . | zstd -q -3 -T2 -o {archive}"], check=True)
     shutil.rmtree(tree)
@@ -99,7 +99,7 @@ async def _pack(settings: Settings, document: str, archive: str | None = None) -
         if archive is not None:
             tree = Path(archive).with_name("packed-tree")
             await hydrate(engine, environment, tree, packed=unpack_environment)
-            _archive(tree, Path(archive))
+            write_archive(tree, Path(archive))
     return {"size": made.size, "seconds": made.seconds, "files": made.files, "bytes": made.raw_bytes}
 
 
