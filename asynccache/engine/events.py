@@ -171,6 +171,24 @@ class Linked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PackStarted(Event):
+    """Making the pack of an environment began."""
+
+    environment: str
+    arch: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackEnded(Event):
+    """The pack of an environment is in the store; `size` in bytes."""
+
+    environment: str
+    arch: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PackageDone(Event):
     """A package is complete in the store."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from asynccache import __version__
 from asynccache.boot import format as packs
 from asynccache.boot.errors import PackUnusableError
+from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError, PreconditionFailedError
@@ -104,7 +105,10 @@ async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool 
     ):
         there = None if force else await _there(engine, environment.id, key)
         if there is None:
+            engine.emit(events.PackStarted(str(environment.id), environment.id.arch))
             there = await _made(engine, environment, key, force=force, level=level)
+            took = engine.clock.now() - started
+            engine.emit(events.PackEnded(str(environment.id), environment.id.arch, there.size, took))
     return replace(there, seconds=engine.clock.now() - started)
 
 

@@ -69,6 +69,10 @@ class ProgressDisplay:
                 self.say(f"waiting for {package}: {holder} works on it ({seconds:.0f} s)")
             case events.Retried(package=package, attempt=attempt, delay=delay, reason=reason):
                 self.say(f"try {attempt} of {package} failed, next in {delay:.1f} s: {reason}")
+            case events.PackStarted(environment=environment, arch=arch) if not self._quiet:
+                self.say(f"packing {environment} for {arch} ...")
+            case events.PackEnded(environment=environment, arch=arch, size=size, seconds=seconds) if not self._quiet:
+                self.say(f"packing {environment} for {arch}: {human_bytes(size)} in {seconds:.1f} seconds")
             case events.Quarantined(key=key, moved_to=moved_to, reason=reason):
                 self.say(f"damaged object {key} set aside as {moved_to}: {reason}")
             case _:

@@ -63,7 +63,9 @@ def test_what_is_cached_in_a_store_of_many_machines_is_packed(run: Commands, ser
 
     run(*RESOLVE, METAFLOW_CONDA_PACK="never")
     assert packs() == 0
-    run(*RESOLVE, "--force")
+    said = run(*RESOLVE, "--force").stderr
+    assert "packing " in said
+    assert said.index("packages in") < said.index("packing ")
     assert packs() == 1
     warmed = json.loads(run("warm", "--env", "team/one:v1", "--to", "remote", "--json").stdout)
     assert [pack["created"] for pack in warmed["packs"]] == [False]
