@@ -10,77 +10,25 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from asynccache import __version__
 from asynccache.boot import format as packs
-from asynccache.boot.errors import PackUnusableError
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError, PreconditionFailedError
 from asynccache.hydrate.bytecode import compile_tree, python_version
 from asynccache.hydrate.finish import link_scripts
+from asynccache.hydrate.pack_find import Packed, find_pack, pack_key
 from asynccache.hydrate.pack_write import write_pack
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.digest import digest_file
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
 from asynccache.model.platform import current_architecture
 
 LEVEL = 9  # of zstd: read far more often than written, and higher ones cost minutes
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A pack in the store.
-
-    Attributes:
-        id: The environment.
-        key: Of the object.
-        created: Whether this call made it.
-        size: Of the object, in bytes.
-        digest: sha256 of its index, which identifies the whole; empty when it was there and was not read.
-        raw_bytes: Of all files; 0 when it was there.
-        files: How many.
-        bytecode: Python version of the byte code in it; None without.
-        notes: What the user should know, a sentence each.
-        seconds: From the call to now.
-    """
-
-    id: EnvID
-    key: str
-    created: bool
-    size: int
-    digest: str
-    raw_bytes: int
-    files: int
-    bytecode: str | None
-    notes: tuple[str, ...]
-    seconds: float
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        return {
-            "req_id": self.id.req_id,
-            "full_id": self.id.full_id,
-            "arch": self.id.arch,
-            "key": self.key,
-            "created": self.created,
-            "size": self.size,
-            "digest": self.digest,
-            "bytes": self.raw_bytes,
-            "files": self.files,
-            "bytecode": self.bytecode,
-            "notes": list(self.notes),
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
-    """Return where a pack lies: beside the environment's document, under a name that other readers never look for."""
-    return f"{envs_dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/{packs.OBJECT_NAME}"
 
 
 async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool = False, level: int = LEVEL) -> Packed:
@@ -103,25 +51,13 @@ async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool 
     async with engine.workspace.locks.hold(
         f"pack-{environment.id.full_id}-{environment.id.arch}", label=f"the pack of {environment.id}"
     ):
-        there = None if force else await _there(engine, environment.id, key)
+        there = None if force else await find_pack(engine, environment.id)
         if there is None:
             engine.emit(events.PackStarted(str(environment.id), environment.id.arch))
             there = await _made(engine, environment, key, force=force, level=level)
             took = engine.clock.now() - started
             engine.emit(events.PackEnded(str(environment.id), environment.id.arch, there.size, took))
     return replace(there, seconds=engine.clock.now() - started)
-
-
-async def _there(engine: Engine, env_id: EnvID, key: str) -> Packed | None:
-    found = await engine.store.head(key)
-    if found is None or found.size <= packs.FOOTER_BYTES:
-        return None
-    data = await engine.store.get(key, start=found.size - packs.FOOTER_BYTES, length=packs.FOOTER_BYTES)
-    try:
-        footer = packs.Footer.parse(data, found.size)
-    except PackUnusableError:
-        return None  # an older format, or truncated: made anew
-    return Packed(env_id, key, False, found.size, footer.digest, 0, 0, None, (), 0.0)
 
 
 async def _made(engine: Engine, environment: ResolvedEnvironment, key: str, *, force: bool, level: int) -> Packed:
@@ -162,7 +98,7 @@ async def _made(engine: Engine, environment: ResolvedEnvironment, key: str, *, f
         try:
             await engine.store.upload(key, path, digests, if_absent=not force, consume=True)
         except PreconditionFailedError:
-            there = await _there(engine, environment.id, key)
+            there = await find_pack(engine, environment.id)
             if there is not None:
                 return there
             await engine.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one

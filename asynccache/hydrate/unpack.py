@@ -15,7 +15,7 @@ from asynccache.boot.zstd import find_decompressor
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, ObjectNotFoundError
-from asynccache.hydrate.pack import pack_key
+from asynccache.hydrate.pack_find import pack_key
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.store.local import LocalStore

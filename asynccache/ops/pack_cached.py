@@ -10,8 +10,7 @@ from typing import Final
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine, store_root
 from asynccache.errors import AsyncCacheError, IntegrityError
-from asynccache.hydrate.pack import Packed, pack
-from asynccache.hydrate.unpack import verify_pack
+from asynccache.hydrate.pack_find import Packed, find_pack
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.verified import Verified
@@ -69,8 +68,10 @@ async def pack_cached(
     async def one(environment: ResolvedEnvironment) -> Packed | AsyncCacheError:
         try:
             async with at_once:
-                found = await pack(engine, environment)
-                if verify and not found.created:
+                found = await find_pack(engine, environment.id)
+                if found is None:
+                    return await _packed(engine, environment)
+                if verify:
                     return await _verified(engine, environment, found, memory, known)
         except AsyncCacheError as exc:
             return exc
@@ -87,6 +88,12 @@ async def pack_cached(
     return result
 
 
+async def _packed(engine: Engine, environment: ResolvedEnvironment, *, force: bool = False) -> Packed:
+    from asynccache.hydrate.pack import pack  # noqa: PLC0415 - brings the linker, which is not needed for what is there
+
+    return await pack(engine, environment, force=force)
+
+
 async def _verified(
     engine: Engine, environment: ResolvedEnvironment, found: Packed, memory: Verified, known: dict[str, str]
 ) -> Packed:
@@ -94,9 +101,11 @@ async def _verified(
     version = f"{info.size} {info.etag}" if info is not None else ""
     if version and known.get(found.key) == version:
         return found
+    from asynccache.hydrate.unpack import verify_pack  # noqa: PLC0415 - only what was never read
+
     try:
         await verify_pack(engine, environment.id)
     except IntegrityError:
-        return await pack(engine, environment, force=True)
+        return await _packed(engine, environment, force=True)
     await engine.threads.run(memory.add, engine.store.address, [(found.key, version)])
     return found

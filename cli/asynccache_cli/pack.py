@@ -9,12 +9,14 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.hydrate.pack import LEVEL, Packed, pack
+from asynccache.hydrate.pack import LEVEL, pack
+from asynccache.hydrate.pack_find import Packed
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache_cli.env_options import warn
 from asynccache_cli.hydrating import HydrateDisplay
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.pack_text import say_packed
 
 
 @click.command("pack", short_help="Make one relocatable object of an environment.")
@@ -80,11 +82,3 @@ async def pack_environments(
                 for name in names
                 for arch in arches
             ]
-
-
-def say_packed(packed: Packed) -> None:
-    """Print one pack, and warn of what the user should know."""
-    for note in packed.notes:
-        warn(note)
-    what = f"packed {packed.files} files, {human_bytes(packed.raw_bytes)}" if packed.created else "is packed already"
-    click.echo(f"{packed.id} for {packed.id.arch} {what}: {human_bytes(packed.size)} in {packed.seconds:.2f} s")

@@ -23,7 +23,7 @@ from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted
 from asynccache.ops.warm import Readiness, Target, Warm
 from asynccache_cli.env_options import short, table, warn, warn_of_doubts
 from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
-from asynccache_cli.pack import say_packed
+from asynccache_cli.pack_text import say_packed
 from asynccache_cli.progress import ProgressDisplay
 
 

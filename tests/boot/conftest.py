@@ -13,7 +13,8 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.hydrate.pack import Packed, pack
+from asynccache.hydrate.pack import pack
+from asynccache.hydrate.pack_find import Packed
 from asynccache.model.environment import ResolvedEnvironment
 from tests.support.channel import cached_channel
 from tests.support.hydration import cached, channel_paths, packages_of

@@ -17,7 +17,8 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, SourceFailed
 from asynccache.errors import HydrationError, IntegrityError
 from asynccache.hydrate.hydrate import HydrateOptions, hydrate
-from asynccache.hydrate.pack import pack, pack_key
+from asynccache.hydrate.pack import pack
+from asynccache.hydrate.pack_find import pack_key
 from asynccache.hydrate.unpack import unpack_environment, verify_pack
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.store.memory import MemoryStore

@@ -1,0 +1,79 @@
+"""Where packs lie in a store, and whether one is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asynccache.boot import format as packs
+from asynccache.boot.errors import PackUnusableError
+from asynccache.engine.engine import Engine
+from asynccache.model.identity import EnvID
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A pack in the store.
+
+    Attributes:
+        id: The environment.
+        key: Of the object.
+        created: Whether this call made it.
+        size: Of the object, in bytes.
+        digest: sha256 of its index, which identifies the whole; empty when it was there and was not read.
+        raw_bytes: Of all files; 0 when it was there.
+        files: How many.
+        bytecode: Python version of the byte code in it; None without.
+        notes: What the user should know, a sentence each.
+        seconds: From the call to now.
+    """
+
+    id: EnvID
+    key: str
+    created: bool
+    size: int
+    digest: str
+    raw_bytes: int
+    files: int
+    bytecode: str | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "req_id": self.id.req_id,
+            "full_id": self.id.full_id,
+            "arch": self.id.arch,
+            "key": self.key,
+            "created": self.created,
+            "size": self.size,
+            "digest": self.digest,
+            "bytes": self.raw_bytes,
+            "files": self.files,
+            "bytecode": self.bytecode,
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
+    """Return where a pack lies: beside the environment's document, under a name that other readers never look for."""
+    return f"{envs_dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/{packs.OBJECT_NAME}"
+
+
+async def find_pack(engine: Engine, env_id: EnvID) -> Packed | None:
+    """Return the pack of an environment if the store has a whole one, as its last bytes tell: two requests.
+
+    Raises:
+        StoreError: The store cannot be asked.
+    """
+    key = pack_key(env_id, engine.settings.envs_dirname)
+    found = await engine.store.head(key)
+    if found is None or found.size <= packs.FOOTER_BYTES:
+        return None
+    data = await engine.store.get(key, start=found.size - packs.FOOTER_BYTES, length=packs.FOOTER_BYTES)
+    try:
+        footer = packs.Footer.parse(data, found.size)
+    except PackUnusableError:
+        return None  # an older format, or truncated: made anew
+    return Packed(env_id, key, False, found.size, footer.digest, 0, 0, None, (), 0.0)
