@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import threading
-from typing import Any
+from typing import Any, Iterator
 
 from asynccache.boot.errors import BootError, PackUnusableError
 from asynccache.boot.format import FOOTER_BYTES, Footer, Frame, Index, damaged, digest_of
@@ -81,8 +81,30 @@ def check_frames(ranges: Ranges, index: Index) -> None:
     Raises:
         PackUnusableError: One is damaged or cannot be read.
     """
-    for frame in index.frames:
-        _check(frame, ranges.read(frame.offset, frame.size))
+    for frame, data in _read_frames(ranges, index.frames):
+        _check(frame, data)
+
+
+def _read_frames(ranges: Ranges, run: list[Frame]) -> Iterator[tuple[Frame, bytes]]:
+    """Yield neighbouring frames, read as one range."""
+    if not run:
+        return
+    begun = bytearray()  # of a frame that does not end in the piece where it begins
+    waiting = iter(run)
+    frame = next(waiting)
+    for piece in ranges.stream(run[0].offset, run[-1].offset + run[-1].size - run[0].offset):
+        at = 0
+        while len(begun) + len(piece) - at >= frame.size:
+            end = at + frame.size - len(begun)
+            data = bytes(begun + piece[at:end]) if begun else piece[at:end]
+            begun, at = bytearray(), end
+            yield frame, data
+            following = next(waiting, None)
+            if following is None:
+                return
+            frame = following
+        begun += piece[at:]
+        del piece  # large ones: the next one would come beside it
 
 
 def _check(frame: Frame, data: bytes) -> None:
@@ -182,30 +204,13 @@ class _Unpacking:
 
     def _work(self, run: list[Frame]) -> None:
         try:
-            self._stream(run)
+            for frame, data in _read_frames(self._ranges, run):
+                if self._stop.is_set():
+                    return
+                self._take(frame, data)
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever started the threads
             self._failures.append(exc)
             self._stop.set()
-
-    def _stream(self, run: list[Frame]) -> None:
-        begun = bytearray()  # of a frame that does not end in the piece where it begins
-        waiting = iter(run)
-        frame = next(waiting)
-        for piece in self._ranges.stream(run[0].offset, run[-1].offset + run[-1].size - run[0].offset):
-            at = 0
-            while len(begun) + len(piece) - at >= frame.size:
-                if self._stop.is_set():
-                    return
-                end = at + frame.size - len(begun)
-                data = bytes(begun + piece[at:end]) if begun else piece[at:end]
-                begun, at = bytearray(), end
-                self._take(frame, data)
-                following = next(waiting, None)
-                if following is None:
-                    return
-                frame = following
-            begun += piece[at:]
-            del piece  # large ones: the next one would come beside it
 
     def _take(self, frame: Frame, data: bytes) -> None:
         _check(frame, data)

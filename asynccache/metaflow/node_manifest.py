@@ -46,7 +46,7 @@ async def node_manifest(
     environments = {each.id: each for each in by_step.values()}
     if not environments:
         return document
-    packed = getattr(settings, "pack", "auto") != "never"
+    packed = settings.pack != "never"
     packs, bundles = await _published(settings, list(environments.values()), echo, packed=packed)
     return {**document, "packs": packs, "bundles": bundles}
 

@@ -6,6 +6,7 @@ takes its place whole: the marker file is in it before it is there.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import tarfile
@@ -46,9 +47,9 @@ async def install_local_distribution(opening: Opening) -> Path | None:
     if settings.conda_local_path is None or key is None:
         return None
     root = settings.conda_local_path.expanduser().absolute()
-    engine = await opening.engine()
-    if await engine.threads.run((root / COMPLETE).is_file):
+    if await asyncio.to_thread((root / COMPLETE).is_file):
         return None
+    engine = await opening.engine()
     await engine.threads.run(_made, root.parent)
     locks = LockDirectory(root.parent, settings.lock_timeout)
     async with locks.hold(_LOCK, label=f"the installation of conda in {root}"):
