@@ -10,11 +10,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 # lowest first; a room may import itself and what stands before it
 ROOMS = [
-    "boot",
     "errors",
-    "config_values",
-    "config",
+    "boot",
+    "node",
     "model",
+    "config",
+    "runtime",
     "archive",
     "store",
     "engine",
@@ -22,6 +23,7 @@ ROOMS = [
     "resolve",
     "hydrate",
     "ops",
+    "api",
     "metaflow",
 ]
 MODULES = sorted((REPOSITORY / "asynccache").rglob("*.py"))

@@ -22,8 +22,8 @@ from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.runtime.tasks import run_together
 from asynccache.store.base import ObjectInfo, Store
-from asynccache.store.tasks import run_together
 
 _AT_ONCE: Final = 64  # requests
 _SECTION: Final = "generic"

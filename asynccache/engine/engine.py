@@ -14,20 +14,21 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
+from asynccache.archive import bzip2_children
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.engine.budget import Budget
-from asynccache.engine.clock import Clock, SystemClock
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.fetch import Fetcher
 from asynccache.engine.pipeline import Budgets, Job, Pipeline
 from asynccache.engine.report import Outcome, Report, StoredForm
-from asynccache.engine.retry import RetryPolicy
-from asynccache.engine.threads import Threads
 from asynccache.engine.transport import HTTPTransport, Transport
 from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError
 from asynccache.model.package import Format, Package
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.clock import Clock, SystemClock
+from asynccache.runtime.retry import RetryPolicy
+from asynccache.runtime.threads import Threads
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory
 from asynccache.store.open import StoreOptions, open_store
@@ -65,7 +66,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         settings = self.settings
         async with AsyncExitStack() as stack:
-            self.threads = stack.enter_context(Threads(settings.cpu_slots))
+            self.threads = stack.enter_context(Threads(settings.cpu_slots, closing=bzip2_children.end_idle))
             if self._given_store is None:
                 opened = open_store(store_root(settings), store_options(settings))
                 self.store = await stack.enter_async_context(opened)

@@ -16,17 +16,17 @@ from typing import Final
 from urllib.parse import unquote
 
 from asynccache.engine import events
-from asynccache.engine.budget import Budget
-from asynccache.engine.clock import Clock
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.partial import PartialDownload
-from asynccache.engine.retry import TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
-from asynccache.engine.threads import Threads
 from asynccache.engine.transport import Response, Transport, TransportError
 from asynccache.errors import AsyncCacheError, FetchError, IntegrityError
 from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.model.url import Access, PackageURL, redacted
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.clock import Clock
+from asynccache.runtime.retry import TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
+from asynccache.runtime.threads import Threads
 
 BATCH_BYTES: Final = 1 << 20  # written and digested by one thread job: measured best between 256 KiB and 1 MiB
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")

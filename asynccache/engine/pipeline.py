@@ -16,12 +16,9 @@ from typing import Final
 
 from asynccache.archive import Receipt, check, transmute
 from asynccache.engine import events
-from asynccache.engine.budget import Budget
-from asynccache.engine.clock import Clock
 from asynccache.engine.fetch import Fetcher
 from asynccache.engine.quarantine import set_aside
 from asynccache.engine.report import StoredForm
-from asynccache.engine.threads import Threads
 from asynccache.engine.workspace import Workspace, disk_errors
 from asynccache.errors import (
     FetchError,
@@ -31,6 +28,9 @@ from asynccache.errors import (
 )
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.clock import Clock
+from asynccache.runtime.threads import Threads
 from asynccache.store import layout
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory, StoredArchive

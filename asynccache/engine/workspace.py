@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine.locks import LockDirectory
 from asynccache.errors import DiskError
 from asynccache.model.url import PackageURL
+from asynccache.runtime.locks import LockDirectory
 
 ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}

@@ -20,7 +20,7 @@ from asynccache.hydrate.tree import link_tree
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import current_architecture
-from asynccache.store.tasks import run_together
+from asynccache.runtime.tasks import run_together
 
 _LOOK: Final = 0.05  # seconds between two looks for what another process makes
 

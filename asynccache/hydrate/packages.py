@@ -21,7 +21,7 @@ from asynccache.hydrate.extracted import Extracted, note_use, read_record, write
 from asynccache.hydrate.obtain import Archives, Obtained
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage
-from asynccache.store.tasks import run_together
+from asynccache.runtime.tasks import run_together
 
 BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes
 IN_USE: Final = ".in-use.lock"

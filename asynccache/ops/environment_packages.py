@@ -15,10 +15,10 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format, Package
 from asynccache.model.url import redacted
+from asynccache.runtime.tasks import run_together
 from asynccache.store import layout
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory, StoredArchive
-from asynccache.store.tasks import run_together
 
 
 @dataclass(slots=True)

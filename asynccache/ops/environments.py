@@ -29,8 +29,8 @@ from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.runtime.tasks import run_together
 from asynccache.store.base import Store
-from asynccache.store.tasks import run_together
 
 if TYPE_CHECKING:
     from asynccache.catalog.listing import Listed, StoreCatalog

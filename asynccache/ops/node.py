@@ -16,8 +16,8 @@ from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format
 from asynccache.ops.environment_packages import Need
 from asynccache.ops.verified import Verified
+from asynccache.runtime.tasks import run_together
 from asynccache.store.inventory import StoredArchive
-from asynccache.store.tasks import run_together
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ class _Work:
     @asynccontextmanager
     async def _turn(self, group: Group) -> AsyncIterator[bool]:
         """Let one process of this machine resolve a request at a time; yield whether another one was waited for."""
-        from asynccache.engine.locks import Holder, LockDirectory  # noqa: PLC0415 - not for what is known
+        from asynccache.runtime.locks import Holder, LockDirectory  # noqa: PLC0415 - not for what is known
 
         def waiting(label: str, holder: Holder, seconds: float) -> None:
             self._emit(events.LockWaited(label, str(holder), seconds))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asynccache.archive import Receipt, transmute
-from asynccache.engine.budget import Budget
-from asynccache.engine.threads import Threads
+from asynccache.archive import Receipt, bzip2_children, transmute
 from asynccache.errors import ArchiveError, AsyncCacheError, UsageError
 from asynccache.model.package import Format, split_filename
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ async def transmute_files(
         results.append(result)
         done(result)
 
-    with Threads(cores) as threads:
+    with Threads(cores, closing=bzip2_children.end_idle) as threads:
         async with asyncio.TaskGroup() as group:
             for file in files:
                 group.create_task(convert(file))

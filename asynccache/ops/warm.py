@@ -28,10 +28,10 @@ from asynccache.ops.environments import Environments
 from asynccache.ops.node import NodeArchives
 from asynccache.ops.verified import Verified
 from asynccache.ops.verify import Verification, check_archive
+from asynccache.runtime.tasks import run_together
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo
 from asynccache.store.inventory import StoredArchive
-from asynccache.store.tasks import run_together
 
 Target = Literal["remote", "local", "both"]
 _PASSES: Final = 3  # fetch, verify, and fetch anew what was damaged

@@ -16,9 +16,9 @@ from typing import Final
 
 from asynccache.model.package import Format
 from asynccache.model.url import PackageURL
+from asynccache.runtime.tasks import run_together
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
-from asynccache.store.tasks import run_together
 
 _PAGE: Final = 1000  # keys
 _DENSE: Final = 16  # wanted directories per page below which listing each by itself is cheaper than parsing the page

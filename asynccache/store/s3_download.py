@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from asynccache.errors import StoreError
+from asynccache.runtime.tasks import run_together
 from asynccache.store.base import BytesMoved
 from asynccache.store.blocking import FileThreads
 from asynccache.store.local_files import write_error
 from asynccache.store.s3_client import S3Client
-from asynccache.store.tasks import run_together
 
 READ_BYTES: Final = 256 << 10  # taken from the connection at once
 _WRITE_BYTES: Final = 1 << 20  # written at once, in a thread

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from asynccache.errors import IntegrityError
 from asynccache.model.digest import Digests, Hasher
+from asynccache.runtime.tasks import run_together, to_the_end
 from asynccache.store.base import BytesMoved
 from asynccache.store.blocking import FileThreads
 from asynccache.store.s3_client import S3Client
 from asynccache.store.s3_errors import FAILURES, CallFailedError
-from asynccache.store.tasks import run_together, to_the_end
 
 MOST_PARTS: Final = 10_000  # S3 user guide, "Amazon S3 multipart upload limits"
 WRITER: Final = "asynccache-writer"  # object metadata: who wrote it, to know one's own object after a lost reply

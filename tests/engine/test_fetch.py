@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from asynccache.engine import events
-from asynccache.engine.budget import Budget
-from asynccache.engine.clock import VirtualClock
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.fetch import Fetcher, FetchResult
-from asynccache.engine.retry import RetryPolicy
-from asynccache.engine.threads import Threads
 from asynccache.engine.transport import Answer, MemoryTransport, TransportError
 from asynccache.errors import FetchError, IntegrityError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Package
 from asynccache.model.url import PackageURL
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.clock import VirtualClock
+from asynccache.runtime.retry import RetryPolicy
+from asynccache.runtime.threads import Threads
 
 BODY = b"PK\x03\x04" + bytes(range(256)) * 9000
 DIGESTS = Digests(md5=hashlib.md5(BODY).hexdigest(), sha256=hashlib.sha256(BODY).hexdigest(), size=len(BODY))

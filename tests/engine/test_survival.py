@@ -13,9 +13,9 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.engine.locks import LockDirectory
 from asynccache.errors import DiskError, FetchError, IntegrityError
 from asynccache.model.package import Format
+from asynccache.runtime.locks import LockDirectory
 from asynccache.store.memory import MemoryStore
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind

@@ -16,11 +16,11 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 
 from asynccache.errors import ConfigurationError, IntegrityError, ObjectNotFoundError, StoreError
+from asynccache.runtime.tasks import run_together, to_the_end
 from asynccache.store.open import StoreOptions
 from asynccache.store.s3 import S3Store
 from asynccache.store.s3_errors import CallFailedError, is_throttled, is_transient, store_error
 from asynccache.store.s3_upload import part_size
-from asynccache.store.tasks import run_together, to_the_end
 from tests.store.conftest import BUCKET, digests_of, new_root, options_for, use_credentials_of, written
 from tests.store.fault_proxy import FaultProxy, Refuse
 from tests.support.object_servers import ObjectServer, free_ports, has_module, rclone_binary, rclone_server

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynccache.engine.budget import Budget
+from asynccache.runtime.budget import Budget
 
 
 async def test_what_is_lent_never_exceeds_the_total() -> None:

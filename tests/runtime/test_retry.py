@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynccache.engine.retry import RetryPolicy, parse_retry_after
+from asynccache.runtime.retry import RetryPolicy, parse_retry_after
 
 
 @given(st.integers(1, 20), st.integers(0, 2**32))

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine.clock import Clock, SystemClock
 from asynccache.errors import DiskError, LockTimeoutError
+from asynccache.runtime.clock import Clock, SystemClock
 
 _POLL_FIRST: Final = 0.005  # seconds
 _POLL_LONGEST: Final = 0.1

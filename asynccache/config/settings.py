@@ -21,7 +21,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.config_values import CONVERTERS
+from asynccache.config.values import CONVERTERS
 from asynccache.errors import ConfigurationError
 
 _MIB: Final = 1 << 20

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.engine.clock import VirtualClock
-from asynccache.engine.locks import Holder, LockDirectory
 from asynccache.errors import LockTimeoutError
+from asynccache.runtime.clock import VirtualClock
+from asynccache.runtime.locks import Holder, LockDirectory
 
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from asynccache.engine.locks import LockDirectory
+from asynccache.runtime.locks import LockDirectory
 async def main():
     async with LockDirectory(Path(sys.argv[1])).hold("numpy"):
         print("held", flush=True)
@@ -26,7 +26,7 @@ asyncio.run(main())
 COUNT = """
 import asyncio, sys
 from pathlib import Path
-from asynccache.engine.locks import LockDirectory
+from asynccache.runtime.locks import LockDirectory
 async def main():
     counter = Path(sys.argv[2])
     for _ in range(40):

@@ -14,10 +14,12 @@ from functools import partial
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from asynccache.archive import bzip2_children
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _nothing() -> None:
+    """Leave nothing behind."""
 
 
 class Threads:
@@ -26,9 +28,11 @@ class Threads:
     Args:
         work: Threads of the first pool: the CPU slots.
         files: Threads of the second one.
+        closing: Called when nothing works any more, to end what the work left running.
     """
 
-    def __init__(self, work: int, files: int = 4) -> None:
+    def __init__(self, work: int, files: int = 4, closing: Callable[[], None] = _nothing) -> None:
+        self._closing = closing
         self._work = ThreadPoolExecutor(work, thread_name_prefix="asynccache-work")
         self._files = ThreadPoolExecutor(files, thread_name_prefix="asynccache-files")
 
@@ -39,7 +43,7 @@ class Threads:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._work.shutdown(wait=True, cancel_futures=True)
-        bzip2_children.end_idle()
+        self._closing()
         self._files.shutdown(wait=True, cancel_futures=True)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from asynccache.engine.threads import Threads
+from asynccache.runtime.threads import Threads
 
 
 async def test_work_is_told_to_stop_and_waited_for() -> None:
