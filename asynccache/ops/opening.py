@@ -16,6 +16,7 @@ from asynccache.ops.environments import Environments
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
+    from asynccache.store.base import Store
 
 
 class Opening:
@@ -46,6 +47,7 @@ class Opening:
         self.here = Environments(settings, None, say)
         self.fetched_bytes = 0
         self._engine = engine
+        self._store = engine.store if engine is not None else None
         self._catalog = catalog
         self._emit = emit
         self._say = say
@@ -61,6 +63,21 @@ class Opening:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
+    async def store(self) -> Store:
+        """Return the store alone; the engine and the catalog use the same.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
+        from asynccache.engine.engine import store_options, store_root  # noqa: PLC0415 - what is known needs none
+        from asynccache.store.open import open_store  # noqa: PLC0415
+
+        async with self._lock:
+            if self._store is None:
+                opened = open_store(store_root(self.settings), store_options(self.settings))
+                self._store = await self._stack.enter_async_context(opened)
+            return self._store
+
     async def engine(self) -> Engine:
         """Return the engine.
 
@@ -69,9 +86,11 @@ class Opening:
         """
         from asynccache.engine.engine import Engine  # noqa: PLC0415 - what is known needs none
 
+        store = await self.store()
         async with self._lock:
             if self._engine is None:
-                self._engine = await self._stack.enter_async_context(Engine(self.settings, emit=self._emit))
+                engine = Engine(self.settings, store=store, emit=self._emit)
+                self._engine = await self._stack.enter_async_context(engine)
             if not self._counted:
                 self._counted = True
                 self._stack.enter_context(self._engine.listening(self._count))
@@ -84,8 +103,7 @@ class Opening:
             StoreError: The store cannot be opened.
         """
         if self._catalog is None or self._catalog.store is None:
-            engine = await self.engine()
-            self._catalog = Environments(self.settings, engine.store, self._say)
+            self._catalog = Environments(self.settings, await self.store(), self._say)
         return self._catalog
 
     async def prefix(self, environment: ResolvedEnvironment) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asynccache import api
+from asynccache.api import Session
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import LockTimeoutError
@@ -76,8 +76,9 @@ async def test_the_api_hydrates_by_value_and_finds_it_again(
 ) -> None:
     async with Engine(configured) as engine:
         environment = await cached(engine, packages_of(built))
-    done = await api.hydrate(environment, settings=configured)
-    assert done.created
-    assert done.prefix.parent == configured.cache_dir / "envs"
-    assert not (await api.hydrate(environment, settings=configured)).created
-    assert (await api.hydrate(environment, tmp_path / "env", settings=configured)).prefix == tmp_path / "env"
+    async with Session(configured) as session:
+        done = await session.create(environment)
+        assert done.created
+        assert done.prefix.parent == configured.cache_dir / "envs"
+        assert not (await session.create(environment)).created
+        assert (await session.create(environment, tmp_path / "env")).prefix == tmp_path / "env"

@@ -147,11 +147,13 @@ async def test_the_function_of_the_api_does_what_the_command_does(
         chosen = replace(settings, channels=[server.url], conda_dependency_resolver="rattler")
         other = api.Inputs((api.InputFile(str(tmp_path / "other.yml")),), python="3.10.*", arches=(ARCH, "osx-arm64"))
         first = api.Inputs((api.InputFile(str(tmp_path / "environment.yml")),), python="3.11.*", arches=(ARCH,))
-        resolved = await api.resolve(first, other, settings=chosen)
+        async with api.Session(chosen) as session:
+            resolved = await session.resolve(first, other)
         resolved.raise_for_failures()
         assert [row.arch for row in resolved.rows] == [ARCH, ARCH, "osx-arm64"]
         assert all(row.published for row in resolved.rows)
-        readiness = await api.warm(str(resolved.environments[0].id), to="remote", arches=[ARCH], settings=chosen)
-        readiness.raise_for_failures()
-        url = resolved.environments[1].packages[0].url
-        assert (await api.cache(url, settings=chosen)).hits == 1
+        async with api.Session(chosen) as session:
+            readiness = await session.warm(str(resolved.environments[0].id), to="remote", arches=[ARCH])
+            readiness.raise_for_failures()
+            url = resolved.environments[1].packages[0].url
+            assert (await session.cache(url)).hits == 1
