@@ -21,7 +21,7 @@ from isal import igzip_lib, isal_zlib
 from rattler.networking import Client
 from rattler.package_streaming import download_and_extract
 
-from asynccache.archive.limits import DEFAULT_LIMITS
+from asynccache.archive.limits import DEFAULT_LIMITS, Allowance, Limits
 from asynccache.archive.root import checked_path
 from asynccache.errors import ArchiveError, HostileArchiveError
 
@@ -68,21 +68,22 @@ def is_full(error: Exception) -> bool:
     return "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
 
 
-def extract_wheel(archive: Path, target: Path, stop: Callable[[], bool]) -> None:
+def extract_wheel(archive: Path, target: Path, stop: Callable[[], bool], *, limits: Limits = DEFAULT_LIMITS) -> None:
     """Unpack a wheel as it is.
 
     Args:
         archive: Verified by the caller.
         target: Directory to make.
         stop: Asked at every file whether to stop.
+        limits: What it may ask of this machine.
 
     Raises:
-        HostileArchiveError: A member would lie outside, or there are more bytes than any package has.
+        HostileArchiveError: A member would lie outside, or it is beyond the limits.
         ArchiveError: It cannot be unpacked.
         concurrent.futures.CancelledError: `stop` said so.
     """
     target.mkdir(parents=True, exist_ok=True)
-    allowed = DEFAULT_LIMITS.allowance(archive.stat().st_size)
+    allowance = Allowance(limits, archive.stat().st_size, archive.name)
     made: set[str] = set()
     seen: set[bytes] = set()
     try:
@@ -99,9 +100,7 @@ def extract_wheel(archive: Path, target: Path, stop: Callable[[], bool]) -> None
                         f"{archive.name} holds {info.filename!r} twice or as something other than a file"
                     )
                 seen.add(path)
-                allowed -= info.file_size
-                if allowed < 0:
-                    raise HostileArchiveError(f"{archive.name} unpacks to more bytes than a package may have")
+                allowance.member(info.file_size)
                 _write(
                     opened,
                     file,
