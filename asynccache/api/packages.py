@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from asynccache.api.opened import Opened
-from asynccache.model.package import Format, Package
+from asynccache.model.package import Package
 
 if TYPE_CHECKING:
     from asynccache.engine.report import Report
@@ -30,6 +30,6 @@ class PackageVerbs(Opened):
             StoreError: The store cannot be used.
         """
         everything = [*map(Package.from_url, urls), *packages]
-        wanted = None if self.settings.preferred_format == "none" else Format(self.settings.preferred_format)
+        wanted = self.settings.wanted_format
         engine = await self._opening.engine()
         return await engine.cache(everything, wanted=wanted)

@@ -7,7 +7,6 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from asynccache.api.opened import Opened
-from asynccache.model.package import Format
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.resolve_inputs import InputFile, Inputs
 
@@ -56,7 +55,7 @@ class ResolvingVerbs(Opened):
         from asynccache.ops.warm import Warm  # noqa: PLC0415 - other verbs do without
 
         chosen = [checked_architecture(arch) for arch in arches] or [current_architecture()]
-        wanted = None if self.settings.preferred_format == "none" else Format(self.settings.preferred_format)
+        wanted = self.settings.wanted_format
         catalog = await self._opening.catalog()
         found = [(name, await catalog.find(name, arch)) for name in names for arch in chosen]
         return await Warm(await self._opening.engine(), catalog, to=to, wanted=wanted).run(found)

@@ -23,6 +23,8 @@ from typing import Any, Final
 
 from asynccache.config.values import CONVERTERS
 from asynccache.errors import ConfigurationError
+from asynccache.model.package import Format
+from asynccache.model.root import StoreRoot
 
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
@@ -59,6 +61,11 @@ def default_sys_packages() -> dict[str, dict[str, str]]:
 def default_builder_packages() -> list[str]:
     """Return what builds need besides pip: the keyring of Google's registry where its credentials are set."""
     return ["keyrings.google-artifactregistry-auth"] if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") else []
+
+
+def default_s3_endpoint() -> str | None:
+    """Return the S3 server that AWS's own tools are told of, so that it is part of what a store is."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def _setting(
@@ -265,7 +272,9 @@ class Settings:
     )
     compile_bytecode: bool = _setting(default=False, help_text="Compile the Python files of new environments.")
     s3_endpoint_url: str | None = _setting(
-        None, "Address of a private S3 server; implies path-style addressing.", also=("METAFLOW_S3_ENDPOINT_URL",)
+        help_text="Address of a private S3 server; implies path-style addressing. Unset: as AWS tools decide.",
+        factory=default_s3_endpoint,
+        also=("METAFLOW_S3_ENDPOINT_URL",),
     )
     s3_profile: str | None = _setting(None, "AWS profile; unset: as AWS tools decide.")
     s3_region: str | None = _setting(None, "AWS region; unset: as AWS tools decide.")
@@ -273,6 +282,22 @@ class Settings:
     def __post_init__(self) -> None:
         # programs that run elsewhere, and addresses made of paths, need to know where it is
         object.__setattr__(self, "cache_dir", self.cache_dir.absolute())
+
+    @property
+    def root(self) -> StoreRoot:
+        """The store's root: the setting, or the embedded default below the cache directory.
+
+        Raises:
+            ConfigurationError: The setting is not a root.
+        """
+        if self.store is None:
+            return StoreRoot.local(self.cache_dir / "store")
+        return StoreRoot.parse(self.store, endpoint=self.s3_endpoint_url)
+
+    @property
+    def wanted_format(self) -> Format | None:
+        """The format that conda packages are wanted in; None: as published."""
+        return None if self.preferred_format == "none" else Format(self.preferred_format)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             self.threads = stack.enter_context(Threads(settings.cpu_slots, closing=bzip2_children.end_idle))
             if self._given_store is None:
-                opened = open_store(store_root(settings), store_options(settings))
+                opened = open_store(settings.root, store_options(settings))
                 self.store = await stack.enter_async_context(opened)
             else:
                 self.store = self._given_store
@@ -251,15 +251,9 @@ def wanted_formats(package: Package, wanted: Format | None, *, keep_published: b
     return (wanted, package.url_format) if keep_published else (wanted,)
 
 
-def store_root(settings: Settings) -> str:
-    """Return the store's root: the setting, or the embedded default below the cache directory."""
-    return settings.store or str(settings.cache_dir / "store")
-
-
 def store_options(settings: Settings) -> StoreOptions:
     """Return what a store needs of the settings."""
     return StoreOptions(
-        endpoint_url=settings.s3_endpoint_url,
         profile=settings.s3_profile,
         region=settings.s3_region,
         connections=settings.store_connections,

@@ -18,7 +18,6 @@ from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, O
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
-from asynccache.store.local import LocalStore
 
 _STREAMS: Final = 4
 _RANGES: Final = 8
@@ -93,8 +92,8 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     decoder = find_decompressor()
     if info is None or decoder is None:
         return False
-    if isinstance(engine.store, LocalStore):
-        ranges: Ranges = LocalRanges(str(Path(engine.store.address) / key))
+    if engine.store.root.kind == "local":
+        ranges: Ranges = LocalRanges(str(engine.store.root.directory / key))
     else:
         ranges = StoreRanges(engine, key, info.size, asyncio.get_running_loop())
 

@@ -32,12 +32,9 @@ async def node_manifest(
     Raises:
         AsyncCacheError: Nodes would have neither packs nor an engine.
     """
-    from asynccache.engine.engine import store_root  # noqa: PLC0415 - not for flows that run here
-
-    root = store_root(settings)
     document: dict[str, object] = {
         "version": 1,
-        "root": root,
+        "root": str(settings.root),
         "endpoint_url": settings.s3_endpoint_url,
         "envs_dirname": settings.envs_dirname,
         "lock_timeout": settings.lock_timeout,

@@ -173,10 +173,10 @@ async def opened_catalog(settings: Settings, *, remote: bool) -> AsyncIterator[E
     if not remote:
         yield Environments(settings, None)
         return
-    from asynccache.engine.engine import store_options, store_root  # noqa: PLC0415 - most flows name nothing
+    from asynccache.engine.engine import store_options  # noqa: PLC0415 - most flows name nothing
     from asynccache.store.open import open_store  # noqa: PLC0415
 
-    async with open_store(store_root(settings), store_options(settings)) as store:
+    async with open_store(settings.root, store_options(settings)) as store:
         yield Environments(settings, store)
 
 

@@ -73,9 +73,9 @@ class Selection:
     pattern: str | None = None
     shard: tuple[int, int] | None = None
 
-    def name(self, root: str) -> str:
-        """Return the file name of the journal for this selection of a store."""
-        text = json.dumps([root, self.to, self.pattern, self.shard])
+    def name(self, store: str) -> str:
+        """Return the file name of the journal for this selection of a store, given by its identity."""
+        text = json.dumps([store, self.to, self.pattern, self.shard])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def takes(self, group: list[StoredObject]) -> bool:
@@ -160,7 +160,7 @@ class Backfill:
     @property
     def journal_path(self) -> Path:
         """Where the journal of this selection lies on this node."""
-        name = self.selection.name(self.engine.store.address)
+        name = self.selection.name(self.engine.store.root.identity)
         return self.engine.settings.cache_dir / "backfill" / f"{name}.json"
 
     async def todo(self, journal: Journal | None = None) -> AsyncGenerator[Job]:

@@ -23,6 +23,7 @@ from asynccache.engine.engine import Engine, store_options
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import ArchiveError, FetchError, UsageError
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.root import StoreRoot
 from asynccache.store.open import open_store
 
 PYTHON_LINK: Final = "__conda_python"
@@ -124,7 +125,8 @@ async def _unpack(engine: Engine, pathspec: str, directory: Path) -> None:
         work = engine.workspace.path / f"code-{os.getpid()}.tar"
         try:
             await engine.threads.run(work.parent.mkdir, parents=True, exist_ok=True)
-            async with open_store(root, store_options(engine.settings)) as store:
+            place = StoreRoot.parse(root, datastore="s3", endpoint=engine.settings.s3_endpoint_url)
+            async with open_store(place, store_options(engine.settings)) as store:
                 await store.download(name, work)
             await engine.threads.run(_extracted, work, directory)
         finally:

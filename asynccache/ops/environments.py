@@ -79,7 +79,7 @@ class Environments:
 
             self.documents = EnvironmentDocuments(store, self.keys)
             self.aliases = Aliases(store, self.keys, settings.username)
-            index = CatalogIndex(index_path(settings, f"{store.address} {self.keys.dirname}"))
+            index = CatalogIndex(index_path(settings, f"{store.root.identity} {self.keys.dirname}"))
             self.there = StoreCatalog(store, self.keys, index)
         self.lookup = Lookup(self.here, self.documents, self.aliases, self.policy, self.runs.ids)
 

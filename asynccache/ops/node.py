@@ -132,7 +132,7 @@ class NodeArchives:
         return damaged
 
     async def _stage(self, need: Need, engine: Engine, path: Path, damaged: list[tuple[Need, str]]) -> _Brought | None:
-        archive = _chosen(need, self._engine.settings.preferred_format)
+        archive = _chosen(need, self._engine.settings.wanted_format)
         size = archive.size
         budgets = self._engine.budgets
         try:
@@ -185,7 +185,7 @@ def _digesting(path: Path, algorithm: str) -> Callable[[object], Digests]:
     return lambda _stop: digest_file(str(path), algorithm)
 
 
-def _chosen(need: Need, preferred: str) -> StoredArchive:
+def _chosen(need: Need, preferred: Format | None) -> StoredArchive:
     there = [f for f in need.formats if f in need.found]
     return need.found[next((f for f in there if f == preferred), there[0])]
 

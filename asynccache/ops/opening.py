@@ -69,12 +69,12 @@ class Opening:
         Raises:
             StoreError: It cannot be opened.
         """
-        from asynccache.engine.engine import store_options, store_root  # noqa: PLC0415 - what is known needs none
+        from asynccache.engine.engine import store_options  # noqa: PLC0415 - what is known needs none
         from asynccache.store.open import open_store  # noqa: PLC0415
 
         async with self._lock:
             if self._store is None:
-                opened = open_store(store_root(self.settings), store_options(self.settings))
+                opened = open_store(self.settings.root, store_options(self.settings))
                 self._store = await self._stack.enter_async_context(opened)
             return self._store
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asynccache.config import Settings
-from asynccache.engine.engine import Engine, store_root
+from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.hydrate.pack_find import Packed, find_pack
 from asynccache.model.environment import ResolvedEnvironment
@@ -40,9 +40,7 @@ class PacksMade:
 
 def packs_wanted(settings: Settings) -> bool:
     """Tell whether an environment that is cached gets a pack: `auto` means in a store that other machines can read."""
-    root = store_root(settings)
-    remote = "://" in root and not root.startswith("file:")
-    return settings.pack == "always" or (settings.pack == "auto" and remote)
+    return settings.pack == "always" or (settings.pack == "auto" and settings.root.remote)
 
 
 async def pack_cached(
@@ -61,7 +59,7 @@ async def pack_cached(
     result = PacksMade()
     chosen = list({environment.id: environment for environment in environments}.values())
     memory = Verified(engine.settings.cache_dir)
-    known = await engine.threads.run(memory.known, engine.store.address) if verify else {}
+    known = await engine.threads.run(memory.known, engine.store.root.identity) if verify else {}
 
     at_once = asyncio.Semaphore(_AT_ONCE)
 
@@ -107,5 +105,5 @@ async def _verified(
         await verify_pack(engine, environment.id)
     except IntegrityError:
         return await _packed(engine, environment, force=True)
-    await engine.threads.run(memory.add, engine.store.address, [(found.key, version)])
+    await engine.threads.run(memory.add, engine.store.root.identity, [(found.key, version)])
     return found

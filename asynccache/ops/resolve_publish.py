@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.package import Format
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_request import Group
 from asynccache.ops.resolve_result import Row
@@ -30,8 +29,7 @@ async def publish(
         StoreError: The store cannot be listed or written.
     """
     engine, catalog = await opening.engine(), await opening.catalog()
-    text = opening.settings.preferred_format
-    wanted = None if text == "none" else Format(text)
+    wanted = opening.settings.wanted_format
     warming = Warm(engine, catalog, to="remote", wanted=wanted, verify=False, together=True)
     environments = [(group.name, row.environment) for row in rows.values() if row.environment is not None]
     parts = [(group.name, helper) for helper in helpers]

@@ -332,12 +332,12 @@ class Warm:
         return [each for each in found if each is not None]
 
     def _is_verified(self, engine: Engine, archive: StoredArchive) -> bool:
-        return self._known.get(engine.store.address, {}).get(archive.key) == _version(archive)
+        return self._known.get(engine.store.root.identity, {}).get(archive.key) == _version(archive)
 
     async def _remember(self, engine: Engine, archives: Iterable[StoredArchive]) -> None:
         entries = [(a.key, _version(a)) for a in archives]
-        self._known.setdefault(engine.store.address, {}).update(entries)
-        await engine.threads.run(self._memory.add, engine.store.address, entries)
+        self._known.setdefault(engine.store.root.identity, {}).update(entries)
+        await engine.threads.run(self._memory.add, engine.store.root.identity, entries)
 
     def _store_of(self, need: Need) -> Engine:
         return self._fetching if id(need) in self._aside else self._engine

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from asynccache.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
 from asynccache.model.digest import Digests
+from asynccache.model.root import StoreRoot
 
 BytesMoved = Callable[[int], None]
 """Called with the number of bytes that just moved."""
@@ -53,6 +54,11 @@ class Store(Protocol):
     Every call raises `StoreError` when the store cannot be reached or refuses, with the store's address (never its
     credentials), the key, and what to do. Cancelling a call leaves no partial object.
     """
+
+    @property
+    def root(self) -> StoreRoot:
+        """Where the store lies; its `identity` keys what is remembered about the store."""
+        ...
 
     @property
     def address(self) -> str:

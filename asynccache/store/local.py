@@ -16,6 +16,7 @@ from typing import Final, Self, TypeVar
 
 from asynccache.errors import IntegrityError, StoreError, UsageError
 from asynccache.model.digest import Digests
+from asynccache.model.root import StoreRoot
 from asynccache.store import local_files
 from asynccache.store.base import (
     BytesMoved,
@@ -45,16 +46,17 @@ class LocalStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = Path(os.path.abspath(root.expanduser()))  # noqa: PTH100 - without following links
+        self._place = StoreRoot.local(root)
+        self._root = self._place.directory
         self._staging = Staging(self._root)
         self._threads = FileThreads()
         self._requests = 0
         self._capabilities: Capabilities | None = None
 
     @property
-    def root(self) -> Path:
-        """The directory."""
-        return self._root
+    def root(self) -> StoreRoot:
+        """Where the store lies."""
+        return self._place
 
     @property
     def address(self) -> str:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from asynccache.model.digest import Digests, Hasher
+from asynccache.model.root import StoreRoot
 from asynccache.store.base import (
     BytesMoved,
     Capabilities,
@@ -45,6 +46,11 @@ class MemoryStore:
         self._keys: list[str] = []  # ascending
         self._versions = 0
         self._requests = 0
+
+    @property
+    def root(self) -> StoreRoot:
+        """Its name, as that of all stores in memory."""
+        return StoreRoot("memory", "", self._address)
 
     @property
     def address(self) -> str:

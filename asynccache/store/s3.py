@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
-from asynccache.errors import ConfigurationError, StoreError
+from asynccache.errors import StoreError
 from asynccache.model.digest import Digests
-from asynccache.model.url import redacted
+from asynccache.model.root import StoreRoot
 from asynccache.store.base import (
     BytesMoved,
     Capabilities,
@@ -43,25 +42,25 @@ class S3Store:
     Listings come in the server's order: that of the keys' UTF-8 bytes by the protocol, segment by segment on SeaweedFS.
 
     Args:
-        root: `s3://bucket` or `s3://bucket/prefix`.
+        root: A root of the kind `s3`.
         options: How to reach it.
-
-    Raises:
-        ConfigurationError: Not such a root.
     """
 
-    def __init__(self, root: str, options: StoreOptions | None = None) -> None:
-        parts = urlsplit(root)
-        if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
-            raise ConfigurationError(f"{redacted(root)} is not an S3 root", expected="s3://bucket/prefix")
+    def __init__(self, root: StoreRoot, options: StoreOptions | None = None) -> None:
         self._options = options or StoreOptions()
-        self._prefix = "".join(f"{part}/" for part in parts.path.split("/") if part)
-        self._address = f"s3://{parts.netloc}/{self._prefix}".rstrip("/")
-        self._client = S3Client(parts.netloc, self._options)
+        self._root = root
+        self._prefix = f"{root.path}/" if root.path else ""
+        self._address = str(root)
+        self._client = S3Client(root, self._options)
         self._threads = FileThreads(4)
         self._capabilities: Capabilities | None = None
         self._probing = asyncio.Lock()
         self._part_bytes = max(self._options.part_bytes, _MIN_PART)
+
+    @property
+    def root(self) -> StoreRoot:
+        """Where the store lies."""
+        return self._root
 
     @property
     def address(self) -> str:

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound  # type: ignore[i
 from botocore.loaders import create_loader  # type: ignore[import-untyped]
 
 from asynccache.errors import ConfigurationError
+from asynccache.model.root import StoreRoot
 from asynccache.store.backoff import Backoff, shared_pace
 from asynccache.store.open import StoreOptions
 from asynccache.store.s3_errors import FAILURES, CallFailedError, is_throttled, is_transient, retry_after
@@ -45,7 +46,7 @@ class S3Client:
     """Makes requests to one bucket.
 
     Args:
-        bucket: Its name.
+        root: Which bucket, and the server's address where it is not Amazon's; that implies path-style addressing.
         options: How to reach it.
 
     Attributes:
@@ -54,8 +55,9 @@ class S3Client:
         throttled: Refusals because of the rate.
     """
 
-    def __init__(self, bucket: str, options: StoreOptions) -> None:
-        self.bucket = bucket
+    def __init__(self, root: StoreRoot, options: StoreOptions) -> None:
+        self.bucket = root.container
+        self._custom = root.endpoint
         self.requests = 0
         self.retries = 0
         self.throttled = 0
@@ -73,7 +75,6 @@ class S3Client:
         """
         options = self._options
         session = AioSession(profile=options.profile)
-        custom = options.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         config = AioConfig(
             max_pool_connections=options.connections,
             connect_timeout=options.connect_timeout,
@@ -82,7 +83,7 @@ class S3Client:
             # digests are ours to give and to check; botocore's would cost a second pass over every body
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False, "addressing_style": "path" if custom else "auto"},
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if self._custom else "auto"},
             user_agent_extra="asynccache",
         )
         try:
@@ -92,8 +93,8 @@ class S3Client:
             self._client = await self._stack.enter_async_context(
                 session.create_client(
                     "s3",
-                    region_name=region or ("us-east-1" if custom else None),
-                    endpoint_url=options.endpoint_url,
+                    region_name=region or ("us-east-1" if self._custom else None),
+                    endpoint_url=self._custom,
                     config=config,
                 )
             )

@@ -8,7 +8,7 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.engine.engine import Engine, store_root
+from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
 from asynccache.model.package import Format
 from asynccache.ops.backfill import Backfill, Plan, Selection
@@ -62,11 +62,11 @@ def command(
         return
     report, plan = run_async(_run(settings, selection, resume=resume, quiet=quiet, as_json=as_json))
     if as_json:
-        document = {"event": "Receipt", "store": store_root(settings), "plan": plan.as_document()}
+        document = {"event": "Receipt", "store": str(settings.root), "plan": plan.as_document()}
         click.echo(json.dumps({**document, **report.as_document(packages=False)}))
     else:
         click.echo(_sentence(plan, to), err=bool(report.failures))
-        click.echo(summary(report, store_root(settings)), err=bool(report.failures))
+        click.echo(summary(report, str(settings.root)), err=bool(report.failures))
     report.raise_for_failures()
 
 

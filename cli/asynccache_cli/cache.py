@@ -10,10 +10,10 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.engine.engine import Engine, store_root
+from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
 from asynccache.errors import UsageError
-from asynccache.model.package import Format, Package
+from asynccache.model.package import Package
 from asynccache.resolve import read_package_list
 from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
 from asynccache_cli.progress import ProgressDisplay
@@ -101,9 +101,9 @@ def command(
         raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
     report = run_async(_cache(settings, packages, keep_published=keep_published, quiet=quiet, as_json=as_json))
     if as_json:
-        click.echo(json.dumps({"event": "Receipt", "store": store_root(settings), **report.as_document()}))
+        click.echo(json.dumps({"event": "Receipt", "store": str(settings.root), **report.as_document()}))
     else:
-        click.echo(summary(report, store_root(settings)), err=bool(report.failures))
+        click.echo(summary(report, str(settings.root)), err=bool(report.failures))
     report.raise_for_failures()
 
 
@@ -118,7 +118,7 @@ def _text_of(name: str) -> str:
 async def _cache(
     settings: Settings, packages: list[Package], *, keep_published: bool, quiet: bool, as_json: bool
 ) -> Report:
-    wanted = None if settings.preferred_format == "none" else Format(settings.preferred_format)
+    wanted = settings.wanted_format
     with ProgressDisplay(quiet=quiet or as_json) as display:
 
         def take(event: events.Event) -> None:

@@ -16,7 +16,7 @@ from asynccache.engine.engine import Engine
 from asynccache.errors import DiskError, UsageError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import Request
-from asynccache.model.package import Format, Package
+from asynccache.model.package import Package
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.import_environment import Imported, import_environment, request_of
@@ -175,7 +175,7 @@ async def _import(
     *,
     quiet: bool,
 ) -> Imported:
-    wanted = None if settings.preferred_format == "none" else Format(settings.preferred_format)
+    wanted = settings.wanted_format
     with ProgressDisplay(quiet=quiet) as display:
         async with Engine(settings, emit=display.take) as engine:
             catalog = Environments(settings, engine.store, warn)

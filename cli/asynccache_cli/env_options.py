@@ -11,7 +11,6 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
-from asynccache.engine.engine import store_root
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments, doubts
@@ -23,7 +22,7 @@ arch_option = click.option("--arch", metavar="ARCH", help="Architecture, such as
 @asynccontextmanager
 async def open_environments(settings: Settings) -> AsyncIterator[Environments]:
     """Open the catalog on the settings' store."""
-    async with open_store(store_root(settings), options_of(settings)) as store:
+    async with open_store(settings.root, options_of(settings)) as store:
         yield Environments(settings, store, warn)
 
 

@@ -9,7 +9,6 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
-from asynccache.engine.engine import store_root
 from asynccache.ops.contents import archives
 from asynccache.store.open import open_store
 from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
@@ -35,7 +34,7 @@ def command(ctx: click.Context, /, *, pattern: str | None, long_form: bool, as_j
 
 
 async def _list(settings: Settings, pattern: str | None, *, long_form: bool, as_json: bool) -> None:
-    async with open_store(store_root(settings), options_of(settings)) as store:
+    async with open_store(settings.root, options_of(settings)) as store:
         async for item in archives(store, settings.packages_dirname, pattern):
             if as_json:
                 click.echo(json.dumps(item.as_document()))

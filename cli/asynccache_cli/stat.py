@@ -8,7 +8,6 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
-from asynccache.engine.engine import store_root
 from asynccache.ops.contents import Totals, totals
 from asynccache.store.open import open_store
 from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
@@ -26,10 +25,10 @@ def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
     settings = settings_from(ctx, **flags).settings
     result = run_async(_count(settings))
     if as_json:
-        click.echo(json.dumps({"store": store_root(settings), **result.as_document()}))
+        click.echo(json.dumps({"store": str(settings.root), **result.as_document()}))
         return
     click.echo(
-        f"{store_root(settings)}: {result.packages} packages, {sum(result.objects.values())} archives,"
+        f"{settings.root}: {result.packages} packages, {sum(result.objects.values())} archives,"
         f" {human_bytes(sum(result.bytes.values()))}"
     )
     for label in sorted(result.objects):
@@ -45,5 +44,5 @@ def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
 
 
 async def _count(settings: Settings) -> Totals:
-    async with open_store(store_root(settings), options_of(settings)) as store:
+    async with open_store(settings.root, options_of(settings)) as store:
         return await totals(store, settings.packages_dirname)

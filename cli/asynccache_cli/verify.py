@@ -7,7 +7,7 @@ import json
 import click
 
 from asynccache.config import Settings
-from asynccache.engine.engine import Engine, store_root
+from asynccache.engine.engine import Engine
 from asynccache.errors import IntegrityError, PartialFailureError, UsageError
 from asynccache.ops.contents import StoredObject
 from asynccache.ops.verify import Damage, Verification, verify_store
@@ -51,7 +51,7 @@ def command(
     share = _share(sample)
     result, environments = run_async(_verify(settings, pattern, share, seed, quarantine=quarantine, quiet=as_json))
     if as_json:
-        document = {"store": store_root(settings), **result.as_document(), "environments": environments.as_document()}
+        document = {"store": str(settings.root), **result.as_document(), "environments": environments.as_document()}
         click.echo(json.dumps(document))
     else:
         for damage in result.damaged:
@@ -72,12 +72,12 @@ def command(
         raise PartialFailureError(f"{len(result.errors)} objects could not be read", result.errors)
     if result.damaged:
         raise IntegrityError(
-            f"{len(result.damaged)} of {result.checked} archives in {store_root(settings)} are damaged",
+            f"{len(result.damaged)} of {result.checked} archives in {settings.root} are damaged",
             hint=None if quarantine else "run again with --quarantine to set them aside",
         )
     if environments.damaged:
         raise IntegrityError(
-            f"{len(environments.damaged)} documents, names or packs in {store_root(settings)} are damaged",
+            f"{len(environments.damaged)} documents, names or packs in {settings.root} are damaged",
             hint="each line above says what to do" if not as_json else None,
         )
 

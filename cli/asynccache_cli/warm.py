@@ -12,11 +12,10 @@ import click
 
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.engine.engine import Engine, store_root
+from asynccache.engine.engine import Engine
 from asynccache.errors import UsageError
 from asynccache.hydrate.package_directory import DIRNAME
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.package import Format
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted
@@ -88,7 +87,7 @@ def command(
         warm_environments(settings, names, chosen, to=to, verify=verify, pack=pack, quiet=quiet or as_json)
     )
     if as_json:
-        shown = {"store": store_root(settings), "to": to, "node": str(settings.cache_dir / DIRNAME)}
+        shown = {"store": str(settings.root), "to": to, "node": str(settings.cache_dir / DIRNAME)}
         packed = [each.as_document() for each in packs.packs]
         click.echo(json.dumps({**shown, **readiness.as_document(), "packs": packed}))
     else:
@@ -114,7 +113,7 @@ async def warm_environments(
 ) -> tuple[Readiness, PacksMade, list[ResolvedEnvironment]]:
     """Find environments, warm and pack them; None as architecture means this machine's, as `pack`: as configured."""
     packing = to != "local" and (packs_wanted(settings) if pack is None else pack)
-    wanted = None if settings.preferred_format == "none" else Format(settings.preferred_format)
+    wanted = settings.wanted_format
     with ProgressDisplay(quiet=quiet) as display:
 
         def take(event: events.Event) -> None:

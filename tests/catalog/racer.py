@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 
 from asynccache.catalog.aliases import Aliases, AliasTakenError
 from asynccache.model.alias import Alias
+from asynccache.model.root import StoreRoot
 from asynccache.store.open import StoreOptions, open_store
 
 NAME = Alias.parse("team/env:v1")
@@ -27,7 +28,8 @@ def ids_of(number: int) -> tuple[str, str]:
 
 async def race(root: str, endpoint: str, first: int, count: int, start: float) -> dict[str, object]:
     """Open the handles, wait, and try."""
-    options = StoreOptions(endpoint_url=endpoint or None, connections=1)
+    place = StoreRoot.parse(root, endpoint=endpoint)
+    options = StoreOptions(connections=1)
     won, heard = [], []
 
     async def attempt(aliases: Aliases, number: int) -> None:
@@ -39,7 +41,7 @@ async def race(root: str, endpoint: str, first: int, count: int, start: float) -
             heard.append(str(exc))
 
     async with AsyncExitStack() as stack:
-        handles = [await stack.enter_async_context(open_store(root, options)) for _ in range(count)]
+        handles = [await stack.enter_async_context(open_store(place, options)) for _ in range(count)]
         for handle in handles:
             await handle.capabilities()
         async with asyncio.TaskGroup() as group:

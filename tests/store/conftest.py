@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from asynccache.model.digest import Digests
+from asynccache.model.root import StoreRoot
 from asynccache.store.base import Store
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
@@ -38,9 +39,9 @@ def moto() -> Iterator[ObjectServer]:
         yield server
 
 
-def options_for(url: str, **changes: object) -> StoreOptions:
+def options_for(**changes: object) -> StoreOptions:
     """Return options that fail fast."""
-    values = {"endpoint_url": url, "connect_timeout": 5.0, "read_timeout": 5.0, "part_bytes": PART, **changes}
+    values = {"connect_timeout": 5.0, "read_timeout": 5.0, "part_bytes": PART, **changes}
     return StoreOptions(**values)  # type: ignore[arg-type]
 
 
@@ -52,9 +53,9 @@ def use_credentials_of(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, value)
 
 
-def new_root() -> str:
-    """Return a root that nobody has used."""
-    return f"s3://{BUCKET}/{secrets.token_hex(6)}/envs"
+def new_root(url: str) -> StoreRoot:
+    """Return a root on a server that nobody has used."""
+    return StoreRoot.parse(f"s3://{BUCKET}/{secrets.token_hex(6)}/envs", endpoint=url)
 
 
 @pytest.fixture(params=["memory", "local", "weed", "moto"])
@@ -69,7 +70,7 @@ async def store(
     else:
         server: ObjectServer = request.getfixturevalue(request.param)
         use_credentials_of(server, monkeypatch)
-        opened = open_store(new_root(), options_for(server.url))
+        opened = open_store(new_root(server.url), options_for())
     async with opened:
         yield opened
 

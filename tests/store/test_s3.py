@@ -16,8 +16,8 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 
 from asynccache.errors import ConfigurationError, IntegrityError, ObjectNotFoundError, StoreError
+from asynccache.model.root import StoreRoot
 from asynccache.runtime.tasks import run_together, to_the_end
-from asynccache.store.open import StoreOptions
 from asynccache.store.s3 import S3Store
 from asynccache.store.s3_errors import CallFailedError, is_throttled, is_transient, store_error
 from asynccache.store.s3_upload import part_size
@@ -97,11 +97,11 @@ async def test_a_wrong_secret_and_a_missing_bucket_are_told_apart(
     weed: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_credentials_of(weed, monkeypatch)
-    async with S3Store("s3://no-such-bucket/x", options_for(weed.url)) as store:
+    async with S3Store(StoreRoot.parse("s3://no-such-bucket/x", endpoint=weed.url), options_for()) as store:
         with pytest.raises(StoreError, match="the bucket of s3://no-such-bucket/x does not exist"):
             await store.list_page("")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-private")
-    async with S3Store(new_root(), options_for(weed.url)) as store:
+    async with S3Store(new_root(weed.url), options_for()) as store:
         with pytest.raises(StoreError, match="does not accept the credentials") as caught:
             await store.put("a", b"x")
         for text in (str(caught.value), repr(caught.value), repr(store)):
@@ -115,11 +115,11 @@ async def test_no_credentials_and_an_unknown_profile_are_clear_errors(
 ) -> None:
     use_credentials_of(weed, monkeypatch)
     with pytest.raises(ConfigurationError, match="the AWS profile 'nobody' does not exist"):
-        async with S3Store(new_root(), options_for(weed.url, profile="nobody")):
+        async with S3Store(new_root(weed.url), options_for(profile="nobody")):
             pass
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    async with S3Store(new_root(), options_for(weed.url)) as store:
+    async with S3Store(new_root(weed.url), options_for()) as store:
         with pytest.raises(StoreError, match="no AWS credentials were found"):
             await store.head("a")
 
@@ -129,7 +129,7 @@ async def test_an_unreachable_endpoint_is_named_without_its_password(
 ) -> None:
     use_credentials_of(weed, monkeypatch)
     (port,) = free_ports(1)
-    async with S3Store(new_root(), options_for(f"http://me:hidden@127.0.0.1:{port}", attempts=2)) as store:
+    async with S3Store(new_root(f"http://me:hidden@127.0.0.1:{port}"), options_for(attempts=2)) as store:
         with pytest.raises(StoreError, match=f"127.0.0.1:{port} did not answer .*check s3_endpoint_url") as caught:
             await store.get("a")
         assert "hidden" not in str(caught.value)
@@ -139,7 +139,7 @@ async def test_an_unreachable_endpoint_is_named_without_its_password(
 async def test_an_endpoint_that_is_no_address_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     with pytest.raises(ConfigurationError, match="check s3_endpoint_url"):
-        async with S3Store(new_root(), StoreOptions(endpoint_url="not an address")):
+        async with S3Store(new_root("not an address")):
             pass
 
 
@@ -147,7 +147,7 @@ async def test_an_endpoint_that_is_no_address_is_a_configuration_error(monkeypat
 async def counted(weed: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[S3Store, FaultProxy]]:
     use_credentials_of(weed, monkeypatch)
     proxy = FaultProxy(weed.url)
-    async with proxy, S3Store(new_root(), options_for(proxy.url)) as store:
+    async with proxy, S3Store(new_root(proxy.url), options_for()) as store:
         yield store, proxy
 
 
@@ -189,7 +189,7 @@ async def test_rclone_is_found_out_to_ignore_conditions(tmp_path: Path, monkeypa
     with rclone_server() as server:
         use_credentials_of(server, monkeypatch)
         server.create_bucket(BUCKET)
-        async with S3Store(new_root(), options_for(server.url)) as store:
+        async with S3Store(new_root(server.url), options_for()) as store:
             assert not (await store.capabilities()).conditional_put
             await store.upload("a", written(tmp_path / "file", data), digests_of(data))
             await store.download("a", tmp_path / "copy")

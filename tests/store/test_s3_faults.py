@@ -34,7 +34,7 @@ def opened(weed: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Opened:
     @asynccontextmanager
     async def open_through_proxy(script: Script, **options: object) -> AsyncIterator[tuple[S3Store, FaultProxy]]:
         proxy = FaultProxy(weed.url)
-        async with proxy, S3Store(new_root(), options_for(proxy.url, **options)) as store:
+        async with proxy, S3Store(new_root(proxy.url), options_for(**options)) as store:
             await store.capabilities()
             proxy.seen.clear()
             proxy.script = script

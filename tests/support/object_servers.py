@@ -2,7 +2,7 @@
 
 with weed_server() as server:
     server.create_bucket("cache")
-    options = StoreOptions(endpoint_url=server.url)      # with server.environment in os.environ
+    root = StoreRoot.parse("s3://cache", endpoint=server.url)      # with server.environment in os.environ
 """
 
 from __future__ import annotations
