@@ -9,26 +9,96 @@
             print(row.name, row.arch, row.environment.id)
 
 Settings come from the environment and the configuration files unless they are given. Nothing is printed; progress goes
-to `emit`, notes stand in the results. A name is imported when it is first asked for.
+to `emit`, notes go to `say` or stand in the results. A name is imported when it is first asked for, so importing this
+module costs nothing; docs/api.md says what is promised about it.
 """
 
 from __future__ import annotations
 
-from asynccache.api.session import Session
-from asynccache.config import Settings
-from asynccache.hydrate.hydrate import Hydrated, HydrateOptions
-from asynccache.ops.resolve_inputs import InputFile, Inputs
-from asynccache.ops.resolve_request import ResolveOptions
-from asynccache.ops.resolve_result import Resolved, Row
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from asynccache.api.environment_results import History, RolledBack, Shown, Taken
+    from asynccache.api.session import Session
+    from asynccache.catalog.aliases import Move
+    from asynccache.catalog.diff import Change, Difference
+    from asynccache.catalog.export import Export
+    from asynccache.catalog.listing import Listed
+    from asynccache.config import Settings
+    from asynccache.engine import events
+    from asynccache.engine.report import Report
+    from asynccache.hydrate.hydrate import Hydrated, HydrateOptions
+    from asynccache.model.alias import Alias
+    from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
+    from asynccache.model.identity import EnvID, Request
+    from asynccache.model.package import Format, Package
+    from asynccache.ops.environments import Aliased
+    from asynccache.ops.import_environment import Imported
+    from asynccache.ops.resolve_inputs import InputFile, Inputs
+    from asynccache.ops.resolve_request import ResolveOptions
+    from asynccache.ops.resolve_result import Resolved, Row
 
 __all__ = [
+    "Alias",
+    "Aliased",
+    "Change",
+    "Difference",
+    "EnvID",
+    "EnvironmentPackage",
+    "Export",
+    "Format",
+    "History",
     "HydrateOptions",
     "Hydrated",
+    "Imported",
     "InputFile",
     "Inputs",
+    "Listed",
+    "Move",
+    "Package",
+    "Report",
+    "Request",
     "ResolveOptions",
     "Resolved",
+    "ResolvedEnvironment",
+    "RolledBack",
     "Row",
     "Session",
     "Settings",
+    "Shown",
+    "Taken",
+    "events",
 ]
+# module -> what is taken from it; each is imported when it is first asked for
+_PLACES: Final = {
+    "api.environment_results": ("History", "RolledBack", "Shown", "Taken"),
+    "api.session": ("Session",),
+    "catalog.aliases": ("Move",),
+    "catalog.diff": ("Change", "Difference"),
+    "catalog.export": ("Export",),
+    "catalog.listing": ("Listed",),
+    "config": ("Settings",),
+    "engine": ("events",),
+    "engine.report": ("Report",),
+    "hydrate.hydrate": ("HydrateOptions", "Hydrated"),
+    "model.alias": ("Alias",),
+    "model.environment": ("EnvironmentPackage", "ResolvedEnvironment"),
+    "model.identity": ("EnvID", "Request"),
+    "model.package": ("Format", "Package"),
+    "ops.environments": ("Aliased",),
+    "ops.import_environment": ("Imported",),
+    "ops.resolve_inputs": ("InputFile", "Inputs"),
+    "ops.resolve_request": ("ResolveOptions",),
+    "ops.resolve_result": ("Resolved", "Row"),
+}
+_MODULES: Final = {name: f"asynccache.{module}" for module, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_MODULES[name])
+    value = getattr(module, name, None) or importlib.import_module(f"{_MODULES[name]}.{name}")
+    globals()[name] = value
+    return value

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from asynccache.config import Settings, load_settings
 from asynccache.engine import events
 from asynccache.ops.opening import Opening
+
+if TYPE_CHECKING:
+    from asynccache.model.environment import ResolvedEnvironment
 
 
 class Opened:
@@ -16,7 +19,7 @@ class Opened:
 
     Args:
         settings: All settings; None: as the environment and the configuration files say.
-        emit: Where events go.
+        emit: Where events go; None for nowhere.
         say: Told in a sentence what the user should know and no result holds.
     """
 
@@ -24,13 +27,13 @@ class Opened:
         self,
         settings: Settings | None = None,
         *,
-        emit: events.EventSink = events.ignore,
+        emit: events.EventSink | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings or load_settings().settings
-        self._emit = emit
+        self._emit = emit or events.ignore
         self._say = say
-        self._opening = Opening(self.settings, emit=emit, say=say)
+        self._opening = Opening(self.settings, emit=self._emit, say=say)
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,3 +42,14 @@ class Opened:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._opening.__aexit__(kind, error, trace)
+
+    def _doubt(self, environment: ResolvedEnvironment) -> None:
+        """Say what does not fit together in a document."""
+        from asynccache.ops.environments import doubts  # noqa: PLC0415 - whoever found one has it
+
+        for sentence in doubts(environment):
+            self._tell(f"the document of {environment.id} may have been changed: {sentence}")
+
+    def _tell(self, sentence: str) -> None:
+        if self._say is not None:
+            self._say(sentence)

@@ -10,10 +10,11 @@ a module per subject; a default or a decision stands there or below, never in a 
 
 from __future__ import annotations
 
+from asynccache.api.environments import EnvironmentVerbs
 from asynccache.api.hydrating import HydratingVerbs
 from asynccache.api.packages import PackageVerbs
 from asynccache.api.resolving import ResolvingVerbs
 
 
-class Session(PackageVerbs, ResolvingVerbs, HydratingVerbs):
+class Session(PackageVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs):
     """Every verb of the product, with one set of settings (see `Opened`)."""

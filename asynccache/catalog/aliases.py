@@ -51,9 +51,13 @@ class Move:
     target: Ids
     previous: str
 
+    def as_document(self) -> dict[str, object]:
+        """Return the entry as plain values."""
+        return asdict(self)
+
     def to_json(self) -> bytes:
         """Return the entry as it is stored and hashed."""
-        return json.dumps(asdict(self), sort_keys=True).encode("ascii")
+        return json.dumps(self.as_document(), sort_keys=True).encode("ascii")
 
     @property
     def digest(self) -> str:
@@ -197,6 +201,8 @@ class Aliases:
             )
         moves = await self.history(alias)
         number = len(moves) - 1 if to is None else to
+        if to is None and len(moves) < 2:
+            raise UsageError(f"{alias} has moved only once, so there is nothing to go back to")
         if not 1 <= number <= len(moves):
             raise UsageError(f"{alias} has no move to go back to", expected=f"1 to {len(moves)}", found=number)
         target = moves[number - 1].target

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from asynccache.errors import UsageError
+from asynccache.errors import DiskError, UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import DistributionName, parse_stem
 from asynccache.model.url import redacted
@@ -29,10 +30,27 @@ class Export:
     Attributes:
         text: The file's content.
         left_out: What the format cannot hold, a sentence each.
+        format: One of `FORMATS`.
     """
 
     text: str
     left_out: list[str] = field(default_factory=list)
+    format: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write the text into a file. Blocking.
+
+        Raises:
+            DiskError: It cannot be written.
+        """
+        try:
+            path.write_text(self.text, "utf-8")
+        except OSError as exc:
+            raise DiskError(f"{path} cannot be written ({exc.strerror})", hint="check the path") from exc
+
+    def as_document(self) -> dict[str, object]:
+        """Return the text and what is not in it."""
+        return {"format": self.format, "left_out": self.left_out, "text": self.text}
 
 
 def export(environment: ResolvedEnvironment, fmt: str) -> Export:
@@ -47,7 +65,9 @@ def export(environment: ResolvedEnvironment, fmt: str) -> Export:
     """
     if fmt not in _WRITERS:
         raise UsageError("there is no such export format", expected=", ".join(FORMATS), found=repr(fmt))
-    return _WRITERS[fmt](environment)
+    result = _WRITERS[fmt](environment)
+    result.format = fmt
+    return result
 
 
 def channel_of(package: EnvironmentPackage) -> str:

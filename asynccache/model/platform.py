@@ -50,3 +50,12 @@ def checked_architecture(text: str) -> str:
     if text not in ARCHITECTURES:
         raise UsageError("an architecture has an unknown name", expected=", ".join(ARCHITECTURES), found=repr(text))
     return text
+
+
+def wanted_architecture(text: str | None) -> str:
+    """Return the architecture that is asked for: this machine's when none is named.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    return current_architecture() if text is None else checked_architecture(text)

@@ -179,6 +179,17 @@ class Needs:
         return tuple(found)
 
 
+async def needs_of(store: Store, dirname: str, environments: Iterable[ResolvedEnvironment]) -> Needs:
+    """Return what environments need and the store has of it, looked up now.
+
+    Raises:
+        StoreError: The store cannot be listed.
+    """
+    needs = Needs(store, Inventory(store, dirname), dirname)
+    await needs.add(environments)
+    return needs
+
+
 def needed_formats(package: EnvironmentPackage, wanted: Format | None) -> tuple[Format, ...]:
     """Return the forms of a package that must be in the store for every reader of its document.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynccache.catalog.aliases import Aliases
+from asynccache.catalog.aliases import Aliases, Move
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.index import CatalogIndex
 from asynccache.catalog.indexed import IndexedManifest
@@ -24,7 +24,7 @@ from asynccache.catalog.lookup import Lookup, RemotePolicy
 from asynccache.catalog.place import datastore_directory, index_path, manifest_path
 from asynccache.catalog.runs import Runs
 from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, StoreError, UsageError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, StoreError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
@@ -52,6 +52,29 @@ class Aliased:
     changed: tuple[Alias, ...]
     unchanged: tuple[Alias, ...]
     failed: dict[str, AsyncCacheError]
+
+    def raise_for_failures(self) -> None:
+        """Raise when a name could not be given.
+
+        Raises:
+            AsyncCacheError: The failure, when it is the only one.
+            PartialFailureError: Why, by name.
+        """
+        if len(self.failed) == 1:
+            raise next(iter(self.failed.values()))
+        if self.failed:
+            asked = len(self.failed) + len(self.changed) + len(self.unchanged)
+            raise PartialFailureError(f"{len(self.failed)} of {asked} names were not given", self.failed)
+
+    def as_document(self) -> dict[str, object]:
+        """Return what was done as plain values."""
+        return {
+            "req_id": self.ids[0],
+            "full_id": self.ids[1],
+            "changed": [str(name) for name in self.changed],
+            "unchanged": [str(name) for name in self.unchanged],
+            "failed": {name: error.as_document() for name, error in self.failed.items()},
+        }
 
 
 class Environments:
@@ -187,16 +210,51 @@ class Environments:
             await self._note([*changed, *unchanged], ids)
         return Aliased(ids, tuple(changed), tuple(unchanged), failed)
 
+    async def names_of(self, ids: tuple[str, str]) -> list[Alias]:
+        """Return what an environment is called, here and in the store, in order.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        names = {name for name, known in self.here.names() if known == ids}
+        if self.there is not None:
+            names |= {name for name, known in await self.there.names() if known == ids}
+        return sorted(names, key=str)
+
+    async def history(self, name: str) -> list[Move]:
+        """Return every move of a mutable name in the store, the first one first.
+
+        Raises:
+            UsageError: It is no name, or immutable.
+            ObjectNotFoundError: It is not known (says near names), or to this machine only.
+            IntegrityError: The history was changed.
+        """
+        alias = _named(name)
+        if not alias.mutable:
+            _, ids = await self.lookup.named(name)
+            raise UsageError(
+                f"{alias} is immutable: it stands for {ids[0]}:{ids[1]} and never moved",
+                expected="latest, candidate, stable",
+            )
+        moves = await self.aliases.history(alias) if self.aliases is not None else []
+        if not moves:
+            await self.lookup.named(name)
+            raise ObjectNotFoundError(f"{alias} has no history in the store", hint="it is known to this machine only")
+        return moves
+
     async def rollback(self, name: str, to: int | None) -> tuple[tuple[str, str], tuple[str, str] | None]:
         """Move a mutable name back; return what it stands for now and stood for before.
 
         Raises:
             UsageError: It is immutable, or has no such move.
+            ObjectNotFoundError: It is not known (says near names), or to this machine only.
         """
         alias = _named(name)
         if self.aliases is None:
             raise UsageError("names live in the store, and none is open")
         before = await self.aliases.get(alias)
+        if before is None:
+            await self.history(name)
         now = await self.aliases.rollback(alias, to=to)
         await self._note([alias], now)
         return now, before
@@ -216,15 +274,12 @@ class Environments:
         Raises:
             StoreError: Packages are missing; names them.
         """
-        from asynccache.ops.environment_packages import Needs, with_stored_keys  # noqa: PLC0415 - looking up does without
-        from asynccache.store.inventory import Inventory  # noqa: PLC0415
+        from asynccache.ops.environment_packages import needs_of, with_stored_keys  # noqa: PLC0415 - looking up does without
 
         if self.documents is None or self.store is None:
             raise UsageError("documents live in the store, and none is open")
         if needs is None:
-            dirname = self.settings.packages_dirname
-            looked_up = Needs(self.store, Inventory(self.store, dirname), dirname)
-            await looked_up.add([environment])
+            looked_up = await needs_of(self.store, self.settings.packages_dirname, [environment])
             needs = looked_up.by_environment[environment.id]
         missing = [need for need in needs if not need.complete]
         if missing:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Self
 
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.ops.environments import Environments
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
+    from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.ops.environments import Environments
     from asynccache.store.base import Store
 
 
@@ -30,7 +30,6 @@ class Opening:
         say: Told in a sentence when something damaged was set aside.
 
     Attributes:
-        here: What this machine knows; nothing is opened for it.
         fetched_bytes: Bytes that came from upstream so far.
     """
 
@@ -44,11 +43,11 @@ class Opening:
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
-        self.here = Environments(settings, None, say)
         self.fetched_bytes = 0
         self._engine = engine
         self._store = engine.store if engine is not None else None
         self._catalog = catalog
+        self._here: Environments | None = None
         self._emit = emit
         self._say = say
         self._lock = asyncio.Lock()
@@ -62,6 +61,15 @@ class Opening:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def here(self) -> Environments:
+        """What this machine knows; nothing is opened for it."""
+        if self._here is None:
+            from asynccache.ops.environments import Environments  # noqa: PLC0415 - not all verbs need it
+
+            self._here = Environments(self.settings, None, self._say)
+        return self._here
 
     async def store(self) -> Store:
         """Return the store alone; the engine and the catalog use the same.
@@ -103,6 +111,8 @@ class Opening:
             StoreError: The store cannot be opened.
         """
         if self._catalog is None or self._catalog.store is None:
+            from asynccache.ops.environments import Environments  # noqa: PLC0415 - as above
+
             self._catalog = Environments(self.settings, await self.store(), self._say)
         return self._catalog
 

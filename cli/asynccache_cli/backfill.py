@@ -13,8 +13,9 @@ from asynccache.engine.report import Report
 from asynccache.model.package import Format
 from asynccache.ops.backfill import Backfill, Plan, Selection
 from asynccache_cli.cache import summary
-from asynccache_cli.options import human_bytes, json_option, parse_shard, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, parse_shard, run_async, settings_from, store_options
 from asynccache_cli.progress import ProgressDisplay
+from asynccache_cli.text import human_bytes
 
 
 @click.command("backfill", short_help="Give every conda package of a store its other form.")

@@ -15,8 +15,9 @@ from asynccache.engine.report import Report
 from asynccache.errors import UsageError
 from asynccache.model.package import Package
 from asynccache.resolve import read_package_list
-from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, parse_format, run_async, settings_from, store_options
 from asynccache_cli.progress import ProgressDisplay
+from asynccache_cli.text import human_bytes
 
 
 @click.command("cache", short_help="Fetch packages, verify, transmute and publish them.")

@@ -10,9 +10,9 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import PartialFailureError
 from asynccache.ops.clean import Cleaned, clean
-from asynccache_cli.env_options import ago, table
-from asynccache_cli.options import cache_dir_option, human_bytes, json_option, run_async, settings_from
+from asynccache_cli.options import cache_dir_option, json_option, run_async, settings_from
 from asynccache_cli.quantities import parse_bytes, parse_duration
+from asynccache_cli.text import ago, human_bytes, table
 
 
 @click.command("clean", short_help="Free disk space: environments and packages that are no longer used.")

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from asynccache_cli.options import human_bytes
+from asynccache_cli.text import human_bytes
 
 
 class Counter:

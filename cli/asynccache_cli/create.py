@@ -11,9 +11,8 @@ from asynccache.config import Settings
 from asynccache.hydrate.hydrate import HydrateOptions
 from asynccache.model.platform import checked_architecture
 from asynccache.ops.hydrate_environments import Created, Creation, create
-from asynccache_cli.env_options import arch_option, warn
 from asynccache_cli.hydrating import HydrateDisplay, open_hydrating, say_hydrated, say_notes
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import arch_option, json_option, run_async, settings_from, store_options, warn
 
 
 @click.command("create", short_help="Make an environment on this machine out of its packages.")

@@ -21,9 +21,10 @@ from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.import_environment import Imported, import_environment, request_of
 from asynccache.resolve import read_package_list
-from asynccache_cli.env_options import arch_option, architecture_of, open_environments, warn
-from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
+from asynccache_cli.env_options import architecture_of, open_environments
+from asynccache_cli.options import arch_option, json_option, parse_format, run_async, settings_from, store_options, warn
 from asynccache_cli.progress import ProgressDisplay
+from asynccache_cli.text import human_bytes
 
 
 @click.command("export", short_help="Write an environment as a list, a lock or a document.")

@@ -6,14 +6,8 @@ import json
 
 import click
 
-from asynccache.catalog.aliases import Move
-from asynccache.config import Settings
-from asynccache.errors import ObjectNotFoundError, PartialFailureError, UsageError
-from asynccache.model.alias import Alias
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.ops.environments import Aliased
-from asynccache_cli.env_options import arch_option, architecture_of, open_environments, table, warn_of_doubts
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import arch_option, json_option, run_verb, store_options
+from asynccache_cli.text import table
 
 
 @click.command("get", short_help="Take an environment into this machine's list.")
@@ -30,21 +24,13 @@ def get(ctx: click.Context, /, *, env: str, arch: str | None, default: bool, as_
     Example:
       asynccache env get team/env:v1
     """
-    settings = settings_from(ctx, **flags).settings
-    taken, place = run_async(_get(settings, env, architecture_of(arch), default=default))
-    for environment in taken:
-        warn_of_doubts(environment)
+    taken = run_verb(ctx, flags, lambda session: session.get(env, arch=arch, default=default))
     if as_json:
-        rows = [[e.id.req_id, e.id.full_id, e.id.arch] for e in taken]
-        click.echo(json.dumps({"manifest": place, "environments": rows, "default": default}))
+        click.echo(json.dumps(taken.as_document()))
         return
-    for environment in taken:
-        click.echo(f"{environment.id} for {environment.id.arch} is in {place}{', as default' if default else ''}")
-
-
-async def _get(settings: Settings, env: str, arch: str, *, default: bool) -> tuple[list[ResolvedEnvironment], str]:
-    async with open_environments(settings) as catalog:
-        return await catalog.get(env, arch, default=default), str(catalog.manifest.path)
+    for environment in taken.environments:
+        how = ", as default" if taken.default else ""
+        click.echo(f"{environment.id} for {environment.id.arch} is in {taken.manifest}{how}")
 
 
 @click.command("alias", short_help="Give an environment names.")
@@ -65,27 +51,16 @@ def alias(ctx: click.Context, /, *, env: str, names: tuple[str, ...], as_json: b
       asynccache env alias team/env:latest team/env:v2
       asynccache env alias Flow/123/train team/env:stable
     """
-    settings = settings_from(ctx, **flags).settings
-    result = run_async(_alias(settings, env, names))
-    target = ":".join(result.ids)
+    result = run_verb(ctx, flags, lambda session: session.alias(env, *names))
     if as_json:
-        document = {"req_id": result.ids[0], "full_id": result.ids[1], "changed": [str(n) for n in result.changed]}
-        failed = {name: error.as_document() for name, error in result.failed.items()}
-        click.echo(json.dumps({**document, "unchanged": [str(n) for n in result.unchanged], "failed": failed}))
+        click.echo(json.dumps(result.as_document()))
     else:
+        target = ":".join(result.ids)
         for name in result.changed:
             click.echo(f"{name} is {target}")
         for name in result.unchanged:
             click.echo(f"{name} was {target} already")
-    if len(result.failed) == 1:
-        raise next(iter(result.failed.values()))
-    if result.failed:
-        raise PartialFailureError(f"{len(result.failed)} of {len(names)} names were not given", result.failed)
-
-
-async def _alias(settings: Settings, env: str, names: tuple[str, ...]) -> Aliased:
-    async with open_environments(settings) as catalog:
-        return await catalog.alias(env, names)
+    result.raise_for_failures()
 
 
 @click.command("history", short_help="Show every move of a name.")
@@ -102,7 +77,7 @@ def history(ctx: click.Context, /, *, name: str, as_json: bool, **flags: object)
     Example:
       asynccache env history team/env:latest
     """
-    moves = run_async(_history(settings_from(ctx, **flags).settings, name))
+    moves = run_verb(ctx, flags, lambda session: session.history(name)).moves
     if as_json:
         for move in moves:
             click.echo(move.to_json().decode())
@@ -118,22 +93,6 @@ def history(ctx: click.Context, /, *, name: str, as_json: bool, **flags: object)
         for m in moves
     ]
     click.echo(table(("MOVE", "WHEN (UTC)", "BY", "FROM", "TO"), rows, right=(0,)))
-
-
-async def _history(settings: Settings, name: str) -> list[Move]:
-    async with open_environments(settings) as catalog:
-        alias_ = Alias.parse(name)
-        if not alias_.mutable:
-            _, ids = await catalog.lookup.named(name)
-            raise UsageError(
-                f"{alias_} is immutable: it stands for {':'.join(ids)} and never moved",
-                expected="latest, candidate, stable",
-            )
-        moves = await catalog.aliases.history(alias_) if catalog.aliases is not None else []
-        if not moves:
-            await catalog.lookup.named(name)  # says near names when there is none
-            raise ObjectNotFoundError(f"{alias_} has no history in the store", hint="it is known to this machine only")
-        return moves
 
 
 @click.command("rollback", short_help="Move a name back.")
@@ -152,15 +111,9 @@ def rollback(ctx: click.Context, /, *, name: str, number: int | None, as_json: b
       asynccache env rollback team/env:latest
       asynccache env rollback team/env:latest --to 3
     """
-    now, before = run_async(_rollback(settings_from(ctx, **flags).settings, name, number))
+    moved = run_verb(ctx, flags, lambda session: session.rollback(name, to=number))
     if as_json:
-        click.echo(json.dumps({"name": str(Alias.parse(name)), "from": before, "to": now}))
+        click.echo(json.dumps(moved.as_document()))
     else:
-        click.echo(f"{Alias.parse(name)} is {':'.join(now)}, was {':'.join(before) if before else 'nothing'}")
-
-
-async def _rollback(
-    settings: Settings, name: str, number: int | None
-) -> tuple[tuple[str, str], tuple[str, str] | None]:
-    async with open_environments(settings) as catalog:
-        return await catalog.rollback(name, number)
+        before = ":".join(moved.before) if moved.before else "nothing"
+        click.echo(f"{moved.name} is {':'.join(moved.now)}, was {before}")

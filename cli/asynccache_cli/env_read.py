@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import click
 
-from asynccache.catalog.diff import Difference, compare
-from asynccache.catalog.listing import Listed
-from asynccache.config import Settings
+from asynccache.api import Listed
 from asynccache.errors import UsageError
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.ops.environment_packages import Needs
-from asynccache.store.inventory import Inventory
-from asynccache_cli.env_options import (
-    arch_option,
-    architecture_of,
-    moment,
-    open_environments,
-    short,
-    table,
-    warn_of_doubts,
-)
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+from asynccache_cli.options import arch_option, json_option, run_listing, run_verb, store_options
+from asynccache_cli.text import human_bytes, moment, short, table
 
 
 @click.command("ls", short_help="List environments.")
@@ -59,10 +45,15 @@ def ls(
     """
     if only_local and only_remote:
         raise UsageError("--local and --remote exclude each other", hint="leave both out to see everything")
-    settings = settings_from(ctx, **flags).settings
-    wanted = None if arch is None else architecture_of(arch)
-    rows = run_async(_listed(settings, wanted, local=not only_remote, remote=not only_local))
-    rows = [r for r in rows if (user is None or r.by == user) and (pattern is None or r.matches(pattern))]
+    rows: list[Listed] = []
+    run_listing(
+        ctx,
+        flags,
+        lambda session: session.list_environments(
+            pattern, arch=arch, by=user, local=not only_remote, remote=not only_local
+        ),
+        rows.append,
+    )
     if as_json:
         for row in rows:
             click.echo(json.dumps(row.as_document()))
@@ -87,11 +78,6 @@ def ls(
     click.echo(f"{len(lines)} environments", err=True)
 
 
-async def _listed(settings: Settings, arch: str | None, *, local: bool, remote: bool) -> Sequence[Listed]:
-    async with open_environments(settings) as catalog:
-        return await catalog.listed(arch, local=local, remote=remote)
-
-
 @click.command("show", short_help="Show an environment.")
 @click.argument("env")
 @arch_option
@@ -109,17 +95,15 @@ def show(ctx: click.Context, /, *, env: str, arch: str | None, packages: bool, a
       asynccache env show team/env:v1
       asynccache env show Flow/123/train --arch linux-64
     """
-    settings = settings_from(ctx, **flags).settings
-    environment, names = run_async(_show(settings, env, architecture_of(arch)))
+    shown = run_verb(ctx, flags, lambda session: session.show(env, arch=arch))
     if as_json:
-        document = {"req_id": environment.id.req_id, "full_id": environment.id.full_id, "arch": environment.id.arch}
-        click.echo(json.dumps({**document, "names": names, **environment.as_document()}))
+        click.echo(json.dumps(shown.as_document()))
         return
-    warn_of_doubts(environment)
+    environment = shown.environment
     request = environment.request
     fields = [
         ("environment", str(environment.id)),
-        ("names", ", ".join(names) or "none"),
+        ("names", ", ".join(map(str, shown.names)) or "none"),
         ("architecture", environment.id.arch),
         ("available on", ", ".join(environment.resolved_archs)),
         ("type", environment.environment_type),
@@ -138,16 +122,6 @@ def show(ctx: click.Context, /, *, env: str, arch: str | None, packages: bool, a
         click.echo(table(("KIND", "PACKAGE", "PUBLISHED", "RECORDED IN THE STORE"), rows))
 
 
-async def _show(settings: Settings, env: str, arch: str) -> tuple[ResolvedEnvironment, list[str]]:
-    async with open_environments(settings) as catalog:
-        environment = await catalog.find(env, arch)
-        names = {a for a, ids in catalog.here.names() if ids == (environment.id.req_id, environment.id.full_id)}
-        if catalog.there is not None:
-            ids = (environment.id.req_id, environment.id.full_id)
-            names |= {a for a, known in await catalog.there.names() if known == ids}
-        return environment, sorted(map(str, names))
-
-
 @click.command("diff", short_help="Compare two environments.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
@@ -162,8 +136,7 @@ def diff(ctx: click.Context, /, *, first: str, second: str, arch: str | None, as
     Example:
       asynccache env diff team/env:stable team/env:candidate
     """
-    settings = settings_from(ctx, **flags).settings
-    difference = run_async(_diff(settings, first, second, architecture_of(arch)))
+    difference = run_verb(ctx, flags, lambda session: session.diff(first, second, arch=arch))
     if as_json:
         click.echo(json.dumps(difference.as_document()))
         return
@@ -175,14 +148,3 @@ def diff(ctx: click.Context, /, *, first: str, second: str, arch: str | None, as
         f"{len(difference.added)} added, {len(difference.removed)} removed, {len(difference.changed)} changed,"
         f" {difference.same} the same" + (f"; {human_bytes(total)} to bring" if total else "")
     )
-
-
-async def _diff(settings: Settings, first: str, second: str, arch: str) -> Difference:
-    async with open_environments(settings) as catalog:
-        before, after = await catalog.find(first, arch), await catalog.find(second, arch)
-        if catalog.store is None:
-            return compare(before, after, {})
-        needs = Needs(catalog.store, Inventory(catalog.store, settings.packages_dirname), settings.packages_dirname)
-        await needs.add([before, after])
-        sizes = {(n.package.url, n.package.filename): n.bytes for n in needs.all if n.found}
-        return compare(before, after, sizes)

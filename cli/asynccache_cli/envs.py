@@ -7,8 +7,8 @@ import json
 import click
 
 from asynccache.ops.hydrated import hydrated
-from asynccache_cli.env_options import ago, short, table
-from asynccache_cli.options import cache_dir_option, human_bytes, json_option, settings_from
+from asynccache_cli.options import cache_dir_option, json_option, settings_from
+from asynccache_cli.text import ago, human_bytes, short, table
 
 
 @click.command("envs", short_help="List the environments on this machine.")

@@ -16,8 +16,8 @@ from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.hydrate.hydrate import Hydrated
 from asynccache.ops.environments import Environments
-from asynccache_cli.env_options import warn
-from asynccache_cli.options import human_bytes
+from asynccache_cli.options import warn
+from asynccache_cli.text import human_bytes
 
 _SHOW_AFTER: Final = 1.0  # seconds
 _EVERY: Final = 2.0

@@ -10,7 +10,8 @@ import click
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.ops.installer import Published, publish_bundle, publish_zstd_wheels
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.text import human_bytes
 
 
 @click.group("installer", short_help="Publish what bare nodes need.")

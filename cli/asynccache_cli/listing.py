@@ -11,7 +11,8 @@ from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
 from asynccache.ops.contents import archives
 from asynccache.store.open import open_store
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.text import human_bytes
 
 
 @click.command("ls", short_help="List the packages of a store.")

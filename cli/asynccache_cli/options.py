@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from asynccache.config import LoadedSettings, load_settings
+from asynccache.config import LoadedSettings, Settings, load_settings
 from asynccache.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asynccache.api import Session, events
 
 T = TypeVar("T")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -21,6 +25,7 @@ store_option = click.option(
 cache_dir_option = click.option(
     "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Working directory of this machine."
 )
+arch_option = click.option("--arch", metavar="ARCH", help="Architecture, such as linux-64; default: this machine's.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -50,6 +55,49 @@ def parse_format(text: str | None) -> str | None:
     return text if text.startswith(".") else "." + text
 
 
+def run_verb(
+    ctx: click.Context,
+    flags: Mapping[str, object],
+    verb: Callable[[Session], Coroutine[Any, Any, T]],
+    *,
+    emit: events.EventSink | None = None,
+) -> T:
+    """Run one verb with this command's settings, and return its result; notes go to standard error.
+
+    Args:
+        ctx: The command's.
+        flags: Settings that the command's options give; None where an option was not given.
+        verb: `lambda session: session.VERB(...)`.
+        emit: Where events go.
+    """
+    from asynccache.api import Session  # noqa: PLC0415 - after the settings, so that a wrong one is told at once
+
+    async def run(settings: Settings) -> T:
+        async with Session(settings, emit=emit, say=warn) as session:
+            return await verb(session)
+
+    return run_async(run(settings_from(ctx, **flags).settings))
+
+
+def run_listing(
+    ctx: click.Context,
+    flags: Mapping[str, object],
+    verb: Callable[[Session], AsyncGenerator[T]],
+    show: Callable[[T], None],
+) -> int:
+    """Run one verb that yields, show each of its results as it comes, and return how many came (see `run_verb`)."""
+
+    async def run(session: Session) -> int:
+        count = 0
+        async with aclosing(verb(session)) as results:
+            async for result in results:
+                show(result)
+                count += 1
+        return count
+
+    return run_verb(ctx, flags, run)
+
+
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on uvloop when it is there, else on asyncio's own loop."""
     try:
@@ -74,14 +122,6 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     raise ConfigurationError("--shard is wrong", expected="I/N with 1 <= I <= N", found=repr(text))
 
 
-def human_bytes(count: float) -> str:
-    """Write bytes in binary units.
-
-    >>> human_bytes(1536)
-    '1.5 KiB'
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+def warn(sentence: str) -> None:
+    """Say something on standard error that is no failure."""
+    click.echo(click.style("note: ", fg="yellow") + sentence, err=True)

@@ -13,9 +13,8 @@ from asynccache.hydrate.pack import LEVEL, pack
 from asynccache.hydrate.pack_find import Packed
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
-from asynccache_cli.env_options import warn
 from asynccache_cli.hydrating import HydrateDisplay
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_async, settings_from, store_options, warn
 from asynccache_cli.pack_text import say_packed
 
 

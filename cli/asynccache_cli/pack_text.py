@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from asynccache.hydrate.pack_find import Packed
-from asynccache_cli.env_options import warn
-from asynccache_cli.options import human_bytes
+from asynccache_cli.options import warn
+from asynccache_cli.text import human_bytes
 
 
 def say_packed(packed: Packed) -> None:

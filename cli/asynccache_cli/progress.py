@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from asynccache.engine import events
-from asynccache_cli.options import human_bytes
+from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -14,7 +14,7 @@ from asynccache.model.identity import Tagged
 from asynccache.model.package import parse_stem
 from asynccache.ops.environments import Environments
 from asynccache.ops.resolve_result import Resolved, Row
-from asynccache_cli.options import human_bytes
+from asynccache_cli.text import human_bytes
 
 
 def show(resolved: Resolved, settings: Settings, *, dry_run: bool) -> None:

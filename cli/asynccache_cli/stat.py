@@ -10,7 +10,8 @@ from asynccache.config import Settings
 from asynccache.engine.engine import store_options as options_of
 from asynccache.ops.contents import Totals, totals
 from asynccache.store.open import open_store
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.text import human_bytes
 
 
 @click.command("stat", short_help="Count the packages and bytes of a store.")

@@ -10,7 +10,8 @@ import click
 from asynccache.errors import PartialFailureError
 from asynccache.model.package import Format
 from asynccache.ops.transmute_files import Conversion, transmute_files
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from
+from asynccache_cli.options import json_option, run_async, settings_from
+from asynccache_cli.text import human_bytes
 
 
 @click.command("transmute", short_help="Convert archives between .tar.bz2 and .conda, member by member.")

@@ -12,7 +12,8 @@ from asynccache.errors import IntegrityError, PartialFailureError, UsageError
 from asynccache.ops.contents import StoredObject
 from asynccache.ops.verify import Damage, Verification, verify_store
 from asynccache.ops.verify_environments import EnvironmentsVerification, verify_environments
-from asynccache_cli.options import human_bytes, json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.text import human_bytes
 
 
 @click.command("verify", short_help="Read and digest the packages of a store.")

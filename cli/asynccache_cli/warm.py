@@ -20,10 +20,11 @@ from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted
 from asynccache.ops.warm import Readiness, Target, Warm
-from asynccache_cli.env_options import short, table, warn, warn_of_doubts
-from asynccache_cli.options import human_bytes, json_option, parse_format, run_async, settings_from, store_options
+from asynccache_cli.env_options import warn_of_doubts
+from asynccache_cli.options import json_option, parse_format, run_async, settings_from, store_options, warn
 from asynccache_cli.pack_text import say_packed
 from asynccache_cli.progress import ProgressDisplay
+from asynccache_cli.text import human_bytes, short, table
 
 
 @click.command("warm", short_help="Make environments ready: in the store, on this node, verified.")

@@ -83,8 +83,10 @@ async def test_there_is_no_going_back_for_immutable_names_nor_to_moves_that_neve
     await aliases.assign(LATEST, _ids(1))
     with pytest.raises(UsageError, match="immutable"):
         await aliases.rollback(V1)
-    with pytest.raises(UsageError, match="expected 1 to 1, found 0"):
+    with pytest.raises(UsageError, match="moved only once"):
         await aliases.rollback(LATEST)
+    with pytest.raises(UsageError, match="expected 1 to 1, found 2"):
+        await aliases.rollback(LATEST, to=2)
 
 
 async def test_a_move_by_a_writer_that_knows_no_history_is_noticed() -> None:

@@ -1,0 +1,197 @@
+"""Verbs on environments: find, show, list, get, alias, history, rollback, diff, export, import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from asynccache.api.environment_results import History, RolledBack, Shown, Taken
+from asynccache.api.opened import Opened
+from asynccache.model.alias import Alias
+from asynccache.model.platform import checked_architecture, wanted_architecture
+
+if TYPE_CHECKING:
+    from asynccache.catalog.diff import Difference
+    from asynccache.catalog.export import Export
+    from asynccache.catalog.listing import Listed
+    from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.ops.environments import Aliased
+
+
+class EnvironmentVerbs(Opened):
+    """What is done with environments as documents and names: nothing here touches a prefix.
+
+    A name is whatever means an environment: `team/env:TAG` (`latest` without a tag), `REQ:FULL`, a full id, the step of
+    a run, the path of a document.
+    """
+
+    async def find(self, name: str, *, arch: str | None = None) -> ResolvedEnvironment:
+        """Return the environment that a name means.
+
+        Args:
+            name: Any name of it.
+            arch: conda platform; None for this machine's.
+
+        Raises:
+            UsageError: The text is no name, or the file no document.
+            ObjectNotFoundError: Nothing is known under it (says near names), or not for this architecture.
+            StoreError: The store cannot be used.
+        """
+        return await (await self._opening.catalog()).find(name, wanted_architecture(arch))
+
+    async def show(self, name: str, *, arch: str | None = None) -> Shown:
+        """Return an environment and all its names (see `asynccache env show`).
+
+        Says what does not fit together in its document.
+
+        Args:
+            name: Any name of it.
+            arch: conda platform; None for this machine's.
+
+        Raises:
+            UsageError: See `find`.
+            ObjectNotFoundError: See `find`.
+            StoreError: The store cannot be used.
+        """
+        environment = await self.find(name, arch=arch)
+        self._doubt(environment)
+        catalog = await self._opening.catalog()
+        return Shown(environment, tuple(await catalog.names_of((environment.id.req_id, environment.id.full_id))))
+
+    async def list_environments(
+        self,
+        pattern: str | None = None,
+        *,
+        arch: str | None = None,
+        by: str | None = None,
+        local: bool = True,
+        remote: bool = True,
+    ) -> AsyncGenerator[Listed]:
+        """Yield the environments that this machine's list and the store have, the latest resolution first.
+
+        Args:
+            pattern: Shell pattern of a name or id, or how one begins; None for all.
+            arch: conda platform; None for all.
+            by: Only what this user resolved.
+            local: Whether to look into this machine's list.
+            remote: Whether to look into the store.
+
+        Raises:
+            UsageError: There is no such architecture.
+            IntegrityError: This machine's list is damaged.
+            StoreError: The store cannot be listed.
+        """
+        catalog = await self._opening.catalog() if remote else self._opening.here
+        wanted = None if arch is None else checked_architecture(arch)
+        for row in await catalog.listed(wanted, local=local, remote=remote):
+            if (by is None or row.by == by) and (pattern is None or row.matches(pattern)):
+                yield row
+
+    async def get(self, name: str, *, arch: str | None = None, default: bool = True) -> Taken:
+        """Take an environment, for all architectures that it was resolved for, into this machine's list.
+
+        Says what does not fit together in its documents.
+
+        Args:
+            name: Any name of it.
+            arch: conda platform; None for this machine's.
+            default: Make it what its request means on this machine.
+
+        Raises:
+            UsageError: See `find`.
+            ObjectNotFoundError: See `find`.
+            DiskError: The list cannot be written.
+            StoreError: The store cannot be used.
+        """
+        catalog = await self._opening.catalog()
+        taken = await catalog.get(name, wanted_architecture(arch), default=default)
+        for environment in taken:
+            self._doubt(environment)
+        return Taken(tuple(taken), catalog.manifest.path, default)
+
+    async def alias(self, name: str, *names: str) -> Aliased:
+        """Give an environment further names, for everybody who uses the store (see `asynccache env alias`).
+
+        Args:
+            name: Any name of it; one that only this machine knows is published first.
+            names: Names to give, `NAME[:TAG]`; the tags `latest`, `candidate` and `stable` move.
+
+        Returns:
+            What was given, failures in it: `raise_for_failures()` raises them.
+
+        Raises:
+            UsageError: A text is no name.
+            ObjectNotFoundError: There is no such environment.
+            StoreError: The store has not all of its packages, or cannot be written.
+        """
+        return await (await self._opening.catalog()).alias(name, names)
+
+    async def history(self, name: str) -> History:
+        """Return every move of a name: when, by whom, from, to.
+
+        Args:
+            name: One whose tag moves.
+
+        Raises:
+            UsageError: It is no name, or one that never moves.
+            ObjectNotFoundError: The store has no such name.
+            IntegrityError: The history was changed.
+            StoreError: The store cannot be read.
+        """
+        moves = await (await self._opening.catalog()).history(name)
+        return History(Alias.parse(name), tuple(moves))
+
+    async def rollback(self, name: str, *, to: int | None = None) -> RolledBack:
+        """Let a name mean again what it meant before; that is a move of its own.
+
+        Args:
+            name: One whose tag moves.
+            to: Number of the move to go back to; None for the last but one.
+
+        Raises:
+            UsageError: It is no name, never moves, or has no such move.
+            ObjectNotFoundError: The store has no such name.
+            StoreError: The store cannot be written.
+        """
+        now, before = await (await self._opening.catalog()).rollback(name, to)
+        return RolledBack(Alias.parse(name), now, before)
+
+    async def diff(self, first: str, second: str, *, arch: str | None = None) -> Difference:
+        """Compare two environments package by package, with the sizes that the store has.
+
+        Args:
+            first: Any name of one.
+            second: Any name of the other.
+            arch: conda platform; None for this machine's.
+
+        Raises:
+            UsageError: See `find`.
+            ObjectNotFoundError: See `find`.
+            StoreError: The store cannot be used.
+        """
+        from asynccache.catalog.diff import compare  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.environment_packages import needs_of  # noqa: PLC0415
+
+        before, after = await self.find(first, arch=arch), await self.find(second, arch=arch)
+        needs = await needs_of(await self._opening.store(), self.settings.packages_dirname, [before, after])
+        return compare(before, after, {(n.package.url, n.package.filename): n.bytes for n in needs.all if n.found})
+
+    async def export(self, name: str, fmt: str = "explicit", *, arch: str | None = None) -> Export:
+        """Write an environment in the format of another tool.
+
+        Args:
+            name: Any name of it.
+            fmt: `explicit`, `conda-lock`, `pixi-lock`, `pylock.toml`, `environment.yml` or `json`.
+            arch: conda platform; None for this machine's.
+
+        Returns:
+            The text, and what the format cannot hold.
+
+        Raises:
+            UsageError: There is no such format, or nothing that it can hold; see `find` as well.
+            ObjectNotFoundError: See `find`.
+            StoreError: The store cannot be used.
+        """
+        from asynccache.catalog.export import export  # noqa: PLC0415 - other verbs do without
+
+        return export(await self.find(name, arch=arch), fmt)

@@ -1,0 +1,58 @@
+"""Tables, sizes and times as people read them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+
+def human_bytes(count: float) -> str:
+    """Write bytes in binary units.
+
+    >>> human_bytes(1536)
+    '1.5 KiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Write a plain table with aligned columns.
+
+    Args:
+        head: Titles.
+        rows: Texts, as many as titles.
+        right: Columns that are aligned at their right.
+    """
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    ends = set(right)
+    return "\n".join(
+        "  ".join(c.rjust(w) if i in ends else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        .rstrip()
+        for line in lines
+    )  # fmt: skip
+
+
+def short(text: str) -> str:
+    """Abbreviate an id for people."""
+    return text[:12]
+
+
+def moment(text: str) -> str:
+    """Cut a time to minutes for people."""
+    return text[:16].replace("T", " ")
+
+
+def ago(moment: float) -> str:
+    """Say for people how long ago a time was, in seconds since the epoch; the day when it is longer than two days."""
+    seconds = time.time() - moment
+    if seconds < 3600:
+        return f"{max(0, seconds) / 60:.0f} min ago"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.0f} h ago"
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d") if moment else "-"
