@@ -1,11 +1,66 @@
-"""Every failure that asynccache raises on purpose.
+"""Every failure that asynccache raises on purpose, and every exit code of the command line.
 
 One flat family by cause. A message is one sentence that says what was expected, what was found and what to do
-next. Exceptions of libraries are mapped where they enter (`raise ... from exc`). `exit_code` is what the command
-line returns; docs/errors.md lists the codes.
+next. Exceptions of libraries are mapped where they enter (`raise ... from exc`). `EXIT_CODES` is the one table of
+codes: the command line's help, docs/errors.md and `as_document()` are made of it.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ExitCode(NamedTuple):
+    """One code that the command line ends with.
+
+    Attributes:
+        code: The number.
+        name: One word for it, `cause` in JSON.
+        meaning: When, in half a sentence.
+        retryable: Whether the same command may succeed when it is run again although nobody has changed anything; None
+            where the code alone does not tell: `retryable` of the JSON document does.
+    """
+
+    code: int
+    name: str
+    meaning: str
+    retryable: bool | None
+
+
+EXIT_CODES: dict[int, ExitCode] = {
+    row[0]: ExitCode(*row)
+    for row in (
+        (0, "done", "everything asked for is there", False),
+        (1, "mixed", "several things failed in different ways", None),
+        (2, "usage", "the command, a URL, a list or a lock file is malformed", False),
+        (3, "configuration", "a setting has a value that it cannot have, or names a program that is not there", False),
+        (4, "fetch", "a package could not be fetched: a source does not answer, stalls, breaks off or is busy", True),
+        (5, "integrity", "bytes are not what they should be: another digest, a damaged or hostile archive", False),
+        (6, "store", "the store cannot be reached, is busy, or a conditional write lost", True),
+        (7, "lock", "another process held a lock for longer than `lock_timeout`", True),
+        (8, "disk", "the local disk is full, or cannot be read or written", False),
+        (9, "not-found", "something that was asked for does not exist: an object, a name, a file, a store", False),
+        (10, "unsatisfiable", "requirements cannot be met together", False),
+        (11, "package-unknown", "a package is in none of the channels or indexes", False),
+        (12, "index", "a channel or index does not answer (passes), or refuses (stays)", None),
+        (13, "resolve-timeout", "solving took longer than `resolve_timeout`", True),
+        (14, "resolver", "a resolver's program failed", False),
+        (15, "build", "a wheel could not be built from source", False),
+        (16, "environment", "an environment could not be made on disk, or what is at its place is not ours", False),
+        (
+            17,
+            "fetch-refused",
+            "a package cannot be fetched: no source has it (404), or one refuses it (403)",
+            False,
+        ),
+        (18, "store-refused", "the store refuses: access denied, wrong credentials, something it cannot do", False),
+        (19, "alias-taken", "an immutable name of an environment belongs to another one", False),
+        (70, "defect", "a defect of asynccache; the message names a report to send in", False),
+        (130, "interrupted", "interrupted (SIGINT); what is complete stays", True),
+        (141, "output-closed", "whoever read the output stopped reading, as in `| head`", False),
+        (143, "terminated", "terminated (SIGTERM); what is complete stays", True),
+    )
+}
 
 
 class AsyncCacheError(Exception):
@@ -19,6 +74,11 @@ class AsyncCacheError(Exception):
     """
 
     exit_code = 1
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later although nobody has changed anything."""
+        return bool(EXIT_CODES[self.exit_code].retryable)
 
     def __init__(self, message: str, *, expected: object = None, found: object = None, hint: str | None = None) -> None:
         super().__init__(message)
@@ -39,14 +99,16 @@ class AsyncCacheError(Exception):
 
     def as_document(self) -> dict[str, object]:
         """Return the error as plain values, for `--json` and receipts."""
-        fields = {
+        fields: dict[str, object] = {
             "error": type(self).__name__,
             "message": self.message,
             "expected": None if self.expected is None else str(self.expected),
             "found": None if self.found is None else str(self.found),
             "hint": self.hint,
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        known = {name: value for name, value in fields.items() if value is not None}
+        row = EXIT_CODES[self.exit_code]
+        return {**known, "cause": row.name, "exit_code": row.code, "retryable": self.retryable}
 
 
 class UsageError(AsyncCacheError):
@@ -65,6 +127,12 @@ class FetchError(AsyncCacheError):
     """A package could not be obtained from any source within the retries."""
 
     exit_code = 4
+
+
+class FetchRefusedError(FetchError):
+    """No source gives the package, now or later: it is not there, or access is refused."""
+
+    exit_code = 17
 
 
 class IntegrityError(AsyncCacheError):
@@ -88,15 +156,31 @@ class TransmuteError(ArchiveError):
 
 
 class StoreError(AsyncCacheError):
-    """A store cannot be reached, refuses the credentials, or answers what it must not."""
+    """A store cannot be reached, or answers what it must not."""
 
     exit_code = 6
 
 
+class StoreRefusedError(StoreError):
+    """A store refuses, now and later: the credentials, the access, or something that it cannot do."""
+
+    exit_code = 18
+
+
+class AliasTakenError(StoreError):
+    """An immutable name belongs to another environment."""
+
+    exit_code = 19
+
+
 class ObjectNotFoundError(StoreError):
-    """No object has this key."""
+    """Something that was asked for does not exist: an object, a name, a file."""
 
     exit_code = 9
+
+
+class StoreNotFoundError(ObjectNotFoundError):
+    """There is no store at this address: no such directory or bucket."""
 
 
 class PreconditionFailedError(StoreError):
@@ -132,9 +216,23 @@ class PackageUnknownError(ResolutionError):
 
 
 class IndexUnreachableError(ResolutionError):
-    """A channel or an index does not answer, or refuses."""
+    """A channel or an index does not answer."""
 
     exit_code = 12
+
+    @property
+    def retryable(self) -> bool:
+        """An index that does not answer may do so later."""
+        return True
+
+
+class IndexRefusedError(IndexUnreachableError):
+    """A channel or an index refuses, now and later: its login, or a request that it should know."""
+
+    @property
+    def retryable(self) -> bool:
+        """A refusal stays."""
+        return False
 
 
 class ResolveTimeoutError(ResolutionError):
@@ -165,6 +263,26 @@ class HydrationError(AsyncCacheError):
     exit_code = 16
 
 
+class DefectError(AsyncCacheError):
+    """Something was raised that asynccache does not raise on purpose (see `asynccache.runtime.failures`).
+
+    Args:
+        message: That it is a defect, and where it showed.
+        report: File that holds the traceback, without credentials; None when none could be written.
+        hint: What to do next.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, report: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
+
+    def as_document(self) -> dict[str, object]:
+        """Return the error as plain values, the report's path among them."""
+        return {**super().as_document(), "report": self.report}
+
+
 class PartialFailureError(AsyncCacheError):
     """Some packages of a run failed and the others are done.
 
@@ -176,6 +294,22 @@ class PartialFailureError(AsyncCacheError):
     def __init__(self, message: str, errors: dict[str, AsyncCacheError], *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.errors = errors
-        self.exit_code = (
-            next(iter(errors.values())).exit_code if len({e.exit_code for e in errors.values()}) == 1 else 1
-        )
+        codes = {error.exit_code for error in errors.values()}
+        self.exit_code = codes.pop() if len(codes) == 1 else 1
+
+    @property
+    def retryable(self) -> bool:
+        """Whether trying again may help with any of them."""
+        return any(error.retryable for error in self.errors.values())
+
+    def causes(self) -> list[tuple[AsyncCacheError, list[str]]]:
+        """Return each distinct cause once, with the names of what failed for it, in the order of their first."""
+        found: dict[str, tuple[AsyncCacheError, list[str]]] = {}
+        for name, error in self.errors.items():
+            found.setdefault(str(error), (error, []))[1].append(name)
+        return list(found.values())
+
+    def as_document(self) -> dict[str, object]:
+        """Return the error as plain values, each distinct cause once, with how many failed for it and the first."""
+        causes = [{**error.as_document(), "failed": len(names), "first": names[0]} for error, names in self.causes()]
+        return {**super().as_document(), "causes": causes}

@@ -16,19 +16,21 @@ from datetime import UTC, datetime
 from typing import Final
 
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.errors import IntegrityError, ObjectNotFoundError, PreconditionFailedError, StoreError, UsageError
+from asynccache.errors import (
+    AliasTakenError,
+    IntegrityError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    StoreRefusedError,
+    UsageError,
+)
 from asynccache.model.alias import Alias
 from asynccache.store.base import ObjectInfo, Store
 
 _SWAPS: Final = 200  # attempts of a compare-and-swap before giving up
 Ids = tuple[str, str]
 """(req_id, full_id)"""
-
-
-class AliasTakenError(StoreError):
-    """An immutable name belongs to another environment."""
-
-    exit_code = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Aliases:
             StoreError: The store cannot promise that exactly one writer wins.
         """
         if not (await self._store.capabilities()).conditional_put:
-            raise StoreError(
+            raise StoreRefusedError(
                 f"{self._store.address} ignores conditional writes, so {alias} cannot be given safely",
                 hint="use a store that honours If-None-Match; `asynccache doctor` tells",
             )

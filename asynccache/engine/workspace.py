@@ -9,7 +9,6 @@ back for is removed after a day.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -21,10 +20,10 @@ from typing import Final
 
 from asynccache.errors import DiskError
 from asynccache.model.url import PackageURL
+from asynccache.runtime.failures import disk_error
 from asynccache.runtime.locks import LockDirectory
 
 ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Workspace:
@@ -107,12 +106,4 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in _FULL:
-            try:
-                free = f"{shutil.disk_usage(path if path.exists() else path.parent).free} bytes free"
-            except OSError:
-                free = "no space"
-            raise DiskError(
-                f"the disk of {path} is full", found=free, hint="free some space or set cache_dir to a larger disk"
-            ) from exc
-        raise DiskError(f"{path} cannot be written ({exc.strerror or exc})", hint="check its owner and mode") from exc
+        raise disk_error(path, exc) from exc

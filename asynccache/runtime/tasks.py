@@ -1,12 +1,18 @@
-"""Running several requests as one, and requests that must be brought to an end although nobody waits any more."""
+"""Several things at once, as one or each for itself; and what must be brought to an end although nobody waits."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
+from asynccache.errors import AsyncCacheError
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.failures import as_failure, leaves
+
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 async def run_together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -24,8 +30,71 @@ async def run_together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    """Return what tells most: an interrupt before a failure."""
+    found = list(leaves(group))
+    return next((error for error in found if not isinstance(error, Exception)), found[0])
+
+
+async def run_works(
+    items: Iterable[Item] | AsyncGenerator[Item],
+    work: Callable[[Item], Awaitable[T]],
+    *,
+    room: Budget | None = None,
+) -> list[T | AsyncCacheError]:
+    """Do the same work on many items at once, each for itself: a failing one does not disturb the others.
+
+    Whatever is raised in the work on an item becomes that item's failure (see `as_failure`). Only a cancellation of the
+    caller, an interrupt, and what is raised while taking the items end the whole; running works are cancelled then.
+
+    Args:
+        items: Taken as there is room, so that a hundred thousand are not a hundred thousand tasks; a generator is
+            closed in the end.
+        work: Called with an item.
+        room: How many works run at once; all of them when None.
+
+    Returns:
+        For each item, in order, the result or the failure.
+    """
+    outcomes: dict[int, T | AsyncCacheError] = {}
+    count = 0
+
+    async def one(number: int, item: Item) -> None:
+        try:
+            outcomes[number] = await work(item)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            outcomes[number] = as_failure(exc)  # something inside was cancelled that nobody waits for any more
+        except Exception as exc:  # noqa: BLE001 - this is the place that knows what to do with it
+            outcomes[number] = as_failure(exc)
+        except BaseExceptionGroup as exc:
+            if any(not isinstance(leaf, Exception | asyncio.CancelledError) for leaf in leaves(exc)):
+                raise
+            outcomes[number] = as_failure(exc)
+
+    try:
+        async with aclosing(_each(items)) as following, asyncio.TaskGroup() as group:
+            async for item in following:
+                if room is not None:
+                    await room.acquire()
+                task = group.create_task(one(count, item))
+                if room is not None:
+                    task.add_done_callback(lambda _task: room.release())
+                count += 1
+    except BaseExceptionGroup as exc:
+        raise _first(exc) from None
+    return [outcomes[number] for number in range(count)]
+
+
+async def _each(items: Iterable[Item] | AsyncGenerator[Item]) -> AsyncGenerator[Item]:
+    if isinstance(items, Iterable):
+        for item in items:
+            yield item
+    else:
+        async with aclosing(items):
+            async for item in items:
+                yield item
 
 
 async def to_the_end(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from asynccache import __version__
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import EXIT_CODES, AsyncCacheError, PartialFailureError
 
 # command -> (module, one line for the listing): the listing must not import what the commands need
 COMMANDS: Final = {
@@ -37,27 +37,10 @@ COMMANDS: Final = {
     "bench": ("bench", "Measure against other tools and the machine's limits."),
 }
 
-EXIT_CODES: Final = """\b
-Exit codes:
-  0  all done
-  1  several things failed in different ways
-  2  the command or its input is malformed
-  3  a setting has a wrong value
-  4  a package could not be fetched
-  5  bytes are not what they should be
-  6  the store cannot be used
-  7  another process held a lock too long
-  8  the local disk is full or cannot be written
-  9  something asked for does not exist
-  10 requirements cannot be met together
-  11 a package is in none of the channels or indexes
-  12 a channel or index cannot be reached
-  13 solving took too long
-  14 a resolver's program failed
-  15 a wheel could not be built from source
-  16 an environment could not be made on disk
-  130  interrupted; run again to continue
-"""
+EXIT_CODES_HELP: Final = "\n".join(
+    ["\b", "Exit codes (*: the same command may succeed when it is run again):"]
+    + [f"  {row.code:<4} {row.meaning}{' *' if row.retryable else ''}" for row in EXIT_CODES.values()]
+)
 
 
 class LazyGroup(click.Group):
@@ -98,7 +81,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_module, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, epilog=EXIT_CODES_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="asynccache")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option("--config-file", type=click.Path(dir_okay=False), help="Settings in TOML, instead of the usual place.")
@@ -147,16 +130,11 @@ def run(words: list[str]) -> int:
 
 def show_error(error: AsyncCacheError, *, as_json: bool) -> None:
     """Print one error: a sentence, or a JSON line."""
-    from asynccache.errors import PartialFailureError  # noqa: PLC0415
-
     if as_json:
         click.echo(json.dumps(error.as_document()), err=True)
         return
     if isinstance(error, PartialFailureError):
-        causes: dict[str, list[str]] = {}
-        for url, failure in error.errors.items():
-            causes.setdefault(str(failure), []).append(url)
-        for cause, urls in causes.items():
+        for cause, urls in error.causes():
             more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
             click.echo(click.style("failed: ", fg="red") + f"{urls[0].rsplit('/', 1)[-1]}{more}: {cause}", err=True)
     click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)

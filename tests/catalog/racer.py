@@ -13,7 +13,8 @@ import sys
 import time
 from contextlib import AsyncExitStack
 
-from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.catalog.aliases import Aliases
+from asynccache.errors import AliasTakenError
 from asynccache.model.alias import Alias
 from asynccache.model.root import StoreRoot
 from asynccache.store.open import StoreOptions, open_store

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.errors import IntegrityError, StoreError, UsageError
+from asynccache.errors import AliasTakenError, IntegrityError, StoreError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.store.base import Capabilities
 from asynccache.store.memory import MemoryStore

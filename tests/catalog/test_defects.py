@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.local import LocalManifest, Manifest
 from asynccache.catalog.lookup import Lookup, RemotePolicy
 from asynccache.config import Settings
-from asynccache.errors import ConfigurationError, ObjectNotFoundError
+from asynccache.errors import AliasTakenError, ConfigurationError, ObjectNotFoundError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.keys import CatalogKeys
+from asynccache.errors import AliasTakenError
 from asynccache.model.alias import Alias
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore

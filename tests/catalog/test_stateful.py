@@ -13,9 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asynccache.catalog.aliases import Aliases, AliasTakenError
+from asynccache.catalog.aliases import Aliases
 from asynccache.config import Settings
-from asynccache.errors import ObjectNotFoundError, StoreError, UsageError
+from asynccache.errors import AliasTakenError, ObjectNotFoundError, StoreError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.ops.environments import Environments
 from asynccache.store.memory import MemoryStore

@@ -166,7 +166,7 @@ def test_each_kind_of_bad_input_is_one_clear_sentence(run: Run, tmp_path: Path) 
         ),
         (["env", "show", "team/env:v1", "--arch", "vax"], 2, "an architecture has an unknown name: expected linux-64"),
         (["env", "show", "none.json"], 2, "none.json cannot be read"),
-        (["env", "alias", "team/other:v1", "team/env:v1"], 6, "team/env:v1 is immutable and stands for"),
+        (["env", "alias", "team/other:v1", "team/env:v1"], 19, "team/env:v1 is immutable and stands for"),
         (["env", "alias", "team/other:v1", "Team:v1"], 2, "'Team:v1' is no environment alias"),
         (["env", "alias", "a" * 40 + ":" + "b" * 40, "x:v1"], 9, "of which no document is known"),
         (["env", "history", "team/env:v1"], 2, "team/env:v1 is immutable: it stands for"),

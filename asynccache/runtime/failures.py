@@ -1,0 +1,131 @@
+"""What was raised, as a failure that can be shown: whatever is not of our own family becomes one of it.
+
+A seam maps what its library raises. This is for what no seam has mapped: a full disk met at an odd place, groups of
+exceptions, and defects, for which a report is written that holds the traceback without credentials.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from asynccache import __version__
+from asynccache.errors import AsyncCacheError, DefectError, DiskError, PartialFailureError, UsageError
+from asynccache.model.url import redacted
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK: Final = _FULL | {
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOTDIR, errno.EISDIR,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG,
+}  # fmt: skip
+_SECRET_NAMES: Final = re.compile(r"SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|_KEY$|_SAS$", re.IGNORECASE)
+_HEADERS: Final = re.compile(r"(?i)\b(authorization|x-amz-security-token|cookie)\b(['\"]?\s*[:=]\s*).*")
+_reports: dict[tuple[str, str], str | None] = {}  # what hits every package is reported once in a process
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions of a group, and of the groups in it; an exception that is no group is its own leaf."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+def as_failure(error: BaseException) -> AsyncCacheError:
+    """Return what was raised as a failure with a sentence and an exit code.
+
+    Ours is returned as it is; of a group, its only cause or all of them; trouble with the machine's files becomes a
+    `DiskError`; everything else is a defect of asynccache, and a file with the traceback is written for it.
+    """
+    if isinstance(error, AsyncCacheError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        failures = {str(failure): failure for failure in map(as_failure, leaves(error))}
+        if len(failures) == 1:
+            return next(iter(failures.values()))
+        numbered = {f"cause {number}": failure for number, failure in enumerate(failures.values(), 1)}
+        return PartialFailureError(f"it failed for {len(numbered)} reasons", numbered)
+    if isinstance(error, FileNotFoundError) and not _has_current_directory():
+        failure: AsyncCacheError = UsageError(
+            "the current directory does not exist any more", hint="change to another directory"
+        )
+    elif isinstance(error, OSError) and error.errno in _DISK:
+        named = error.filename
+        failure = disk_error(Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None, error)
+    else:
+        failure = _defect(error)
+    failure.__cause__ = error
+    return failure
+
+
+def disk_error(path: Path | None, error: OSError) -> DiskError:
+    """Return the error of an operation on a local file that failed; says what to do.
+
+    Args:
+        path: The file or directory; None when nobody knows.
+        error: Why.
+    """
+    what = "the file system" if path is None else str(path)
+    if error.errno not in _FULL:
+        return DiskError(f"{what} cannot be written ({error.strerror or error})", hint="check its owner and mode")
+    try:
+        at = path if path is None or path.exists() else path.parent
+        free = "no space" if at is None else f"{shutil.disk_usage(at).free} bytes free"
+    except OSError:
+        free = "no space"
+    return DiskError(
+        f"the disk of {what} is full", found=free, hint="free some space or set cache_dir to a larger disk"
+    )
+
+
+def _has_current_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
+def _defect(error: BaseException) -> DefectError:
+    import traceback  # noqa: PLC0415 - nobody pays for it who has no defect
+
+    kind = type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}asynccache" in frame.filename] or frames
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "no place"
+    if (kind, place) not in _reports:
+        _reports[kind, place] = _write_report("".join(traceback.format_exception(error)))
+    report = _reports[kind, place]
+    hint = f"please report it with the file {report}" if report else "run again with --debug and report what it shows"
+    return DefectError(f"this is a defect of asynccache ({kind} at {place})", report=report, hint=hint)
+
+
+def _write_report(text: str) -> str | None:
+    """Write a report that only this user can read; return its path, None where nothing can be written."""
+    import platform  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
+    head = f"asynccache {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
+    try:
+        handle, path = tempfile.mkstemp(prefix="asynccache-defect-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(head + without_secrets(text))
+    except OSError:
+        return None
+    return path
+
+
+def without_secrets(text: str) -> str:
+    """Return text without credentials: those in URLs and headers, and the values of variables named like secrets."""
+    for name, value in os.environ.items():
+        if _SECRET_NAMES.search(name):
+            for secret in {value, *re.findall(r'"([^"]+)"', value)}:
+                if len(secret) >= 4:
+                    text = text.replace(secret, "***")
+    return _HEADERS.sub(r"\1\2***", redacted(text))
