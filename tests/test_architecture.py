@@ -11,8 +11,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # lowest first; a room may import itself and what stands before it
 ROOMS = [
     "errors",
-    "boot",
     "node",
+    "boot",
     "model",
     "config",
     "runtime",
@@ -113,3 +113,27 @@ def test_a_command_on_a_local_directory_does_not_load_the_cloud() -> None:
     code = "import sys; import asynccache_cli.listing; print('aiobotocore' in sys.modules, 'aiohttp' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "False False"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in MODULES if p.parts[-2] in {"node", "boot"} or p.parts[-2:] == ("asynccache", "errors.py")],
+    ids=lambda p: str(p.relative_to(REPOSITORY)),
+)
+def test_what_any_node_runs_is_python_3_7_and_imports_the_standard_library(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 7))
+    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [a.name for n in top if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module or "" for n in top if isinstance(n, ast.ImportFrom)]
+    foreign = [name for name in names if name.split(".")[0] not in sys.stdlib_module_names]
+    assert all(name.startswith(("asynccache.node.", "asynccache.boot.", "asynccache.errors")) for name in foreign)
+
+
+def test_one_module_takes_kernel_locks() -> None:
+    takers = {
+        str(path.relative_to(REPOSITORY))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"flock", "lockf", "F_SETLK", "F_SETLKW"}
+    }
+    assert takers == {"asynccache/node/kernel_lock.py"}

@@ -15,6 +15,7 @@ from asynccache.boot.errors import BootError
 from asynccache.boot.manifest import Manifest, this_architecture
 from asynccache.boot.node import make_environment
 from asynccache.boot.prefix import link_here
+from asynccache.errors import AsyncCacheError
 
 RECEIPT = "_asynccache_receipt.json"
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         link_here(receipt.prefix, env, ".")
         with open(RECEIPT, "w") as file:
             json.dump(receipt.as_document(), file)
-    except BootError as exc:
+    except (BootError, AsyncCacheError) as exc:
         sys.stderr.write(f"asynccache: error: {exc}\n")
         return 1
     except OSError as exc:

@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import socket
 import tempfile
-import time
 from typing import Any, Callable, Iterator
 
 from asynccache.boot.errors import BootError
+from asynccache.node.kernel_lock import Holder, LocksUnsupportedError, held, take
 
 MARKER = ".metaflowenv"
 BUILDING = ".asynccache-building"
 _ASIDE = ".asynccache-"
-_POLL = 0.05
-_SAY_EVERY = 30.0
-_YOUNG = 60.0
 
 
 def environments_directory(wanted: str | None) -> str:
@@ -58,7 +53,8 @@ def locked(prefix: str, timeout: float, say: Callable[[str], None]) -> Iterator[
     """Hold the kernel lock of a prefix; the kernel gives it back whatever happens to this process.
 
     Raises:
-        BootError: Another process holds it for too long, or the lock cannot be made.
+        LockTimeoutError: Another process holds it for too long.
+        DiskError: The lock cannot be made.
     """
     real = os.path.join(os.path.realpath(os.path.dirname(prefix)), os.path.basename(prefix))
     name = "prefix-" + hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
@@ -67,44 +63,16 @@ def locked(prefix: str, timeout: float, say: Callable[[str], None]) -> Iterator[
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError:
         path = os.path.join(os.path.dirname(prefix), "." + name)
-    deadline, say_at = time.monotonic() + timeout, time.monotonic() + 1.0
-    while True:
+
+    def waiting(holder: Holder, seconds: float) -> None:
+        say(f"waiting for {holder}, which makes the same environment ({seconds:.0f} s)")
+
+    with contextlib.ExitStack() as stack:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as exc:
-            raise BootError(f"the lock {path} cannot be made ({exc.strerror})") from exc
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(path) and os.stat(path).st_ino == os.fstat(file).st_ino:
-                break
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(file)
-        now = time.monotonic()
-        if now > deadline:
-            raise BootError("another process makes %s for more than %d seconds: %s" % (prefix, timeout, _holder(path)))
-        if now > say_at:
-            say(f"waiting for {_holder(path)}, which makes the same environment")
-            say_at = now + _SAY_EVERY
-        time.sleep(_POLL)
-    try:
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(holder).encode("ascii"), 0)
+            stack.enter_context(held(path, timeout, f"the environment {prefix}", waiting))
+        except LocksUnsupportedError as exc:
+            say(f"warning: {exc.message}: tasks that start at once make the same environment")
         yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        os.close(file)
-
-
-def _holder(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            holder = json.loads(file.read().decode("ascii"))
-        return "process {} on {}".format(holder["pid"], holder["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "an unknown process"
 
 
 class Building:
@@ -126,7 +94,8 @@ class Building:
             self._lock = os.open(os.path.join(self.path, BUILDING), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as exc:
             raise BootError(f"{parent} cannot be written ({exc.strerror})") from exc
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with contextlib.suppress(LocksUnsupportedError):
+            take(self._lock, self.path)
 
     def emptied(self) -> None:
         """Remove what is in it but the lock."""

@@ -6,7 +6,6 @@ another one than the index was made from, in one pass that keeps no document.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from asynccache.errors import DiskError, IntegrityError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node.kernel_lock import LocksUnsupportedError, take
 
 T = TypeVar("T")
 _DEFAULTS: Final = "default "  # section of the index, with the architecture behind it
@@ -119,8 +119,8 @@ class IndexedManifest:
             raise DiskError(f"{self.path} cannot be read ({exc.strerror})", hint="check its owner and mode") from exc
         with closing(os.fdopen(file, "rb")):
             # a writer replaces the file and does not change it, so waiting for the lock would only delay reading
-            with suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with suppress(LocksUnsupportedError):
+                take(file, str(self.path), shared=True)
             yield file
 
     def _make(self, file: int, version: str) -> None:

@@ -3,17 +3,17 @@
 One JSON file, shared with other programs that read and write it whole. An update takes the file's kernel lock, makes
 sure that the locked file is still the one at the path (a rename by another writer replaces it), reads, changes, writes
 a temporary file and renames it. Other writers do not check the path, so after the rename the update is read back, and
-made again should it have been overwritten. All functions block: call them in a thread.
+made again should it have been overwritten. Where the file system has no kernel locks, a lock file beside it keeps the
+writers of this program apart. All functions block: call them in a thread.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +22,12 @@ from asynccache.errors import DiskError, IntegrityError, LockTimeoutError, Usage
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take_at, wait
+from asynccache.node.lock_file import lock_file
 
 VERSION: Final = 1
 DEFAULT: Final = "_default"
 _REPEATS: Final = 20  # times an overwritten update is made again
-_POLL: Final = 0.01  # seconds
 SECTIONS: Final[Mapping[str, str]] = {"pathspec": "mappings", "mutable": "mutable_aliases", "immutable": "aliases"}
 Ids = tuple[str, str]
 
@@ -217,42 +218,35 @@ class LocalManifest:
 
     @contextmanager
     def _locked(self) -> Iterator[bytes]:
-        deadline = time.monotonic() + self._lock_timeout
-        while True:
+        path = str(self.path)
+        with ExitStack() as stack:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as exc:
-                raise DiskError(
-                    f"{self.path} cannot be opened ({exc.strerror})", hint="check its owner and mode"
-                ) from exc
-            try:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise LockTimeoutError(
-                            f"{self.path} was locked by another process for {self._lock_timeout:g} seconds",
-                            hint="let it finish, or raise lock_timeout",
-                        ) from None
-                    time.sleep(_POLL)
-                    continue
-                if self._is_current(file):
-                    with os.fdopen(file, "rb", closefd=False) as reader:
-                        yield reader.read()
-                    return
-            finally:
-                with suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_UN)
-                os.close(file)
+                file = wait(lambda: take_at(path, self._open), self._lock_timeout)
+            except LocksUnsupportedError:
+                with self._disk_errors():
+                    stack.enter_context(lock_file(f"{path}.lock", self._lock_timeout))
+                file = self._open()
+            if file is None:
+                raise LockTimeoutError(
+                    f"{self.path} was locked by another process for {self._lock_timeout:g} seconds",
+                    hint="let it finish, or raise lock_timeout",
+                )
+            stack.callback(give_back, file)
+            with os.fdopen(file, "rb", closefd=False) as reader:
+                data = reader.read()
+            yield data
 
-    def _is_current(self, file: int) -> bool:
+    def _open(self) -> int:
+        with self._disk_errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
         try:
-            there = self.path.stat()
-        except FileNotFoundError:
-            return False
-        here = os.fstat(file)
-        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+            yield
+        except OSError as exc:
+            raise DiskError(f"{self.path} cannot be opened ({exc.strerror})", hint="check its owner and mode") from exc
 
     def _replace(self, data: bytes) -> None:
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.time_ns()}.tmp")

@@ -90,7 +90,7 @@ class Engine:
                 temp=Budget(settings.temp_bytes, "temp_bytes"),
                 uploads=Budget(max(1, settings.store_connections // 4), "uploads"),
             )
-            self.workspace = Workspace(settings.cache_dir, settings.lock_timeout)
+            self.workspace = Workspace(settings.cache_dir, settings.lock_timeout, self._take)
             self.inventory = Inventory(self.store, settings.packages_dirname)
             self.fetcher = Fetcher(
                 transport,

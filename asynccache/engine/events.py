@@ -60,6 +60,20 @@ class LockWaited(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LocksUnsupported(Event):
+    """Files of a directory cannot be locked; work goes on, and what another process does at once is done twice."""
+
+    directory: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"warning: files in {self.directory} cannot be locked ({self.reason}):"
+            " what several processes want at once is done by each of them"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseStarted(Event):
     """A package entered a phase; `size` is the expected work in bytes, None when unknown."""
 
@@ -207,6 +221,25 @@ class PackageFailed(Event):
 
 
 EventSink = Callable[[Event], None]
+
+
+class LockEvents:
+    """Reports what a `LockDirectory` tells its observer.
+
+    Args:
+        emit: Where events go.
+    """
+
+    def __init__(self, emit: EventSink) -> None:
+        self._emit = emit
+
+    def waiting(self, label: str, holder: object, seconds: float) -> None:
+        """Report that another process holds a lock."""
+        self._emit(LockWaited(label, str(holder), seconds))
+
+    def unsupported(self, directory: str, reason: str) -> None:
+        """Report that a directory has no locks."""
+        self._emit(LocksUnsupported(directory, reason))
 
 
 def ignore(event: Event) -> None:

@@ -153,11 +153,7 @@ class Pipeline:
             AsyncCacheError: Why it cannot; the store and the working directory are whole.
         """
         package, url = job.package, job.package.url
-
-        def waiting(label: str, holder: object, seconds: float) -> None:
-            self._emit(events.LockWaited(label, str(holder), seconds))
-
-        async with self._workspace.locks.hold(self._workspace.name(url), label=package.filename, waiting=waiting):
+        async with self._workspace.locks.hold(self._workspace.name(url), label=package.filename):
             # what was found before the lock may be old: another process may just have finished this package
             found = await self._inventory.refresh(url)
             there = job.complete(found)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from asynccache.engine.events import EventSink, LockEvents, ignore
 from asynccache.errors import DiskError
 from asynccache.model.url import PackageURL
 from asynccache.runtime.failures import disk_error
@@ -32,11 +34,13 @@ class Workspace:
     Args:
         cache_dir: The setting of the same name.
         lock_timeout: Seconds to wait for another process's package.
+        emit: Where events about locks go.
     """
 
-    def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0) -> None:
+    def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0, emit: EventSink = ignore) -> None:
         self.path = cache_dir / "work"
-        self.locks = LockDirectory(cache_dir / "locks", lock_timeout)
+        self.locks = LockDirectory(cache_dir / "locks", lock_timeout, observer=LockEvents(emit))
+        self._own = f"-{os.getpid()}-{secrets.token_hex(8)}"
 
     @staticmethod
     def name(url: PackageURL) -> str:
@@ -49,19 +53,29 @@ class Workspace:
         Raises:
             DiskError: It cannot be made.
         """
-        path = self.path / self.name(url)
+        path = self.directory(self.name(url))
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def directory(self, name: str) -> Path:
+        """Return where to work under the lock of a name.
+
+        Where locks do not keep other processes out, it is a place of this process's own: unfinished files are shared
+        with nobody, and nobody continues them.
+        """
+        return self.path / (name if self.locks.supported else name + self._own)
+
     def discard(self, url: PackageURL) -> None:
         """Remove a URL's working directory with all that is in it."""
-        shutil.rmtree(self.path / self.name(url), ignore_errors=True)
+        shutil.rmtree(self.directory(self.name(url)), ignore_errors=True)
 
     def discard_if_empty(self, url: PackageURL) -> None:
-        """Remove a URL's working directory unless something is worth continuing."""
+        """Remove a URL's working directory unless somebody will continue what is in it."""
+        if not self.locks.supported:
+            self.discard(url)
         with suppress(OSError):
-            (self.path / self.name(url)).rmdir()
+            self.directory(self.name(url)).rmdir()
 
     def require_free(self, needed: int, what: str) -> None:
         """Refuse early what cannot fit.

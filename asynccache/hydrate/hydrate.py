@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.finish import compile_bytecode, link_scripts, run_link_script
@@ -181,11 +180,9 @@ class _Making:
     async def _under_lock(self) -> Hydrated | None:
         engine, prefix = self._engine, self._prefix
 
-        def waiting(label: str, holder: object, seconds: float) -> None:
-            engine.emit(events.LockWaited(label, str(holder), seconds))
-
         name = places.lock_name(prefix)
-        async with engine.workspace.locks.hold(name, label=f"the environment {prefix}", waiting=waiting) as waited:
+        async with engine.workspace.locks.hold(name, label=f"the environment {prefix}") as turn:
+            waited = turn.waited
             self._held.set()
             force = self._options.force and not waited  # whoever was waited for has just made it anew
             make = await engine.threads.run(

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from asynccache.engine.workspace import disk_errors
-from asynccache.hydrate.lock_file import lock_file
 from asynccache.model.package import Format, Kind
+from asynccache.node.lock_file import lock_file
 
 DIRNAME: Final = "pkgs"
 LOCK: Final = "mf_pkgs-update.lock"
@@ -78,5 +78,5 @@ class PackageDirectory:
         """
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            with lock_file(self.path / LOCK, self._lock_timeout):
+            with lock_file(str(self.path / LOCK), self._lock_timeout):
                 yield

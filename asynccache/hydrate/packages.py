@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Final
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
-from asynccache.errors import DiskError, LockTimeoutError
+from asynccache.errors import DiskError
 from asynccache.hydrate.extract import extract_conda, extract_wheel
 from asynccache.hydrate.extracted import Extracted, note_use, read_record, write_record
 from asynccache.hydrate.obtain import Archives, Obtained
@@ -25,7 +24,6 @@ from asynccache.runtime.tasks import run_together
 
 BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes
 IN_USE: Final = ".in-use.lock"
-_POLL: Final = 0.05  # seconds
 
 
 class NodePackages:
@@ -56,8 +54,9 @@ class NodePackages:
         opened: list[int] = []  # filled by a thread that goes on when this is cancelled
         try:
             await self._engine.threads.run(self._open, opened)
-            await self._shared(opened[0])
-            yield
+            path = self.directory.path
+            async with self._engine.workspace.locks.share(opened[0], path / IN_USE, label=f"clean {path}"):
+                yield
         finally:
             for descriptor in opened:
                 os.close(descriptor)
@@ -72,22 +71,6 @@ class NodePackages:
                 if exc.errno not in {errno.EACCES, errno.EROFS, errno.EPERM}:
                     raise
                 opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # what cannot be written is not cleaned
-
-    async def _shared(self, descriptor: int) -> None:
-        clock, timeout = self._engine.clock, self._engine.settings.lock_timeout
-        deadline = clock.now() + timeout
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if clock.now() >= deadline:
-                    raise LockTimeoutError(
-                        f"waited {timeout:g} seconds for another process to clean {self.directory.path}",
-                        hint="let it finish, or raise lock_timeout",
-                    ) from None
-                await clock.sleep(_POLL)
-            else:
-                return
 
     async def has_all(self, packages: Sequence[EnvironmentPackage]) -> bool:
         """Tell whether all packages are extracted on this node."""
@@ -144,18 +127,11 @@ class NodePackages:
     async def _bring(self, package: EnvironmentPackage) -> Extracted:
         engine = self._engine
         name = _work_name(package)
-
-        def waiting(label: str, holder: object, seconds: float) -> None:
-            engine.emit(events.LockWaited(label, str(holder), seconds))
-
-        async with (
-            engine.budgets.in_flight.borrow(),
-            engine.workspace.locks.hold(name, label=package.filename, waiting=waiting),
-        ):
+        async with engine.budgets.in_flight.borrow(), engine.workspace.locks.hold(name, label=package.filename):
             there = await engine.threads.run(self._find, package)
             if there is not None:
                 return there
-            scratch = engine.workspace.path / name
+            scratch = engine.workspace.directory(name)
             try:
                 await engine.threads.run(_emptied, scratch)
                 obtained = await self._archives.obtain(package, scratch)

@@ -12,7 +12,6 @@ The time of the last change of `.metaflowenv` is that of the last use. All funct
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -28,8 +27,9 @@ from typing import Final, Literal
 from asynccache.config import Settings
 from asynccache.engine.workspace import disk_errors
 from asynccache.errors import HydrationError, UsageError
-from asynccache.hydrate.lock_file import lock_file
 from asynccache.model.identity import EnvID
+from asynccache.node.kernel_lock import LocksUnsupportedError, take
+from asynccache.node.lock_file import lock_file
 
 Kind = Literal["step", "tmp", "builder"]
 MARKER: Final = ".metaflowenv"
@@ -135,7 +135,7 @@ def creation_lock(directory: Path, environments: Path, timeout: float) -> Iterat
     if directory != environments:
         yield
         return
-    with lock_file(directory / CREATION_LOCK, timeout):
+    with lock_file(str(directory / CREATION_LOCK), timeout):
         yield
 
 
@@ -161,7 +161,8 @@ class Building:
             self.prefix.parent.mkdir(parents=True, exist_ok=True)
             self.path = _aside(self.prefix)
             self._lock = os.open(self.path / BUILDING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            with suppress(LocksUnsupportedError):
+                take(self._lock, str(self.path))
 
     def emptied(self) -> None:
         """Remove what is in it, but for its lock."""
@@ -285,9 +286,8 @@ def _is_abandoned(path: Path, *, sure: bool) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        return take(file, str(path))
+    except LocksUnsupportedError:
         return False
     finally:
         os.close(file)
-    return True

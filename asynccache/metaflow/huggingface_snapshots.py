@@ -7,14 +7,14 @@ replaced in one go when a branch has moved; whoever has files of the earlier sna
     PARENT/.openai-community%2Fgpt2@<commit>       never changes
     PARENT/.openai-community%2Fgpt2@<commit>.partial, .lock
 
-Standard library and Metaflow, Python 3.7.
+Standard library, `asynccache.node` and Metaflow, Python 3.7.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +26,7 @@ from urllib.parse import quote
 from asynccache.metaflow.huggingface_auth import without_token
 from asynccache.metaflow.huggingface_download import COMMAND
 from asynccache.metaflow.huggingface_models import HuggingFaceException, Model
+from asynccache.node.kernel_lock import LocksUnsupportedError, take
 
 _WAIT_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
@@ -80,10 +81,10 @@ class Hub:
         try:
             os.makedirs(parent, exist_ok=True)
             if not os.path.isdir(place):
-                with self._alone(model, place):
+                with self._alone(model, place) as partial:
                     if not os.path.isdir(place):
-                        self._download(model, commit, place + ".partial")
-                        os.rename(place + ".partial", place)
+                        self._download(model, commit, partial)
+                        _take_place(partial, place)
             _show(link, name)
         except OSError as error:
             raise HuggingFaceException(
@@ -112,20 +113,28 @@ class Hub:
         )
 
     @contextmanager
-    def _alone(self, model: Model, place: str) -> Iterator[None]:
-        """Be the only task of this node that downloads a snapshot; wait for another as long as it gets on."""
+    def _alone(self, model: Model, place: str) -> Iterator[str]:
+        """Be the only task of this node that downloads a snapshot; wait for another as long as it gets on.
+
+        Yields the directory to download to: one of this task's own where the file system has no locks.
+        """
+        partial = place + ".partial"
         with open(place + ".lock", "ab") as lock:
-            got_on = _Watch(place + ".partial", self._timeout)
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    pass
-                if not got_on():
-                    raise self._failure(model, f"another task downloads it, without any progress for {self._timeout} s")
-                time.sleep(_WAIT_SECONDS)
-            yield
+            got_on = _Watch(partial, self._timeout)
+            try:
+                while not take(lock.fileno(), lock.name):
+                    if not got_on():
+                        raise self._failure(
+                            model, f"another task downloads it, without any progress for {self._timeout} s"
+                        )
+                    time.sleep(_WAIT_SECONDS)
+            except LocksUnsupportedError:
+                partial += f".{os.getpid()}.{os.urandom(4).hex()}"
+            try:
+                yield partial
+            finally:
+                if partial != place + ".partial":
+                    shutil.rmtree(partial, ignore_errors=True)
 
     def _download(self, model: Model, commit: str, directory: str) -> None:
         os.makedirs(directory, exist_ok=True)
@@ -222,6 +231,15 @@ def _state(directory: str) -> tuple[float, int, int]:
             blocks += status.st_blocks + status.st_size
             latest = max(latest, status.st_mtime)
     return latest, count, blocks
+
+
+def _take_place(partial: str, place: str) -> None:
+    """Give a snapshot its name; where there are no locks, another task may have been first."""
+    try:
+        os.rename(partial, place)
+    except OSError:
+        if not os.path.isdir(place):
+            raise
 
 
 def _show(link: str, name: str) -> None:

@@ -6,7 +6,6 @@ are removed while nobody hydrates: hydrating processes are waited for, and wait.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from asynccache.engine.engine import Engine
 from asynccache.engine.workspace import disk_errors
@@ -24,9 +22,8 @@ from asynccache.hydrate import prefix as places
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.hydrate.packages import BY_DIGEST, IN_USE
 from asynccache.model.package import Format
+from asynccache.node.kernel_lock import give_back, take, wait
 from asynccache.ops.hydrated import OnDisk, hydrated, remove_environment, users_of
-
-_POLL: Final = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ async def clean(
 
     Raises:
         LockTimeoutError: Other processes hydrate for longer than `lock_timeout`.
-        DiskError: The package directory cannot be written.
+        DiskError: The package directory cannot be written, or not be locked.
     """
     done = Cleaned()
     cutoff = time.time() - older_than if older_than is not None else None
@@ -162,25 +159,23 @@ def _remove(path: Path, work: Path) -> None:
 
 @contextmanager
 def _alone(directory: Path, timeout: float) -> Iterator[None]:
-    """Wait until nobody uses the packages and let nobody begin, for the length of the block."""
+    """Wait until nobody uses the packages and let nobody begin, for the length of the block.
+
+    Raises:
+        LocksUnsupportedError: That cannot be known here: others may be linking what would be removed.
+    """
+    path = directory / IN_USE
     with disk_errors(directory):
-        descriptor = os.open(directory / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise LockTimeoutError(
-                        f"waited {timeout:g} seconds for other processes to use the packages in {directory}",
-                        hint="clean when nothing hydrates",
-                    ) from None
-                time.sleep(_POLL)
+        if not wait(lambda: take(descriptor, str(path)), timeout):
+            raise LockTimeoutError(
+                f"waited {timeout:g} seconds for other processes to use the packages in {directory}",
+                hint="clean when nothing hydrates",
+            )
         yield
     finally:
-        os.close(descriptor)
+        give_back(descriptor)
 
 
 def _packages(directory: Path) -> list[Removal]:

@@ -140,17 +140,14 @@ class _Work:
     @asynccontextmanager
     async def _turn(self, group: Group) -> AsyncIterator[bool]:
         """Let one process of this machine resolve a request at a time; yield whether another one was waited for."""
-        from asynccache.runtime.locks import Holder, LockDirectory  # noqa: PLC0415 - not for what is known
-
-        def waiting(label: str, holder: Holder, seconds: float) -> None:
-            self._emit(events.LockWaited(label, str(holder), seconds))
+        from asynccache.engine.workspace import Workspace  # noqa: PLC0415 - not for what is known
 
         settings = self._opening.settings
-        locks = LockDirectory(settings.cache_dir / "locks", settings.lock_timeout)
+        locks = Workspace(settings.cache_dir, settings.lock_timeout, self._emit).locks
         keys = json.dumps([group.req_id, sorted(group.unique_keys.items())])
         name = f"resolve-{hashlib.sha256(keys.encode()).hexdigest()[:32]}"
-        async with locks.hold(name, label=f"the request of {group.name}", waiting=waiting) as waited:
-            yield waited
+        async with locks.hold(name, label=f"the request of {group.name}") as turn:
+            yield turn.waited
 
     async def _proceed(self, group: Group, rows: dict[str, Row], known: Mapping[str, Known]) -> dict[str, Row]:
         rows |= {arch: _known_row(rows[arch], found) for arch, found in known.items()}

@@ -3,14 +3,13 @@
     <root>/.asynccache-tmp/<host>-<pid>-<random>/     one directory a process, locked by it as long as it lives
 
 The kernel frees the lock of a killed process, so its directory is known to be dead and the next one to open the store
-removes it. On another host's word alone nothing is removed for a week, since not every network file system carries
-locks between hosts. Blocking.
+removes it. On another host's word alone, or without locks, nothing is removed for a week, since not every network file
+system carries locks between hosts. Blocking.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -18,16 +17,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from asynccache.errors import LockTimeoutError
+from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take, wait
+from asynccache.node.lock_file import lock_file
 
 HIDDEN: Final = ".asynccache-tmp"
 LOCK_SECONDS: Final = 60.0  # holders only rename, so waiting longer means that one hangs
-_FOREIGN_SECONDS: Final = 7 * 24 * 3600.0
+_UNKNOWN_SECONDS: Final = 7 * 24 * 3600.0
 _ATTEMPTS: Final = 16
+_LOCK: Final = "lock"  # where there are no kernel locks
 
 
 class Staging:
@@ -71,8 +73,8 @@ class Staging:
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:  # swept between the two steps
                 continue
-            with suppress(OSError):  # without locks, age decides
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(LocksUnsupportedError):  # age decides
+                take(descriptor, str(path))
             with suppress(FileNotFoundError):
                 if path.stat().st_ino == os.fstat(descriptor).st_ino:
                     self._directory, self._descriptor = path, descriptor
@@ -86,9 +88,7 @@ class Staging:
             if self._directory is None:
                 return
             shutil.rmtree(self._directory, ignore_errors=True)
-            # unlocked by name: a forked child may still hold the descriptor
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
+            give_back(self._descriptor)
             self._directory = None
             with suppress(OSError):
                 self._hidden.rmdir()
@@ -102,7 +102,7 @@ class Staging:
         for entry in entries:
             with suppress(OSError):
                 own_host = entry.name.rsplit("-", 2)[0] == self._host
-                if not own_host and time.time() - entry.stat().st_mtime < _FOREIGN_SECONDS:
+                if not own_host and time.time() - entry.stat().st_mtime < _UNKNOWN_SECONDS:
                     continue
                 _remove_if_dead(entry.path)
         with suppress(OSError):
@@ -112,51 +112,38 @@ class Staging:
 def _remove_if_dead(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return
+        try:
+            dead = take(descriptor, path)
+        except LocksUnsupportedError:
+            dead = time.time() - os.fstat(descriptor).st_mtime > _UNKNOWN_SECONDS
+        if dead:
+            shutil.rmtree(path, ignore_errors=True)
     finally:
-        os.close(descriptor)
+        give_back(descriptor)
 
 
 @contextmanager
 def root_lock(root: Path, address: str) -> Iterator[None]:
     """Hold the store's lock: one holder among all threads and processes of all hosts that share locks.
 
+    Where the file system has no kernel locks, it is a lock file among the hidden ones.
+
     Raises:
         LockTimeoutError: Somebody held it for longer than `LOCK_SECONDS`.
         OSError: The root cannot be opened.
     """
-    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _lock(descriptor, address)
+    with ExitStack() as stack:
+        descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(give_back, descriptor)
         try:
-            yield
-        finally:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, address: str) -> None:
-    begun, pause = time.monotonic(), 0.0005
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() - begun > LOCK_SECONDS:
+            free = wait(lambda: take(descriptor, str(root)), LOCK_SECONDS)
+        except LocksUnsupportedError:
+            (root / HIDDEN).mkdir(exist_ok=True)
+            stack.enter_context(lock_file(str(root / HIDDEN / _LOCK), LOCK_SECONDS))
+        else:
+            if not free:
                 raise LockTimeoutError(
                     f"the store {address} is locked by another process for more than {LOCK_SECONDS:g} seconds",
                     hint="see who has the directory open (`lsof`), and try again",
-                ) from None
-            time.sleep(pause)
-            pause = min(0.05, pause * 2)
-        except OSError as exc:
-            if exc.errno in {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}:
-                return  # no locks on directories here (some network file systems): only renames are atomic
-            raise
-        else:
-            return
+                )
+        yield

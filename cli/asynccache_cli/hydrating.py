@@ -36,6 +36,7 @@ class HydrateDisplay:
         self._started = self._last = time.monotonic()
         self._moved = self._packages = self._bytes = 0
         self._open = False
+        self._without_locks: set[str] = set()  # directories that were named
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +56,9 @@ class HydrateDisplay:
                 self._bytes += count
             case events.LockWaited(package=package, holder=holder, seconds=seconds):
                 self._say(f"waiting for {package}: {holder} works on it ({seconds:.0f} s)")
+            case events.LocksUnsupported(directory=directory) if directory not in self._without_locks:
+                self._without_locks.add(directory)
+                self._say(str(event))
             case events.Quarantined(key=key, moved_to=moved_to, reason=reason):
                 self._say(f"damaged object {key} set aside as {moved_to}: {reason}")
             case events.SourceFailed(package="pack", source=source, reason=reason):

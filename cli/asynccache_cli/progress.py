@@ -35,6 +35,7 @@ class ProgressDisplay:
         self._sizes = dict.fromkeys(events.PHASES, 0)
         self._counts = dict.fromkeys(events.PHASES, 0)
         self._ended = dict.fromkeys(events.PHASES, 0)
+        self._without_locks: set[str] = set()  # directories that were named
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -67,6 +68,9 @@ class ProgressDisplay:
                 self.say(f"failed: {package}: {error}")
             case events.LockWaited(package=package, holder=holder, seconds=seconds):
                 self.say(f"waiting for {package}: {holder} works on it ({seconds:.0f} s)")
+            case events.LocksUnsupported(directory=directory) if directory not in self._without_locks:
+                self._without_locks.add(directory)
+                self.say(str(event))
             case events.Retried(package=package, attempt=attempt, delay=delay, reason=reason):
                 self.say(f"try {attempt} of {package} failed, next in {delay:.1f} s: {reason}")
             case events.PackStarted(environment=environment, arch=arch) if not self._quiet:

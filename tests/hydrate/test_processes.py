@@ -1,7 +1,6 @@
 """Several processes that want one environment make it once; one that is killed leaves nothing that stays."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, LockWaited
 from asynccache.errors import LockTimeoutError
 from asynccache.hydrate.hydrate import hydrate
-from asynccache.hydrate.lock_file import lock_file
 from asynccache.hydrate.prefix import CREATION_LOCK, environments_directory, lock_name
 from asynccache.model.environment import ResolvedEnvironment
 
@@ -138,12 +136,3 @@ async def test_the_other_programs_lock_on_environments_is_honoured_and_a_dead_on
     lock.write_text(f"{socket.gethostname()} {_dead_process()}\n")
     assert (await hydrate(engine, tiny, directory / "env")).created
     assert not lock.exists()
-
-
-def test_a_lock_file_names_its_holder_and_goes_away(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with lock_file(path, 1.0):
-        assert path.read_text() == f"{socket.gethostname()} {os.getpid()}\n"
-        with pytest.raises(LockTimeoutError, match="held by another program"), lock_file(path, 0.05):
-            pass
-    assert not path.exists()

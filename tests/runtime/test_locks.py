@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from asynccache.errors import LockTimeoutError
+from asynccache.node.kernel_lock import Holder, take
 from asynccache.runtime.clock import VirtualClock
-from asynccache.runtime.locks import Holder, LockDirectory
+from asynccache.runtime.locks import LockDirectory
+from tests.support.file_locks import LOCK_FAILURES, without_file_locks
 
 HOLD = """
 import asyncio, sys
@@ -52,8 +54,9 @@ async def test_coroutines_of_one_process_take_turns(tmp_path: Path) -> None:
 
     async def work() -> None:
         nonlocal inside
-        async with locks.hold("a") as waited:
-            contended.append(waited)
+        async with locks.hold("a") as turn:
+            contended.append(turn.waited)
+            assert turn.exclusive
             inside += 1
             assert inside == 1
             await asyncio.sleep(0.001)
@@ -109,16 +112,81 @@ async def test_giving_up_names_the_holder_and_what_to_do(tmp_path: Path) -> None
         process.kill()
 
 
+class Observer:
+    def __init__(self) -> None:
+        self.waited: list[tuple[str, Holder, float]] = []
+        self.without: list[tuple[str, str]] = []
+
+    def waiting(self, label: str, holder: Holder, seconds: float) -> None:
+        self.waited.append((label, holder, seconds))
+
+    def unsupported(self, directory: str, reason: str) -> None:
+        self.without.append((directory, reason))
+
+
 async def test_waiting_says_for_whom(tmp_path: Path) -> None:
-    said = list[tuple[str, Holder, float]]()
+    observer = Observer()
     with _held_by_other(tmp_path) as process:
-        locks = LockDirectory(tmp_path, timeout=100, clock=VirtualClock())
+        locks = LockDirectory(tmp_path, timeout=100, clock=VirtualClock(), observer=observer)
         with pytest.raises(LockTimeoutError):
-            async with locks.hold("numpy", waiting=lambda *what: said.append(what)):
+            async with locks.hold("numpy"):
                 pass
         process.kill()
-        assert [round(seconds) for _, _, seconds in said] == [1, 31, 61, 91]
-        assert said[0][1].pid == process.pid
+        assert [round(seconds) for _, _, seconds in observer.waited] == [1, 31, 61, 91]
+        assert observer.waited[0][1].pid == process.pid
+
+
+@pytest.mark.parametrize("failure", LOCK_FAILURES)
+async def test_without_locks_coroutines_still_take_turns_and_each_directory_is_named_once(
+    failure: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_file_locks(monkeypatch, failure)
+    observer, inside, turns = Observer(), 0, list[bool]()
+    locks = LockDirectory(tmp_path / "here", observer=observer)
+
+    async def work(name: str | Path) -> None:
+        nonlocal inside
+        async with locks.hold(name) as turn:
+            turns.append(turn.exclusive)
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0.001)
+            inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(work("a"))
+    await work(tmp_path / "there" / "b")
+    assert turns == [False] * 6
+    assert observer.without == [(str(tmp_path / name), os.strerror(failure)) for name in ("here", "there")]
+    assert not locks.supported
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+async def test_sharing_waits_for_who_is_alone_and_goes_on_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = LockDirectory(tmp_path, timeout=1, clock=VirtualClock())
+    path = tmp_path / "used"
+    with path.open("w") as one, path.open() as two, path.open() as alone:
+        async with (
+            locks.share(one.fileno(), path, label="clean"),
+            locks.share(two.fileno(), path, label="clean"),
+        ):
+            assert not take(alone.fileno(), str(path))
+        one.close()
+        two.close()
+        assert take(alone.fileno(), str(path))
+        with (
+            path.open() as late,
+            pytest.raises(LockTimeoutError, match="waited 1 seconds for another process to clean"),
+        ):
+            async with locks.share(late.fileno(), path, label="clean"):
+                pass
+        without_file_locks(monkeypatch)
+        with path.open() as late:
+            async with locks.share(late.fileno(), path, label="clean"):
+                pass
 
 
 async def test_nothing_is_left_in_the_directory_after_release(tmp_path: Path) -> None:
