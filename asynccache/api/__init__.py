@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from asynccache.ops.resolve_inputs import InputFile, Inputs
     from asynccache.ops.resolve_request import ResolveOptions
     from asynccache.ops.resolve_result import Resolved, Row
+    from asynccache.resolve.formats.registry import format_names
 
 __all__ = [
     "Alias",
@@ -69,6 +70,7 @@ __all__ = [
     "Shown",
     "Taken",
     "events",
+    "format_names",
 ]
 # module -> what is taken from it; each is imported when it is first asked for
 _PLACES: Final = {
@@ -91,6 +93,7 @@ _PLACES: Final = {
     "ops.resolve_inputs": ("InputFile", "Inputs"),
     "ops.resolve_request": ("ResolveOptions",),
     "ops.resolve_result": ("Resolved", "Row"),
+    "resolve.formats.registry": ("format_names",),
 }
 _MODULES: Final = {name: f"asynccache.{module}" for module, names in _PLACES.items() for name in names}
 

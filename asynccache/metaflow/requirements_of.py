@@ -7,13 +7,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from metaflow.metaflow_environment import InvalidEnvironmentException
 
 from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError
 from asynccache.metaflow.decorator_arguments import Arguments
 from asynccache.metaflow.errors import CondaException
 from asynccache.metaflow.merge import Ask, AskError, step_ask
@@ -145,14 +144,11 @@ async def base_environment(catalog: Environments, name: str, arch: str) -> Resol
 
 def _locked(asked: StepAsk, assembled: Mapping[str, Assembled], settings: Settings) -> Wanted:
     """Return a request whose answer stands in a lock file. Blocking."""
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - not in steps
     from asynccache.resolve.locked import LockedResolver, read_lock  # noqa: PLC0415 - brings readers of locks
 
-    path = Path(asked.ask.files[0])
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"the lock file {path} cannot be read ({exc})") from exc
-    lock = LockedResolver(read_lock(path.name, text), settings)
+    path = asked.ask.files[0]
+    lock = LockedResolver(read_lock(path, read_text(path)), settings)
     return Wanted(asked.step, assembled, lock=lock, unique_keys=dict(asked.ask.unique_keys))
 
 

@@ -8,7 +8,6 @@ async with open_store(...) as store:
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,8 +307,6 @@ class Environments:
 def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
     """Read an environment's document from a file. Blocking.
 
-    An exported document says its identity under `env_id`; another one's is computed from its content.
-
     Args:
         path: The file.
         arch: Architecture that it must be for; None for whatever it is for.
@@ -317,31 +314,14 @@ def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
     Raises:
         UsageError: It cannot be read, is no document, or is for another architecture.
     """
-    from asynccache.catalog.export import IDS_KEY  # noqa: PLC0415 - looking up does without
+    from asynccache.resolve.formats import document  # noqa: PLC0415 - looking up does without
+    from asynccache.resolve.place import Place  # noqa: PLC0415
 
     try:
-        document = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except OSError as exc:
         raise UsageError(f"{path} cannot be read ({exc.strerror})", hint="check the path") from exc
-    except ValueError as exc:
-        raise UsageError(f"{path} is not JSON ({exc})", expected="an environment document") from exc
-    said = document.get(IDS_KEY) if isinstance(document, dict) else None
-    nothing = "0" * 40
-    try:
-        if said is not None:
-            found = ResolvedEnvironment.from_document(EnvID(*(str(part) for part in said)), document)
-        else:
-            archs = document.get("resolved_archs") if isinstance(document, dict) else None
-            place = arch or (str(archs[0]) if archs else ARCHITECTURES[0])
-            unnamed = ResolvedEnvironment.from_document(EnvID(nothing, nothing, place), document)
-            env_id = EnvID(unnamed.request.req_id, unnamed.computed_full_id(), place)
-            found = ResolvedEnvironment.from_document(env_id, document)
-    except (TypeError, UsageError) as exc:
-        reason = str(exc).replace(f"the document of {nothing}:{nothing}", "the document")
-        raise UsageError(f"{path} is not an environment document: {reason}") from exc
-    if arch is not None and found.id.arch != arch:
-        raise UsageError(f"{path} is an environment for another architecture", expected=arch, found=found.id.arch)
-    return found
+    return document.read_document(data, Place(str(path)), arch)
 
 
 def doubts(environment: ResolvedEnvironment) -> list[str]:

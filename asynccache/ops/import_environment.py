@@ -18,7 +18,7 @@ from asynccache.errors import UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import CATEGORIES, EnvID, Request
 from asynccache.model.package import Format, Package
-from asynccache.model.platform import checked_architecture
+from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.model.url import redacted
 from asynccache.ops.environments import Aliased, Environments
 from asynccache.ops.identify import UNIDENTIFIED, identified
@@ -81,6 +81,31 @@ async def import_environment(
     await catalog.keep(stored, default=True)
     aliased = await catalog.alias(str(stored[0].id), names) if names else None
     return Imported(tuple(stored), report, aliased)
+
+
+def packages_of(
+    file: str, arches: Sequence[str] = (), *, environment: str | None = None, python: str | None = None
+) -> dict[str, tuple[Package, ...]]:
+    """Return what a lock or list names, by architecture. Blocking.
+
+    Args:
+        file: Its path; `-` for standard input.
+        arches: Architectures to take; none for this machine's.
+        environment: Environment of a pixi.lock; None for `default`.
+        python: Version that wheels of a lock of PyPI packages are chosen for; None for the running one.
+
+    Raises:
+        UsageError: It cannot be read, names no archives, or was not locked for an architecture.
+    """
+    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - documents do without
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
+
+    text = read_text(file)
+    chosen = tuple(checked_architecture(arch) for arch in arches) or (current_architecture(),)
+    return {
+        arch: read_package_list(file, text, arches=(arch,), environment=environment, python=python).packages
+        for arch in chosen
+    }
 
 
 def pinned_request(packages: Sequence[EnvironmentPackage]) -> Request:

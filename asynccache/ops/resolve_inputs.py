@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import Final, Literal
 
 from asynccache.config import Settings
@@ -17,17 +14,15 @@ from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.resolve_request import Wanted
 from asynccache.resolve.assemble import Assembled, Machine, assemble, clone
+from asynccache.resolve.formats.locks import lock_format, no_lock
+from asynccache.resolve.formats.registry import FileFormat, format_named, recognise
+from asynccache.resolve.formats.text import read_text
+from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Requirements, merge_requirements
 
 InputKind = Literal["requirements.txt", "environment.yml", "pyproject.toml", "lock"]
 # Files that are merged are read in this order (contract, section 6.1.1); of two that name a package the later counts.
-_ORDER: Final[Sequence[InputKind]] = ("environment.yml", "requirements.txt", "pyproject.toml")
-_NAMES: Final[Sequence[tuple[re.Pattern[str], InputKind]]] = (
-    (re.compile(r"uv\.lock|pylock\.([^.]+\.)?toml|(.*[._-])?conda-lock\.ya?ml|(.*[._-])?pixi\.lock"), "lock"),
-    (re.compile(r"pyproject\.toml"), "pyproject.toml"),
-    (re.compile(r".*requirements.*\.(txt|in)"), "requirements.txt"),
-)
-_LOCKS: Final = re.compile(r"^(@EXPLICIT\b|lock-version\s*=|\[\[package\]\]|package:|environments:)", re.MULTILINE)
+_ORDER: Final[Sequence[str]] = ("environment.yml", "requirements.txt", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,7 @@ class Inputs:
 @dataclass(frozen=True, slots=True)
 class _Text:
     path: str
-    kind: InputKind
+    format: FileFormat
     text: str
 
 
@@ -97,8 +92,8 @@ async def wanted_of(
     arches = tuple(dict.fromkeys(map(checked_architecture, inputs.arches))) or (current_architecture(),)
     texts = [await asyncio.to_thread(_read, file) for file in inputs.files]
     named = inputs.name or (texts[0].path if texts else inputs.using or inputs.source or "the environment")
-    locks = [text for text in texts if text.kind == "lock"]
-    rest = sorted((t for t in texts if t.kind != "lock"), key=lambda t: _ORDER.index(t.kind))
+    locks = [text for text in texts if text.format.lock]
+    rest = sorted((t for t in texts if not t.format.lock), key=lambda t: _ORDER.index(t.format.name))
     bases = await _environments(catalog, inputs.using, arches) if inputs.using else {}
     sources = await _sources(catalog, inputs.source, arches, settings.all_archs) if inputs.source else {}
     # in a thread: it reads pip's configuration, and may run a program that tells of a GPU
@@ -183,9 +178,7 @@ def _assembled(
 
 
 def _requirements(texts: Sequence[_Text]) -> Requirements:
-    from asynccache.resolve.requirement_files import RequirementFile, read_requirements  # noqa: PLC0415
-
-    return merge_requirements([read_requirements(t.path, t.text, RequirementFile(t.kind)) for t in texts])
+    return merge_requirements([t.format.read_requirements(t.text, Place(t.path)) for t in texts])
 
 
 async def _environments(catalog: Environments, name: str, arches: Sequence[str]) -> dict[str, ResolvedEnvironment]:
@@ -211,30 +204,19 @@ async def _sources(
 
 
 def _read(file: InputFile) -> _Text:
-    try:
-        data = sys.stdin.buffer.read() if file.path == "-" else Path(file.path).read_bytes()
-        text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{file.path} cannot be read ({reason})", hint="check the path") from exc
-    return _Text(file.path, file.kind or recognise_input(file.path, text), text)
+    text = read_text(file.path)
+    return _Text(file.path, input_format(file, text), text)
 
 
-def recognise_input(path: str, text: str) -> InputKind:
-    r"""Tell what a file is, by its name, else by its content.
+def input_format(file: InputFile, text: str) -> FileFormat:
+    """Return what a file is: what it is said to be, else what `recognise` says, else a requirements.txt.
 
-    >>> recognise_input("ci/pylock.dev.toml", ""), recognise_input("env.txt", "@EXPLICIT\nhttps://...")
-    ('lock', 'lock')
-    >>> recognise_input("gpu.yaml", "dependencies: [numpy]"), recognise_input("-", "numpy>=1")
-    ('environment.yml', 'requirements.txt')
+    Raises:
+        UsageError: A format that is not read.
     """
-    name = PurePath(path).name
-    for pattern, kind in _NAMES:
-        if pattern.fullmatch(name):
-            return kind
-    if _LOCKS.search(text):
-        return "lock"
-    suffix = PurePath(path).suffix.lower()
-    if suffix in {".yml", ".yaml"}:
-        return "environment.yml"
-    return "pyproject.toml" if suffix == ".toml" else "requirements.txt"
+    if file.kind == "lock":
+        return lock_format(file.path, text)
+    found = format_named(file.kind) if file.kind else recognise(file.path, text) or format_named("requirements.txt")
+    if not found.reader:
+        raise no_lock(file.path, found)
+    return found

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Final
 
 from asynccache.config import Settings
@@ -20,21 +18,18 @@ from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, Package
 from asynccache.model.platform import current_architecture
 from asynccache.resolve.conda_problem import conda_package
+from asynccache.resolve.formats.locks import lock_format, read_locked
+from asynccache.resolve.formats.registry import FileFormat
+from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.helper_environment import python_version, solve_helper
-from asynccache.resolve.package_list import ListFormat, read_package_list, recognise
 from asynccache.resolve.place import Place
-from asynccache.resolve.pypi_lock import PypiFound, read_found, sorted_out
+from asynccache.resolve.pypi_found import sorted_out
 from asynccache.resolve.pypi_problem import ACROSS, read_pypi_problem
 from asynccache.resolve.python_target import PythonTarget
 from asynccache.resolve.resolver import Problem, Resolver, Solution
-from asynccache.resolve.uv_lock import read_uv_lock
 from asynccache.resolve.uv_resolver import built_in_conda
 
-UV_LOCK: Final = "uv.lock"
-_PYPI_ONLY: Final = (UV_LOCK, ListFormat.PYLOCK.value)
-_UNDIVIDED: Final = (ListFormat.EXPLICIT.value, ListFormat.URLS.value)
-_UV_LOCK: Final = re.compile(r"^version = 1\s*$(.|\n)*^\[\[package\]\]", re.MULTILINE)
-_KEY: Final = "sha256"  # of packages of pylock.toml and uv.lock: contract, section 2.2
+_KEY: Final = "sha256"  # of packages of locks that hold PyPI packages only: contract, section 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +39,23 @@ class Lock:
     Attributes:
         name: Its path, which errors name and relative entries are relative to.
         text: Its content.
-        format: `uv.lock`, `pylock.toml`, `conda-lock.yml`, `pixi.lock`, `@EXPLICIT` or `list of URLs`.
+        format: What it is.
     """
 
     name: str
     text: str
-    format: str
+    format: FileFormat
 
     @property
     def unique_keys(self) -> dict[str, str]:
         """What makes an environment of it its own (contract, section 1.4)."""
-        return {"uv_lock_content_hash": content_hash(self.text)} if self.format == UV_LOCK else {}
+        key = self.format.unique_key
+        return {key: hashlib.sha256(self.text.encode()).hexdigest()} if key else {}
 
     @property
     def has_python(self) -> bool:
         """Whether it says which Python there is; a format that holds PyPI packages only does not."""
-        return self.format not in _PYPI_ONLY
+        return self.format.python
 
     def solution(
         self, arch: str, python: str | None = None, *, environment: str | None = None, glibc: int | None = None
@@ -77,18 +73,19 @@ class Lock:
                 or sources for another architecture than this machine's.
         """
         place = Place(self.name)
-        if not self.has_python:
-            if python is None:
-                raise place.error("wheels can only be chosen for a Python", expected="a version such as 3.11.7")
-            found = self._pypi(place, PythonTarget(arch, python, glibc))
-            conda: list[EnvironmentPackage] = []
-        else:
-            listed = read_package_list(self.name, self.text, arches=(arch,), environment=environment, python=python)
-            conda = [_conda(package) for package in listed if package.kind == "conda"]
-            found = sorted_out(package for package in listed if package.kind == "pypi")
-            if self.format in _UNDIVIDED:
-                _check(conda, found.packages, arch, place, python)
-            found.sizes |= _sizes(listed)
+        if not self.has_python and python is None:
+            raise place.error("wheels can only be chosen for a Python", expected="a version such as 3.11.7")
+        selection = Selection((arch,), environment, python, glibc=glibc)
+        read = read_locked(self.name, self.text, self.format, selection)
+        conda = [_conda(package) for package in read.packages if package.kind == "conda"]
+        found = sorted_out(
+            (package for package in read.packages if package.kind == "pypi"),
+            [tree.build() for tree in read.trees],
+            hash_key=None if self.has_python else _KEY,
+        )
+        if not self.format.divided:
+            _check(conda, found.packages, arch, place, python)
+        found.sizes |= _sizes(read.packages)
         if found.builds and arch != current_architecture():
             raise UsageError(f"{place}: {ACROSS}", found=", ".join(build.name for build in found.builds))
         packages = (*conda, *found.packages)
@@ -96,40 +93,15 @@ class Lock:
             raise place.error(f"it has no package for {arch}", hint="choose another architecture with --arch")
         return Solution(packages, tuple(found.builds), "locked", found.sizes)
 
-    def _pypi(self, place: Place, target: PythonTarget) -> PypiFound:
-        if self.format == UV_LOCK:
-            archives, sources = read_uv_lock(self.text, place, target)
-            return sorted_out(archives, sources, hash_key=_KEY)
-        return read_found(self.text, place, target, hash_key=_KEY)
-
 
 def read_lock(name: str, text: str) -> Lock:
     """Recognise a lock by its name, else by its content.
 
     Raises:
-        UsageError: It is none that can be read.
-
-    >>> read_lock("uv.lock", "version = 1").format
-    'uv.lock'
+        UsageError: It is none that can be read; says what it is.
     """
     text = text.removeprefix("\ufeff")
-    if PurePath(name).name == UV_LOCK or ("lock-version" not in text[:4096] and _UV_LOCK.search(text)):
-        return Lock(name, text, UV_LOCK)
-    return Lock(name, text, recognise(name, text).value)
-
-
-def content_hash(text: str) -> str:
-    """Return the digest of a lock that makes an environment its own.
-
-    >>> content_hash("")[:8]
-    'e3b0c442'
-    """
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def requirements_txt_keys(text: str) -> dict[str, str]:
-    """Return the unique keys of an environment whose requirements.txt is complete (`@resolved_req`)."""
-    return {"requirements_txt_content_hash": content_hash(text)}
+    return Lock(name, text, lock_format(name, text))
 
 
 class LockedResolver:

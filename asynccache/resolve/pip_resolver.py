@@ -43,7 +43,7 @@ from asynccache.resolve.index_refusal import kept_logins, refused, refusing
 from asynccache.resolve.markers import marker_environment
 from asynccache.resolve.placeholders import write_placeholders
 from asynccache.resolve.program import Finished, run_program
-from asynccache.resolve.pypi_lock import PypiFound, sorted_out
+from asynccache.resolve.pypi_found import PypiFound, sorted_out
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem, normal_name, read_pypi_problem
 from asynccache.resolve.python_target import PythonTarget
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution, SourceBuild

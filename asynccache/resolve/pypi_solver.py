@@ -21,9 +21,11 @@ from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, parse_stem
 from asynccache.model.platform import current_architecture
 from asynccache.resolve.explain import timed_out
+from asynccache.resolve.formats.pylock import read_pylock
+from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.place import Place
 from asynccache.resolve.placeholders import write_placeholders
-from asynccache.resolve.pypi_lock import PypiFound, read_found
+from asynccache.resolve.pypi_found import PypiFound, sorted_out
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem, normal_name
 from asynccache.resolve.python_target import PythonTarget
 from asynccache.resolve.resolver import Problem
@@ -142,7 +144,12 @@ class PypiSolver:
                 break
             lock = replace(lock, constraints=[*lock.constraints, *unfit])
         place = Place(str(directory / "pylock.toml"))
-        return await asyncio.to_thread(read_found, text, place, target, published_below=below)
+        return await asyncio.to_thread(_found, text, place, target, below)
+
+
+def _found(text: str, place: Place, target: PythonTarget, below: Sequence[str]) -> PypiFound:
+    archives, trees = read_pylock(text, place, Selection((target.arch,), python=target.version, glibc=target.glibc))
+    return sorted_out(archives, [tree.build() for tree in trees], published_below=below)
 
 
 def _as_url(link: str) -> str:

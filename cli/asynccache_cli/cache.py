@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import click
 
+from asynccache.api import format_names
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
 from asynccache.errors import UsageError
 from asynccache.model.package import Package
-from asynccache.resolve import read_package_list
 from asynccache_cli.options import json_option, parse_format, run_async, settings_from, store_options
 from asynccache_cli.progress import ProgressDisplay
 from asynccache_cli.text import human_bytes
@@ -27,15 +25,15 @@ from asynccache_cli.text import human_bytes
     "lists",
     metavar="FILE",
     multiple=True,
-    help="Take packages from @EXPLICIT, conda-lock.yml, pixi.lock, pylock.toml or a list of URLs; - reads stdin.",
+    help=f"Take packages from {format_names(lock=True)}; - reads stdin.",
 )
 @click.option(
     "--arch", "arches", multiple=True, help="Platform to take from a lock, such as linux-64; default: this one."
 )
 @click.option("--environment", help="Environment to take from a pixi.lock; default: `default`.")
-@click.option("--python", help="Python version to choose wheels of a pylock.toml for; default: this one.")
-@click.option("--extra", "extras", multiple=True, help="Extra of a pylock.toml to take as well.")
-@click.option("--group", "groups", multiple=True, help="Dependency group of a pylock.toml to take.")
+@click.option("--python", help="Python version to choose wheels of a uv.lock or pylock.toml for; default: this one.")
+@click.option("--extra", "extras", multiple=True, help="Extra of a uv.lock or pylock.toml to take as well.")
+@click.option("--group", "groups", multiple=True, help="Dependency group of a uv.lock or pylock.toml to take.")
 @click.option("--skip-sources", is_flag=True, help="Leave out directories and repositories, which are no archives.")
 @click.option(
     "--format",
@@ -84,10 +82,13 @@ def command(
     """
     settings = settings_from(ctx, preferred_format=parse_format(fmt), zstd_level=level, **flags).settings
     packages = [Package.from_url(url) for url in urls]
+    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - `--help` does without
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
+
     for name in lists:
         found = read_package_list(
             name,
-            _text_of(name),
+            read_text(name),
             arches=arches,
             environment=environment,
             python=python,
@@ -106,14 +107,6 @@ def command(
     else:
         click.echo(summary(report, str(settings.root)), err=bool(report.failures))
     report.raise_for_failures()
-
-
-def _text_of(name: str) -> str:
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"the list {name} cannot be read ({reason})", hint="check the path") from exc
 
 
 async def _cache(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from asynccache.api import format_names
 from asynccache.catalog.export import FORMATS, Export
 from asynccache.catalog.export import export as write_export
 from asynccache.config import Settings
@@ -17,10 +17,9 @@ from asynccache.errors import DiskError, UsageError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import Request
 from asynccache.model.package import Package
-from asynccache.model.platform import checked_architecture, current_architecture
+from asynccache.model.platform import checked_architecture
 from asynccache.ops.environments import Environments
-from asynccache.ops.import_environment import Imported, import_environment, request_of
-from asynccache.resolve import read_package_list
+from asynccache.ops.import_environment import Imported, import_environment, packages_of, request_of
 from asynccache_cli.env_options import architecture_of, open_environments
 from asynccache_cli.options import arch_option, json_option, parse_format, run_async, settings_from, store_options, warn
 from asynccache_cli.progress import ProgressDisplay
@@ -89,7 +88,7 @@ async def _export(settings: Settings, env: str, fmt: str, arch: str) -> Export:
 )
 @click.option("--source", "sources", metavar="CATEGORY::VALUE", multiple=True, help="Channel or index, with --spec.")
 @click.option("--environment", help="Environment to take from a pixi.lock; default: `default`.")
-@click.option("--python", help="Python version to choose wheels of a pylock.toml for; default: this one.")
+@click.option("--python", help="Python version to choose wheels of a uv.lock or pylock.toml for; default: this one.")
 @click.option(
     "--format",
     "fmt",
@@ -117,9 +116,9 @@ def import_(
 ) -> None:
     """Make an environment of a lock or a list: cache its packages, publish its document, give it names.
 
-    FILE is @EXPLICIT, conda-lock.yml, pixi.lock, pylock.toml, a list of URLs with digests, or an exported document
-    (.json). A list says what was found; unless --spec says what was asked for, every package of it counts as asked for
-    in its version, and its channels are those of its addresses. With several --arch the environments get one common id.
+    FILE is {locks}. A list says what was found; unless --spec says what was asked for, every package of it counts as
+    asked for in its version, and its channels are those of its addresses. With several --arch the environments get one
+    common id.
 
     \b
     Examples:
@@ -133,15 +132,13 @@ def import_(
         arch = checked_architecture(arches[0]) if arches else None
         _import_document(settings, file, names, arch, as_json=as_json)
         return
-    text = _text_of(file)
-    chosen = tuple(checked_architecture(a) for a in arches) or (current_architecture(),)
-    lists = {
-        arch: tuple(read_package_list(file, text, arches=(arch,), environment=environment, python=python))
-        for arch in chosen
-    }
+    lists = packages_of(file, arches, environment=environment, python=python)
     request = request_of(specs, sources) if specs else None
     result = run_async(_import(settings, lists, names, request, quiet=as_json))
     _tell(result, as_json=as_json)
+
+
+import_.help = (import_.help or "").format(locks=format_names(lock=True))
 
 
 def _import_document(settings: Settings, file: str, names: Sequence[str], arch: str | None, *, as_json: bool) -> None:
@@ -200,11 +197,3 @@ def _tell(result: Imported, *, as_json: bool) -> None:
             click.echo(f"{name} is {result.environments[0].id}")
     for error in failed.values():
         raise error
-
-
-def _text_of(name: str) -> str:
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"the list {name} cannot be read ({reason})", hint="check the path") from exc

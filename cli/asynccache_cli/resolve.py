@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from asynccache.api import format_names
 from asynccache.config import Settings
 from asynccache.errors import UsageError
 from asynccache_cli.options import json_option, parse_format, settings_from, store_options
@@ -116,9 +117,8 @@ def command(
 ) -> None:
     """Find packages for requirements, cache them, publish the environment and give it names.
 
-    FILE is requirements.txt, environment.yml, pyproject.toml, or a lock: pylock.toml, uv.lock, conda-lock.yml,
-    pixi.lock, @EXPLICIT. Each FILE is an environment of its own, and all are resolved at once. Files given with -r, -f
-    and -p are one environment; a lock beside them says what is found for what they ask.
+    FILE is {requirements}, or a lock: {locks}. Each FILE is an environment of its own, and all are resolved at once.
+    Files given with -r, -f and -p are one environment; a lock beside them says what is found for what they ask.
 
     Several --arch are resolved together and get one id. A request that is known is not solved again. What fails is
     reported at the end, all of it, and does not disturb the rest.
@@ -165,6 +165,9 @@ def command(
 
         show(resolved, settings, dry_run=dry_run)
     resolved.raise_for_failures()
+
+
+command.help = (command.help or "").format(requirements=format_names(lock=False), locks=format_names(lock=True))
 
 
 def inputs_of(

@@ -171,7 +171,7 @@ def test_each_kind_of_bad_input_is_one_clear_sentence(run: Run, tmp_path: Path) 
         (["env", "alias", "a" * 40 + ":" + "b" * 40, "x:v1"], 9, "of which no document is known"),
         (["env", "history", "team/env:v1"], 2, "team/env:v1 is immutable: it stands for"),
         (["env", "rollback", "team/env:v1"], 2, "is immutable and has no history to go back in"),
-        (["env", "import", "nowhere.txt"], 2, "the list nowhere.txt cannot be read"),
+        (["env", "import", "nowhere.txt"], 2, "nowhere.txt cannot be read"),
         (["env", "import", "one.txt", "--spec", "numpy"], 2, "'numpy' is no requirement: expected conda::"),
         (["env", "ls", "--local", "--remote"], 2, "--local and --remote exclude each other"),
         (["env", "lss"], 2, "There is no command `env lss`. Did you mean `ls`?"),

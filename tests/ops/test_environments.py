@@ -19,7 +19,7 @@ from asynccache.model.package import Format, Package
 from asynccache.ops.environments import Environments, doubts, read_document
 from asynccache.ops.import_environment import Imported, import_environment, request_of
 from asynccache.ops.verify_environments import verify_environments
-from asynccache.resolve import read_package_list
+from asynccache.resolve.formats.locks import read_package_list
 from tests.support.environments import ARCH, environment_of
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
@@ -244,9 +244,9 @@ async def test_an_import_that_fails_publishes_nothing_and_names_nothing(
     assert [info.key async for info in engine.store.scan("envs/")] == []
 
 
-@pytest.mark.parametrize("fmt", ["explicit", "conda-lock", "pixi-lock"])
+@pytest.mark.parametrize("fmt", ["explicit", "conda-lock", "pixi-lock", "json"])
 async def test_what_is_exported_reads_back_as_the_same_packages(environment: ResolvedEnvironment, fmt: str) -> None:
-    names = {"explicit": "env.txt", "conda-lock": "conda-lock.yml", "pixi-lock": "pixi.lock"}
+    names = {"explicit": "env.txt", "conda-lock": "conda-lock.yml", "pixi-lock": "pixi.lock", "json": "env.json"}
     found = read_package_list(names[fmt], export(environment, fmt).text, arches=(ARCH,))
     assert [(str(p.url), p.digests.md5) for p in found] == [(p.url, p.published_hash) for p in environment.packages]
 

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from asynccache import api
+from asynccache.catalog.export import export
 from asynccache.config import Settings
 from asynccache.errors import ConfigurationError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.model.package import Package
 from asynccache.ops.environments import Environments
+from asynccache.ops.import_environment import packages_of
 from asynccache.ops.resolve_files import resolve_files
-from asynccache.ops.resolve_inputs import InputFile, InputKind, Inputs, recognise_input, wanted_of
+from asynccache.ops.resolve_inputs import InputFile, Inputs, input_format, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted, publication_limit
 from asynccache.resolve.assemble import Machine
+from asynccache.resolve.resolver import Problem
 from tests.ops.resolve_table import ARCH, TableResolver, found
 from tests.support.environments import environment_of
 from tests.support.fault_server import FaultServer
@@ -32,26 +36,54 @@ async def ask(settings: Settings, inputs: Inputs) -> Wanted:
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "kind"),
+    ("path", "text", "name"),
     [
         ("requirements.txt", "https://h/a.whl", "requirements.txt"),
         ("ci/requirements-dev.in", "", "requirements.txt"),
+        ("requirements.txt", "a @ https://h/a-1.0-py3-none-any.whl", "requirements.txt"),
+        ("requirements.txt", f"a @ https://h/a-1.0-py3-none-any.whl \\\n --hash=sha256:{'0' * 64}", "list of URLs"),
+        ("-", f"https://h/noarch/a-1.0-0.conda#{'0' * 32}", "list of URLs"),
         ("deps", "numpy", "requirements.txt"),
+        ("-", "a @ https://h/a-1.0-py3-none-any.whl", "requirements.txt"),
+        ("-", "", "requirements.txt"),
+        ("-", "--pre", "requirements.txt"),
         ("environment.yaml", "dependencies: [a]", "environment.yml"),
-        ("env.yml", "version: 1\npackage:\n- name: a\n", "lock"),
+        ("env.yml", "version: 1\npackage:\n- name: a\n", "conda-lock.yml"),
         ("pyproject.toml", "[project]", "pyproject.toml"),
         ("other.toml", "[project]", "pyproject.toml"),
-        ("pylock.toml", "", "lock"),
-        ("pylock.gpu.toml", "", "lock"),
-        ("x.toml", 'lock-version = "1.0"\n', "lock"),
-        ("uv.lock", "", "lock"),
-        ("conda-lock.yml", "", "lock"),
-        ("pixi.lock", "", "lock"),
-        ("-", "# made\n@EXPLICIT\nhttps://h/a.conda", "lock"),
+        ("pylock.toml", "", "pylock.toml"),
+        ("pylock.gpu.toml", "", "pylock.toml"),
+        ("x.toml", 'lock-version = "1.0"\n', "pylock.toml"),
+        ("uv.lock", "", "uv.lock"),
+        ("conda-lock.yml", "", "conda-lock.yml"),
+        ("pixi.lock", "", "pixi.lock"),
+        ("-", "# made\n@EXPLICIT\nhttps://h/a.conda", "@EXPLICIT"),
     ],
 )
-def test_a_file_is_what_its_name_says_else_what_it_holds(path: str, text: str, kind: InputKind) -> None:
-    assert recognise_input(path, text) == kind
+def test_a_file_is_what_its_name_says_else_what_it_holds(path: str, text: str, name: str) -> None:
+    assert input_format(InputFile(path), text).name == name
+
+
+def test_a_file_is_what_an_option_says_it_is() -> None:
+    assert input_format(InputFile("-", "environment.yml"), "numpy").name == "environment.yml"
+    with pytest.raises(UsageError, match=r"^standard input: it is a requirements.txt, which says what is wanted"):
+        input_format(InputFile("-", "lock"), "numpy")
+    with pytest.raises(UsageError, match=r"^poetry.lock: it is a poetry.lock or pdm.lock, which is not read"):
+        input_format(InputFile("poetry.lock"), "")
+
+
+@pytest.mark.parametrize("fmt", ["explicit", "conda-lock", "pixi-lock", "json"])
+async def test_resolving_finds_in_a_lock_what_importing_it_takes(settings: Settings, tmp_path: Path, fmt: str) -> None:
+    urls = [f"https://h/{ARCH}/python-3.11.7-h_0.conda#{'0' * 32}", f"https://h/noarch/a-1-0.tar.bz2#{'1' * 32}"]
+    packages = [Package.from_url(url) for url in urls]
+    path = tmp_path / "file"
+    path.write_text(export(environment_of(packages, arch=ARCH), fmt).text)
+    wanted = await ask(settings, Inputs((InputFile(str(path)),), arches=(ARCH,)))
+    assert wanted.lock is not None
+    found = await wanted.lock.resolve(Problem(wanted.asked[ARCH].request, ARCH, "conda-only"))
+    taken = packages_of(str(path), [ARCH])[ARCH]
+    assert [(p.url, p.published_hash) for p in found.packages] == [(str(p.url), p.digests.md5) for p in taken]
+    assert taken
 
 
 async def test_two_files_are_merged_and_the_type_is_that_of_both(settings: Settings, tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from asynccache.config import Settings
 from asynccache.errors import UsageError
 from asynccache.model.identity import Request
 from asynccache.resolve.assemble import Assembled, Machine, assemble, clone, step_type
+from asynccache.resolve.formats.environment_yml import read_environment_yml
+from asynccache.resolve.formats.requirements_txt import read_requirements_txt
 from asynccache.resolve.place import Place
-from asynccache.resolve.requirement_files import read_requirements
 from asynccache.resolve.requirement_text import canonical_version
 from asynccache.resolve.requirements import Requirements
-from asynccache.resolve.requirements_txt import read_requirements_txt
 from asynccache.resolve.virtual_packages import VirtualPackage
 from tests.support.environments import environment_of
 
@@ -89,7 +89,7 @@ def test_a_steps_request_has_the_recorded_id(name: str) -> None:
 
 
 def test_resolve_gives_a_file_the_id_that_the_same_step_has() -> None:
-    asked = read_requirements("environment.yml", "dependencies:\n- numpy=1.26.4\n")
+    asked = read_environment_yml("dependencies:\n- numpy=1.26.4\n", Place("environment.yml"))
     found = assemble(asked, arches=["linux-64"], settings=SETTINGS, datastore="local", python="3.11.*", machine=MACHINE)
     assert only(found).request.req_id == VECTORS["R20"]["req_id"]
 
@@ -218,7 +218,7 @@ def test_the_order_of_everything_does_not_matter_for_the_id(shuffle: random.Rand
 
 
 def test_channels_reach_the_solver_in_the_users_order() -> None:
-    asked = read_requirements("environment.yml", "channels: [z, a, m]\ndependencies: [x, y]\n")
+    asked = read_environment_yml("channels: [z, a, m]\ndependencies: [x, y]\n", Place("environment.yml"))
     found = only(assemble(asked, arches=["linux-64"], settings=SETTINGS, datastore=None, machine=MACHINE))
     assert found.request.sources["conda"] == ["z", "a", "m", "conda-forge"]
 

@@ -8,12 +8,14 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asynccache.config import Settings
 from asynccache.errors import UsageError
-from asynccache.resolve.locked import Lock, LockedResolver, read_lock, requirements_txt_keys
+from asynccache.resolve.formats.locks import read_package_list
+from asynccache.resolve.locked import Lock, LockedResolver, read_lock
 from asynccache.resolve.resolver import Solution
 from asynccache.resolve.uv_program import find_uv, own_environment
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
@@ -71,7 +73,7 @@ async def test_a_uv_lock_gives_each_architecture_and_python_its_own(index: PyPII
     ):
         write_distribution(index.directory, "native", tag=tag)
     lock = locked(tmp_path / "project", index, '["app", "native"]')
-    assert lock.format == "uv.lock"
+    assert lock.format.name == "uv.lock"
     assert stems(lock.solution("linux-64", "3.11.9")) == [
         "app-1.0-py3-none-any",
         "native-1.0-cp311-cp311-manylinux_2_17_x86_64",
@@ -98,6 +100,44 @@ async def test_a_uv_lock_follows_extras_groups_and_forks(index: PyPIIndex, tmp_p
     assert stems(lock.solution("osx-arm64", "3.11.9")) == [e.format("forked-1.0-py3-none-any") for e in expected]
 
 
+async def test_who_only_caches_takes_from_a_uv_lock_what_resolving_takes(index: PyPIIndex, tmp_path: Path) -> None:
+    write_distribution(index.directory, "app", requires=["lib>=1"])
+    for name in ("lib", "extra-lib", "tester", "documenter"):
+        write_distribution(index.directory, name)
+    more = (
+        '[project.optional-dependencies]\nx = ["extra-lib"]\n'
+        '[dependency-groups]\ndev = ["tester"]\ndocs = ["documenter"]\n'
+    )
+    lock = locked(tmp_path / "project", index, '["app"]', more)
+
+    def cached(**selection: Any) -> list[str]:
+        found = read_package_list(lock.name, lock.text, arches=(HERE,), python="3.11.9", **selection)
+        return [str(package.url) for package in found]
+
+    def names(urls: list[str]) -> list[str]:
+        return [url.rpartition("/")[2].split("-")[0] for url in urls]
+
+    assert cached() == [package.url for package in lock.solution(HERE, "3.11.9").packages]
+    assert names(cached(extras=frozenset({"x"}))) == ["app", "extra_lib", "lib", "tester"]
+    assert names(cached(groups=frozenset({"docs"}))) == ["app", "documenter", "lib"]
+    for wrong in ({"extras": frozenset({"y"})}, {"groups": frozenset({"y"})}):
+        with pytest.raises(UsageError, match=r"the project has not all the .* asked for: expected y"):
+            cached(**wrong)
+
+
+async def test_source_trees_of_a_uv_lock_are_no_archives(index: PyPIIndex, tmp_path: Path) -> None:
+    write_distribution(index.directory, "lib")
+    tree = write_source_tree(tmp_path / "tree", "from-tree", "0.3")
+    more = f'[tool.uv.sources]\nfrom-tree = {{ path = "{tree}" }}\n'
+    lock = locked(tmp_path / "project", index, '["from-tree", "lib"]', more)
+    with pytest.raises(UsageError, match=r"package from-tree: .* is a source directory, which has no archive"):
+        read_package_list(lock.name, lock.text, python="3.11.9")
+    found = read_package_list(lock.name, lock.text, python="3.11.9", skip_sources=True)
+    assert [package.name.name for package in found] == ["lib"]
+    (skipped,) = found.skipped
+    assert skipped.endswith("is no archive")
+
+
 async def test_a_uv_lock_holds_what_uv_exports(index: PyPIIndex, tmp_path: Path) -> None:
     write_distribution(index.directory, "app", requires=["lib>=1"], extras={"x": ["extra-lib"]})
     for name in ("lib", "extra-lib"):
@@ -118,7 +158,6 @@ async def test_digests_of_a_lock_are_recorded_as_other_readers_expect_and_make_i
     assert package.hashes == {"sha256": hashlib.sha256(wheel.read_bytes()).hexdigest()}
     assert package.published_hash is None
     assert lock.unique_keys == {"uv_lock_content_hash": hashlib.sha256(lock.text.encode()).hexdigest()}
-    assert requirements_txt_keys("a==1\n") == {"requirements_txt_content_hash": hashlib.sha256(b"a==1\n").hexdigest()}
 
 
 async def test_sources_of_a_uv_lock_are_builds_here_and_refused_elsewhere(index: PyPIIndex, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.resolve.assemble import Machine, assemble, clone
 from asynccache.resolve.extend import extend
-from asynccache.resolve.requirement_files import read_requirements
+from asynccache.resolve.formats.environment_yml import read_environment_yml
+from asynccache.resolve.place import Place
 from asynccache.resolve.virtual_packages import VirtualPackage
 
 FIRST = "channels:\n  - bioconda\ndependencies:\n  - numpy=1.26.4\n  - scikit-learn\n"
@@ -30,7 +31,7 @@ COMMON: dict[str, Any] = {
 
 @pytest.fixture
 def first() -> ResolvedEnvironment:
-    asked = read_requirements("environment.yml", FIRST)
+    asked = read_environment_yml(FIRST, Place("environment.yml"))
     found = assemble(asked, arches=["linux-64"], datastore="local", python="3.11.*", **COMMON)["linux-64"]
     channel = "https://conda.anaconda.org/conda-forge/linux-64"
     packages = [EnvironmentPackage("conda", s, f"{channel}/{s}.conda", ".conda", {".conda": "0" * 32}) for s in STEMS]
@@ -46,14 +47,14 @@ def test_a_file(first: ResolvedEnvironment) -> None:
 
 
 def test_a_file_on_top_of_an_environment(first: ResolvedEnvironment) -> None:
-    asked = read_requirements("environment.yml", SECOND)
+    asked = read_environment_yml(SECOND, Place("environment.yml"))
     found = extend({"linux-64": first}, asked, arches=["linux-64"], datastore="local", **COMMON)["linux-64"]
     assert found.request.req_id == SECOND_ID
     assert not found.compatible
 
 
 def test_the_same_file_on_top_of_its_own_environment(first: ResolvedEnvironment) -> None:
-    asked = read_requirements("environment.yml", FIRST)
+    asked = read_environment_yml(FIRST, Place("environment.yml"))
     found = extend({"linux-64": first}, asked, arches=["linux-64"], datastore="local", **COMMON)["linux-64"]
     assert found.request.req_id == FIRST_ID
     assert found.compatible

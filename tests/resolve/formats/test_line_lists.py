@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
 from asynccache.model.digest import Digests
-from asynccache.resolve import ListFormat, PackageList, read_package_list
+from asynccache.resolve.formats.locks import PackageList, read_package_list
 
 MD5 = "0123456789abcdef" * 2
 SHA256 = "0123456789abcdef" * 4
@@ -38,7 +38,7 @@ def test_an_explicit_file_is_read_with_every_spelling_of_digests() -> None:
         ]
     )
     found = read(text)
-    assert found.format is ListFormat.EXPLICIT
+    assert found.format.name == "@EXPLICIT"
     assert [package.digests for package in found] == [
         Digests(md5=MD5),
         Digests(md5=MD5),
@@ -63,7 +63,7 @@ def test_a_list_of_urls_is_read_with_every_spelling_of_digests() -> None:
         f"    --hash=sha512:{SHA256}{SHA256}",
     ]
     found = read("# packages\r\n\r\n" + "\r\n".join(lines))
-    assert found.format is ListFormat.URLS
+    assert found.format.name == "list of URLs"
     assert [package.digests for package in found] == [
         Digests(),
         Digests(sha256=SHA256),

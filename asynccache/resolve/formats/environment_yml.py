@@ -22,10 +22,10 @@ from typing import Final
 from packaging.markers import InvalidMarker, Marker
 
 from asynccache.model.url import redacted
+from asynccache.resolve.formats.requirements_txt import read_item, read_line, sys_requirement
+from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
-from asynccache.resolve.requirements_txt import read_item, read_line, sys_requirement
-from asynccache.resolve.yaml_document import Entry, parse_yaml
 
 _ADDRESS: Final = ("/", "git+", "https://", "http://", "ssh://", "file://")
 _NAMED_ADDRESS: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)\s*@\s*(?P<address>\S.*)")

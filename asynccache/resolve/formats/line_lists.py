@@ -21,16 +21,19 @@ from asynccache.errors import UsageError
 from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.package import Kind, Package, split_filename
 from asynccache.model.url import redacted
+from asynccache.resolve.formats.selection import Selection
+from asynccache.resolve.formats.source_trees import SourceTree
 from asynccache.resolve.place import Place, has_scheme, package_at
-from asynccache.resolve.selection import Selection
 
 EXPLICIT_MARK: Final = "@EXPLICIT"
 _NAMED: Final = re.compile(r"[A-Za-z0-9][\w.-]*(\[[^\]]*\])?\s*@\s*(?=\S)")
 _PIP_COMMENT: Final = re.compile(r"#\s*pip\s+(?=\S+\s*@)")
 _DIGEST: Final = re.compile(r"(?:--hash[= ])?(?P<algorithm>[a-z0-9_]+)[:=](?P<digest>[0-9A-Fa-f]+)")
 
+_ANY_DIGEST: Final = re.compile(r"(#|[#&]\w+=|\s(--hash[= ])?\w+[:=])[0-9A-Fa-f]{32}")
 
-def read_explicit(text: str, place: Place, selection: Selection) -> list[Package]:
+
+def read_explicit(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
     """Read an `@EXPLICIT` file.
 
     Raises:
@@ -43,17 +46,17 @@ def read_explicit(text: str, place: Place, selection: Selection) -> list[Package
             packages.append(_package(line[pip.end() :], line_place, "pypi"))
         elif not line.startswith(("#", EXPLICIT_MARK)):
             packages.append(_package(line, line_place, None))
-    return [package for package in packages if selection.wants_subdir(package.subdir)]
+    return [package for package in packages if selection.wants_subdir(package.subdir)], []
 
 
-def read_url_list(text: str, place: Place, selection: Selection) -> list[Package]:
+def read_url_list(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
     """Read a plain list of URLs.
 
     Raises:
         UsageError: A line that names no package.
     """
     packages = [_package(line, where, None) for where, line in _lines(text, place) if not line.startswith("#")]
-    return [package for package in packages if selection.wants_subdir(package.subdir)]
+    return [package for package in packages if selection.wants_subdir(package.subdir)], []
 
 
 def _lines(text: str, place: Place) -> Iterator[tuple[Place, str]]:
@@ -135,16 +138,26 @@ def _digests(texts: list[str], place: Place) -> Digests:
     return known
 
 
-def looks_like_package_line(line: str) -> bool:
-    """Whether a line starts with what could be a package's URL or path.
+def is_list_of_addresses(text: str, *, digests: bool = False) -> bool:
+    r"""Whether the first line that says something names an archive by its URL or path.
 
-    >>> looks_like_package_line("https://host/noarch/a-1-0.conda"), looks_like_package_line("numpy==1.26")
+    Args:
+        text: The list.
+        digests: Whether it must have a digest as well: then it is no requirement.
+
+    >>> is_list_of_addresses("https://host/noarch/a-1-0.conda"), is_list_of_addresses("numpy==1.26")
     (True, False)
+    >>> text = "a @ https://host/a-1.0.whl"
+    >>> is_list_of_addresses(text, digests=True), is_list_of_addresses(text + " \\\n --hash=sha256:00", digests=True)
+    (False, True)
     """
+    line = next((line for _place, line in _lines(text, Place("")) if not line.startswith("#")), "")
     named = _NAMED.match(line)
     words = (line[named.end() :] if named else line).split()
-    if not words or has_scheme(words[0]):
-        return bool(words)
+    if not words or (digests and not _ANY_DIGEST.search(line)):
+        return False
+    if has_scheme(words[0]):
+        return True
     try:
         split_filename(words[0].partition("#")[0])
     except UsageError:

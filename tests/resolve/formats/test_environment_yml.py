@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
 from asynccache.model.identity import Request
-from asynccache.resolve.environment_yml import read_environment_yml
+from asynccache.resolve.formats.environment_yml import read_environment_yml
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Requirements
 

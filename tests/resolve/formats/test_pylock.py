@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
 from asynccache.model.digest import Digests
-from asynccache.resolve import PackageList, read_package_list
+from asynccache.resolve.formats.locks import PackageList, read_package_list
 from asynccache.resolve.python_target import PythonTarget
 
 FILES = "https://files.example/packages"

@@ -9,17 +9,16 @@ from typing import Final
 
 from asynccache.model.digest import Digests
 from asynccache.model.package import Kind, Package
-from asynccache.model.url import redacted
+from asynccache.resolve.formats.selection import Selection
+from asynccache.resolve.formats.source_trees import SourceTree, is_source_tree
+from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
 from asynccache.resolve.place import Place, package_at
-from asynccache.resolve.selection import Selection
-from asynccache.resolve.sources import is_source_tree, source_error
-from asynccache.resolve.yaml_document import Entry, parse_yaml
 
 _KINDS: Final[dict[str, Kind]] = {"conda": "conda", "pip": "pypi"}
 
 
-def read_conda_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[str]]:
-    """Read the packages of the selected platforms, and what was left out because it is no archive.
+def read_conda_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+    """Read the packages of the selected platforms, and the source trees.
 
     Raises:
         UsageError: Another version, a platform the file was not locked for, or an entry that names no package.
@@ -31,7 +30,7 @@ def read_conda_lock(text: str, place: Place, selection: Selection) -> tuple[list
             "this conda-lock version is unknown", expected="version 1", found=f"version {version[:20]}"
         )
     entries = document.entries("package")
-    packages, skipped = [], []
+    packages, trees = [], []
     for platform in selection.platforms:
         chosen = [entry for entry in entries if entry.required_text("platform") == platform]
         if not chosen:
@@ -42,13 +41,11 @@ def read_conda_lock(text: str, place: Place, selection: Selection) -> tuple[list
             )
         for entry in chosen:
             url = entry.required_text("url")
-            if not is_source_tree(url):
-                packages.append(_package(entry, url))
-            elif selection.skip_sources:
-                skipped.append(f"{entry.place}: {redacted(url)} is no archive")
+            if is_source_tree(url):
+                trees.append(SourceTree(entry.place, url))
             else:
-                raise source_error(entry.place, url)
-    return packages, skipped
+                packages.append(_package(entry, url))
+    return packages, trees
 
 
 def _package(entry: Entry, url: str) -> Package:

@@ -10,18 +10,18 @@ from typing import Final
 
 from asynccache.model.package import Kind, Package
 from asynccache.model.url import redacted
+from asynccache.resolve.formats.selection import Selection
+from asynccache.resolve.formats.source_trees import SourceTree, is_source_tree
+from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
 from asynccache.resolve.place import Place, package_at
-from asynccache.resolve.selection import Selection
-from asynccache.resolve.sources import is_source_tree, source_error
-from asynccache.resolve.yaml_document import Entry, parse_yaml
 
 _VERSIONS: Final = ("4", "5", "6", "7")
 _KINDS: Final[tuple[Kind, ...]] = ("conda", "pypi")
 _SOURCE_KEY: Final = "conda_source"
 
 
-def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[str]]:
-    """Read the packages of one environment on the selected platforms, and what was left out as no archive.
+def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+    """Read the packages of one environment on the selected platforms, and the source trees.
 
     Raises:
         UsageError: An unknown version, environment or platform, or an entry that names no package.
@@ -38,7 +38,7 @@ def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[
     records = {_key(record): record for record in document.entries("packages")}
     by_platform = _environment(document, selection).entry("packages")
     subdirs = _subdirs(document)
-    packages, skipped = [], []
+    packages, trees = [], []
     for platform in selection.platforms:
         names = [name for name in by_platform or () if subdirs.get(name, name) == platform]
         if by_platform is None or not names:
@@ -50,12 +50,10 @@ def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[
         for reference in (entry for name in names for entry in by_platform.entries(name)):
             kind, location = _key(reference)
             if kind == _SOURCE_KEY or is_source_tree(location):
-                if not selection.skip_sources:
-                    raise source_error(reference.place, location)
-                skipped.append(f"{reference.place}: {redacted(location)} is no archive")
+                trees.append(SourceTree(reference.place, location))
             else:
                 packages.append(_package(reference, records.get((kind, location))))
-    return packages, skipped
+    return packages, trees
 
 
 def _environment(document: Entry, selection: Selection) -> Entry:

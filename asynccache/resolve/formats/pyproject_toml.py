@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from asynccache.resolve.formats.requirements_txt import pep508_requirement
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Collector, Requirements
-from asynccache.resolve.requirements_txt import pep508_requirement
 
 
 def read_pyproject_toml(text: str, place: Place) -> Requirements:

@@ -17,19 +17,18 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from asynccache.errors import UsageError
 from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.package import Package
-from asynccache.model.url import redacted
-from asynccache.resolve.place import Place, package_at
+from asynccache.resolve.formats.selection import Selection
+from asynccache.resolve.formats.source_trees import SourceTree
+from asynccache.resolve.place import Place, has_scheme, local_url, package_at
 from asynccache.resolve.python_target import PythonTarget
-from asynccache.resolve.selection import Selection
-from asynccache.resolve.sources import source_error
 
 Table = Mapping[str, Any]
 _MAJOR: Final = "1"
 _SOURCES: Final = ("vcs", "directory")
 
 
-def read_pylock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[str]]:
-    """Read the packages for the selected platforms and Python, and what was left out as no archive.
+def read_pylock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+    """Read the packages for the selected platforms and Python, and the source trees.
 
     Raises:
         UsageError: Not such a file, a target it was not locked for, or an entry that names no archive for the target.
@@ -45,21 +44,33 @@ def read_pylock(text: str, place: Place, selection: Selection) -> tuple[list[Pac
         )
     _check_choice(document, ("extras",), selection.extras, place)
     _check_choice(document, ("dependency-groups", "default-groups"), selection.groups or frozenset(), place)
-    packages, skipped = [], []
+    packages, trees = [], []
     for platform in selection.platforms:
         target = PythonTarget(platform, selection.python_version, selection.glibc)
         environment = _environment(document, target, selection, place)
         for table, where in _selected(document, target, environment, place):
-            source = next((key for key in _SOURCES if key in table), None)
-            if source is None:
+            if any(key in table for key in _SOURCES):
+                trees.append(_tree(table, where))
+            else:
                 packages.append(best_archive(table, target, where))
-                continue
-            origin = _get(table, source, dict, where) or {}
-            location = str(origin.get("url") or origin.get("path") or source)
-            if not selection.skip_sources:
-                raise source_error(where, f"git+{location}" if source == "vcs" else location)
-            skipped.append(f"{where}: {redacted(location)} is no archive")
-    return packages, skipped
+    return packages, trees
+
+
+def _tree(table: Table, where: Place) -> SourceTree:
+    name, version = _get(table, "name", str, where), _get(table, "version", str, where)
+    directory = _get(table, "directory", dict, where)
+    entry = directory or _get(table, "vcs", dict, where) or {}
+    location = _get(entry, "url", str, where) or _get(entry, "path", str, where)
+    if not location:
+        raise where.error("a source tree has neither `url` nor `path`")
+    subdirectory = _get(entry, "subdirectory", str, where) or ""
+    if directory is not None:
+        editable = bool(_get(directory, "editable", bool, where))
+        return SourceTree(where, location, name, version, subdirectory=subdirectory, editable=editable)
+    address = location if has_scheme(location) else local_url(location, where)
+    commit = _get(entry, "commit-id", str, where)
+    kind = _get(entry, "type", str, where) or "git"
+    return SourceTree(where, f"{kind}+{address}", name, version, commit, subdirectory)
 
 
 def _get(table: Table, key: str, kind: type, place: Place) -> Any:

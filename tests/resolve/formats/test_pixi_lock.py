@@ -7,7 +7,7 @@ import rattler
 
 from asynccache.errors import UsageError
 from asynccache.model.digest import Digests
-from asynccache.resolve import PackageList, read_package_list
+from asynccache.resolve.formats.locks import PackageList, read_package_list
 
 A, B, C = "a1" * 32, "b2" * 32, "c3" * 32
 MD5 = "0123456789" * 3 + "01"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from asynccache.errors import UsageError
 from asynccache.model.platform import ARCHITECTURES, NOARCH, checked_architecture, current_architecture
 
-_PYTHON = re.compile(r"3\.\d+(\.\d+)?")
+_PYTHON = re.compile(r"3\.\d+(\.\d+((a|b|rc)\d+)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,11 @@ class Selection:
         arches: Architectures by their conda names; empty means this machine's, or for a list that is not divided by
             platform everything.
         environment: Environment of a pixi.lock; None means `default`.
-        python: Version such as `3.11` or `3.11.7` that wheels of a pylock.toml are chosen for; None means the version
-            that runs this.
-        extras: Extras of a pylock.toml.
-        groups: Dependency groups of a pylock.toml; None means those the file has as default.
+        python: Version such as `3.11` or `3.11.7` that wheels of a lock of PyPI packages are chosen for; None means
+            the version that runs this.
+        extras: Extras of a pylock.toml or uv.lock.
+        groups: Dependency groups of a pylock.toml or uv.lock; None means those the file has as default.
         glibc: Minor version of glibc 2 that wheels are chosen for; None as `PythonTarget` says.
-        skip_sources: Leave out what is no archive (directories, repositories) instead of refusing the list.
 
     Raises:
         UsageError: An architecture or a Python version that cannot be.
@@ -36,7 +35,6 @@ class Selection:
     python: str | None = None
     extras: frozenset[str] = field(default_factory=frozenset)
     groups: frozenset[str] | None = None
-    skip_sources: bool = False
     glibc: int | None = None
 
     def __post_init__(self) -> None:

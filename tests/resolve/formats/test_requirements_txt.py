@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
 from asynccache.model.identity import Request
+from asynccache.resolve.formats.requirements_txt import read_requirements_txt
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Requirements, merge_requirements
-from asynccache.resolve.requirements_txt import read_requirements_txt
 
 PLACE = Place("requirements.txt")
 

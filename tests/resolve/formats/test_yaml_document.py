@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
+from asynccache.resolve.formats.yaml_document import parse_yaml
 from asynccache.resolve.place import Place
-from asynccache.resolve.yaml_document import parse_yaml
 
 PLACE = Place("a.lock")
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from asynccache.errors import UsageError
-from asynccache.resolve.environment_yml import read_environment_yml
+from asynccache.resolve.formats.environment_yml import read_environment_yml
+from asynccache.resolve.formats.pyproject_toml import read_pyproject_toml
+from asynccache.resolve.formats.requirements_txt import read_requirements_txt
 from asynccache.resolve.place import Place
-from asynccache.resolve.pyproject_toml import read_pyproject_toml
 from asynccache.resolve.requirements import Requirements
-from asynccache.resolve.requirements_txt import read_requirements_txt
 
 Packages = dict[str, dict[str, str]]
 Texts = dict[str, list[str]]

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from asynccache.errors import UsageError
+from asynccache.resolve.formats.pyproject_toml import read_pyproject_toml
 from asynccache.resolve.place import Place
-from asynccache.resolve.pyproject_toml import read_pyproject_toml
-from asynccache.resolve.requirement_files import RequirementFile, read_requirements
 
 PLACE = Place("pyproject.toml")
 
@@ -51,10 +50,3 @@ def test_a_project_of_poetry_says_that_its_own_dependencies_are_left_out() -> No
     found = read_pyproject_toml("[tool.poetry.dependencies]\nsix = '1'\n", PLACE)
     assert not found
     assert "poetry's own dependencies are left out" in found.notes[0]
-
-
-def test_a_file_is_read_as_what_its_name_says_unless_told() -> None:
-    assert read_requirements("a/env.yaml", "dependencies: [a=1]").values("conda") == ["a==1"]
-    assert read_requirements("my.toml", "[project]\ndependencies=['a']").values("pypi") == ["a"]
-    assert read_requirements("requirements.in", "a").values("pypi") == ["a"]
-    assert read_requirements("-", "dependencies: [a]", RequirementFile.ENVIRONMENT_YML).values("conda") == ["a"]

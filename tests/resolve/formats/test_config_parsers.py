@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asynccache.errors import UsageError
-from asynccache.resolve import config_parsers
+from asynccache.resolve.formats import config_parsers
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("parser_vectors.json").read_text("utf-8"))
 LONG_LIST = next(v["input"] for v in VECTORS if "j[version" in v["input"])

@@ -11,52 +11,51 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
 from asynccache.model.package import Package
-from asynccache.model.url import redacted
-from asynccache.resolve.place import Place, has_scheme, local_url
-from asynccache.resolve.pylock import best_archive
+from asynccache.resolve.formats.pylock import best_archive
+from asynccache.resolve.formats.selection import Selection
+from asynccache.resolve.formats.source_trees import SourceTree
+from asynccache.resolve.place import Place, has_scheme
 from asynccache.resolve.python_target import PythonTarget
-from asynccache.resolve.resolver import SourceBuild
 
 Table = Mapping[str, Any]
 _VERSION: Final = 1
-_GROUPS: Final = ("dev",)
+_GROUPS: Final = frozenset({"dev"})
 _PROJECT: Final = ("editable", "virtual")
 
 
-def read_uv_lock(
-    text: str, place: Place, target: PythonTarget, *, extras: Sequence[str] = (), groups: Sequence[str] = _GROUPS
-) -> tuple[list[Package], list[SourceBuild]]:
-    """Read what a uv.lock holds for a target: archives, and what has to be built, by name.
-
-    Args:
-        text: Its content.
-        place: What errors call it, and what its relative paths are relative to.
-        target: Architecture and Python.
-        extras: Of the project, to include.
-        groups: Dependency groups of the project to include, those that it has.
+def read_uv_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+    """Read what is locked for the selected platforms, Python, extras and groups: archives and source trees, by name.
 
     Raises:
-        UsageError: Not such a file, a target it was not locked for, an editable dependency, or an entry that names no
-            archive for the target.
+        UsageError: Not such a file, a target it was not locked for, or an entry that names no archive for the target.
     """
     try:
-        document = tomllib.loads(text)
-        if document.get("version") != _VERSION:
-            raise place.error(
-                "this uv.lock version is unknown", expected=f"version = {_VERSION}", found=repr(document.get("version"))
-            )
-        return _Walk(document, place, target).found(extras, groups)
+        return _read(tomllib.loads(text), place, selection)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise place.error(f"not a TOML document ({exc})") from exc
     except (KeyError, TypeError, AttributeError) as exc:
         raise place.error(f"it is malformed ({type(exc).__name__}: {exc})", hint="lock again") from exc
+
+
+def _read(document: Table, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+    if document.get("version") != _VERSION:
+        raise place.error(
+            "this uv.lock version is unknown", expected=f"version = {_VERSION}", found=repr(document.get("version"))
+        )
+    packages: list[Package] = []
+    trees: list[SourceTree] = []
+    for platform in selection.platforms:
+        target = PythonTarget(platform, selection.python_version, selection.glibc)
+        archives, sources = _Walk(document, place, target).found(selection.extras, selection.groups)
+        packages += archives
+        trees += sources
+    return packages, trees
 
 
 class _Walk:
@@ -90,7 +89,7 @@ class _Walk:
                 expected=" or ".join(supported)[:400],
             )
 
-    def found(self, extras: Sequence[str], groups: Sequence[str]) -> tuple[list[Package], list[SourceBuild]]:
+    def found(self, extras: frozenset[str], groups: frozenset[str] | None) -> tuple[list[Package], list[SourceTree]]:
         roots = [p for p in self._packages if any(p["source"].get(kind) == "." for kind in _PROJECT)]
         roots = roots or [p for p in self._packages if p["name"] in self._members]
         if not roots:
@@ -100,11 +99,12 @@ class _Walk:
         waiting: list[tuple[Table, tuple[str, ...]]] = []
         for root in roots:
             offered = root.get("optional-dependencies", {})
-            if missing := [extra for extra in extras if extra not in offered]:
-                raise self._place.error("the project has not all the extras asked for", found=", ".join(missing))
-            waiting.append((root, tuple(extras)))
-            for group in groups:
-                waiting += self._needed(root.get("dev-dependencies", {}).get(group, ()))
+            self._check_choice("extras", extras, offered)
+            waiting.append((root, tuple(sorted(extras))))
+            grouped = root.get("dev-dependencies", {})
+            self._check_choice("dependency groups", groups or frozenset(), grouped)
+            for group in sorted(_GROUPS if groups is None else groups):
+                waiting += self._needed(grouped.get(group, ()))
         while waiting:
             package, wanted = waiting.pop()
             name = package["name"]
@@ -122,6 +122,14 @@ class _Walk:
                 )
             waiting += self._needed(dependencies)
         return self._sorted_out([taken[name] for name in sorted(taken)])
+
+    def _check_choice(self, what: str, wanted: frozenset[str], offered: Table) -> None:
+        if missing := sorted(wanted.difference(offered)):
+            raise self._place.error(
+                f"the project has not all the {what} asked for",
+                expected=", ".join(missing),
+                found=", ".join(offered) or "none",
+            )
 
     def _needed(self, dependencies: Sequence[Table]) -> list[tuple[Table, tuple[str, ...]]]:
         return [
@@ -157,31 +165,28 @@ class _Walk:
     def _where(self, package: Table) -> Place:
         return self._place.at(entry=f"package {package['name']}")
 
-    def _sorted_out(self, packages: Sequence[Table]) -> tuple[list[Package], list[SourceBuild]]:
-        archives, builds = [], []
+    def _sorted_out(self, packages: Sequence[Table]) -> tuple[list[Package], list[SourceTree]]:
+        archives, trees = [], []
         for package in packages:
-            build = self._source(package)
-            if build is not None:
-                builds.append(build)
+            tree = self._tree(package)
+            if tree is not None:
+                trees.append(tree)
             elif "virtual" not in package["source"]:
                 archives.append(best_archive(self._as_entry(package), self._target, self._where(package)))
-        return archives, builds
+        return archives, trees
 
-    def _source(self, package: Table) -> SourceBuild | None:
+    def _tree(self, package: Table) -> SourceTree | None:
         source, where = package["source"], self._where(package)
-        name, version = canonicalize_name(package["name"]), package.get("version")
-        if "editable" in source:
-            raise where.error("Cannot include an editable PYPI package", found=str(source["editable"]))
-        if "directory" in source:
-            return SourceBuild(name, version, local_url(str(source["directory"]), where))
-        if "git" in source:
-            parts = urlsplit(str(source["git"]))
-            if not parts.fragment:
-                raise where.error("a repository is named without its commit", hint="lock again")
-            address = redacted(parts._replace(query="", fragment="").geturl())
-            subdirectory = parse_qs(parts.query).get("subdirectory", [""])[0]
-            return SourceBuild(name, version, f"git+{address}@{quote(parts.fragment, safe='')}", subdirectory)
-        return None
+        name, version = package["name"], package.get("version")
+        for kind in ("directory", "editable"):
+            if kind in source:
+                return SourceTree(where, str(source[kind]), name, version, editable=kind == "editable")
+        if "git" not in source:
+            return None
+        parts = urlsplit(str(source["git"]))
+        subdirectory = parse_qs(parts.query).get("subdirectory", [""])[0]
+        address = parts._replace(query="", fragment="").geturl()
+        return SourceTree(where, f"git+{address}", name, version, parts.fragment or None, subdirectory)
 
     def _as_entry(self, package: Table) -> dict[str, Any]:
         """Return a package as a pylock.toml has it."""

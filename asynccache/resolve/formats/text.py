@@ -1,0 +1,43 @@
+"""The text of a file that a user names, whatever editor wrote it."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from pathlib import Path
+from typing import Final
+
+from asynccache.errors import UsageError
+from asynccache.resolve.place import STANDARD_INPUT, Place
+
+# The longer mark first: that of UTF-32 begins with that of UTF-16.
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def read_text(name: str) -> str:
+    """Return the text of a file, without its byte order mark. Blocking.
+
+    Args:
+        name: Its path; `-` for standard input.
+
+    Raises:
+        UsageError: It cannot be read, or is no text.
+    """
+    try:
+        data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{Place(name)} cannot be read ({exc.strerror})", hint="check the path") from exc
+    mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    try:
+        return data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as exc:
+        raise UsageError(
+            f"{Place(name)} cannot be read (it is not {encoding.upper()} text)",
+            hint="write it anew as UTF-8, or as UTF-16 with a byte order mark",
+        ) from exc
