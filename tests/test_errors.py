@@ -55,7 +55,7 @@ def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
 
 
 def test_the_help_lists_every_code() -> None:
-    from asynccache_cli.main import EXIT_CODES_HELP
+    from asynccache_cli.commands import EXIT_CODES_HELP
 
     for row in EXIT_CODES.values():
         assert f"\n  {row.code:<4} {row.meaning}" in EXIT_CODES_HELP

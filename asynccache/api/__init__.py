@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from asynccache.ops.resolve_request import ResolveOptions
     from asynccache.ops.resolve_result import Resolved, Row
     from asynccache.resolve.formats.registry import format_names
+    from asynccache.runtime.failures import as_failure, leaves, without_secrets
 
 __all__ = [
     "Alias",
@@ -69,8 +70,11 @@ __all__ = [
     "Settings",
     "Shown",
     "Taken",
+    "as_failure",
     "events",
     "format_names",
+    "leaves",
+    "without_secrets",
 ]
 # module -> what is taken from it; each is imported when it is first asked for
 _PLACES: Final = {
@@ -94,6 +98,7 @@ _PLACES: Final = {
     "ops.resolve_request": ("ResolveOptions",),
     "ops.resolve_result": ("Resolved", "Row"),
     "resolve.formats.registry": ("format_names",),
+    "runtime.failures": ("as_failure", "leaves", "without_secrets"),
 }
 _MODULES: Final = {name: f"asynccache.{module}" for module, names in _PLACES.items() for name in names}
 

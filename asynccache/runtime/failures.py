@@ -43,14 +43,17 @@ def as_failure(error: BaseException) -> AsyncCacheError:
     Ours is returned as it is; of a group, its only cause or all of them; trouble with the machine's files becomes a
     `DiskError`; everything else is a defect of asynccache, and a file with the traceback is written for it.
     """
+    found = {str(failure): failure for failure in (_failure(leaf, error) for leaf in leaves(error))}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    numbered = {f"cause {number}": failure for number, failure in enumerate(found.values(), 1)}
+    return PartialFailureError(f"it failed for {len(numbered)} reasons", numbered)
+
+
+def _failure(error: BaseException, whole: BaseException) -> AsyncCacheError:
+    """Return the failure that one leaf is, of a group or by itself."""
     if isinstance(error, AsyncCacheError):
         return error
-    if isinstance(error, BaseExceptionGroup):
-        failures = {str(failure): failure for failure in map(as_failure, leaves(error))}
-        if len(failures) == 1:
-            return next(iter(failures.values()))
-        numbered = {f"cause {number}": failure for number, failure in enumerate(failures.values(), 1)}
-        return PartialFailureError(f"it failed for {len(numbered)} reasons", numbered)
     if isinstance(error, FileNotFoundError) and not _has_current_directory():
         failure: AsyncCacheError = UsageError(
             "the current directory does not exist any more", hint="change to another directory"
@@ -59,7 +62,7 @@ def as_failure(error: BaseException) -> AsyncCacheError:
         named = error.filename
         failure = disk_error(Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None, error)
     else:
-        failure = _defect(error)
+        failure = _defect(error, whole)
     failure.__cause__ = error
     return failure
 
@@ -92,7 +95,7 @@ def _has_current_directory() -> bool:
     return True
 
 
-def _defect(error: BaseException) -> DefectError:
+def _defect(error: BaseException, whole: BaseException) -> DefectError:
     import traceback  # noqa: PLC0415 - nobody pays for it who has no defect
 
     kind = type(error).__name__
@@ -100,7 +103,7 @@ def _defect(error: BaseException) -> DefectError:
     ours = [frame for frame in frames if f"{os.sep}asynccache" in frame.filename] or frames
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "no place"
     if (kind, place) not in _reports:
-        _reports[kind, place] = _write_report("".join(traceback.format_exception(error)))
+        _reports[kind, place] = _write_report("".join(traceback.format_exception(whole)))
     report = _reports[kind, place]
     hint = f"please report it with the file {report}" if report else "run again with --debug and report what it shows"
     return DefectError(f"this is a defect of asynccache ({kind} at {place})", report=report, hint=hint)

@@ -1,140 +1,196 @@
-"""Entry point: the command group, options common to all commands, and how errors are shown."""
+"""How the process begins and ends: signals, standard streams, and how a failure is shown with its exit code.
+
+Imports nothing that takes time: an interrupt that comes while the commands are imported must find its handler.
+"""
 
 from __future__ import annotations
 
-import importlib
-import json
+import errno
+import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, Final
 
-import click
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
 
-from asynccache import __version__
-from asynccache.errors import EXIT_CODES, AsyncCacheError, PartialFailureError
+    from typing_extensions import Buffer
 
-# command -> (module, one line for the listing): the listing must not import what the commands need
-COMMANDS: Final = {
-    "cache": ("cache", "Fetch packages, verify, transmute and publish them."),
-    "transmute": ("transmute", "Convert archives between .tar.bz2 and .conda, member by member."),
-    "backfill": ("backfill", "Give every conda package of a store its other form."),
-    "resolve": ("resolve", "Turn requirements into environments that are locked, cached and named."),
-    "env": ("env", "List, name, compare, import and export environments."),
-    "warm": ("warm", "Make environments ready: in the store, on this node, verified."),
-    "create": ("create", "Make an environment on this machine out of its packages."),
-    "run": ("run", "Run a command in an environment, made when it is not there."),
-    "shell": ("shell", "Open a shell in an environment."),
-    "envs": ("envs", "List the environments on this machine."),
-    "rm": ("rm", "Remove environments from this machine."),
-    "clean": ("clean", "Free disk space: what is no longer used."),
-    "pack": ("pack", "Make one relocatable object of an environment."),
-    "installer": ("installer", "Publish what bare nodes need."),
-    "ls": ("listing", "List the packages of a store."),
-    "stat": ("stat", "Count the packages and bytes of a store."),
-    "verify": ("verify", "Read and digest the packages of a store."),
-    "config": ("config", "Show every setting, its value and where it came from."),
-    "doctor": ("doctor", "Check this machine and the store, and say what to do."),
-    "bench": ("bench", "Measure against other tools and the machine's limits."),
+    from asynccache.errors import AsyncCacheError
+
+_STOPPED = {
+    signal.SIGINT: "interrupted: what is complete stays; run the same command again to continue",
+    signal.SIGTERM: "terminated: what is complete stays; run the same command again to continue",
 }
-
-EXIT_CODES_HELP: Final = "\n".join(
-    ["\b", "Exit codes (*: the same command may succeed when it is run again):"]
-    + [f"  {row.code:<4} {row.meaning}{' *' if row.retryable else ''}" for row in EXIT_CODES.values()]
-)
-
-
-class LazyGroup(click.Group):
-    """Loads a command's module when it is run, so that `--help` starts at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order that the help shows."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None when there is none of that name."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"asynccache_cli.{COMMANDS[cmd_name][0]}")
-        command = module.command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{cmd_name} has no command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, naming near ones when there is none."""
-        import difflib  # noqa: PLC0415
-
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f" Did you mean `{near[0]}`?" if near else " `asynccache --help` lists them."
-            ctx.fail(f"There is no command `{args[0]}`.{hint}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the listing without importing the commands."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_module, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, epilog=EXIT_CODES_HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", prog_name="asynccache")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--config-file", type=click.Path(dir_okay=False), help="Settings in TOML, instead of the usual place.")
-@click.pass_context
-def group(ctx: click.Context, /, *, debug: bool, config_file: str | None) -> None:
-    """The package cache for conda and PyPI environments.
-
-    \b
-    Try:
-      asynccache cache --from conda-lock.yml --format .conda
-      asynccache ls
-      asynccache doctor
-    """
-    ctx.obj = {"debug": debug, "config_file": config_file}
+_received: list[int] = []  # SIGTERM, once it came
+_unwritten: dict[int, OSError] = {}  # standard streams that could not be written, by number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(words))
+    # one that is ignored, as by nohup, stays ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop_at_once)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _stop_at_once)
+    _open_streams()
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _stop_at_once(number: int, frame: FrameType | None) -> None:
+    """End where nothing is begun: an exception could get lost in an import."""
+    del frame
+    try:
+        os.write(2, (_STOPPED[signal.Signals(number)] + "\n").encode())
+    finally:
+        os._exit(128 + number)
+
+
+def stop_in_order() -> None:
+    """From now on signals end what runs as a cancellation does, so that nothing is left half made."""
+    if signal.getsignal(signal.SIGINT) is _stop_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is _stop_at_once:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End as an interrupt does."""
+    _received.append(number)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        interrupt(signal.SIGINT, frame)
+    else:
+        raise KeyboardInterrupt
+
+
+class _Output(io.FileIO):
+    """A standard stream that remembers that it could not be written: what that raises may be swallowed on the way."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Write bytes."""
+        try:
+            return super().write(data)
+        except OSError as exc:
+            _unwritten.setdefault(self.fileno(), exc)
+            raise
+
+
+def _open_streams() -> None:
+    """Tell failures of our output from others; put the null device where a stream is closed.
+
+    Else a file of ours would get its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        given = getattr(sys, name)
+        if given is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        encoding, errors = ("utf-8", "backslashreplace") if given is None else (given.encoding, given.errors)
+        if number:
+            binary = io.BufferedWriter(_Output(number, "w", closefd=False))
+            lines = given is not None and given.line_buffering
+            setattr(sys, name, io.TextIOWrapper(binary, encoding, errors, line_buffering=lines))
+        elif given is None:
+            sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding)
 
 
 def run(words: list[str]) -> int:
-    """Run the command line; return the exit code. Errors go to stderr, as JSON when `--json` was given."""
-    debug = "--debug" in words
+    """Run the command line; return the exit code. Failures go to stderr, as JSON when `--json` was given."""
     try:
-        result: Any = group.main(words, prog_name="asynccache", standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        return exc.exit_code
-    except click.ClickException as exc:
-        exc.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: what is complete stays; run the same command again to continue", err=True)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except AsyncCacheError as exc:
-        if debug:
-            raise
-        show_error(exc, as_json="--json" in words)
-        return exc.exit_code
+        from asynccache_cli.commands import group  # noqa: PLC0415 - once signals are handled
+
+        result = group.main(words, prog_name="asynccache", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as exc:  # noqa: BLE001 - nothing leaves but an exit code
+        return _ended(exc, words)
     return result if isinstance(result, int) else 0
 
 
+def _ended(error: BaseException, words: list[str]) -> int:
+    """Say why the command ended, and return its exit code."""
+    import click  # noqa: PLC0415
+
+    from asynccache.api import as_failure, leaves, without_secrets  # noqa: PLC0415 - not when all is well
+
+    causes = list(leaves(error))
+    ours = words[: words.index("--")] if "--" in words else words
+    if "--debug" in ours and not isinstance(error, click.exceptions.Exit | SystemExit):
+        import traceback  # noqa: PLC0415
+
+        _say(without_secrets("".join(traceback.format_exception(error))).rstrip())
+    if _unwritten:
+        return _output_ended()
+    for cause in causes:
+        if isinstance(cause, click.Abort | KeyboardInterrupt):
+            number = signal.SIGTERM if _received else signal.SIGINT
+            _say(_STOPPED[number])
+            return 128 + number
+        if isinstance(cause, click.exceptions.Exit):
+            return int(cause.exit_code)
+        if isinstance(cause, SystemExit):
+            return cause.code if isinstance(cause.code, int) else 1
+        if isinstance(cause, click.ClickException):
+            try:
+                cause.show()
+            except OSError:
+                _abandon(2)
+            return 2
+    failure = as_failure(error)
+    show_error(failure, as_json="--json" in ours)
+    return failure.exit_code
+
+
+def _output_ended() -> int:
+    """Say that the output cannot be written where somebody still listens; return the exit code."""
+    for number in _unwritten:
+        _abandon(number)
+    error = next(iter(_unwritten.values()))
+    if error.errno == errno.EPIPE:
+        return 141
+    from asynccache.errors import DiskError  # noqa: PLC0415
+
+    failure = DiskError(
+        f"the output cannot be written ({error.strerror})", hint="write it elsewhere, or free some space"
+    )
+    show_error(failure, as_json=False)
+    return failure.exit_code
+
+
+def _abandon(number: int) -> None:
+    """Let what is still in a stream's buffer go nowhere: the interpreter flushes it at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error, if anybody can be told."""
+    import click  # noqa: PLC0415
+
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _abandon(2)
+
+
 def show_error(error: AsyncCacheError, *, as_json: bool) -> None:
-    """Print one error: a sentence, or a JSON line."""
+    """Print one error: a sentence for each distinct cause, or a JSON line."""
+    import json  # noqa: PLC0415
+
+    import click  # noqa: PLC0415
+
+    from asynccache.errors import PartialFailureError  # noqa: PLC0415
+
     if as_json:
-        click.echo(json.dumps(error.as_document()), err=True)
+        _say(json.dumps(error.as_document()))
         return
     if isinstance(error, PartialFailureError):
-        for cause, urls in error.causes():
-            more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
-            click.echo(click.style("failed: ", fg="red") + f"{urls[0].rsplit('/', 1)[-1]}{more}: {cause}", err=True)
-    click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+        for cause, names in error.causes():
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            _say(click.style("failed: ", fg="red") + f"{names[0].rsplit('/', 1)[-1]}{more}: {cause}")
+    _say(click.style("error: ", fg="red", bold=True) + str(error))

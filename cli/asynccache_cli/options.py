@@ -12,6 +12,7 @@ import click
 
 from asynccache.config import LoadedSettings, Settings, load_settings
 from asynccache.errors import ConfigurationError
+from asynccache_cli.main import stop_in_order
 
 if TYPE_CHECKING:
     from asynccache.api import Session, events
@@ -100,6 +101,7 @@ def run_listing(
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on uvloop when it is there, else on asyncio's own loop."""
+    stop_in_order()
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
