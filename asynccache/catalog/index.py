@@ -6,26 +6,27 @@ removed, it is made again. Nothing else reads it. All functions block: call them
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from asynccache.errors import DiskError, UsageError
+from asynccache.errors import UsageError
 from asynccache.model.identity import EnvID
+from asynccache.runtime.sqlite_cache import SQLiteCache
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import sqlite3
+
 _FORMAT: Final = 1
-_WAIT: Final = 30.0  # seconds for another process that writes the index
 _SCHEMA: Final = """
-create table if not exists meta (name text primary key, value text) without rowid;
-create table if not exists environments (
+create table meta (name text primary key, value text) without rowid;
+create table environments (
     arch text, req_id text, full_id text, version text, start integer, length integer,
     resolved_on text, resolved_by text, type text, packages integer, error text,
     primary key (arch, req_id, full_id)) without rowid;
-create table if not exists names (
+create table names (
     section text, stored text, version text, req_id text, full_id text,
     primary key (section, stored)) without rowid;
 """
@@ -97,11 +98,11 @@ class CatalogIndex:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._cache = SQLiteCache(path, _FORMAT, _SCHEMA)
 
     def version(self) -> str:
         """Return what the whole index was made from; empty when there is none."""
-        rows = self._do(lambda c: c.execute("select value from meta where name = 'version'").fetchall())
+        rows = self._cache.do(lambda c: c.execute("select value from meta where name = 'version'").fetchall())
         return str(rows[0][0]) if rows else ""
 
     def replace(self, version: str, environments: Iterable[Summary], names: Iterable[Name]) -> None:
@@ -114,7 +115,7 @@ class CatalogIndex:
             _insert(connection, rows, others)
             connection.execute("insert or replace into meta values ('version', ?)", (version,))
 
-        self._do(write)
+        self._cache.do(write)
 
     def add(
         self,
@@ -136,7 +137,7 @@ class CatalogIndex:
             )
             _insert(connection, rows, others)
 
-        self._do(write)
+        self._cache.do(write)
 
     def environment(self, env_id: EnvID) -> Summary | None:
         """Return one environment."""
@@ -160,51 +161,14 @@ class CatalogIndex:
     def _environments(self, where: str, values: tuple[str | None, ...]) -> Iterator[Summary]:
         columns = "arch, req_id, full_id, version, resolved_on, resolved_by, type, packages, error, start, length"
         sql = f"select {columns} from environments {where}"  # noqa: S608 - the text comes from this module
-        for arch, req_id, full_id, *rest in self._do(lambda c: c.execute(sql, values).fetchall()):
+        for arch, req_id, full_id, *rest in self._cache.do(lambda c: c.execute(sql, values).fetchall()):
             with suppress(UsageError):
                 yield Summary(EnvID(req_id, full_id, arch), *rest)
 
     def _names(self, where: str, values: tuple[str, ...]) -> list[Name]:
         sql = f"select section, stored, req_id, full_id, version from names {where}"  # noqa: S608 - as above
-        rows = self._do(lambda c: c.execute(sql, values).fetchall())
+        rows = self._cache.do(lambda c: c.execute(sql, values).fetchall())
         return [Name(section, stored, (req, full), version) for section, stored, req, full, version in rows]
-
-    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            with self._open() as connection:
-                return work(connection)
-        except sqlite3.OperationalError as exc:
-            raise DiskError(
-                f"{self.path} cannot be used ({exc})", hint="remove it, or set cache_dir elsewhere"
-            ) from exc
-        except sqlite3.DatabaseError:
-            # damaged: it is only a cache
-            self.path.unlink(missing_ok=True)
-            with self._open() as connection:
-                return work(connection)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise DiskError(f"{self.path.parent} cannot be made ({exc.strerror})", hint="set cache_dir") from exc
-        with closing(sqlite3.connect(self.path, timeout=_WAIT)) as connection, connection:
-            if _format_of(connection) != _FORMAT:
-                # under the write lock, and looked at again: others may find the new file at the same time
-                connection.execute("begin immediate")
-                if _format_of(connection) != _FORMAT:
-                    for table in ("meta", "environments", "names"):
-                        connection.execute(f"drop table if exists {table}")
-                    for statement in _SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"pragma user_version = {_FORMAT}")
-                connection.commit()
-            yield connection
-
-
-def _format_of(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("pragma user_version").fetchone()[0])
 
 
 def _insert(connection: sqlite3.Connection, environments: list[Summary], names: list[Name]) -> None:

@@ -5,18 +5,14 @@ A file of this machine's cache directory; it can be removed at any time. All fun
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from asynccache.errors import DiskError
+from asynccache.runtime.sqlite_cache import SQLiteCache
 
-_SCHEMA: Final = (
-    "create table if not exists verified (place text, name text, version text, primary key (place, name)) without rowid"
-)
-_WAIT: Final = 30.0  # seconds for another process
+_FORMAT: Final = 1
+_SCHEMA: Final = "create table verified (place text, name text, version text, primary key (place, name)) without rowid"
 
 
 class Verified:
@@ -27,42 +23,19 @@ class Verified:
     """
 
     def __init__(self, cache_dir: Path) -> None:
-        self.path = cache_dir / "verified.sqlite"
+        self._cache = SQLiteCache(cache_dir / "verified.sqlite", _FORMAT, _SCHEMA)
 
     def known(self, place: str) -> dict[str, str]:
         """Return name -> version of all that was verified in a place.
 
         Args:
-            place: A store's address or a directory.
+            place: A store's identity or a directory.
         """
-        rows = self._do("select name, version from verified where place = ?", [(place,)], read=True)
-        return dict(rows)
+        sql = "select name, version from verified where place = ?"
+        return dict(self._cache.do(lambda c: c.execute(sql, (place,)).fetchall()))
 
     def add(self, place: str, entries: Iterable[tuple[str, str]]) -> None:
         """Remember (name, version) pairs; a version is any text that changes with the object."""
-        self._do("insert or replace into verified values (?, ?, ?)", [(place, *entry) for entry in entries])
-
-    def _do(self, sql: str, rows: list[tuple[str, ...]], *, read: bool = False) -> list[tuple[str, str]]:
-        if not rows:
-            return []
-        try:
-            return self._once(sql, rows, read=read)
-        except sqlite3.OperationalError as exc:
-            raise DiskError(
-                f"{self.path} cannot be used ({exc})", hint="remove it, or set cache_dir elsewhere"
-            ) from exc
-        except sqlite3.DatabaseError:
-            self.path.unlink(missing_ok=True)
-            return self._once(sql, rows, read=read)
-
-    def _once(self, sql: str, rows: list[tuple[str, ...]], *, read: bool) -> list[tuple[str, str]]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise DiskError(f"{self.path.parent} cannot be made ({exc.strerror})", hint="set cache_dir") from exc
-        with closing(sqlite3.connect(self.path, timeout=_WAIT)) as connection, connection:
-            connection.execute(_SCHEMA)
-            if read:
-                return connection.execute(sql, rows[0]).fetchall()
-            connection.executemany(sql, rows)
-            return []
+        rows = [(place, *entry) for entry in entries]
+        if rows:
+            self._cache.do(lambda c: c.executemany("insert or replace into verified values (?, ?, ?)", rows))

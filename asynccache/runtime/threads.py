@@ -22,36 +22,63 @@ def _nothing() -> None:
     """Leave nothing behind."""
 
 
-class Threads:
-    """Two pools: `work` for bz2, zstd and hashing of whole archives, `files` for short file operations.
+class StoppedError(Exception):
+    """A blocking copy was told to stop; never leaves its room, since its caller was cancelled."""
+
+
+class Progress:
+    """What a blocking copy reports to, and how it learns that nobody wants its result any more.
 
     Args:
-        work: Threads of the first pool: the CPU slots.
-        files: Threads of the second one.
-        closing: Called when nothing works any more, to end what the work left running.
+        moved: Called on the event loop with the bytes that just moved.
     """
 
-    def __init__(self, work: int, files: int = 4, closing: Callable[[], None] = _nothing) -> None:
-        self._closing = closing
-        self._work = ThreadPoolExecutor(work, thread_name_prefix="asynccache-work")
-        self._files = ThreadPoolExecutor(files, thread_name_prefix="asynccache-files")
+    def __init__(self, moved: Callable[[int], None] | None) -> None:
+        self._moved = moved
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
 
-    def __enter__(self) -> Self:
-        return self
+    def stop(self) -> None:
+        """Ask the copy to end at its next block."""
+        self._stop.set()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._work.shutdown(wait=True, cancel_futures=True)
-        self._closing()
-        self._files.shutdown(wait=True, cancel_futures=True)
+    def advance(self, count: int) -> None:
+        """Report `count` bytes; called in the thread.
+
+        Raises:
+            StoppedError: The caller was cancelled.
+        """
+        if self._stop.is_set():
+            raise StoppedError
+        if self._moved is not None and count:
+            self._loop.call_soon_threadsafe(self._moved, count)
+
+
+class ThreadRoom:
+    """Threads for blocking calls, started when first needed.
+
+    Args:
+        threads: How many.
+        name: What they are called, for whoever looks at the process.
+    """
+
+    def __init__(self, threads: int, name: str = "asynccache-files") -> None:
+        self._threads = threads
+        self._name = name
+        self._pool: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        """Wait for what runs, drop what has not begun, and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a short file operation; a cancelled caller waits until it is over."""
-        return await self._finish(self._files, partial(function, *args, **kwargs), None)
+        """Run a short operation; a cancelled caller waits until it is over."""
+        return await self._finish(partial(function, *args, **kwargs), _nothing)
 
     async def certainly(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a short file operation that cleans up, also when its caller is cancelled before it has begun.
+        """Run a short operation that cleans up, also when its caller is cancelled before it has begun.
 
         It may run twice.
         """
@@ -61,24 +88,30 @@ class Threads:
             await self.run(function, *args, **kwargs)
             raise
 
-    async def work(self, function: Callable[[Callable[[], bool]], T]) -> T:
-        """Run CPU work.
+    async def run_stoppable(self, function: Callable[[Callable[[], bool]], T]) -> T:
+        """Run a long operation.
 
         Args:
             function: Called with a function that tells whether to stop; it checks that at every block.
         """
         stop = threading.Event()
-        return await self._finish(self._work, partial(function, stop.is_set), stop)
+        return await self._finish(partial(function, stop.is_set), stop.set)
 
-    async def _finish(self, pool: ThreadPoolExecutor, function: Callable[[], T], stop: threading.Event | None) -> T:
-        running = pool.submit(function)
+    async def run_reporting(self, function: Callable[[Progress], T], moved: Callable[[int], None] | None = None) -> T:
+        """Run a copy that reports its progress to `moved`; the first report after a cancellation ends it."""
+        progress = Progress(moved)
+        return await self._finish(partial(function, progress), progress.stop)
+
+    async def _finish(self, function: Callable[[], T], stop: Callable[[], None]) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
+        running = self._pool.submit(function)
         # never cancelled itself: that would make it look done while the thread still runs
         done = asyncio.wrap_future(running)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if stop is not None:
-                stop.set()
+            stop()
             if not running.cancel():  # it has begun
                 while not done.done():
                     try:
@@ -87,3 +120,32 @@ class Threads:
                         continue
                 done.exception()  # seen: the cancellation is what the caller hears of
             raise
+
+
+class Threads(ThreadRoom):
+    """A room for short file operations, with one beside it for bz2, zstd and hashing of whole archives.
+
+    Args:
+        work: Threads of the latter: the CPU slots.
+        files: Threads of the former.
+        closing: Called when nothing works any more, to end what the work left running.
+    """
+
+    def __init__(self, work: int, files: int = 4, closing: Callable[[], None] = _nothing) -> None:
+        super().__init__(files)
+        self._work = ThreadRoom(work, "asynccache-work")
+        self._closing = closing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._work.close()
+        self._closing()
+        self.close()
+
+    async def work(self, function: Callable[[Callable[[], bool]], T]) -> T:
+        """Run CPU work (see `run_stoppable`)."""
+        return await self._work.run_stoppable(function)

@@ -17,6 +17,7 @@ from typing import Final, Self, TypeVar
 from asynccache.errors import IntegrityError, StoreError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
+from asynccache.runtime.threads import Progress, ThreadRoom
 from asynccache.store import local_files
 from asynccache.store.base import (
     BytesMoved,
@@ -27,7 +28,6 @@ from asynccache.store.base import (
     lost,
     not_found,
 )
-from asynccache.store.blocking import FileThreads, Progress
 from asynccache.store.local_files import store_errors
 from asynccache.store.local_staging import HIDDEN, Staging, root_lock
 from asynccache.store.local_walk import object_info, walk
@@ -49,7 +49,7 @@ class LocalStore:
         self._place = StoreRoot.local(root)
         self._root = self._place.directory
         self._staging = Staging(self._root)
-        self._threads = FileThreads()
+        self._threads = ThreadRoom(8, "asynccache-store")
         self._requests = 0
         self._capabilities: Capabilities | None = None
 
@@ -138,7 +138,7 @@ class LocalStore:
                 raise local_files.write_error(path, source.stat().st_size, exc) from exc
 
         self._requests += 1
-        return await self._threads.run_long(copy, moved)
+        return await self._threads.run_reporting(copy, moved)
 
     async def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> ObjectInfo:
         """See `Store.put`."""
@@ -198,7 +198,7 @@ class LocalStore:
                     staged.unlink(missing_ok=True)
 
         self._requests += 1
-        return await self._threads.run_long(write, moved)
+        return await self._threads.run_reporting(write, moved)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """See `Store.scan`."""

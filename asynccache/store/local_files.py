@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from asynccache.errors import DiskError, StoreError
-from asynccache.store.blocking import Progress
+from asynccache.runtime.threads import Progress
 
 BLOCK: Final = 8 << 20  # bytes copied between two looks at a cancellation
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})

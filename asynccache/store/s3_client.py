@@ -21,8 +21,9 @@ from botocore.loaders import create_loader  # type: ignore[import-untyped]
 
 from asynccache.errors import ConfigurationError
 from asynccache.model.root import StoreRoot
-from asynccache.store.backoff import Backoff, shared_pace
+from asynccache.runtime.retry import Backoff
 from asynccache.store.open import StoreOptions
+from asynccache.store.pace import shared_pace
 from asynccache.store.s3_errors import FAILURES, CallFailedError, is_throttled, is_transient, retry_after
 
 T = TypeVar("T")
@@ -178,7 +179,7 @@ class S3Client:
                         raise CallFailedError(exc) from exc
                 else:
                     raise CallFailedError(exc) from exc
-                await asyncio.sleep(self._backoff.delay(failures + refusals))
+                await asyncio.sleep(self._backoff.wait(failures + refusals))
             else:
                 self._pace.succeeded()
                 return result

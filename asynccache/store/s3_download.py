@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from asynccache.errors import StoreError
 from asynccache.runtime.tasks import run_together
+from asynccache.runtime.threads import ThreadRoom
 from asynccache.store.base import BytesMoved
-from asynccache.store.blocking import FileThreads
 from asynccache.store.local_files import write_error
 from asynccache.store.s3_client import S3Client
 
@@ -42,7 +42,7 @@ class Download:
     def __init__(
         self,
         client: S3Client,
-        threads: FileThreads,
+        threads: ThreadRoom,
         object_key: str,
         path: Path,
         *,

@@ -13,8 +13,8 @@ from typing import Any, Final
 from asynccache.errors import IntegrityError
 from asynccache.model.digest import Digests, Hasher
 from asynccache.runtime.tasks import run_together, to_the_end
+from asynccache.runtime.threads import ThreadRoom
 from asynccache.store.base import BytesMoved
-from asynccache.store.blocking import FileThreads
 from asynccache.store.s3_client import S3Client
 from asynccache.store.s3_errors import FAILURES, CallFailedError
 
@@ -49,7 +49,7 @@ class MultipartUpload:
     def __init__(
         self,
         client: S3Client,
-        threads: FileThreads,
+        threads: ThreadRoom,
         object_key: str,
         path: Path,
         digests: Digests,

@@ -8,14 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynccache.runtime.retry import RetryPolicy, parse_retry_after
+from asynccache.runtime.retry import Backoff, RetryPolicy, parse_retry_after
 
 
-@given(st.integers(1, 20), st.integers(0, 2**32))
-def test_no_wait_is_longer_than_the_cap(attempt: int, seed: int) -> None:
-    delay = RetryPolicy(attempts=30, cap=8.0, rng=random.Random(seed)).delay(attempt)
-    assert delay is not None
-    assert 0 <= delay <= min(8.0, 0.5 * 2 ** (attempt - 1))
+@given(st.integers(1, 2000), st.integers(0, 2**32))
+def test_no_wait_is_longer_than_the_cap(failures: int, seed: int) -> None:
+    wait = Backoff(base=0.5, cap=8.0, rng=random.Random(seed)).wait(failures)
+    assert 0 <= wait <= min(8.0, 0.5 * 2 ** min(failures - 1, 10))
+
+
+def test_waits_are_jittered_grow_and_are_capped() -> None:
+    backoff = Backoff(base=0.1, cap=5.0, rng=random.Random(1))
+    for failures in range(1, 60):
+        waits = [backoff.wait(failures) for _ in range(200)]
+        bound = min(5.0, 0.1 * 2 ** (failures - 1))
+        assert all(0 <= w <= bound for w in waits)
+        assert max(waits) > 0.9 * bound
+        assert min(waits) < 0.1 * bound
 
 
 def test_the_last_try_is_not_followed_by_another() -> None:
@@ -28,8 +37,12 @@ def test_a_server_that_asks_for_a_wait_gets_it() -> None:
     assert 7.0 <= delay <= 8.0
 
 
-def test_a_server_that_asks_for_hours_is_taken_as_a_refusal() -> None:
-    assert RetryPolicy(cap=30.0).delay(1, retry_after=3600.0) is None
+def test_a_server_that_asks_for_more_than_ten_times_the_longest_wait_is_taken_as_a_refusal() -> None:
+    policy = RetryPolicy(backoff=Backoff(cap=30.0))
+    delay = policy.delay(1, retry_after=300.0)
+    assert delay is not None
+    assert delay >= 300.0
+    assert policy.delay(1, retry_after=301.0) is None
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:

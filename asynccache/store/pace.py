@@ -1,4 +1,4 @@
-"""How fast a store may be asked, learnt from its refusals, and how long to wait before asking again.
+"""How fast a store may be asked, learnt from its refusals.
 
 All calls of a process to one store share a `Pace`. It lets everything pass until the store refuses; then it is a
 token bucket whose rate is cut by each wave of refusals and grows slowly while the store answers (additive increase,
@@ -8,12 +8,10 @@ multiplicative decrease), until it no longer limits anything.
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -104,22 +102,3 @@ def shared_pace(name: str) -> Pace:
         if pace is None:
             pace = _paces[name] = Pace()
         return pace
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Exponential waits with full jitter.
-
-    Attributes:
-        base: Upper bound of the first wait, in seconds; doubles with every failure.
-        cap: Upper bound of any wait, in seconds.
-        rng: Source of the jitter.
-    """
-
-    base: float = 0.1
-    cap: float = 20.0
-    rng: random.Random = field(default_factory=random.Random, repr=False, compare=False)
-
-    def delay(self, failures: int) -> float:
-        """Return the seconds to wait after that many failures (from 1)."""
-        return self.rng.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import gc
-import random
 
 import pytest
 
-from asynccache.store.backoff import Backoff, Pace, shared_pace
+from asynccache.store.pace import Pace, shared_pace
 
 
 class ManualTime:
@@ -128,13 +127,3 @@ def test_all_stores_of_a_process_that_mean_one_place_share_a_pace() -> None:
     del first
     gc.collect()
     assert shared_pace("endpoint bucket").rate is None
-
-
-def test_waits_are_jittered_grow_and_are_capped() -> None:
-    backoff = Backoff(base=0.1, cap=5.0, rng=random.Random(1))
-    for failures in range(1, 60):
-        waits = [backoff.delay(failures) for _ in range(200)]
-        bound = min(5.0, 0.1 * 2 ** (failures - 1))
-        assert all(0 <= w <= bound for w in waits)
-        assert max(waits) > 0.9 * bound
-        assert min(waits) < 0.1 * bound
