@@ -176,7 +176,7 @@ def store_error(
     if code in _DENIED:
         return StoreError(
             f"access to {what} is denied ({code})",
-            hint="the credentials need s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject there",
+            hint="the credentials need s3:ListBucket, s3:GetObject, s3:PutObject there, s3:DeleteObject to clean",
         )
     if code in _REGION:
         return StoreError(f"{address} lies in another region ({code})", hint="set s3_region to the bucket's region")

