@@ -8,13 +8,13 @@ async with Engine(settings) as engine:
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
-from asynccache.archive import bzip2_children
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.credentials import HostCredentials
@@ -27,7 +27,7 @@ from asynccache.errors import AsyncCacheError
 from asynccache.model.package import Format, Package
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.clock import Clock, SystemClock
-from asynccache.runtime.retry import RetryPolicy
+from asynccache.runtime.retry import Backoff, RetryPolicy
 from asynccache.runtime.threads import Threads
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory
@@ -66,7 +66,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         settings = self.settings
         async with AsyncExitStack() as stack:
-            self.threads = stack.enter_context(Threads(settings.cpu_slots, closing=bzip2_children.end_idle))
+            self.threads = stack.enter_context(Threads(settings.cpu_slots, closing=_end_decoders))
             if self._given_store is None:
                 opened = open_store(settings.root, store_options(settings))
                 self.store = await stack.enter_async_context(opened)
@@ -95,7 +95,7 @@ class Engine:
             self.fetcher = Fetcher(
                 transport,
                 HostCredentials(settings.auth),
-                RetryPolicy(attempts=settings.attempts, cap=settings.retry_cap),
+                RetryPolicy(settings.attempts, Backoff(base=0.5, cap=settings.retry_cap)),
                 self.clock,
                 self.threads,
                 self.budgets.memory,
@@ -222,6 +222,13 @@ class Engine:
     def _take(self, event: events.Event) -> None:
         for sink in self._sinks:
             sink(event)
+
+
+def _end_decoders() -> None:
+    """End the processes that decode bzip2, if any work has started one."""
+    children = sys.modules.get("asynccache.archive.bzip2_children")
+    if children is not None:
+        children.end_idle()
 
 
 def _distinct(

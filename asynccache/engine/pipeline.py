@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from asynccache.archive import Receipt, check, transmute
 from asynccache.engine import events
 from asynccache.engine.fetch import Fetcher
 from asynccache.engine.quarantine import set_aside
@@ -34,6 +33,9 @@ from asynccache.runtime.threads import Threads
 from asynccache.store import layout
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory, StoredArchive
+
+if TYPE_CHECKING:
+    from asynccache.archive import Receipt
 
 UNKNOWN_SIZE: Final = 64 << 20  # bytes of temporary disk reserved for a package whose size nobody says
 _GROWTH: Final = 3  # a .conda written as .tar.bz2, or the reverse, stays below this multiple of its source
@@ -234,10 +236,14 @@ class Pipeline:
 
     async def _check_archive(self, path: Path) -> None:
         """Read an archive of unknown digest to its end: what is not whole is not published."""
+        from asynccache.archive import check  # noqa: PLC0415 - a run on a full cache needs no codec
+
         async with self._budgets.cpu.borrow():
             await self._threads.work(lambda stop: check(path, cancelled=stop))
 
     async def _derive(self, package: Package, source: Path, size: int | None, fmt: Format) -> StoredForm:
+        from asynccache.archive import transmute  # noqa: PLC0415 - as above
+
         target = source.with_name(package.stem + fmt)
 
         def progress(count: int) -> None:

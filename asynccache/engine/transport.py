@@ -102,16 +102,6 @@ class HTTPTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        import aiohttp  # noqa: PLC0415 - a quarter of a second that a run on a full cache does not need
-
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=self._per_host, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout),
-            auto_decompress=False,
-            trust_env=True,
-            headers={"User-Agent": f"asynccache/{__version__}", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
         return self
 
     async def __aexit__(
@@ -128,8 +118,6 @@ class HTTPTransport:
         """Request a URL; see `Transport.get`."""
         import yarl  # noqa: PLC0415
 
-        if self._session is None:
-            raise RuntimeError("the transport is used outside `async with`")
         address = yarl.URL(f"{url}?{query}" if query else str(url), encoded=True)
         origin = address.origin()
 
@@ -141,8 +129,29 @@ class HTTPTransport:
 
         # at the very end: with a header of ours the client refuses what it reads in .netrc itself
         with _mapped(url):
-            async with self._session.get(address, headers=headers, max_redirects=10, middlewares=(log_in,)) as response:
+            async with self._opened().get(
+                address, headers=headers, max_redirects=10, middlewares=(log_in,)
+            ) as response:
                 yield _HTTPResponse(response, url)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """Return the session, made by the first request: a run that fetches nothing does not load the library."""
+        import aiohttp  # noqa: PLC0415
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, limit_per_host=self._per_host, ttl_dns_cache=300
+                ),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout
+                ),
+                auto_decompress=False,
+                trust_env=True,
+                headers={"User-Agent": f"asynccache/{__version__}", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
 
 
 class _mapped:  # noqa: N801 - reads as a verb where it is used

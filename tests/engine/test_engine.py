@@ -76,6 +76,35 @@ async def test_a_second_run_fetches_nothing_and_asks_the_store_less_than_once_pe
     assert report.requests["store"] <= len(packages) / 10
 
 
+FULL_CACHE = """
+import asyncio, json, sys
+from pathlib import Path
+from asynccache.config import Settings
+from asynccache.engine.engine import Engine
+from asynccache.model.package import Package
+async def main():
+    async with Engine(Settings(store=sys.argv[1], cache_dir=Path(sys.argv[2]))) as engine:
+        return await engine.cache([Package.from_url(u) for u in json.loads(sys.argv[3])])
+report = asyncio.run(main())
+report.raise_for_failures()
+print(report.hits, sorted({"aiohttp", "aiobotocore", "zstandard", "backports.zstd", "sqlite3"} & set(sys.modules)))
+"""
+
+
+async def test_a_run_that_fetches_and_makes_nothing_loads_no_client_and_no_codec(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server, Engine(settings()) as engine:
+        packages = channel.packages(server.url, 3)
+        (await engine.cache(packages)).raise_for_failures()
+    arguments = [str(tmp_path / "store"), str(tmp_path / "cache"), json.dumps([str(p.url) for p in packages])]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FULL_CACHE, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    assert told.decode().split(maxsplit=1) == ["3", "[]\n"]
+
+
 async def test_another_directory_of_packages_is_honoured_everywhere(
     channel: SyntheticChannel, settings: Make, tmp_path: Path
 ) -> None:

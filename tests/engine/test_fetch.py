@@ -118,6 +118,50 @@ async def test_a_file_that_changed_on_the_server_is_fetched_from_its_beginning(
     assert (tmp_path / "six.conda").read_bytes() == BODY
 
 
+def _weakly_marked(**more: str) -> Answering:
+    """Break off the first answer of a server whose ETag is a weak one."""
+    marks = {"etag": 'W/"1"', **more}
+    return _first([(200, {**marks, "content-length": str(len(BODY))}, [BODY[:70_000], TransportError("reset")])])
+
+
+async def test_a_weak_etag_vouches_for_no_range_and_the_date_does_in_its_place(
+    tmp_path: Path, threads: Threads
+) -> None:
+    changed = "Wed, 21 Oct 2015 07:28:00 GMT"
+    setup = Setup(_weakly_marked(**{"last-modified": changed}), threads)
+    await _fetch(setup, tmp_path / "six.conda")
+    assert setup.transport.requested[1][1]["if-range"] == changed
+
+
+async def test_without_digest_and_without_strong_validator_a_broken_download_begins_anew(
+    tmp_path: Path, threads: Threads
+) -> None:
+    setup = Setup(_weakly_marked(), threads)
+    await _fetch(setup, tmp_path / "six.conda", Digests())
+    assert not {"range", "if-range"} & set(setup.transport.requested[1][1])
+    assert (tmp_path / "six.conda").read_bytes() == BODY
+
+
+async def test_a_long_download_over_a_bad_line_may_break_off_more_often_than_it_may_fail(
+    tmp_path: Path, threads: Threads
+) -> None:
+    body = BODY * 5
+    step = (1 << 20) + 10_000  # more than a batch, so each try gets on
+
+    def answer(_url: PackageURL, headers: Mapping[str, str]) -> Answer:
+        start = int(headers.get("range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        fields = {"etag": '"1"', "content-range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+        piece: list[bytes | TransportError] = [body[start : start + step]]
+        if start + step < len(body):
+            piece.append(TransportError("reset"))
+        return (206 if start else 200), fields, piece
+
+    setup = Setup(answer, threads)
+    await _fetch(setup, tmp_path / "six.conda", Digests(md5=hashlib.md5(body).hexdigest()))
+    assert (tmp_path / "six.conda").read_bytes() == body
+    assert len(setup.transport.requested) > 2 * 4  # twice the attempts of the policy
+
+
 async def test_a_range_that_was_not_asked_for_is_not_taken(tmp_path: Path, threads: Threads) -> None:
     broken: Answer = (200, {"etag": '"1"'}, [BODY[:1000], TransportError("reset")])
     lying: Answer = (206, {"content-range": f"bytes 0-9/{len(BODY)}"}, [BODY[:10]])
