@@ -1,13 +1,18 @@
-"""Tests see none of the user's settings."""
+"""Tests see none of the user's settings, and leave nothing in the temporary directory."""
 
 import os
 
 import pytest
 
 from tests.support.small_channel import SyntheticChannel, write_small_channel
+from tests.support.temporary import TemporaryDirectoryOfRun
 
 for name in [n for n in os.environ if n.startswith(("ASYNCCACHE_STORE", "METAFLOW_", "AWS_"))]:
     del os.environ[name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(TemporaryDirectoryOfRun(), "temporary-directory-of-run")
 
 
 @pytest.fixture(autouse=True)

@@ -104,5 +104,6 @@ def test_a_server_comes_up_although_its_first_port_is_taken(
         assert server.url.endswith(f":{chosen[1][0]}")
         server.create_bucket("mine")
     assert len(chosen) == 2
+    assert not server.directory.exists()
     left = [path.name for path in Path("/tmp").glob("seaweedfs-*.sock") if any(f"-{p}" in path.name for p in chosen[1])]
     assert left == []

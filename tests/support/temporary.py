@@ -1,0 +1,64 @@
+"""A temporary directory for each process of a test run, which must be empty when the run ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+_LEFT: Final = "left in the temporary directory"
+_BASE: Final = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes what it gives to tests, if not in the temporary directory
+# what programs of others keep there by design, for all processes of a user
+_OF_OTHERS: Final = ("uv-setuptools-", "pip-", "hsperfdata_", "node-compile-cache")
+
+
+class TemporaryDirectoryOfRun:
+    """A plugin: gives this process, and all that it starts, a TMPDIR; fails the run that leaves something in it.
+
+    With xdist each worker has its own, and the process that started them tells what they found.
+    """
+
+    def __init__(self) -> None:
+        os.environ.setdefault(_BASE, tempfile.gettempdir())
+        self.path = Path(tempfile.mkdtemp(prefix="asynccache-tests-", dir=os.environ[_BASE]))
+        os.environ["TMPDIR"], tempfile.tempdir = str(self.path), None
+        self._seen: dict[str, str] = {}
+        self._left: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note after which test something was there first."""
+        for name in self._names():
+            self._seen.setdefault(name, nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Look, remove the directory, and fail the run."""
+        names = self._names()
+        self._left += [f"{name} (first seen after {self._seen.get(name, 'the last test')})" for name in names]
+        shutil.rmtree(self.path, ignore_errors=True)
+        output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_LEFT] = self._left
+        elif self._left and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of xdist found."""
+        self._left += getattr(node, "workeroutput", {}).get(_LEFT, [])
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it."""
+        if self._left:
+            terminalreporter.section(_LEFT, red=True)
+            for line in sorted(self._left):
+                terminalreporter.write_line(line)
+
+    def _names(self) -> Iterator[str]:
+        return (name for name in sorted(os.listdir(self.path)) if not name.startswith(_OF_OTHERS))
