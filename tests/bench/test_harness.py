@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.harness import Contender, ContenderError, Sample, Series, measure, ratio, run_process, worker
+from tests.support.waiting import alive, until
 
 
 def python(code: str) -> Callable[[Path], list[str]]:
@@ -68,21 +69,33 @@ def test_a_contender_that_fails_says_its_last_words(tmp_path: Path) -> None:
 
 
 def test_a_contender_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
-    mark = tmp_path / "alive"
-    child = f"import time; time.sleep(3); open({str(mark)!r}, 'w')"
-    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-S', '-c', {child!r}]); time.sleep(60)"
-    with pytest.raises(ContenderError, match="its limit of 1 seconds"):
-        run_process(python(code)(tmp_path), tmp_path, limit=1)
-    assert not mark.exists()
+    started = tmp_path / "started"
+    child = "import time; time.sleep(3600)"
+    code = (
+        "import os, pathlib, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-S', '-c', {child!r}])\n"
+        f"pathlib.Path({str(started)!r}).write_text(str(child.pid))\n"
+        "time.sleep(3600)"
+    )
+    with pytest.raises(ContenderError, match="its limit of 2 seconds"):
+        run_process(python(code)(tmp_path), tmp_path, limit=2)
+    until(lambda: not alive(int(started.read_text())))
 
 
 def test_the_memory_of_children_counts_where_it_is_asked_for(tmp_path: Path) -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs /proc")
-    hold = "import time; held = bytearray(150 << 20); held[::4096] = b'1' * len(held[::4096]); time.sleep(0.7)"
+    # both hold it until the other does, and then for as long as it takes to look at them many times
+    hold = (
+        "import sys, time; held = bytearray(150 << 20); held[::4096] = b'1' * len(held[::4096])\n"
+        "print(flush=True); sys.stdin.read(); time.sleep(0.7)"
+    )
     code = (
-        "import subprocess, sys, time\n"
-        f"children = [subprocess.Popen([sys.executable, '-S', '-c', {hold!r}]) for _ in range(2)]\n"
+        "import subprocess, sys\n"
+        f"words, pipe = [sys.executable, '-S', '-c', {hold!r}], subprocess.PIPE\n"
+        "children = [subprocess.Popen(words, stdin=pipe, stdout=pipe) for _ in range(2)]\n"
+        "[child.stdout.readline() for child in children]\n"
+        "[child.stdin.close() for child in children]\n"
         "[child.wait() for child in children]"
     )
     sample = run_process(python(code)(tmp_path), tmp_path, together=True)

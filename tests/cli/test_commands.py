@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
+from tests.support.waiting import until
 
 ASYNCCACHE = str(Path(sys.executable).with_name("asynccache"))
 Result = subprocess.CompletedProcess[str]
@@ -193,10 +193,8 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
     assert "\x1b" not in result.stderr
 
 
-def test_help_starts_quickly_and_teaches(run: Run) -> None:
-    started = time.perf_counter()
+def test_help_teaches(run: Run) -> None:
     result = run("--help")
-    assert time.perf_counter() - started < 5
     assert "Exit codes:" in result.stdout
     for command in ("cache", "transmute", "backfill", "ls", "stat", "verify", "config", "doctor"):
         assert "Examples:" in (text := run(command, "--help").stdout) or command in {"stat", "config", "doctor"}, text
@@ -278,11 +276,9 @@ def test_interrupted_it_says_how_to_go_on(channel: SyntheticChannel, tmp_path: P
         # a run in the background would inherit that interrupts are ignored
         heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:  # noqa: PLW1509
-            limit = time.monotonic() + 30
-            while not _some_bytes_are_there(tmp_path / "node") and time.monotonic() < limit:
-                time.sleep(0.05)
+            until(lambda: _some_bytes_are_there(tmp_path / "node"))
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate()
         server.kill()
     assert process.returncode == 130
     assert "run the same command again" in errors

@@ -97,7 +97,6 @@ def test_an_environment_is_warmed_and_the_receipt_says_what_was_done(run: Run, t
     assert "0 documents or names" not in run("verify").stdout
     receipt = json.loads(run("warm", "--env", "team/env:v1", "--json").stdout)
     assert receipt["ready"]
-    assert receipt["seconds"] < 1
     row = receipt["environments"][0]
     assert (row["environment"], row["packages"], row["complete"], row["verified"]) == ("team/env:v1", 6, 6, 6)
     assert (row["from"], receipt["fetched_bytes"], receipt["runs"]) == ({"node": 6}, 0, [])

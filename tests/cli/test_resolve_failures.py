@@ -2,8 +2,6 @@
 
 import json
 import os
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.conda_stub import write_stub
 from tests.support.pypi_index import PyPIIndex, write_distribution
 from tests.support.tiny_channel import write_tiny_channel
+from tests.support.waiting import alive, until
 
 SECRET = "s3cret-word"
 AT = ("--python", "3.11.*", "--arch", "linux-64")
@@ -69,23 +68,8 @@ def test_a_program_that_takes_too_long_is_killed_with_all_that_it_started(
     write_stub(programs, "conda", hang=100, orphan=str(orphan))
     result = run("resolve", "one.yml", *AT, code=13, ASYNCCACHE_RESOLVE_TIMEOUT="2")
     assert "took longer than 2 s" in result.stderr
-    ends = time.monotonic() + 5
-    while alive(int(orphan.read_text())) and time.monotonic() < ends:
-        time.sleep(0.05)
-    assert not alive(int(orphan.read_text()))
+    until(lambda: not alive(int(orphan.read_text())))
     assert run.written() == []
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/status")
-    try:  # one that ended and that nobody here can reap is dead
-        return "\nState:\tZ" not in status.read_text("utf-8") if sys.platform == "linux" else True
-    except FileNotFoundError:
-        return False
 
 
 def test_an_index_that_cannot_be_reached_is_named_with_what_offline_would_do(run: Commands, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in, damaged_in, leftovers_in
 
 Make = Callable[..., Settings]
+STALLS = (Kind.STALL_BODY, Kind.STALL_HEADERS)
 KILLS = int(os.environ.get("ASYNCCACHE_TEST_KILLS", "200"))
 
 
@@ -99,7 +100,7 @@ async def test_a_fault_that_stays_gives_one_clear_error_and_nothing_else(
 ) -> None:
     async with (
         FaultServer(channel.root, faults=[fault]) as server,
-        Engine(settings(read_timeout=0.3, attempts=5)) as engine,
+        Engine(settings(read_timeout=0.3 if fault.kind in STALLS else 30.0, attempts=5)) as engine,
     ):
         package = channel.packages(server.url)[-3]
         report = await engine.cache([package], wanted=Format.CONDA)

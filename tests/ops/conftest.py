@@ -14,7 +14,7 @@ from tests.support.small_channel import SyntheticChannel
 @pytest.fixture
 def configured(tmp_path: Path) -> Settings:
     return Settings(
-        store=str(tmp_path / "store"), cache_dir=tmp_path / "cache", retry_cap=0.05, attempts=2, connect_timeout=0.5
+        store=str(tmp_path / "store"), cache_dir=tmp_path / "cache", retry_cap=0.05, attempts=2, connect_timeout=30
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asynccache.config import Settings
@@ -25,14 +25,14 @@ class TableResolver:
     Attributes:
         answers: `NAME` or `NAME ARCH` -> packages, or what fails.
         seconds: How long one answer takes.
+        before: What each answer waits for.
     """
 
     answers: Mapping[str, Sequence[EnvironmentPackage] | AsyncCacheError]
     seconds: float = 0.0
+    before: Callable[[Problem], Awaitable[None]] | None = None
     notes: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
-    at_once: int = 0
-    most_at_once: int = 0
 
     @property
     def name(self) -> str:
@@ -40,10 +40,9 @@ class TableResolver:
 
     async def resolve(self, problem: Problem) -> Solution:
         self.problems.append(problem)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        if self.before is not None:
+            await self.before(problem)
         await asyncio.sleep(self.seconds)
-        self.at_once -= 1
         name = problem.request.deps["conda"][0]
         answer = self.answers.get(f"{name} {problem.arch}", self.answers.get(name))
         assert answer is not None, name

@@ -77,7 +77,7 @@ async def test_environments_that_share_packages_are_one_run_and_each_package_is_
 
 
 @pytest.mark.parametrize("to", ["remote", "local", "both"])
-async def test_a_second_warm_finds_everything_and_takes_no_time(
+async def test_a_second_warm_finds_everything_and_reads_nothing(
     channel: SyntheticChannel, server: FaultServer, settings: Settings, to: Target
 ) -> None:
     environments = [environment_of(channel.packages(server.url, 12))]
@@ -86,7 +86,6 @@ async def test_a_second_warm_finds_everything_and_takes_no_time(
     again = await warm(settings, environments, to)
     assert again.rows[0].ready
     assert (server.requests, again.reports, again.checked_bytes) == ([], [], 0)
-    assert again.seconds < 1
     assert again.rows[0].sources == {"node" if to != "remote" else "store": 12}
 
 

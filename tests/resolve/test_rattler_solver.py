@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from asynccache.config import Settings
 from asynccache.errors import IndexUnreachableError, ResolveTimeoutError, UnsatisfiableError, UsageError
 from asynccache.model.digest import digest_file
 from asynccache.model.identity import Request
+from asynccache.resolve import rattler_solver
 from asynccache.resolve.memory import TablePackage
 from asynccache.resolve.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Solution
@@ -93,25 +94,33 @@ async def test_ten_solves_at_once_fetch_each_index_once(settings: Settings, serv
     assert sorted(fetched) == ["/conda-forge/linux-64/repodata.json", "/conda-forge/noarch/repodata.json"]
 
 
-async def test_the_loop_stays_free_while_ten_solves_run(settings: Settings) -> None:
+async def test_the_loop_stays_free_while_ten_solves_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = RattlerResolver(settings)
-    worst = 0.0
+    turns, during = 0, list[int]()
     done = asyncio.Event()
+    library = rattler_solver.solve
 
     async def watch() -> None:
-        nonlocal worst
+        nonlocal turns
         while not done.is_set():
-            before = time.perf_counter()
-            await asyncio.sleep(0.002)
-            worst = max(worst, time.perf_counter() - before - 0.002)
+            await asyncio.sleep(0)
+            turns += 1
 
+    async def watched(*words: Any, **more: Any) -> Any:
+        before = turns
+        found = await library(*words, **more)
+        during.append(turns - before)
+        return found
+
+    monkeypatch.setattr(rattler_solver, "solve", watched)
     async with asyncio.TaskGroup() as group:
         group.create_task(watch())
         async with asyncio.TaskGroup() as solves:
             for minor in (10, 11, 12) * 4:
                 solves.create_task(resolver.resolve(problem(f"python==3.{minor}.*", "scikit-learn")))
         done.set()
-    assert worst < 0.5
+    assert len(during) == 12
+    assert max(during) > 100  # one that held the loop would see the few turns between the others'
 
 
 @pytest.mark.parametrize("where", ["settings", "settings with port", "netrc"])
@@ -211,12 +220,10 @@ async def test_a_channel_that_nobody_made_is_said_not_to_exist(settings: Setting
 
 
 async def test_a_channel_that_stalls_ends_at_the_time_limit(root: Path, tmp_path: Path) -> None:
-    async with FaultServer(root, faults=[Fault(Kind.STALL_HEADERS, seconds=60)]) as server:
+    async with FaultServer(root, faults=[Fault(Kind.STALL_HEADERS)]) as server:
         settings = Settings(cache_dir=tmp_path / "cache", channel_alias=server.url)
-        started = time.monotonic()
         with pytest.raises(ResolveTimeoutError, match=r"longer than 0\.5 s"):
             await RattlerResolver(settings).resolve(problem("tool", timeout=0.5))
-        assert time.monotonic() - started < 10
 
 
 async def test_a_cancelled_solve_leaves_the_resolver_usable(settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -268,9 +267,9 @@ async def test_a_package_for_another_python_only_is_told_so(index: PyPIIndex, re
 
 
 async def test_a_time_limit_is_kept(index: PyPIIndex, resolver: UvResolver) -> None:
-    index.delay = 5.0
+    index.delay = 3600.0
     with pytest.raises(ResolveTimeoutError):
-        await asyncio.wait_for(resolver.resolve(pypi_problem("lib", indexes=[index.url], timeout=0.5)), 4)
+        await resolver.resolve(pypi_problem("lib", indexes=[index.url], timeout=0.5))
 
 
 async def test_a_crash_shows_the_last_lines(settings: Settings, index: PyPIIndex, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from asynccache.store import layout
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
 from tests.support.pypi_problems import HERE, helper_conda, pypi_problem
 from tests.support.static_files import serve_files
+from tests.support.waiting import alive, until_it_holds
 
 SECONDS = 60.0
 TARGET = PythonTarget(HERE, "{}.{}.{}".format(*sys.version_info), 31)
@@ -254,13 +254,7 @@ async def test_a_build_that_takes_too_long_is_killed_with_what_it_started(
     tree = write_source_tree(tmp_path / "slow", "slow", before_build=before)
     with pytest.raises(ResolveTimeoutError):
         await builder.build([SourceBuild("slow", None, tree.as_uri())], 4.0)
-    for _ in range(50):
-        if not Path(f"/proc/{pid.read_text()}").exists():
-            break
-        await asyncio.sleep(0.1)
-    else:
-        status = Path(f"/proc/{pid.read_text()}/status").read_text("utf-8")
-        assert "State:\tZ" in status
+    await until_it_holds(lambda: not alive(int(pid.read_text())))
 
 
 async def test_another_architecture_is_refused(engine: Engine, index: PyPIIndex, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from asynccache.runtime.threads import Threads
+from tests.support.waiting import until_it_holds
 
 
 async def test_work_is_told_to_stop_and_waited_for() -> None:
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def work(stop: Callable[[], bool]) -> None:
+        begun.set()
         while not stop():
             time.sleep(0.001)
         time.sleep(0.05)
@@ -21,7 +23,7 @@ async def test_work_is_told_to_stop_and_waited_for() -> None:
 
     with Threads(1) as threads:
         task = asyncio.ensure_future(threads.work(work))
-        await asyncio.sleep(0.05)
+        await until_it_holds(begun.is_set)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -30,25 +32,28 @@ async def test_work_is_told_to_stop_and_waited_for() -> None:
 
 async def test_work_that_has_not_begun_never_begins() -> None:
     begun = list[int]()
+    go_on = threading.Event()
     with Threads(1) as threads:
-        first = asyncio.ensure_future(threads.work(lambda _stop: time.sleep(0.2)))
-        await asyncio.sleep(0.02)
+        first = asyncio.ensure_future(threads.work(lambda _stop: go_on.wait()))
         second = asyncio.ensure_future(threads.work(lambda _stop: begun.append(1)))
         await asyncio.sleep(0.02)
         second.cancel()
+        await asyncio.sleep(0.02)
+        go_on.set()
         await asyncio.gather(second, return_exceptions=True)
         await first
     assert begun == []
 
 
 async def test_the_loop_runs_on_while_a_thread_works() -> None:
+    go_on = threading.Event()
     with Threads(1) as threads:
-        task = asyncio.ensure_future(threads.run(time.sleep, 0.2))
-        ticks = 0
-        while not task.done():
-            await asyncio.sleep(0.005)
-            ticks += 1
-    assert ticks > 10
+        task = asyncio.ensure_future(threads.run(go_on.wait))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert not task.done()
+        go_on.set()
+        assert await task
 
 
 async def test_results_and_errors_come_back() -> None:

@@ -41,7 +41,7 @@ def moto() -> Iterator[ObjectServer]:
 
 def options_for(**changes: object) -> StoreOptions:
     """Return options that fail fast."""
-    values = {"connect_timeout": 5.0, "read_timeout": 5.0, "part_bytes": PART, **changes}
+    values = {"connect_timeout": 30.0, "read_timeout": 30.0, "part_bytes": PART, **changes}
     return StoreOptions(**values)  # type: ignore[arg-type]
 
 

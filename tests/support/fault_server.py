@@ -23,7 +23,6 @@ import re
 import socket
 import struct
 import sys
-import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -32,6 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from asynccache.runtime.clock import Clock, SystemClock
 from tests.support.faults import Fault, FaultPlan, Kind, parse_fault
 from tests.support.http_messages import RequestRecord, read_request, response_head
 
@@ -49,17 +49,18 @@ class Throttle:
         bytes_per_second: The rate; None for no limit.
     """
 
-    def __init__(self, bytes_per_second: float | None) -> None:
+    def __init__(self, bytes_per_second: float | None, clock: Clock) -> None:
         self._rate = bytes_per_second
+        self._clock = clock
         self._free_at = 0.0
 
     async def take(self, size: int) -> None:
         """Wait until `size` bytes may be sent."""
         if self._rate is None:
             return
-        now = time.monotonic()
+        now = self._clock.now()
         self._free_at = max(now, self._free_at) + size / self._rate
-        await asyncio.sleep(self._free_at - now)
+        await self._clock.sleep(self._free_at - now)
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class FaultServer:
         etags: Whether answers carry an ETag.
         seed: Of the faults that have a rate.
         port: 0 for any free one.
+        clock: On which it waits.
     """
 
     def __init__(
@@ -100,13 +102,15 @@ class FaultServer:
         etags: bool = True,
         seed: int = 0,
         port: int = 0,
+        clock: Clock | None = None,
     ) -> None:
         self.root = root.resolve()
         self.latency = latency
         self.requests: list[RequestRecord] = []
         self.peak_in_flight = 0
         self._plan = FaultPlan(tuple(faults), seed)
-        self._throttle = Throttle(bandwidth)
+        self._clock = clock or SystemClock()
+        self._throttle = Throttle(bandwidth, self._clock)
         self._limited = bandwidth is not None or connection_bandwidth is not None
         self._connection_bandwidth = connection_bandwidth
         self._credentials = credentials
@@ -185,7 +189,7 @@ class FaultServer:
         assert connection is not None
         self._connections.add(connection)
         self._writers.add(writer)
-        throttle = Throttle(self._connection_bandwidth)
+        throttle = Throttle(self._connection_bandwidth, self._clock)
         try:
             while (record := await read_request(reader)) is not None:
                 if record.path in {"/__stats__", "/__reset__"}:
@@ -221,11 +225,11 @@ class FaultServer:
 
     async def _handle(self, record: RequestRecord, writer: asyncio.StreamWriter, throttle: Throttle) -> None:
         if self.latency:
-            await asyncio.sleep(self.latency)
+            await self._clock.sleep(self.latency)
         fault = self._plan.choose(record.method, record.path)
         record.fault = fault.kind if fault else None
         if fault is not None and fault.kind is Kind.STALL_HEADERS:
-            await asyncio.sleep(fault.seconds)
+            await self._clock.sleep(fault.seconds)
         answer = self._broken(fault, record) if fault is not None else self._answer(record)
         record.status = answer.status
         length = {} if answer.status == 304 else {"Content-Length": str(answer.size)}
@@ -313,7 +317,7 @@ class FaultServer:
                     _cut(writer, reset=fault.kind is Kind.RESET)
                     return
                 if fault.kind is Kind.STALL_BODY:
-                    await asyncio.sleep(fault.seconds)
+                    await self._clock.sleep(fault.seconds)
                 elif fault.kind is Kind.FLIP:
                     block = bytes([original[0] ^ 1]) + original[1:]
             await throttle.take(len(block))

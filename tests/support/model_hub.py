@@ -19,8 +19,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-_STALL_SECONDS = 60.0
-
 
 @dataclass(slots=True)
 class Commit:
@@ -138,7 +136,7 @@ class ModelHub:
 
     def wait(self) -> None:
         """Wait as a hub that has stopped answering does."""
-        self._stopping.wait(_STALL_SECONDS)
+        self._stopping.wait()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -11,7 +11,6 @@ import re
 import sys
 import tarfile
 import threading
-import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -216,6 +215,7 @@ class PyPIIndex:
             def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
                 pass
 
+        self._closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
@@ -224,6 +224,7 @@ class PyPIIndex:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -246,7 +247,7 @@ class PyPIIndex:
         """Answer one request."""
         path = unquote(request.path.partition("?")[0])
         self.requests.append(path)
-        time.sleep(self.delay)
+        self._closing.wait(self.delay)
         status, kind, body = self._body(path, request.headers.get("Accept", ""), request.headers.get("Authorization"))
         request.send_response(status)
         request.send_header("Content-Type", kind)

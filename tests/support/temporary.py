@@ -17,6 +17,11 @@ _BASE: Final = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes what it gives to te
 _OF_OTHERS: Final = ("uv-setuptools-", "pip-", "hsperfdata_", "node-compile-cache")
 
 
+def base() -> Path:
+    """Return below what pytest makes the directories that it gives to tests."""
+    return Path(os.environ[_BASE])
+
+
 class TemporaryDirectoryOfRun:
     """A plugin: gives this process, and all that it starts, a TMPDIR; fails the run that leaves something in it.
 
@@ -26,6 +31,7 @@ class TemporaryDirectoryOfRun:
     def __init__(self) -> None:
         os.environ.setdefault(_BASE, tempfile.gettempdir())
         self.path = Path(tempfile.mkdtemp(prefix="asynccache-tests-", dir=os.environ[_BASE]))
+        self.path.chmod(0o1777)  # as the system's: tests become other users
         os.environ["TMPDIR"], tempfile.tempdir = str(self.path), None
         self._seen: dict[str, str] = {}
         self._left: list[str] = []
@@ -61,4 +67,4 @@ class TemporaryDirectoryOfRun:
                 terminalreporter.write_line(line)
 
     def _names(self) -> Iterator[str]:
-        return (name for name in sorted(os.listdir(self.path)) if not name.startswith(_OF_OTHERS))
+        return (path.name for path in sorted(self.path.iterdir()) if not path.name.startswith(_OF_OTHERS))

@@ -2,10 +2,9 @@
 
 import json
 import os
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,7 @@ from tests.support.debian_image import debian_image
 from tests.support.kubernetes_server import KubernetesServer
 from tests.support.sandbox import Image, run
 from tests.support.testdata import REPOSITORY
-
-SECONDS = 20.0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
+from tests.support.waiting import until
 
 
 @pytest.fixture
