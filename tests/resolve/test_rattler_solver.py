@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rattler
 
 from asynccache.config import Settings
 from asynccache.errors import IndexUnreachableError, ResolveTimeoutError, UnsatisfiableError, UsageError
@@ -98,7 +99,7 @@ async def test_the_loop_stays_free_while_ten_solves_run(settings: Settings, monk
     resolver = RattlerResolver(settings)
     turns, during = 0, list[int]()
     done = asyncio.Event()
-    library = rattler_solver.solve
+    library = rattler.solve
 
     async def watch() -> None:
         nonlocal turns

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final, TypeVar
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 # Below what the kernel gives to connections (from 32,768 on), and so that what lies an offset above is so, too.
 LOWEST: Final = 11_000

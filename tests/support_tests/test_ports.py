@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,11 +58,9 @@ def test_other_ports_are_tried_when_one_was_taken() -> None:
 def test_a_server_that_finds_no_port_is_given_up() -> None:
     tried: list[Sequence[int]] = []
 
-    @contextmanager
-    def server(ports: Sequence[int]) -> Iterator[None]:
+    def server(ports: Sequence[int]) -> AbstractContextManager[None]:
         tried.append(ports)
         raise PortTakenError
-        yield
 
     with pytest.raises(PortTakenError), on_free_ports(1, server):
         pass
@@ -70,10 +68,8 @@ def test_a_server_that_finds_no_port_is_given_up() -> None:
 
 
 def test_what_fails_for_other_reasons_is_not_tried_again() -> None:
-    @contextmanager
-    def server(ports: Sequence[int]) -> Iterator[None]:
+    def server(ports: Sequence[int]) -> AbstractContextManager[None]:
         raise RuntimeError(f"no room on {len(ports)}")
-        yield
 
     with pytest.raises(RuntimeError, match="no room on 1"), on_free_ports(1, server):
         pass
