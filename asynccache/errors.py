@@ -179,8 +179,10 @@ class ObjectNotFoundError(StoreError):
     exit_code = 9
 
 
-class StoreNotFoundError(ObjectNotFoundError):
+class StoreNotFoundError(StoreError):
     """There is no store at this address: no such directory or bucket."""
+
+    exit_code = 9
 
 
 class PreconditionFailedError(StoreError):

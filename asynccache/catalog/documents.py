@@ -6,7 +6,6 @@ there first wins, as for every other writer of the cache.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -17,6 +16,8 @@ from asynccache.errors import AsyncCacheError, ObjectNotFoundError, Precondition
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_works
 from asynccache.store.base import Store
 
 _AT_ONCE: Final = 32  # documents read at once
@@ -79,24 +80,9 @@ class EnvironmentDocuments:
 
     async def get_all(self, ids: list[EnvID]) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
         """Read several documents at once; what is not there is left out, what cannot be read is told apart."""
-        limit = asyncio.Semaphore(_AT_ONCE)
-        found: dict[EnvID, ResolvedEnvironment] = {}
-        unreadable: dict[EnvID, AsyncCacheError] = {}
-
-        async def read(env_id: EnvID) -> None:
-            async with limit:
-                try:
-                    environment = await self.get(env_id)
-                except AsyncCacheError as exc:
-                    unreadable[env_id] = exc
-                else:
-                    if environment is not None:
-                        found[env_id] = environment
-
-        async with asyncio.TaskGroup() as group:
-            for env_id in ids:
-                group.create_task(read(env_id))
-        return [found[i] for i in ids if i in found], unreadable
+        read = await run_works(ids, self.get, room=Budget(_AT_ONCE, "documents"))
+        unreadable = {i: outcome for i, outcome in zip(ids, read, strict=True) if isinstance(outcome, AsyncCacheError)}
+        return [outcome for outcome in read if isinstance(outcome, ResolvedEnvironment)], unreadable
 
     async def ids(self, arch: str | None = None) -> AsyncIterator[EnvID]:
         """Yield the identities of all documents, of one architecture or of all."""

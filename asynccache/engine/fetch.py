@@ -8,7 +8,7 @@ leads to the next source. The file appears under its name only when size and dig
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +19,7 @@ from asynccache.engine import events
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.partial import PartialDownload
 from asynccache.engine.transport import Response, Transport, TransportError
-from asynccache.errors import AsyncCacheError, FetchError, IntegrityError
+from asynccache.errors import AsyncCacheError, FetchError, FetchRefusedError, IntegrityError
 from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.model.url import Access, PackageURL, redacted
@@ -115,30 +115,26 @@ class Fetcher:
 
         Raises:
             FetchError: No source gave the package; names each source and why.
-            IntegrityError: The only source gave bytes with another size or digest.
+            FetchRefusedError: The same, and it stays so.
+            IntegrityError: Every source gave bytes with another size or digest.
             DiskError: The local disk is full or cannot be written.
         """
         algorithms = {*package.digests.algorithms(), KEY_ALGORITHM[package.kind], "sha256"}
         partial = PartialDownload(target.with_name(target.name + ".part"), tuple(sorted(algorithms)))
-        failures: list[tuple[str, AsyncCacheError]] = []
+        failures: list[AsyncCacheError] = []
         try:
             for source, access in self._sources(package):
                 try:
                     result = await self._from_source(package, source, access, partial)
                 except (FetchError, IntegrityError) as exc:
-                    failures.append((str(source), exc))
+                    failures.append(exc)
                     self._emit(events.SourceFailed(package.filename, redacted(str(source)), str(exc)))
                 else:
                     await self._threads.run(partial.finish, target)
                     return result
         finally:
             partial.close()
-        if len(failures) == 1:
-            raise failures[0][1]
-        raise FetchError(
-            f"{package.filename} could not be fetched from any of its {len(failures)} sources: "
-            + "; ".join(str(error) for _, error in failures)
-        )
+        raise no_source(package.filename, failures)
 
     def _sources(self, package: Package) -> list[tuple[PackageURL, Access]]:
         own = str(package.url)
@@ -252,7 +248,7 @@ class Fetcher:
         hint = "check the URL"
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
             hint = "give credentials for the host in .netrc or the setting `auth`"
-        raise FetchError(f"{shown} cannot be fetched", expected="status 200", found=said, hint=hint)
+        raise FetchRefusedError(f"{shown} cannot be fetched", expected="status 200", found=said, hint=hint)
 
     async def _receive(self, package: Package, response: Response, partial: PartialDownload, limit: int | None) -> None:
         waiting: list[bytes] = []
@@ -289,7 +285,9 @@ class Fetcher:
             try:
                 await self._threads.run(copy)
             except OSError as exc:
-                raise FetchError(f"{path} cannot be read ({exc.strerror or exc})", hint="check the path") from exc
+                raise FetchRefusedError(
+                    f"{path} cannot be read ({exc.strerror or exc})", hint="check the path"
+                ) from exc
         difference = package.digests.mismatch(partial.digests())
         if difference is not None:
             raise self._wrong_bytes(package, source, difference, partial.first_bytes())
@@ -306,6 +304,18 @@ class Fetcher:
             what = "an HTML page" if beginning.lstrip()[:1] == b"<" else "something else"
             hint = f"the server sent {what} instead of a {package.url_format} archive; check the URL and your log-in"
         return IntegrityError(f"{redacted(str(source))} has the wrong {part}", expected=want, found=have, hint=hint)
+
+
+def no_source(filename: str, failures: Sequence[AsyncCacheError]) -> AsyncCacheError:
+    """Return the failure of a package that none of its sources gave: their only one, or all in one sentence."""
+    if len(failures) == 1:
+        return failures[0]
+    kind: type[AsyncCacheError] = IntegrityError
+    if not all(isinstance(failure, IntegrityError) for failure in failures):
+        kind = FetchError if any(failure.retryable for failure in failures) else FetchRefusedError
+    return kind(
+        f"{filename} could not be fetched from any of its {len(failures)} sources: " + "; ".join(map(str, failures))
+    )
 
 
 class _StalePartialError(_LaterError):

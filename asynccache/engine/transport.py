@@ -1,7 +1,8 @@
 """The `Transport` seam: one HTTP GET with a range; aiohttp behind it, and a twin in memory.
 
-Exceptions of the HTTP library become `TransportError`, which is always worth another try; what the server answers is
-a `Response` whatever its status, and what it means is decided by the caller.
+Exceptions of the HTTP library become `TransportError`, which is always worth another try, but for a certificate that
+cannot be verified; what the server answers is a `Response` whatever its status, and what it means is decided by the
+caller.
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from asynccache import __version__
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import FetchError, FetchRefusedError
 from asynccache.model.url import PackageURL, redacted
 
 if TYPE_CHECKING:
     import aiohttp
 
 
-class TransportError(AsyncCacheError):
+class TransportError(FetchError):
     """A connection failed, stalled or broke off."""
-
-    exit_code = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ class _mapped:  # noqa: N801 - reads as a verb where it is used
         if isinstance(error, TimeoutError):
             raise TransportError(f"{redacted(str(self._url))} stalled: no byte came within the time-out") from error
         if isinstance(error, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
-            raise TransportError(
+            raise FetchRefusedError(
                 f"{redacted(str(self._url))} has a certificate that cannot be verified",
                 hint="set SSL_CERT_FILE to your authority's certificate",
             ) from error

@@ -17,6 +17,7 @@ from asynccache.engine.quarantine import set_aside
 from asynccache.errors import (
     AsyncCacheError,
     FetchError,
+    FetchRefusedError,
     IntegrityError,
     ObjectNotFoundError,
     StoreError,
@@ -221,7 +222,7 @@ class Archives:
     async def _from_upstream(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
         fmt = package.url_format
         if not package.downloadable or fmt not in INSTALLABLE[package.kind]:
-            raise FetchError(
+            raise FetchRefusedError(
                 f"{package.filename} is not in the store as {' or '.join(INSTALLABLE[package.kind])} and was built from"
                 f" {redacted(package.url)}",
                 hint="resolve the environment again where it can be built",

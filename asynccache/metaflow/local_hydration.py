@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -121,16 +121,20 @@ class LocalEnvironments:
 
     async def _serve(self, queue: asyncio.Queue[Work | None]) -> None:
         from asynccache.engine.engine import Engine  # noqa: PLC0415 - not for environments that are there
+        from asynccache.runtime.tasks import run_works  # noqa: PLC0415
 
         given: list[Work] = []
+
+        async def taken() -> AsyncGenerator[Work]:
+            work = await queue.get()
+            while work is not None:
+                given.append(work)
+                yield work
+                work = await queue.get()
+
         try:
-            async with Engine(self._settings, emit=self._emit) as engine, asyncio.TaskGroup() as tasks:
-                while True:
-                    work = await queue.get()
-                    if work is None:
-                        break
-                    given.append(work)
-                    tasks.create_task(self._make(engine, *work))
+            async with Engine(self._settings, emit=self._emit) as engine:
+                await run_works(taken(), lambda work: self._make(engine, *work))
         except BaseException as exc:
             # whatever ended it: no task may wait for what is no longer made
             while not queue.empty():
@@ -143,15 +147,15 @@ class LocalEnvironments:
                 raise
 
     async def _make(self, engine: Engine, environment: ResolvedEnvironment, failure: Path, outcome: Outcome) -> None:
+        from asynccache.runtime.failures import as_failure  # noqa: PLC0415 - not for environments that are there
+
         try:
-            from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415 - not for environments that are there
+            from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
 
             done = await hydrate(engine, environment, self.prefix(environment.id))
-        except Exception as exc:
-            await asyncio.to_thread(self._fail, failure, outcome, exc)
-            if isinstance(exc, AsyncCacheError):
-                return
-            raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others are made
+            await asyncio.to_thread(self._fail, failure, outcome, as_failure(exc))
+            return
         for note in done.notes[:5]:
             self._say(note)
         outcome.set_result(None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, ConfigurationError
@@ -14,8 +13,8 @@ from asynccache.model.environment import ResolvedEnvironment
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
+    from asynccache.hydrate.pack_find import Packed
 
-T = TypeVar("T")
 _INDENT = "    "
 
 
@@ -54,17 +53,25 @@ async def _published(
     """Return what there is of packs and of the engine's bundles, making what is missing; both by what they are for."""
     from asynccache.engine.engine import Engine  # noqa: PLC0415 - not for flows that run here
     from asynccache.hydrate.pack import pack  # noqa: PLC0415
+    from asynccache.runtime.tasks import outcome_of, run_together, run_works  # noqa: PLC0415
 
     started = time.monotonic()
     wanted = environments if packed else []
-    async with Engine(settings) as engine, asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_outcome(pack(engine, each))) for each in wanted]
-        bundle = tasks.create_task(_bundles(engine, {each.id.arch for each in environments}, echo))
+    outcomes: list[Packed | AsyncCacheError] = []
+    engines: dict[str, dict[str, object]] | AsyncCacheError = {}
+
+    async def pack_all() -> None:
+        outcomes.extend(await run_works(wanted, lambda each: pack(engine, each)))
+
+    async def bundle() -> None:
+        nonlocal engines
+        engines = await outcome_of(_bundles(engine, {each.id.arch for each in environments}, echo))
+
+    async with Engine(settings) as engine:
+        await run_together([pack_all(), bundle()])
     packs: dict[str, dict[str, object]] = {}
     made = 0
-    engines = bundle.result()
-    for environment, task in zip(wanted, running, strict=True):
-        done = task.result()
+    for environment, done in zip(wanted, outcomes, strict=True):
         if isinstance(done, AsyncCacheError):
             if isinstance(engines, AsyncCacheError) or environment.id.arch not in engines:
                 raise ConfigurationError(
@@ -91,16 +98,14 @@ async def _published(
     return packs, engines
 
 
-async def _bundles(engine: Engine, arches: set[str], echo: Any) -> dict[str, dict[str, object]] | AsyncCacheError:
+async def _bundles(engine: Engine, arches: set[str], echo: Any) -> dict[str, dict[str, object]]:
     """Return the engine for nodes that cannot take a pack: as configured, else published once for each root."""
     from asynccache.model.platform import current_architecture  # noqa: PLC0415 - not for flows that run here
     from asynccache.ops.installer import configured_bundle, configured_key, publish_bundle  # noqa: PLC0415
 
     bundles: dict[str, dict[str, object]] = {}
     for arch in sorted(arches):
-        found = await _outcome(configured_bundle(engine, arch))
-        if isinstance(found, AsyncCacheError):
-            return found
+        found = await configured_bundle(engine, arch)
         if found is not None:
             bundles[arch] = found.as_document()
             continue
@@ -111,18 +116,8 @@ async def _bundles(engine: Engine, arches: set[str], echo: Any) -> dict[str, dic
                 " `asynccache installer publish` puts one there."
             )
         if arch == current_architecture():  # the one for another architecture is published there
-            published = await _outcome(publish_bundle(engine))
-            if isinstance(published, AsyncCacheError):
-                return published
-            bundles[arch] = published.as_document()
+            bundles[arch] = (await publish_bundle(engine)).as_document()
     return bundles
-
-
-async def _outcome(work: Awaitable[T]) -> T | AsyncCacheError:
-    try:
-        return await work
-    except AsyncCacheError as exc:
-        return exc
 
 
 def as_json(document: Mapping[str, object]) -> str:

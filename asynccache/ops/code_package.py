@@ -21,7 +21,14 @@ from asynccache.catalog.place import datastore_directory
 from asynccache.catalog.runs import END
 from asynccache.engine.engine import Engine, store_options
 from asynccache.engine.workspace import disk_errors
-from asynccache.errors import ArchiveError, FetchError, UsageError
+from asynccache.errors import (
+    ArchiveError,
+    FetchError,
+    FetchRefusedError,
+    IntegrityError,
+    ObjectNotFoundError,
+    UsageError,
+)
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.root import StoreRoot
 from asynccache.store.open import open_store
@@ -91,7 +98,7 @@ async def place_code(
         try:
             await _unpack(engine, pathspec, directory)
             code = True
-        except FetchError as exc:
+        except (FetchError, IntegrityError, ObjectNotFoundError) as exc:
             if strict:
                 raise
             notes.append(str(exc))
@@ -146,7 +153,7 @@ def _recorded(datastore: Path, parts: list[str]) -> str | None:
                 record = json.loads(path.read_bytes())
                 found.append((float(record.get("ts_epoch", 0)), str(json.loads(record["value"])["location"])))
             except (OSError, ValueError, KeyError, TypeError) as exc:
-                raise FetchError(f"Metaflow's record {path} is damaged ({exc})") from exc
+                raise IntegrityError(f"Metaflow's record {path} is damaged ({exc})") from exc
     return max(found)[1] if found else None
 
 
@@ -154,7 +161,7 @@ async def _by_client(parts: list[str], location: str | None, directory: Path) ->
     shown = "/".join(parts)
     if importlib.util.find_spec("metaflow") is None:
         where = f"lies at {location}" if location else "is not recorded here"
-        raise FetchError(
+        raise FetchRefusedError(
             f"the code package of {shown} {where}",
             hint="install metaflow to have it fetched, or use --no-strict to do without",
         )
@@ -166,7 +173,7 @@ async def _by_client(parts: list[str], location: str | None, directory: Path) ->
             f"Metaflow did not give the code package of {shown} within {_CLIENT_SECONDS:g} seconds"
         ) from None
     if not found:
-        raise FetchError(
+        raise ObjectNotFoundError(
             f"{shown} has no code package: runs without remote steps keep none", hint="use --no-strict to do without"
         )
 
@@ -191,7 +198,7 @@ def _asked(parts: list[str], directory: Path) -> bool:
 
 def _extracted(archive: Path, directory: Path) -> None:
     if not archive.is_file():
-        raise FetchError(f"the code package {archive} is not there any more")
+        raise ObjectNotFoundError(f"the code package {archive} is not there any more")
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         try:

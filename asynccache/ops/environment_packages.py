@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from asynccache.engine.pipeline import Job
-from asynccache.errors import AsyncCacheError, FetchError, IntegrityError, UsageError
+from asynccache.errors import AsyncCacheError, FetchRefusedError, IntegrityError, UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format, Package
@@ -73,7 +73,7 @@ class Need:
         made = [f for f in self.missing if f != published and (f.kind != "conda" or published.kind != "conda")]
         if self.fetchable is None or made:
             what = ", ".join(self.package.filename + f for f in self.missing)
-            self.error = FetchError(
+            self.error = FetchRefusedError(
                 f"{what} is not in the store and was built from {redacted(self.package.url)}",
                 hint="resolve the environment again where it can be built",
             )

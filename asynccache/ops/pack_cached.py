@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +13,8 @@ from asynccache.hydrate.pack_find import Packed, find_pack
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.verified import Verified
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_works
 
 _AT_ONCE: Final = 4  # each that is made needs the environment's files on disk; all share the cores
 
@@ -61,24 +62,14 @@ async def pack_cached(
     memory = Verified(engine.settings.cache_dir)
     known = await engine.threads.run(memory.known, engine.store.root.identity) if verify else {}
 
-    at_once = asyncio.Semaphore(_AT_ONCE)
+    async def one(environment: ResolvedEnvironment) -> Packed:
+        found = await find_pack(engine, environment.id)
+        if found is None:
+            return await _packed(engine, environment)
+        return await _verified(engine, environment, found, memory, known) if verify else found
 
-    async def one(environment: ResolvedEnvironment) -> Packed | AsyncCacheError:
-        try:
-            async with at_once:
-                found = await find_pack(engine, environment.id)
-                if found is None:
-                    return await _packed(engine, environment)
-                if verify:
-                    return await _verified(engine, environment, found, memory, known)
-        except AsyncCacheError as exc:
-            return exc
-        return found
-
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(one(environment)) for environment in chosen]
-    for environment, task in zip(chosen, running, strict=True):
-        outcome = task.result()
+    outcomes = await run_works(chosen, one, room=Budget(_AT_ONCE, "packs"))
+    for environment, outcome in zip(chosen, outcomes, strict=True):
         if isinstance(outcome, AsyncCacheError):
             result.failed[environment.id] = outcome
         else:

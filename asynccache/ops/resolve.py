@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.errors import AsyncCacheError, UsageError
+from asynccache.errors import UsageError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.environments import Environments
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import Known, look_up
 from asynccache.ops.resolve_request import Group, ResolveOptions, Wanted, grouped
 from asynccache.ops.resolve_result import Resolved, ResolveEnded, ResolveStarted, Row
+from asynccache.runtime.failures import as_failure
+from asynccache.runtime.tasks import run_together
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
@@ -84,12 +86,11 @@ async def resolve(
     async with Opening(settings, engine, catalog, emit=emit, say=say) as opening:
         work = _Work(opening, options, choose, emit)
         started = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(work.run(group)) for group in groups]
+        done = await run_together([work.run(group) for group in groups])
         rows = {
             (id(member), arch): replace(row, name=member.name)
-            for group, task in zip(groups, running, strict=True)
-            for arch, row in task.result().items()
+            for group, rows_of in zip(groups, done, strict=True)
+            for arch, row in rows_of.items()
             for member in group.members
             if arch in member.asked
         }
@@ -129,8 +130,9 @@ class _Work:
             async with self._turn(group) as waited:
                 # whoever was waited for has just resolved the same
                 return await self._proceed(group, rows, await self._known(group) if waited else known)
-        except AsyncCacheError as exc:
-            return {arch: replace(row, errors={**row.errors, "": exc}) for arch, row in rows.items()}
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is this group's failure
+            failure = as_failure(exc)
+            return {arch: replace(row, errors={**row.errors, "": failure}) for arch, row in rows.items()}
 
     async def _known(self, group: Group) -> dict[str, Known]:
         if self._options.force:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from asynccache.ops.resolve_inputs import Inputs, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.ops.resolve_result import Resolved, Row
 from asynccache.resolve.assemble import Machine
+from asynccache.runtime.tasks import run_works
 
 if TYPE_CHECKING:
     from asynccache.ops.resolve_solve import ChooseResolver
@@ -59,15 +59,7 @@ async def resolve_files(
             store = await stack.enter_async_context(open_store(settings.root, store_options(settings)))
             catalog = Environments(settings, store, say)
 
-        async def read(each: Inputs) -> Wanted | AsyncCacheError:
-            try:
-                return await wanted_of(each, settings, catalog, machine=machine)
-            except AsyncCacheError as exc:
-                return exc
-
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(read(each)) for each in inputs]
-    read_ones = [task.result() for task in running]
+        read_ones = await run_works(inputs, lambda each: wanted_of(each, settings, catalog, machine=machine))
     wanted = [each for each in read_ones if isinstance(each, Wanted)]
     resolved = await resolve(settings, wanted, options=options, choose=choose, emit=emit, say=say)
     rows = iter(resolved.rows)

@@ -21,6 +21,7 @@ from asynccache.ops.resolve_request import Group, ResolveOptions, publication_li
 from asynccache.ops.resolve_result import ResolveEnded, ResolveStarted, Row
 from asynccache.resolve.assemble import Assembled
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
+from asynccache.runtime.tasks import run_works
 from asynccache.store import layout
 
 ChooseResolver = Callable[[Settings, str, PrefixMaker], Resolver]
@@ -78,9 +79,8 @@ class Solver:
             group: What is asked for.
             rows: Architecture -> an empty row, of all that are to be solved; they get one common id.
         """
-        async with asyncio.TaskGroup() as tasks:
-            running = {arch: tasks.create_task(self._attempt(group, arch)) for arch in rows}
-        results = {arch: task.result() for arch, task in running.items()}
+        outcomes = await run_works(rows, lambda arch: self._solution(group, arch))
+        results = dict(zip(rows, outcomes, strict=True))
         failed = {arch: r for arch, r in results.items() if isinstance(r, AsyncCacheError)}
         rows |= {arch: replace(rows[arch], errors={"": error}) for arch, error in failed.items()}
         found = {arch: r for arch, r in results.items() if isinstance(r, _Found)}
@@ -101,12 +101,6 @@ class Solver:
             row = _described(rows[arch], found[arch])
             rows[arch] = replace(row, environment=environment, builds=(), notes=(*row.notes, *notes))
         return rows
-
-    async def _attempt(self, group: Group, arch: str) -> _Found | AsyncCacheError:
-        try:
-            return await self._solution(group, arch)
-        except AsyncCacheError as exc:
-            return exc
 
     async def _solution(self, group: Group, arch: str) -> _Found:
         asked = group.asked[arch]

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from asynccache.errors import (
+    IndexRefusedError,
     IndexUnreachableError,
     PackageUnknownError,
     ResolveTimeoutError,
@@ -161,7 +162,7 @@ def unreachable(text: str, channels: Sequence[str]) -> IndexUnreachableError:
     """
     reason = scrubbed(text)
     if cold := _NO_CACHE.search(reason):
-        return IndexUnreachableError(
+        return IndexRefusedError(
             f"nothing was kept of the channel {cold['url']}, which must do while offline",
             hint="resolve once without --offline",
         )
@@ -178,7 +179,7 @@ def unreachable(text: str, channels: Sequence[str]) -> IndexUnreachableError:
         why, hint = "does not exist (404)", "correct its name or address"
     else:
         why, hint = f"cannot be read: {_last_cause(reason)}", "try again, or use --offline to take what was kept of it"
-    return IndexUnreachableError(f"{which} {why}", hint=hint)
+    return (IndexRefusedError if code in {"401", "403", "404"} else IndexUnreachableError)(f"{which} {why}", hint=hint)
 
 
 def _last_cause(text: str) -> str:

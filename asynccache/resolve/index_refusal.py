@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from asynccache.engine.keyring import keyring_login
 from asynccache.engine.transport import Credentials
-from asynccache.errors import IndexUnreachableError
+from asynccache.errors import IndexRefusedError
 from asynccache.model.url import redacted
 from asynccache.resolve.pypi_problem import Logins, PypiProblem
 
 _PROBE_SECONDS: Final = 5.0
 
 
-def refusing(name: str, problem: PypiProblem, logins: Logins) -> IndexUnreachableError | None:
+def refusing(name: str, problem: PypiProblem, logins: Logins) -> IndexRefusedError | None:
     """Ask the indexes of a problem for a project, blocking: up to five seconds each.
 
     Args:
@@ -70,9 +70,9 @@ def kept_logins(problem: PypiProblem, logins: Logins) -> dict[str, list[str]]:
     return {host: [login.username, login.password] for host, login in found.items() if login is not None}
 
 
-def refused(index: str, code: str) -> IndexUnreachableError:
+def refused(index: str, code: str) -> IndexRefusedError:
     """Return the error for an index that answered `code` ("401", "403")."""
-    return IndexUnreachableError(
+    return IndexRefusedError(
         f"the index {redacted(index)} refuses ({code})",
         hint="give user and password of its host in the setting auth or in .netrc",
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from asynccache.errors import (
     AsyncCacheError,
     BuildError,
+    IndexRefusedError,
     IndexUnreachableError,
     PackageUnknownError,
     ResolverFailedError,
@@ -62,7 +63,7 @@ def failure(finished: Finished, lock: Lock, secrets: Sequence[str], logins: Logi
     if lock.offline and (
         "network was disabled" in text or "Network connectivity is disabled" in text or "in the cache" in text
     ):
-        return IndexUnreachableError(
+        return IndexRefusedError(
             f"what was kept of the indexes does not do while offline: {in_words(text)}",
             hint="resolve once without --offline",
         )

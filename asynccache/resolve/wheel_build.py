@@ -33,6 +33,8 @@ from asynccache.resolve.source_address import Source, read_source, stored_addres
 from asynccache.resolve.source_tree import check_out, copy_directory, fetch_archive, file_sha256, project, unpack
 from asynccache.resolve.uv_program import UvProgram, build_constraints
 from asynccache.resolve.wheel_rename import rename_wheel
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_works
 from asynccache.store import layout
 
 _EPOCH: Final = "1704067200"  # 2024-01-01: builds that keep to SOURCE_DATE_EPOCH give the same bytes again
@@ -96,7 +98,7 @@ class WheelBuilder:
         self._directory = directory
         self._locked = locked
         self._logins = Logins(engine.settings.auth)
-        self._slots = asyncio.Semaphore(engine.settings.cpu_slots)
+        self._slots = Budget(engine.settings.cpu_slots, "builds")
 
     async def build(self, sources: Sequence[SourceBuild], seconds: float) -> list[BuiltWheel]:
         """Return a wheel for each source, in their order.
@@ -113,11 +115,13 @@ class WheelBuilder:
         """
         uv = await asyncio.to_thread(UvProgram, self._settings)
         ends = time.monotonic() + seconds
-        results: list[BuiltWheel | AsyncCacheError] = []
+
+        async def one(number: int) -> BuiltWheel:
+            return await self._one(uv, self._directory / str(number), sources[number], ends)
+
         try:
-            async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._attempt(uv, n, s, ends)) for n, s in enumerate(sources)]
-            results = [task.result() for task in running]
+            async with asyncio.timeout(seconds):
+                results = await run_works(range(len(sources)), one, room=self._slots)
         except TimeoutError:
             raise timed_out(seconds, f"building {len(sources)} wheels") from None
         failures = [result for result in results if isinstance(result, AsyncCacheError)]
@@ -161,15 +165,6 @@ class WheelBuilder:
                 await self._engine.store.upload(key, path, digests)
             package = package.with_cached(fmt, key)
         return package
-
-    async def _attempt(
-        self, uv: UvProgram, number: int, build: SourceBuild, ends: float
-    ) -> BuiltWheel | AsyncCacheError:
-        try:
-            async with self._slots:
-                return await self._one(uv, self._directory / str(number), build, ends)
-        except AsyncCacheError as exc:
-            return exc
 
     async def _one(self, uv: UvProgram, directory: Path, build: SourceBuild, ends: float) -> BuiltWheel:
         source = await asyncio.to_thread(read_source, build)

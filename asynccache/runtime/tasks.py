@@ -35,6 +35,26 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return next((error for error in found if not isinstance(error, Exception)), found[0])
 
 
+async def outcome_of(work: Awaitable[T]) -> T | AsyncCacheError:
+    """Return the result of a work, or its failure: whatever is raised in it (see `as_failure`).
+
+    Only a cancellation of the caller and an interrupt are raised.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return as_failure(exc)  # something inside was cancelled that nobody waits for any more
+    except Exception as exc:  # noqa: BLE001 - this is the place that knows what to do with it
+        return as_failure(exc)
+    except BaseExceptionGroup as exc:
+        if any(not isinstance(leaf, Exception | asyncio.CancelledError) for leaf in leaves(exc)):
+            raise
+        return as_failure(exc)
+
+
 async def run_works(
     items: Iterable[Item] | AsyncGenerator[Item],
     work: Callable[[Item], Awaitable[T]],
@@ -43,7 +63,7 @@ async def run_works(
 ) -> list[T | AsyncCacheError]:
     """Do the same work on many items at once, each for itself: a failing one does not disturb the others.
 
-    Whatever is raised in the work on an item becomes that item's failure (see `as_failure`). Only a cancellation of the
+    Whatever is raised in the work on an item becomes that item's failure (see `outcome_of`). Only a cancellation of the
     caller, an interrupt, and what is raised while taking the items end the whole; running works are cancelled then.
 
     Args:
@@ -59,19 +79,10 @@ async def run_works(
     count = 0
 
     async def one(number: int, item: Item) -> None:
-        try:
-            outcomes[number] = await work(item)
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            outcomes[number] = as_failure(exc)  # something inside was cancelled that nobody waits for any more
-        except Exception as exc:  # noqa: BLE001 - this is the place that knows what to do with it
-            outcomes[number] = as_failure(exc)
-        except BaseExceptionGroup as exc:
-            if any(not isinstance(leaf, Exception | asyncio.CancelledError) for leaf in leaves(exc)):
-                raise
-            outcomes[number] = as_failure(exc)
+        async def called() -> T:
+            return await work(item)
+
+        outcomes[number] = await outcome_of(called())
 
     try:
         async with aclosing(_each(items)) as following, asyncio.TaskGroup() as group:

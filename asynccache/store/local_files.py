@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from asynccache.errors import DiskError, StoreError
+from asynccache.errors import DiskError, StoreError, StoreRefusedError
 from asynccache.runtime.threads import Progress
 
 BLOCK: Final = 8 << 20  # bytes copied between two looks at a cancellation
@@ -58,15 +58,15 @@ def store_errors(address: str, key: str, root: Path, needed: int | None = None) 
                 hint="choose another store or mount it writable",
             ) from exc
         if exc.errno in _FORBIDDEN:
-            raise StoreError(
+            raise StoreRefusedError(
                 f"the store {address} does not permit access to {key}", hint="check owner and mode of its directories"
             ) from exc
         if exc.errno == errno.ENAMETOOLONG:
-            raise StoreError(
+            raise StoreRefusedError(
                 f"a part of the key {key} is too long for the file system of {address}", hint="use an object store"
             ) from exc
         if exc.errno in {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}:
-            raise StoreError(
+            raise StoreRefusedError(
                 f"{key} cannot be an object of {address}: a part of the key is an object already, or it is a directory"
             ) from exc
         raise StoreError(f"{key} in {address} cannot be accessed ({exc.strerror or exc})") from exc

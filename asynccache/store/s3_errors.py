@@ -23,7 +23,14 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     TokenRetrievalError,
 )
 
-from asynccache.errors import AsyncCacheError, ConfigurationError, IntegrityError, StoreError
+from asynccache.errors import (
+    AsyncCacheError,
+    ConfigurationError,
+    IntegrityError,
+    StoreError,
+    StoreNotFoundError,
+    StoreRefusedError,
+)
 from asynccache.store.base import lost, not_found
 
 FAILURES: Final = (BotoCoreError, ClientError, aiohttp.ClientError, TimeoutError, OSError)
@@ -157,7 +164,7 @@ def store_error(
     if failure.lost:
         return lost(address, key, if_match=if_match)
     if code == "NoSuchBucket":
-        return StoreError(
+        return StoreNotFoundError(
             f"the bucket of {address} does not exist at {endpoint}", hint="create it, or correct the store's address"
         )
     if failure.absent:
@@ -167,31 +174,36 @@ def store_error(
             f"{key} arrived damaged in {address}", hint="the bytes differ from their digest; make the file anew"
         )
     if code in _EXPIRED:
-        return StoreError(f"the credentials for {address} have expired", hint="log in again and repeat")
+        return StoreRefusedError(f"the credentials for {address} have expired", hint="log in again and repeat")
     if code in _WRONG_KEYS:
-        return StoreError(
+        return StoreRefusedError(
             f"{endpoint} does not accept the credentials for {address} ({code})",
             hint="check the access key and secret, or set s3_profile",
         )
     if code in _DENIED:
-        return StoreError(
+        return StoreRefusedError(
             f"access to {what} is denied ({code})",
             hint="the credentials need s3:ListBucket, s3:GetObject, s3:PutObject there, s3:DeleteObject to clean",
         )
     if code in _REGION:
-        return StoreError(f"{address} lies in another region ({code})", hint="set s3_region to the bucket's region")
+        return StoreRefusedError(
+            f"{address} lies in another region ({code})", hint="set s3_region to the bucket's region"
+        )
     if code == "RequestTimeTooSkewed":
-        return StoreError(f"{endpoint} refuses requests because this machine's clock is wrong", hint="set the clock")
+        return StoreRefusedError(
+            f"{endpoint} refuses requests because this machine's clock is wrong", hint="set the clock"
+        )
     if is_throttled(cause):
         return StoreError(
             f"{endpoint} still answers {code} after many tries", hint="run again later, or with fewer connections"
         )
     if status_of(cause) == 400 and code in {"400", "Bad Request"}:
-        return StoreError(
+        return StoreRefusedError(
             f"{endpoint} refuses a request for {what} (status 400)",
             hint="the credentials may have expired, or s3_region may be wrong",
         )
-    return StoreError(
+    refused = failure.unsupported or 400 <= status_of(cause) < 500
+    return (StoreRefusedError if refused else StoreError)(
         f"{endpoint} cannot serve {what} ({cause.operation_name}: {code}, status {status_of(cause)})",
         hint="run again later; if it stays so, ask whoever runs the store",
     )
@@ -199,17 +211,17 @@ def store_error(
 
 def _without_answer(cause: BaseException, what: str, address: str, endpoint: str) -> AsyncCacheError:
     if isinstance(cause, NoCredentialsError | PartialCredentialsError):
-        return StoreError(
+        return StoreRefusedError(
             f"no AWS credentials were found for {address}",
             hint="set AWS_PROFILE or s3_profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
     if isinstance(cause, CredentialRetrievalError | SSOError | TokenRetrievalError):
-        return StoreError(
+        return StoreRefusedError(
             f"the AWS credentials for {address} could not be obtained ({type(cause).__name__})",
             hint="log in again (`aws sso login`) or choose another s3_profile",
         )
     if isinstance(cause, SSLError):
-        return StoreError(
+        return StoreRefusedError(
             f"the certificate of {endpoint} is not trusted", hint="set AWS_CA_BUNDLE to the authority's certificate"
         )
     if isinstance(cause, _NO_ANSWER):

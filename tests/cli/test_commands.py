@@ -115,7 +115,7 @@ def test_every_printing_command_takes_json(channel: SyntheticChannel, url: str, 
         (["cache", "https://h/noarch/numpy.conda"], 2, "expected NAME-VERSION-BUILD"),
         (["cache", "--from", "nowhere.txt"], 2, "nowhere.txt cannot be read"),
         (["cache", "http://127.0.0.1:9/n/a-1-0.conda"], 4, "could not be fetched in 2 tries"),
-        (["cache", "file:///nowhere/a-1-0.conda"], 4, "/nowhere/a-1-0.conda cannot be read"),
+        (["cache", "file:///nowhere/a-1-0.conda"], 17, "/nowhere/a-1-0.conda cannot be read"),
         (["ls", "--store", "gs://bucket"], 3, "not supported in this version"),
         (["ls", "--store", "ftp://bucket"], 3, "expected a path"),
         (["transmute", "nowhere-1-0.conda", "--to", ".tar.bz2"], 5, "nowhere-1-0.conda cannot be read"),
@@ -148,7 +148,7 @@ def test_an_error_is_json_where_json_was_asked_for(run: Run) -> None:
 def test_failures_are_grouped_by_their_cause(channel: SyntheticChannel, url: str, run: Run) -> None:
     missing = [f"{url}/linux-64/no-{n}-0.conda" for n in range(3)]
     result = run("cache", *missing, *_urls(channel, url, 2), "--store", "st")
-    assert result.returncode == 4
+    assert result.returncode == 17
     assert "3 of 5 packages failed, the others are complete; run the same command again" in result.stderr
     assert "2 of 5 packages in st" in result.stderr
 

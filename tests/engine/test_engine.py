@@ -14,7 +14,7 @@ from asynccache.archive import members
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import IntegrityError, PartialFailureError
+from asynccache.errors import FetchRefusedError, IntegrityError, PartialFailureError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.store.memory import MemoryStore
@@ -217,7 +217,7 @@ async def test_one_failing_package_does_not_stop_the_others(
     with pytest.raises(PartialFailureError, match="1 of 6 packages failed") as caught:
         report.raise_for_failures()
     assert "404 Not Found" in str(next(iter(caught.value.errors.values())))
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == FetchRefusedError.exit_code
 
 
 async def test_what_has_no_digest_is_read_to_its_end_before_it_is_published(

@@ -10,7 +10,7 @@ from asynccache.engine import events
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.fetch import Fetcher, FetchResult
 from asynccache.engine.transport import Answer, MemoryTransport, TransportError
-from asynccache.errors import FetchError, IntegrityError
+from asynccache.errors import FetchError, FetchRefusedError, IntegrityError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Package
 from asynccache.model.url import PackageURL
@@ -213,13 +213,13 @@ async def test_a_server_that_says_when_to_come_back_is_obeyed(tmp_path: Path, th
 
 async def test_what_does_not_exist_is_not_asked_for_twice(tmp_path: Path, threads: Threads) -> None:
     setup = Setup(lambda *_: (404, {}, []), threads)
-    with pytest.raises(FetchError, match="expected status 200, found status 404 Not Found; check the URL"):
+    with pytest.raises(FetchRefusedError, match="expected status 200, found status 404 Not Found; check the URL"):
         await _fetch(setup, tmp_path / "six.conda")
     assert len(setup.transport.requested) == 1
 
 
 async def test_a_refusal_says_where_credentials_go(tmp_path: Path, threads: Threads) -> None:
-    with pytest.raises(FetchError, match="netrc"):
+    with pytest.raises(FetchRefusedError, match="netrc"):
         await _fetch(Setup(lambda *_: (401, {}, []), threads), tmp_path / "six.conda")
 
 
@@ -236,7 +236,9 @@ async def test_mirrors_are_asked_first_and_the_origin_when_they_fail(tmp_path: P
 
 async def test_when_all_sources_fail_each_is_named_with_its_reason(tmp_path: Path, threads: Threads) -> None:
     setup = Setup(lambda *_: (404, {}, []), threads, mirrors={"https://channel.test": ["https://mirror.test"]})
-    with pytest.raises(FetchError, match=r"2 sources: https://mirror\.test/.*404.*; https://channel\.test/.*404"):
+    with pytest.raises(
+        FetchRefusedError, match=r"2 sources: https://mirror\.test/.*404.*; https://channel\.test/.*404"
+    ):
         await _fetch(setup, tmp_path / "six.conda")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.errors import DiskError, FetchError, IntegrityError
+from asynccache.errors import DiskError, FetchError, FetchRefusedError, IntegrityError
 from asynccache.model.package import Format
 from asynccache.runtime.locks import LockDirectory
 from asynccache.store.memory import MemoryStore
@@ -89,7 +89,7 @@ async def test_a_fault_that_passes_leaves_no_trace(
         (Fault(Kind.HTML), IntegrityError, "HTML page instead of"),
         (Fault(Kind.STATUS, status=503), FetchError, "answered status 503 Service Unavailable"),
         (Fault(Kind.STATUS, status=429, retry_after=7200), FetchError, "asks to wait 7200 seconds"),
-        (Fault(Kind.STATUS, status=403), FetchError, "found status 403 Forbidden"),
+        (Fault(Kind.STATUS, status=403), FetchRefusedError, "found status 403 Forbidden"),
         (Fault(Kind.STALL_BODY, seconds=30), FetchError, "stalled"),
         (Fault(Kind.STALL_HEADERS, seconds=30), FetchError, "stalled"),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.errors import FetchError, LockTimeoutError, PartialFailureError
+from asynccache.errors import FetchRefusedError, LockTimeoutError, PartialFailureError
 from asynccache.hydrate.package_directory import LOCK, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import Format
@@ -195,7 +195,7 @@ async def test_an_environment_is_published_when_its_last_package_is_there_and_no
         PartialFailureError, match="1 of 2 environments are not ready: 1 packages are not there"
     ) as caught:
         readiness.raise_for_failures()
-    assert caught.value.exit_code == FetchError.exit_code
+    assert caught.value.exit_code == FetchRefusedError.exit_code
     async with Engine(settings) as engine:
         catalog = Environments(settings, engine.store)
         assert catalog.documents is not None

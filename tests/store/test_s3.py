@@ -15,7 +15,14 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     SSLError,
 )
 
-from asynccache.errors import ConfigurationError, IntegrityError, ObjectNotFoundError, StoreError
+from asynccache.errors import (
+    ConfigurationError,
+    IntegrityError,
+    ObjectNotFoundError,
+    StoreError,
+    StoreNotFoundError,
+    StoreRefusedError,
+)
 from asynccache.model.root import StoreRoot
 from asynccache.runtime.tasks import run_together, to_the_end
 from asynccache.store.s3 import S3Store
@@ -38,32 +45,40 @@ def answered(code: str, status: int, operation: str = "PutObject") -> ClientErro
 @pytest.mark.parametrize(
     ("cause", "error", "words"),
     [
-        (answered("NoSuchBucket", 404), StoreError, "the bucket of s3://b/p does not exist at host:1; create it"),
+        (
+            answered("NoSuchBucket", 404),
+            StoreNotFoundError,
+            "the bucket of s3://b/p does not exist at host:1; create it",
+        ),
         (answered("NoSuchKey", 404), ObjectNotFoundError, "s3://b/p has no object k"),
         (
             answered("AccessDenied", 403),
-            StoreError,
+            StoreRefusedError,
             "access to k in s3://b/p is denied (AccessDenied); the credentials",
         ),
-        (answered("403", 403, "HeadObject"), StoreError, "access to k in s3://b/p is denied (403)"),
-        (answered("ExpiredToken", 400), StoreError, "the credentials for s3://b/p have expired; log in again"),
-        (answered("InvalidAccessKeyId", 403), StoreError, "does not accept the credentials for s3://b/p"),
-        (answered("SignatureDoesNotMatch", 403), StoreError, "does not accept the credentials for s3://b/p"),
-        (answered("PermanentRedirect", 301), StoreError, "lies in another region (PermanentRedirect); set s3_region"),
-        (answered("AuthorizationHeaderMalformed", 400), StoreError, "lies in another region"),
-        (answered("RequestTimeTooSkewed", 403), StoreError, "this machine's clock is wrong"),
-        (answered("400", 400, "HeadObject"), StoreError, "the credentials may have expired"),
+        (answered("403", 403, "HeadObject"), StoreRefusedError, "access to k in s3://b/p is denied (403)"),
+        (answered("ExpiredToken", 400), StoreRefusedError, "the credentials for s3://b/p have expired; log in again"),
+        (answered("InvalidAccessKeyId", 403), StoreRefusedError, "does not accept the credentials for s3://b/p"),
+        (answered("SignatureDoesNotMatch", 403), StoreRefusedError, "does not accept the credentials for s3://b/p"),
+        (
+            answered("PermanentRedirect", 301),
+            StoreRefusedError,
+            "lies in another region (PermanentRedirect); set s3_region",
+        ),
+        (answered("AuthorizationHeaderMalformed", 400), StoreRefusedError, "lies in another region"),
+        (answered("RequestTimeTooSkewed", 403), StoreRefusedError, "this machine's clock is wrong"),
+        (answered("400", 400, "HeadObject"), StoreRefusedError, "the credentials may have expired"),
         (answered("BadDigest", 400), IntegrityError, "k arrived damaged in s3://b/p"),
         (
             answered("EntityTooLarge", 400),
-            StoreError,
+            StoreRefusedError,
             "cannot serve k in s3://b/p (PutObject: EntityTooLarge, status 400)",
         ),
-        (NoCredentialsError(), StoreError, "no AWS credentials were found for s3://b/p; set AWS_PROFILE"),
+        (NoCredentialsError(), StoreRefusedError, "no AWS credentials were found for s3://b/p; set AWS_PROFILE"),
         (EndpointConnectionError(endpoint_url="http://me:pw@host:1"), StoreError, "host:1 did not answer a request"),
         (
             SSLError(endpoint_url="x", error="y"),
-            StoreError,
+            StoreRefusedError,
             "the certificate of host:1 is not trusted; set AWS_CA_BUNDLE",
         ),
         (TimeoutError(), StoreError, "host:1 did not answer a request for k in s3://b/p (TimeoutError)"),
