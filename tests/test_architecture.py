@@ -65,27 +65,19 @@ def test_the_library_does_not_print_and_starts_no_task_of_its_own(path: Path) ->
 
 # Commands that still open what a verb should open.
 _TO_CONVERT = {
-    "backfill",
-    "cache",
     "clean",
     "create",
-    "doctor",
     "env_files",
     "env_options",
     "envs",
     "hydrating",
     "installer",
-    "listing",
     "pack",
     "pack_text",
-    "progress",
     "resolve",
     "resolve_text",
     "rm",
     "run",
-    "stat",
-    "transmute",
-    "verify",
     "warm",
 }
 COMMANDS = sorted((REPOSITORY / "cli" / "asynccache_cli").glob("*.py"))

@@ -27,28 +27,45 @@ if TYPE_CHECKING:
     from asynccache.catalog.listing import Listed
     from asynccache.config import Settings
     from asynccache.engine import events
-    from asynccache.engine.report import Report
+    from asynccache.engine.pipeline import Job
+    from asynccache.engine.report import Outcome, Report, StoredForm
     from asynccache.hydrate.hydrate import Hydrated, HydrateOptions
     from asynccache.model.alias import Alias
     from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
     from asynccache.model.identity import EnvID, Request
     from asynccache.model.package import Format, Package
+    from asynccache.ops.audit import Audit
+    from asynccache.ops.backfill import Backfilled, Plan
+    from asynccache.ops.contents import StoredObject, Totals
+    from asynccache.ops.doctor import Examination, Finding
     from asynccache.ops.environments import Aliased
     from asynccache.ops.import_environment import Imported
     from asynccache.ops.resolve_inputs import InputFile, Inputs
     from asynccache.ops.resolve_request import ResolveOptions
     from asynccache.ops.resolve_result import Resolved, Row
+    from asynccache.ops.transmute_files import Conversion, Conversions
+    from asynccache.ops.verify import Damage, Verification
+    from asynccache.ops.verify_environments import EnvironmentDamage, EnvironmentsVerification
     from asynccache.resolve.formats.registry import format_names
     from asynccache.runtime.failures import as_failure, leaves, without_secrets
 
 __all__ = [
     "Alias",
     "Aliased",
+    "Audit",
+    "Backfilled",
     "Change",
+    "Conversion",
+    "Conversions",
+    "Damage",
     "Difference",
     "EnvID",
+    "EnvironmentDamage",
     "EnvironmentPackage",
+    "EnvironmentsVerification",
+    "Examination",
     "Export",
+    "Finding",
     "Format",
     "History",
     "HydrateOptions",
@@ -56,9 +73,12 @@ __all__ = [
     "Imported",
     "InputFile",
     "Inputs",
+    "Job",
     "Listed",
     "Move",
+    "Outcome",
     "Package",
+    "Plan",
     "Report",
     "Request",
     "ResolveOptions",
@@ -69,7 +89,11 @@ __all__ = [
     "Session",
     "Settings",
     "Shown",
+    "StoredForm",
+    "StoredObject",
     "Taken",
+    "Totals",
+    "Verification",
     "as_failure",
     "events",
     "format_names",
@@ -86,17 +110,25 @@ _PLACES: Final = {
     "catalog.listing": ("Listed",),
     "config": ("Settings",),
     "engine": ("events",),
-    "engine.report": ("Report",),
+    "engine.pipeline": ("Job",),
+    "engine.report": ("Outcome", "Report", "StoredForm"),
     "hydrate.hydrate": ("HydrateOptions", "Hydrated"),
     "model.alias": ("Alias",),
     "model.environment": ("EnvironmentPackage", "ResolvedEnvironment"),
     "model.identity": ("EnvID", "Request"),
     "model.package": ("Format", "Package"),
+    "ops.audit": ("Audit",),
+    "ops.backfill": ("Backfilled", "Plan"),
+    "ops.contents": ("StoredObject", "Totals"),
+    "ops.doctor": ("Examination", "Finding"),
     "ops.environments": ("Aliased",),
     "ops.import_environment": ("Imported",),
     "ops.resolve_inputs": ("InputFile", "Inputs"),
     "ops.resolve_request": ("ResolveOptions",),
     "ops.resolve_result": ("Resolved", "Row"),
+    "ops.transmute_files": ("Conversion", "Conversions"),
+    "ops.verify": ("Damage", "Verification"),
+    "ops.verify_environments": ("EnvironmentDamage", "EnvironmentsVerification"),
     "resolve.formats.registry": ("format_names",),
     "runtime.failures": ("as_failure", "leaves", "without_secrets"),
 }

@@ -14,7 +14,8 @@ from asynccache.api.environments import EnvironmentVerbs
 from asynccache.api.hydrating import HydratingVerbs
 from asynccache.api.packages import PackageVerbs
 from asynccache.api.resolving import ResolvingVerbs
+from asynccache.api.store import StoreVerbs
 
 
-class Session(PackageVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs):
+class Session(PackageVerbs, StoreVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs):
     """Every verb of the product, with one set of settings (see `Opened`)."""

@@ -135,7 +135,7 @@ class Engine:
             jobs: Each with what the store holds of its package; taken from only while there is room.
             outcomes: What is already known to have failed.
         """
-        report = Report()
+        report = Report(self.store.address)
         report.outcomes += outcomes
         sent, asked = self.store.requests, self.fetcher.requests
         pipeline = self._pipeline()

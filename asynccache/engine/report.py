@@ -66,11 +66,15 @@ class Outcome:
 class Report:
     """Adds up a run. Pass `take` as (or within) the event sink, call `finish` at the end.
 
+    Args:
+        store: Address of the store.
+
     Attributes:
         outcomes: One per distinct package, in the order of completion.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: str = "") -> None:
+        self.store = store
         self.phases = {phase: PhaseTotals() for phase in events.PHASES}
         self.fetched_bytes: Counter[str] = Counter()  # by origin
         self.uploaded_bytes = 0
@@ -157,6 +161,7 @@ class Report:
     def as_document(self, *, packages: bool = True) -> dict[str, object]:
         """Return the receipt as plain values; seconds and bytes as in the field names."""
         document: dict[str, object] = {
+            "store": self.store,
             "packages": len(self.outcomes),
             "complete": len(self.outcomes) - len(self.failures),
             "failed": len(self.failures),

@@ -22,6 +22,17 @@ class Format(StrEnum):
     TAR_GZ = ".tar.gz"
     ZIP = ".zip"
 
+    @classmethod
+    def conda(cls, text: str) -> Format:
+        """Return a form of conda packages.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        if text not in CONDA_FORMATS:
+            raise UsageError("conda packages have no such form", expected=".conda or .tar.bz2", found=repr(text))
+        return cls(text)
+
     @property
     def kind(self) -> Kind:
         """Which ecosystem the format belongs to."""

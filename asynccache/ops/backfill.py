@@ -19,7 +19,7 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
 from asynccache.engine.workspace import disk_errors
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.ops.contents import StoredObject, by_source, matches
@@ -39,6 +39,8 @@ class Plan:
         todo_bytes: Bytes of their published archives.
         unpublished: Source directories without the published archive: it must come from upstream.
         skipped: Packages of other shards or outside the pattern.
+        elsewhere: Those of them that belong to other shards.
+        resumed: Whether packages that an earlier run looked at were not looked at again.
     """
 
     complete: int = 0
@@ -46,6 +48,13 @@ class Plan:
     todo_bytes: int = 0
     unpublished: int = 0
     skipped: int = 0
+    elsewhere: int = 0
+    resumed: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether no package of the store is meant, in this shard or another."""
+        return not (self.complete or self.todo or self.elsewhere or self.resumed)
 
     def as_document(self) -> dict[str, int]:
         """Return the counts as plain values; sizes in bytes."""
@@ -73,19 +82,26 @@ class Selection:
     pattern: str | None = None
     shard: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise UsageError("--shard is wrong", expected="I/N with 1 <= I <= N", found="{}/{}".format(*self.shard))
+
     def name(self, store: str) -> str:
         """Return the file name of the journal for this selection of a store, given by its identity."""
         text = json.dumps([store, self.to, self.pattern, self.shard])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def takes(self, group: list[StoredObject]) -> bool:
-        """Tell whether a source directory belongs to the selection."""
-        if self.shard is not None:
-            index, count = self.shard
-            digest = hashlib.sha256(group[0].parts.source_directory.encode()).digest()
-            if int.from_bytes(digest[:8], "big") % count != index - 1:
-                return False
+    def means(self, group: list[StoredObject]) -> bool:
+        """Tell whether a source directory fits the pattern."""
         return any(matches(o.parts, o.info.key, self.pattern) for o in group)
+
+    def takes(self, group: list[StoredObject]) -> bool:
+        """Tell whether a source directory belongs to the shard."""
+        if self.shard is None:
+            return True
+        index, count = self.shard
+        digest = hashlib.sha256(group[0].parts.source_directory.encode()).digest()
+        return int.from_bytes(digest[:8], "big") % count == index - 1
 
 
 class Journal:
@@ -143,6 +159,46 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """What a backfill did, or would do.
+
+    Attributes:
+        store: Address of the store.
+        plan: What there was to do.
+        report: What was done; None when it was only asked for.
+    """
+
+    store: str
+    plan: Plan
+    report: Report | None = None
+
+    def raise_for_failures(self, *, allow_empty: bool = False) -> None:
+        """Raise when a package was not converted, or no package was meant.
+
+        Args:
+            allow_empty: Succeed although no package was meant.
+
+        Raises:
+            AsyncCacheError: The failure, when it is the only package.
+            PartialFailureError: What failed, by URL.
+            ObjectNotFoundError: The store has no package that is meant.
+        """
+        if self.report is not None:
+            self.report.raise_for_failures()
+        if self.plan.empty and not allow_empty:
+            which = "conda package that matches" if self.plan.skipped else "conda package"
+            raise ObjectNotFoundError(
+                f"{self.store} has no {which}, so there was nothing to look at",
+                hint="check the address and the pattern; --allow-empty if an empty store is expected",
+            )
+
+    def as_document(self) -> dict[str, object]:
+        """Return plan and receipt as plain values."""
+        document: dict[str, object] = {"store": self.store, "plan": self.plan.as_document()}
+        return document if self.report is None else {**document, **self.report.as_document(packages=False)}
+
+
 @dataclass(slots=True)
 class Backfill:
     """One backfill of one store.
@@ -177,6 +233,7 @@ class Backfill:
                         yield job
         # "0" follows "/" in byte order: everything below the directory lies before it
         after = journal.behind + "0" if journal is not None and journal.behind else ""
+        self.plan.resumed = bool(after)
         async for group in by_source(self._objects(f"{dirname}/conda/", after)):
             directory = group[0].parts.source_directory
             if journal is not None and directory in journal.failed:
@@ -242,8 +299,12 @@ class Backfill:
                 yield StoredObject(info, parts)
 
     def _job(self, group: list[StoredObject], to: Format) -> Job | None:
+        if not self.selection.means(group):
+            self.plan.skipped += 1
+            return None
         if not self.selection.takes(group):
             self.plan.skipped += 1
+            self.plan.elsewhere += 1
             return None
         parts = group[0].parts
         try:

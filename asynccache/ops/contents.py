@@ -65,6 +65,7 @@ class Totals:
     """What a store holds in all.
 
     Attributes:
+        store: Address of the store.
         objects: Archives by kind and format, such as `conda .conda`.
         bytes: Their bytes, by the same.
         transmuted: How many of the conda archives were made by transmuting.
@@ -75,6 +76,7 @@ class Totals:
         other: Objects outside the layout below the packages directory.
     """
 
+    store: str
     objects: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
     transmuted: int = 0
@@ -87,6 +89,7 @@ class Totals:
     def as_document(self) -> dict[str, object]:
         """Return the totals as plain values."""
         return {
+            "store": self.store,
             "packages": self.packages,
             "objects": dict(self.objects),
             "bytes": dict(self.bytes),
@@ -100,7 +103,7 @@ class Totals:
 
 async def totals(store: Store, dirname: str) -> Totals:
     """Count a whole store: one request per thousand objects."""
-    result = Totals()
+    result = Totals(store.address)
     async for group in by_source(_all(store, dirname, result)):
         result.packages += 1
         forms = Counter(o.parts.filename for o in group)

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from asynccache.archive.bzip2_read import choose
 from asynccache.engine.engine import Engine
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import AsyncCacheError, StoreError
 from asynccache.model.digest import Digests, Hasher, digest_file
 
 Level = Literal["ok", "warning", "failure"]
@@ -53,31 +53,51 @@ class Finding:
         return {"subject": self.subject, "level": self.level, "text": self.text, "advice": self.advice}
 
 
-Found = Callable[[Finding], None]
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All that was looked at.
+
+    Attributes:
+        findings: In the order in which they were made.
+    """
+
+    findings: tuple[Finding, ...]
+
+    def raise_for_failures(self) -> None:
+        """Raise when something fails that a run needs.
+
+        Raises:
+            StoreError: What.
+        """
+        failed = [finding.subject for finding in self.findings if finding.level == "failure"]
+        if failed:
+            raise StoreError(f"{len(failed)} checks failed: {', '.join(failed)}", hint="follow the advice above")
+
+    def as_document(self) -> dict[str, object]:
+        """Return the findings as plain values."""
+        return {"findings": [finding.as_document() for finding in self.findings]}
 
 
-async def examine(engine: Engine, found: Found) -> list[Finding]:
+async def examine(engine: Engine, found: Callable[[Finding], None] | None = None) -> Examination:
     """Look at everything that a run depends on.
 
     Args:
         engine: An open engine.
         found: Told of each finding as it is made.
-
-    Returns:
-        All findings.
     """
     findings: list[Finding] = []
 
     def note(subject: str, level: Level, text: str, advice: str = "") -> None:
         findings.append(Finding(subject, level, text, advice))
-        found(findings[-1])
+        if found is not None:
+            found(findings[-1])
 
     _interpreter(note)
     await engine.threads.run(_tools, note)
     await _cpu(engine, note)
     await _disk(engine, note)
     await _store(engine, note)
-    return findings
+    return Examination(tuple(findings))
 
 
 Note = Callable[..., None]

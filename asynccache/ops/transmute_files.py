@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.archive import Receipt, bzip2_children, transmute
-from asynccache.errors import ArchiveError, AsyncCacheError, UsageError
+from asynccache.engine.workspace import disk_errors
+from asynccache.errors import AsyncCacheError, DiskError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.package import Format, split_filename
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.threads import Threads
@@ -40,6 +41,34 @@ class Conversion:
         return document
 
 
+@dataclass(frozen=True, slots=True)
+class Conversions:
+    """What became of several files.
+
+    Attributes:
+        results: One per file, in the order in which they ended.
+    """
+
+    results: tuple[Conversion, ...]
+
+    def raise_for_failures(self) -> None:
+        """Raise when a file was not converted.
+
+        Raises:
+            AsyncCacheError: The failure, when it is the only file.
+            PartialFailureError: Why, by file.
+        """
+        errors = {str(result.source): result.error for result in self.results if result.error is not None}
+        if errors and len(self.results) == 1:
+            raise next(iter(errors.values()))
+        if errors:
+            raise PartialFailureError(f"{len(errors)} of {len(self.results)} files were not converted", errors)
+
+    def as_document(self) -> dict[str, object]:
+        """Return the results as plain values."""
+        return {"files": [result.as_document() for result in self.results]}
+
+
 def target_path(source: Path, to: Format, out: Path | None) -> Path:
     """Return where the other form of a file goes: beside it, or into `out`.
 
@@ -62,9 +91,8 @@ async def transmute_files(
     level: int,
     verify: bool,
     cores: int,
-    done: Callable[[Conversion], None],
-    moved: Callable[[int], None] | None = None,
-) -> list[Conversion]:
+    done: Callable[[Conversion], None] | None = None,
+) -> Conversions:
     """Convert files; one that fails does not stop the others.
 
     Args:
@@ -75,19 +103,18 @@ async def transmute_files(
         verify: Whether to compare source and result member by member.
         cores: How many to use.
         done: Told of each file as it ends.
-        moved: Told of bytes read.
+
+    Raises:
+        DiskError: `out` cannot be made.
     """
     budget = Budget(cores, "cores")
     results: list[Conversion] = []
-    loop = asyncio.get_running_loop()
-
-    def progress(count: int) -> None:
-        if moved is not None:
-            loop.call_soon_threadsafe(moved, count)
 
     async def convert(source: Path) -> None:
         target = source
         try:
+            if not await threads.run(source.exists):
+                raise ObjectNotFoundError(f"{source} does not exist", hint="check the path")
             target = target_path(source, to, out)
             async with budget.borrow_up_to(2) as threads_given:
                 receipt = await threads.work(
@@ -98,20 +125,26 @@ async def transmute_files(
                         verify=verify,
                         threads=threads_given,
                         cancelled=stop,
-                        progress=progress,
                     )
                 )
             result = Conversion(source, target, receipt)
         except AsyncCacheError as exc:
             result = Conversion(source, target, None, exc)
         except OSError as exc:
-            error = ArchiveError(f"{exc.filename or source} cannot be read or written ({exc.strerror or exc})")
+            error = DiskError(
+                f"{exc.filename or source} cannot be read or written ({exc.strerror or exc})",
+                hint="check its owner and mode, and the free space",
+            )
             result = Conversion(source, target, None, error)
         results.append(result)
-        done(result)
+        if done is not None:
+            done(result)
 
     with Threads(cores, closing=bzip2_children.end_idle) as threads:
+        if out is not None:
+            with disk_errors(out):
+                await threads.run(out.mkdir, parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
             for file in files:
                 group.create_task(convert(file))
-    return results
+    return Conversions(tuple(results))

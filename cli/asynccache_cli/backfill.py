@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine import events
-from asynccache.engine.engine import Engine
-from asynccache.engine.report import Report
-from asynccache.model.package import Format
-from asynccache.ops.backfill import Backfill, Plan, Selection
 from asynccache_cli.cache import summary
-from asynccache_cli.options import json_option, parse_shard, run_async, settings_from, store_options
-from asynccache_cli.progress import ProgressDisplay
+from asynccache_cli.options import json_option, parse_shard, run_verb, store_options
+from asynccache_cli.progress import reporting
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Job, Plan
 
 
 @click.command("backfill", short_help="Give every conda package of a store its other form.")
@@ -26,6 +24,7 @@ from asynccache_cli.text import human_bytes
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.option("--resume", is_flag=True, help="Go on behind what the last interrupted run on this machine completed.")
 @click.option("--shard", metavar="I/N", help="Do the I-th of N parts; the parts may run on different machines at once.")
+@click.option("--allow-empty", is_flag=True, help="Succeed although there is no package to look at.")
 @click.option("--level", type=click.IntRange(1, 22), help="zstd level of written .conda archives.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @store_options
@@ -40,6 +39,7 @@ def command(
     dry_run: bool,
     resume: bool,
     shard: str | None,
+    allow_empty: bool,
     level: int | None,
     quiet: bool,
     as_json: bool,
@@ -50,25 +50,40 @@ def command(
     Packages that have both forms are passed over, so running again after any interruption does the rest. --resume
     saves looking again at what lies behind: it goes on where this machine's last run stopped, its failures first.
 
+    Ends with exit code 9 when the store has no package that is meant.
+
     \b
     Examples:
       asynccache backfill --store s3://bucket/conda_env --to .conda --dry-run
       asynccache backfill --store s3://bucket/conda_env --to .conda --shard 1/8 --resume
     """
-    settings = settings_from(ctx, zstd_level=level, **flags).settings
-    selection = Selection(Format(to), pattern, parse_shard(shard))
-    if dry_run:
-        plan = run_async(_plan(settings, selection, as_json=as_json))
-        click.echo(json.dumps({"event": "Plan", **plan.as_document()}) if as_json else _sentence(plan, to))
-        return
-    report, plan = run_async(_run(settings, selection, resume=resume, quiet=quiet, as_json=as_json))
+    part = parse_shard(shard)
+
+    def show(job: Job) -> None:
+        size = job.package.digests.size
+        if as_json:
+            click.echo(json.dumps({"event": "Todo", "url": str(job.package.url), "bytes": size}))
+        else:
+            click.echo(f"{human_bytes(size or 0):>10}  {job.package.filename}")
+
+    with reporting(quiet=quiet, as_json=as_json) as take:
+        result = run_verb(
+            ctx,
+            {**flags, "zstd_level": level},
+            lambda session: session.backfill(
+                to, pattern=pattern, shard=part, resume=resume, dry_run=dry_run, found=show
+            ),
+            emit=take,
+        )
+    plan, report = result.plan, result.report
+    failed = report is not None and bool(report.failures)
     if as_json:
-        document = {"event": "Receipt", "store": str(settings.root), "plan": plan.as_document()}
-        click.echo(json.dumps({**document, **report.as_document(packages=False)}))
+        click.echo(json.dumps({"event": "Plan" if report is None else "Receipt", **result.as_document()}))
     else:
-        click.echo(_sentence(plan, to), err=bool(report.failures))
-        click.echo(summary(report, str(settings.root)), err=bool(report.failures))
-    report.raise_for_failures()
+        click.echo(_sentence(plan, to), err=failed)
+        if report is not None:
+            click.echo(summary(report), err=failed)
+    result.raise_for_failures(allow_empty=allow_empty)
 
 
 def _sentence(plan: Plan, to: str) -> str:
@@ -77,31 +92,3 @@ def _sentence(plan: Plan, to: str) -> str:
         f"{plan.todo} packages ({human_bytes(plan.todo_bytes)}) without a {to} form{upstream};"
         f" {plan.complete} have it, {plan.skipped} are not selected"
     )
-
-
-async def _plan(settings: Settings, selection: Selection, *, as_json: bool) -> Plan:
-    async with Engine(settings) as engine:
-        backfill = Backfill(engine, selection)
-        async for job in backfill.todo():
-            size = job.package.digests.size
-            if as_json:
-                click.echo(json.dumps({"event": "Todo", "url": str(job.package.url), "bytes": size}))
-            else:
-                click.echo(f"{human_bytes(size or 0):>10}  {job.package.filename}")
-        return backfill.plan
-
-
-async def _run(
-    settings: Settings, selection: Selection, *, resume: bool, quiet: bool, as_json: bool
-) -> tuple[Report, Plan]:
-    with ProgressDisplay(quiet=quiet or as_json) as display:
-
-        def take(event: events.Event) -> None:
-            if as_json:
-                click.echo(json.dumps(event.as_document()))
-            else:
-                display.take(event)
-
-        async with Engine(settings, emit=take) as engine:
-            backfill = Backfill(engine, selection)
-            return await backfill.run(resume=resume), backfill.plan

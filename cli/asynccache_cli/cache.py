@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from asynccache.api import format_names
-from asynccache.config import Settings
-from asynccache.engine import events
-from asynccache.engine.engine import Engine
-from asynccache.engine.report import Report
-from asynccache.errors import UsageError
-from asynccache.model.package import Package
-from asynccache_cli.options import json_option, parse_format, run_async, settings_from, store_options
-from asynccache_cli.progress import ProgressDisplay
+from asynccache_cli.options import json_option, run_verb, store_options
+from asynccache_cli.progress import reporting
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Report
 
 
 @click.command("cache", short_help="Fetch packages, verify, transmute and publish them.")
@@ -80,55 +78,35 @@ def command(
       asynccache cache --from conda-lock.yml --arch linux-64 --store s3://bucket/conda_env
       conda list --explicit --md5 | asynccache cache --from -
     """
-    settings = settings_from(ctx, preferred_format=parse_format(fmt), zstd_level=level, **flags).settings
-    packages = [Package.from_url(url) for url in urls]
-    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - `--help` does without
-    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
-
-    for name in lists:
-        found = read_package_list(
-            name,
-            read_text(name),
-            arches=arches,
-            environment=environment,
-            python=python,
-            extras=frozenset(extras),
-            groups=frozenset(groups) or None,
-            skip_sources=skip_sources,
+    settings = {**flags, "preferred_format": fmt, "zstd_level": level}
+    with reporting(quiet=quiet, as_json=as_json) as take:
+        report = run_verb(
+            ctx,
+            settings,
+            lambda session: session.cache(
+                *urls,
+                lists=lists,
+                arches=arches,
+                environment=environment,
+                python=python,
+                extras=extras,
+                groups=groups,
+                skip_sources=skip_sources,
+                keep_published=keep_published,
+            ),
+            emit=take,
         )
-        packages += found
-        for sentence in found.skipped:
-            click.echo(f"left out: {sentence}", err=True)
-    if not packages:
-        raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
-    report = run_async(_cache(settings, packages, keep_published=keep_published, quiet=quiet, as_json=as_json))
     if as_json:
-        click.echo(json.dumps({"event": "Receipt", "store": str(settings.root), **report.as_document()}))
+        click.echo(json.dumps({"event": "Receipt", **report.as_document()}))
     else:
-        click.echo(summary(report, str(settings.root)), err=bool(report.failures))
+        click.echo(summary(report), err=bool(report.failures))
     report.raise_for_failures()
 
 
-async def _cache(
-    settings: Settings, packages: list[Package], *, keep_published: bool, quiet: bool, as_json: bool
-) -> Report:
-    wanted = settings.wanted_format
-    with ProgressDisplay(quiet=quiet or as_json) as display:
-
-        def take(event: events.Event) -> None:
-            if as_json:
-                click.echo(json.dumps(event.as_document()))
-            else:
-                display.take(event)
-
-        async with Engine(settings, emit=take) as engine:
-            return await engine.cache(packages, wanted=wanted, keep_published=keep_published)
-
-
-def summary(report: Report, root: str) -> str:
+def summary(report: Report) -> str:
     """Write a receipt for people: what was done, how much, how fast."""
     complete = len(report.outcomes) - len(report.failures)
-    lines = [f"{complete} of {len(report.outcomes)} packages in {root} ({report.hits} were there already)"]
+    lines = [f"{complete} of {len(report.outcomes)} packages in {report.store} ({report.hits} were there already)"]
     seconds = max(report.seconds, 1e-9)
     fetched = sum(report.fetched_bytes.values())
     if fetched:

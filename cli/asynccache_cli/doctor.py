@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.errors import StoreError
-from asynccache.ops.doctor import Finding, examine
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_verb, store_options
+
+if TYPE_CHECKING:
+    from asynccache.api import Finding
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failure": ("FAIL", "red")}
 
@@ -35,12 +34,4 @@ def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
         advice = f"\n      -> {finding.advice}" if finding.advice else ""
         click.echo(f"{click.style(f'{mark:>4}', fg=colour)}  {finding.subject}: {finding.text}{advice}")
 
-    findings = run_async(_examine(settings_from(ctx, **flags).settings, show))
-    failed = [f.subject for f in findings if f.level == "failure"]
-    if failed:
-        raise StoreError(f"{len(failed)} checks failed: {', '.join(failed)}", hint="follow the advice above")
-
-
-async def _examine(settings: Settings, show: Callable[[Finding], None]) -> list[Finding]:
-    async with Engine(settings) as engine:
-        return await examine(engine, show)
+    run_verb(ctx, flags, lambda session: session.doctor(show)).raise_for_failures()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import store_options as options_of
-from asynccache.ops.contents import archives
-from asynccache.store.open import open_store
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_listing, store_options
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import StoredObject
 
 
 @click.command("ls", short_help="List the packages of a store.")
@@ -31,17 +31,15 @@ def command(ctx: click.Context, /, *, pattern: str | None, long_form: bool, as_j
       asynccache ls 'numpy-*.conda'
       asynccache ls --store s3://bucket/conda_env --json | jq -r .key
     """
-    run_async(_list(settings_from(ctx, **flags).settings, pattern, long_form=long_form, as_json=as_json))
 
+    def show(item: StoredObject) -> None:
+        if as_json:
+            click.echo(json.dumps(item.as_document()))
+            return
+        when = item.info.modified
+        date = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M") if when is not None else "-"
+        mark = "t" if item.parts.transmuted else " "
+        name = item.info.key if long_form else item.parts.filename
+        click.echo(f"{human_bytes(item.info.size):>10}  {date:16}  {mark}  {name}")
 
-async def _list(settings: Settings, pattern: str | None, *, long_form: bool, as_json: bool) -> None:
-    async with open_store(settings.root, options_of(settings)) as store:
-        async for item in archives(store, settings.packages_dirname, pattern):
-            if as_json:
-                click.echo(json.dumps(item.as_document()))
-                continue
-            when = item.info.modified
-            date = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M") if when is not None else "-"
-            mark = "t" if item.parts.transmuted else " "
-            name = item.info.key if long_form else item.parts.filename
-            click.echo(f"{human_bytes(item.info.size):>10}  {date:16}  {mark}  {name}")
+    run_listing(ctx, flags, lambda session: session.list_packages(pattern), show)

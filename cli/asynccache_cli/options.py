@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from asynccache.config import LoadedSettings, Settings, load_settings
-from asynccache.errors import ConfigurationError
+from asynccache.errors import UsageError
 from asynccache_cli.main import stop_in_order
 
 if TYPE_CHECKING:
@@ -85,18 +85,15 @@ def run_listing(
     flags: Mapping[str, object],
     verb: Callable[[Session], AsyncGenerator[T]],
     show: Callable[[T], None],
-) -> int:
-    """Run one verb that yields, show each of its results as it comes, and return how many came (see `run_verb`)."""
+) -> None:
+    """Run one verb that yields, and show each of its results as it comes (see `run_verb`)."""
 
-    async def run(session: Session) -> int:
-        count = 0
+    async def run(session: Session) -> None:
         async with aclosing(verb(session)) as results:
             async for result in results:
                 show(result)
-                count += 1
-        return count
 
-    return run_verb(ctx, flags, run)
+    run_verb(ctx, flags, run)
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -111,17 +108,17 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """Read `I/N`, I from 1 to N.
+    """Read `I/N`.
 
     Raises:
-        ConfigurationError: Anything else.
+        UsageError: Anything else.
     """
     if text is None:
         return None
     index, separator, count = text.partition("/")
-    if separator and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count):
+    if separator and index.isdecimal() and count.isdecimal():
         return int(index), int(count)
-    raise ConfigurationError("--shard is wrong", expected="I/N with 1 <= I <= N", found=repr(text))
+    raise UsageError("--shard is wrong", expected="I/N with 1 <= I <= N", found=repr(text))
 
 
 def warn(sentence: str) -> None:

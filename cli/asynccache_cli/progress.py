@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from asynccache.engine import events
+import click
+
+from asynccache.api import events
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
@@ -15,6 +20,16 @@ if TYPE_CHECKING:
 
 _SHOW_AFTER: Final = 1.0  # seconds
 _LINE_EVERY: Final = 5.0
+
+
+@contextmanager
+def reporting(*, quiet: bool, as_json: bool) -> Iterator[events.EventSink]:
+    """Yield where events go: lines of JSON on standard output, or a display on standard error."""
+    if as_json:
+        yield lambda event: click.echo(json.dumps(event.as_document()))
+        return
+    with ProgressDisplay(quiet=quiet) as display:
+        yield display.take
 
 
 class ProgressDisplay:

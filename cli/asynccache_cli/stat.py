@@ -6,11 +6,7 @@ import json
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import store_options as options_of
-from asynccache.ops.contents import Totals, totals
-from asynccache.store.open import open_store
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_verb, store_options
 from asynccache_cli.text import human_bytes
 
 
@@ -23,13 +19,12 @@ def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
 
     Takes one request per thousand objects.
     """
-    settings = settings_from(ctx, **flags).settings
-    result = run_async(_count(settings))
+    result = run_verb(ctx, flags, lambda session: session.stat())
     if as_json:
-        click.echo(json.dumps({"store": str(settings.root), **result.as_document()}))
+        click.echo(json.dumps(result.as_document()))
         return
     click.echo(
-        f"{settings.root}: {result.packages} packages, {sum(result.objects.values())} archives,"
+        f"{result.store}: {result.packages} packages, {sum(result.objects.values())} archives,"
         f" {human_bytes(sum(result.bytes.values()))}"
     )
     for label in sorted(result.objects):
@@ -39,11 +34,6 @@ def command(ctx: click.Context, /, *, as_json: bool, **flags: object) -> None:
     for host, count in result.hosts.most_common():
         click.echo(f"  from {host}: {count}")
     if result.other:
-        click.echo(f"  {result.other} objects below {settings.packages_dirname}/ are not packages")
+        click.echo(f"  {result.other} objects beside them are not packages")
     for directory in result.duplicates:
         click.echo(f"  more than one hash: {directory}")
-
-
-async def _count(settings: Settings) -> Totals:
-    async with open_store(settings.root, options_of(settings)) as store:
-        return await totals(store, settings.packages_dirname)

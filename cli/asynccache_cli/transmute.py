@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.errors import PartialFailureError
-from asynccache.model.package import Format
-from asynccache.ops.transmute_files import Conversion, transmute_files
-from asynccache_cli.options import json_option, run_async, settings_from
+from asynccache_cli.options import json_option, run_verb
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Conversion
 
 
 @click.command("transmute", short_help="Convert archives between .tar.bz2 and .conda, member by member.")
@@ -45,9 +46,6 @@ def command(
       asynccache transmute *.tar.bz2 --to .conda
       asynccache transmute numpy-1.26.4-py311h64a7726_0.conda --to .tar.bz2 --out converted
     """
-    settings = settings_from(ctx, zstd_level=level, verify_transmute=verify, cpu_slots=jobs).settings
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
 
     def show(result: Conversion) -> None:
         if as_json:
@@ -60,19 +58,6 @@ def command(
                 f" {'verified' if receipt.verified else 'not verified'}"
             )
 
-    results = run_async(
-        transmute_files(
-            files,
-            Format(to),
-            out=out,
-            level=settings.zstd_level,
-            verify=settings.verify_transmute,
-            cores=settings.cpu_slots,
-            done=show,
-        )
-    )
-    errors = {str(r.source): r.error for r in results if r.error is not None}
-    if errors and len(results) == 1:
-        raise next(iter(errors.values()))
-    if errors:
-        raise PartialFailureError(f"{len(errors)} of {len(results)} files were not converted", errors)
+    settings = {"zstd_level": level, "verify_transmute": verify, "cpu_slots": jobs}
+    results = run_verb(ctx, settings, lambda session: session.transmute(*files, to=to, out=out, done=show))
+    results.raise_for_failures()

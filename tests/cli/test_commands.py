@@ -56,7 +56,7 @@ def test_packages_are_cached_and_the_summary_says_so(
 ) -> None:
     result = run("cache", *_urls(channel, url), "--format", ".conda", "--store", "st")
     assert result.returncode == 0, result.stderr
-    assert "4 of 4 packages in st (0 were there already)" in result.stdout
+    assert f"4 of 4 packages in {tmp_path / 'st'} (0 were there already)" in result.stdout
     assert len(archives_in(tmp_path / "st")) == 4
     again = run("cache", *_urls(channel, url), "--format", ".conda", "--store", "st")
     assert "(4 were there already)" in again.stdout
@@ -118,10 +118,15 @@ def test_every_printing_command_takes_json(channel: SyntheticChannel, url: str, 
         (["cache", "file:///nowhere/a-1-0.conda"], 17, "/nowhere/a-1-0.conda cannot be read"),
         (["ls", "--store", "gs://bucket"], 3, "not supported in this version"),
         (["ls", "--store", "ftp://bucket"], 3, "expected a path"),
-        (["transmute", "nowhere-1-0.conda", "--to", ".tar.bz2"], 5, "nowhere-1-0.conda cannot be read"),
-        (["transmute", "a.whl", "--to", ".conda"], 2, "not a conda package"),
+        (["transmute", "nowhere-1-0.conda", "--to", ".tar.bz2"], 9, "nowhere-1-0.conda does not exist"),
+        (["transmute", "a.whl", "--to", ".conda"], 9, "a.whl does not exist"),
+        (["transmute", sys.executable, "--to", ".conda"], 2, "is not a package file name"),
         (["verify", "--sample", "0"], 2, "--sample is wrong"),
-        (["backfill", "--to", ".conda", "--shard", "3/2"], 3, "--shard is wrong"),
+        (["verify", "--sample", "abc"], 2, "--sample is wrong: expected a share such as 5% or 0.05, found 'abc'"),
+        (["verify", "--sample", "200%"], 2, "--sample is wrong"),
+        (["verify", "--sample", "nan"], 2, "--sample is wrong"),
+        (["backfill", "--to", ".conda", "--shard", "1"], 2, "--shard is wrong: expected I/N"),
+        (["backfill", "--to", ".conda", "--shard", "3/2"], 2, "--shard is wrong"),
         (["--config-file", "nowhere.toml", "config"], 3, "does not exist"),
         (["chache"], 2, "Did you mean `cache`?"),
         (["cache", "--fromm", "x"], 2, "No such option"),
@@ -145,12 +150,12 @@ def test_an_error_is_json_where_json_was_asked_for(run: Run) -> None:
     assert json.loads(result.stderr)["error"] == "UsageError"
 
 
-def test_failures_are_grouped_by_their_cause(channel: SyntheticChannel, url: str, run: Run) -> None:
+def test_failures_are_grouped_by_their_cause(channel: SyntheticChannel, url: str, run: Run, tmp_path: Path) -> None:
     missing = [f"{url}/linux-64/no-{n}-0.conda" for n in range(3)]
     result = run("cache", *missing, *_urls(channel, url, 2), "--store", "st")
     assert result.returncode == 17
     assert "3 of 5 packages failed, the others are complete; run the same command again" in result.stderr
-    assert "2 of 5 packages in st" in result.stderr
+    assert f"2 of 5 packages in {tmp_path / 'st'}" in result.stderr
 
 
 def test_no_secret_is_printed(run: Run) -> None:
@@ -285,3 +290,49 @@ def test_interrupted_it_says_how_to_go_on(channel: SyntheticChannel, tmp_path: P
     assert "Traceback" not in errors
     assert archives_in(tmp_path / "st") == []
     assert _some_bytes_are_there(tmp_path / "node")
+
+
+def test_a_store_without_packages_is_listed_as_empty_and_not_taken_for_a_store_that_is_whole(
+    run: Run, tmp_path: Path
+) -> None:
+    """The default store that was never written, and a directory that holds something else."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("x")
+    for store in ([], ["--store", "other"]):
+        for words in (["ls"], ["stat"], ["env", "ls"]):
+            result = run(*words, *store)
+            assert result.returncode == 0, result.stderr
+            assert "it is empty" in result.stderr or "0 environments" in result.stderr
+        for words in (["verify"], ["backfill", "--to", ".conda"], ["backfill", "--to", ".conda", "--dry-run"]):
+            refused = run(*words, *store)
+            assert refused.returncode == 9, (words, refused.stderr)
+            assert "--allow-empty if an empty store is expected" in refused.stderr
+            assert run(*words, *store, "--allow-empty").returncode == 0
+    assert [p.name for p in (tmp_path / "other").iterdir()] == ["file"]
+
+
+def test_a_pattern_or_a_sample_that_takes_nothing_is_not_success(channel: SyntheticChannel, url: str, run: Run) -> None:
+    run("cache", *_urls(channel, url, 2), "--store", "st")
+    for words, sentence in (
+        (["verify", "--match", "nump*"], "no archive matches 'nump*' in"),
+        (["verify", "--sample", "0.0001%"], "the sample has none of the 2 archives"),
+        (["backfill", "--to", ".conda", "--match", "nump*"], "has no conda package that matches"),
+    ):
+        result = run(*words, "--store", "st")
+        assert result.returncode == 9, (words, result.stderr)
+        assert sentence in result.stderr
+    assert "no packages that match 'nump*'" in run("ls", "nump*", "--store", "st").stderr
+
+
+def test_a_reader_that_stops_ends_a_listing_without_a_word(
+    channel: SyntheticChannel, url: str, run: Run, tmp_path: Path
+) -> None:
+    run("cache", *_urls(channel, url), "--store", "st")
+    for words in ("ls", "ls --json", "env ls", "config", "config --json"):
+        command = f"{ASYNCCACHE} {words} | head -n 0; exit ${{PIPESTATUS[0]}}"
+        result = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+            env={**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "xdg")},
+        )  # fmt: skip
+        assert result.returncode in {0, 141}, (words, result.stderr)
+        assert "Traceback" not in result.stderr
