@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from asynccache.config import Settings
-from asynccache.ops.resolve import ResolveOptions, Wanted, resolve
+from asynccache.ops.resolve import resolve
+from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.resolve.assemble import Machine, assemble
 from asynccache.resolve.requirements import Requirements
 

@@ -20,7 +20,6 @@ ROOMS = [
     "store",
     "engine",
     "catalog",
-    "resolve",
     "hydrate",
     "ops",
     "api",
@@ -65,20 +64,8 @@ def test_the_library_does_not_print_and_starts_no_task_of_its_own(path: Path) ->
 
 # Commands that still open what a verb should open.
 _TO_CONVERT = {
-    "clean",
-    "create",
     "env_files",
     "env_options",
-    "envs",
-    "hydrating",
-    "installer",
-    "pack",
-    "pack_text",
-    "resolve",
-    "resolve_text",
-    "rm",
-    "run",
-    "warm",
 }
 COMMANDS = sorted((REPOSITORY / "cli" / "asynccache_cli").glob("*.py"))
 

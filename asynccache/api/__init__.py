@@ -29,34 +29,47 @@ if TYPE_CHECKING:
     from asynccache.engine import events
     from asynccache.engine.pipeline import Job
     from asynccache.engine.report import Outcome, Report, StoredForm
-    from asynccache.hydrate.hydrate import Hydrated, HydrateOptions
+    from asynccache.hydrate.activate import Activation
+    from asynccache.hydrate.hydrated import Hydrated, HydrateOptions
+    from asynccache.hydrate.pack_find import Packed
     from asynccache.model.alias import Alias
     from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
     from asynccache.model.identity import EnvID, Request
     from asynccache.model.package import Format, Package
     from asynccache.ops.audit import Audit
     from asynccache.ops.backfill import Backfilled, Plan
+    from asynccache.ops.clean import Cleaned, Removal
+    from asynccache.ops.code_package import Placed
     from asynccache.ops.contents import StoredObject, Totals
     from asynccache.ops.doctor import Examination, Finding
     from asynccache.ops.environments import Aliased
+    from asynccache.ops.hydrate_environments import Created
+    from asynccache.ops.hydrated import OnDisk, Presence, Removed
     from asynccache.ops.import_environment import Imported
-    from asynccache.ops.resolve_inputs import InputFile, Inputs
+    from asynccache.ops.installer import Published
+    from asynccache.ops.pack_cached import PacksMade
+    from asynccache.ops.resolve_inputs import InputFile, InputKind, Inputs
     from asynccache.ops.resolve_request import ResolveOptions
     from asynccache.ops.resolve_result import Resolved, Row
     from asynccache.ops.transmute_files import Conversion, Conversions
     from asynccache.ops.verify import Damage, Verification
     from asynccache.ops.verify_environments import EnvironmentDamage, EnvironmentsVerification
+    from asynccache.ops.warm import Readiness, Ready, Target
+    from asynccache.ops.warm_environments import Warmed
     from asynccache.resolve.formats.registry import format_names
     from asynccache.runtime.failures import as_failure, leaves, without_secrets
 
 __all__ = [
+    "Activation",
     "Alias",
     "Aliased",
     "Audit",
     "Backfilled",
     "Change",
+    "Cleaned",
     "Conversion",
     "Conversions",
+    "Created",
     "Damage",
     "Difference",
     "EnvID",
@@ -72,13 +85,24 @@ __all__ = [
     "Hydrated",
     "Imported",
     "InputFile",
+    "InputKind",
     "Inputs",
     "Job",
     "Listed",
     "Move",
+    "OnDisk",
     "Outcome",
     "Package",
+    "Packed",
+    "PacksMade",
+    "Placed",
     "Plan",
+    "Presence",
+    "Published",
+    "Readiness",
+    "Ready",
+    "Removal",
+    "Removed",
     "Report",
     "Request",
     "ResolveOptions",
@@ -92,8 +116,10 @@ __all__ = [
     "StoredForm",
     "StoredObject",
     "Taken",
+    "Target",
     "Totals",
     "Verification",
+    "Warmed",
     "as_failure",
     "events",
     "format_names",
@@ -112,23 +138,33 @@ _PLACES: Final = {
     "engine": ("events",),
     "engine.pipeline": ("Job",),
     "engine.report": ("Outcome", "Report", "StoredForm"),
-    "hydrate.hydrate": ("HydrateOptions", "Hydrated"),
+    "hydrate.activate": ("Activation",),
+    "hydrate.hydrated": ("HydrateOptions", "Hydrated"),
+    "hydrate.pack_find": ("Packed",),
     "model.alias": ("Alias",),
     "model.environment": ("EnvironmentPackage", "ResolvedEnvironment"),
     "model.identity": ("EnvID", "Request"),
     "model.package": ("Format", "Package"),
     "ops.audit": ("Audit",),
     "ops.backfill": ("Backfilled", "Plan"),
+    "ops.clean": ("Cleaned", "Removal"),
+    "ops.code_package": ("Placed",),
     "ops.contents": ("StoredObject", "Totals"),
     "ops.doctor": ("Examination", "Finding"),
     "ops.environments": ("Aliased",),
+    "ops.hydrate_environments": ("Created",),
+    "ops.hydrated": ("OnDisk", "Presence", "Removed"),
     "ops.import_environment": ("Imported",),
-    "ops.resolve_inputs": ("InputFile", "Inputs"),
+    "ops.installer": ("Published",),
+    "ops.pack_cached": ("PacksMade",),
+    "ops.resolve_inputs": ("InputFile", "InputKind", "Inputs"),
     "ops.resolve_request": ("ResolveOptions",),
     "ops.resolve_result": ("Resolved", "Row"),
     "ops.transmute_files": ("Conversion", "Conversions"),
     "ops.verify": ("Damage", "Verification"),
     "ops.verify_environments": ("EnvironmentDamage", "EnvironmentsVerification"),
+    "ops.warm": ("Readiness", "Ready", "Target"),
+    "ops.warm_environments": ("Warmed",),
     "resolve.formats.registry": ("format_names",),
     "runtime.failures": ("as_failure", "leaves", "without_secrets"),
 }

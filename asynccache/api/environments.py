@@ -25,19 +25,20 @@ class EnvironmentVerbs(Opened):
     a run, the path of a document.
     """
 
-    async def find(self, name: str, *, arch: str | None = None) -> ResolvedEnvironment:
-        """Return the environment that a name means.
+    async def find(self, name: str, *, arch: str | None = None, local_only: bool = False) -> ResolvedEnvironment:
+        """Return the environment that a name means, of whatever kind (see `asynccache env --help`).
 
         Args:
-            name: Any name of it.
+            name: An alias, ids, the step of a run, an environment on this machine, or the path of a document.
             arch: conda platform; None for this machine's.
+            local_only: Ask no store.
 
         Raises:
-            UsageError: The text is no name, or the file no document.
-            ObjectNotFoundError: Nothing is known under it (says near names), or not for this architecture.
+            UsageError: The text is no name.
+            ObjectNotFoundError: Nothing is known under it, or not for this architecture.
             StoreError: The store cannot be used.
         """
-        return await (await self._opening.catalog()).find(name, wanted_architecture(arch))
+        return await self._opening.find(name, arch, local_only=local_only)
 
     async def show(self, name: str, *, arch: str | None = None) -> Shown:
         """Return an environment and all its names (see `asynccache env show`).

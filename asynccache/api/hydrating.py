@@ -1,57 +1,219 @@
-"""Verbs on environments on disk: create."""
+"""Verbs on environments on this machine: create, run, shell, on_disk, presence, remove, clean."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asynccache.api.opened import Opened
-from asynccache.model.platform import checked_architecture, current_architecture
 
 if TYPE_CHECKING:
-    from asynccache.hydrate.hydrate import Hydrated, HydrateOptions
+    from asynccache.hydrate.activate import Activation
+    from asynccache.hydrate.hydrated import HydrateOptions
+    from asynccache.hydrate.prefix import Kind
     from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.ops.clean import Cleaned
+    from asynccache.ops.hydrate_environments import Created
+    from asynccache.ops.hydrated import OnDisk, Presence, Removed
+
+_UNUSED_AFTER: Final = 30 * 86400.0  # seconds
 
 
 class HydratingVerbs(Opened):
-    """What is done with environments on this machine."""
+    """What is done with environments on this machine.
+
+    An environment is named by whatever means one (see `find`). Store and engine are opened only where they are needed:
+    an environment that is there is used without them.
+    """
 
     async def create(
         self,
         environment: ResolvedEnvironment | str,
         prefix: str | PathLike[str] | None = None,
         *,
+        name: str | None = None,
         arch: str | None = None,
+        kind: Kind = "tmp",
+        exist_ok: bool = True,
+        pathspec: bool = False,
+        into_dir: str | PathLike[str] | None = None,
+        strict: bool = True,
+        kernel: bool = False,
         options: HydrateOptions | None = None,
-    ) -> Hydrated:
+    ) -> Created:
         """Make an environment on disk, or find that it is there (see `asynccache create`).
 
         Args:
             environment: Which, or any name of it.
             prefix: Where; None for this machine's environments, under a name made of its ids.
+            name: Name among this machine's environments, instead of one made of its ids.
             arch: conda platform of an environment that is named; None for this machine's.
+            kind: Whose name it gets where none is given: `tmp`, or `step` as the steps of flows do. One that is there
+                under the other name is used.
+            exist_ok: Use what has the name already if it is this environment.
+            pathspec: `environment` must be a step's pathspec, whose code `into_dir` then gets.
+            into_dir: Directory to work in: with the environment's Python, variables, and the step's code.
+            strict: Fail when the step has no code package.
+            kernel: Install a Jupyter kernel; what it needs is resolved on top.
             options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
 
         Returns:
             Its prefix, its interpreter, and what was done.
 
         Raises:
+            UsageError: Wishes contradict each other, or the text is no name.
             ObjectNotFoundError: Nothing is known under the name.
-            HydrationError: What is at `prefix` is not ours, or a package cannot be linked.
-            FetchError: A package that no source has.
+            HydrationError: What is at the prefix is not ours, or a package cannot be linked.
+            FetchError: A package that no source has, or code that is not there.
             IntegrityError: A package that all sources have wrong.
+            LockTimeoutError: Another process makes the same prefix for too long.
             DiskError: The disk is full or cannot be written.
         """
-        from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - other verbs do without
-        from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
-        from asynccache.hydrate.prefix import environment_name, environments_directory  # noqa: PLC0415
+        from asynccache.hydrate.hydrated import HydrateOptions  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.hydrate_environments import Creation, create  # noqa: PLC0415
 
-        engine = await self._opening.engine()
-        if isinstance(environment, str):
-            catalog = await self._opening.catalog()
-            wanted = checked_architecture(arch) if arch else current_architecture()
-            environment = await catalog.find(environment, wanted)
-        default = environments_directory(self.settings) / environment_name(environment.id, "tmp")
-        place = default if prefix is None else Path(prefix)
-        return await hydrate(engine, environment, place, options=options, packed=from_pack)
+        wanted = Creation(
+            environment=environment,
+            arch=arch,
+            kind=kind,
+            name=name,
+            prefix=None if prefix is None else Path(prefix),
+            exist_ok=exist_ok,
+            pathspec=pathspec,
+            into_dir=None if into_dir is None else Path(into_dir),
+            strict=strict,
+            kernel=kernel,
+            options=options or HydrateOptions(),
+        )
+        return await create(self._opening, wanted)
+
+    async def run(
+        self,
+        environment: ResolvedEnvironment | str,
+        words: Sequence[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> Activation:
+        """Return what to execute to run a command in an environment, which is made when it is not on this machine.
+
+        Args:
+            environment: Which, or any name of it; that of a directory among this machine's environments comes first.
+            words: The command.
+            environ: Variables to start from; None for this process's.
+
+        Raises:
+            UsageError: There is no command, or the text is no name.
+            AsyncCacheError: As `create`.
+        """
+        from asynccache.hydrate.activate import activate  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.hydrate_environments import prefix_to_run  # noqa: PLC0415
+
+        prefix = await prefix_to_run(self._opening, environment)
+        activation = await asyncio.to_thread(
+            activate, prefix, self.settings, os.environ if environ is None else environ
+        )
+        return activation.running(words)
+
+    async def shell(
+        self,
+        environment: ResolvedEnvironment | str,
+        *,
+        shell: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Activation:
+        """Return what to execute to open a shell in an environment (see `run`).
+
+        Args:
+            environment: Which, or any name of it; that of a directory among this machine's environments comes first.
+            shell: Path of the shell; None for what `SHELL` says.
+            environ: Variables to start from; None for this process's.
+
+        Raises:
+            AsyncCacheError: As `create`.
+        """
+        from asynccache.hydrate.activate import activate  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.hydrate_environments import prefix_to_run  # noqa: PLC0415
+
+        variables = os.environ if environ is None else environ
+        prefix = await prefix_to_run(self._opening, environment)
+        activation = await asyncio.to_thread(activate, prefix, self.settings, variables)
+        return await asyncio.to_thread(activation.shell, shell or variables.get("SHELL") or "/bin/sh")
+
+    async def on_disk(self, *environments: str, sizes: bool = True) -> list[OnDisk]:
+        """Return the complete environments of this machine, the last used first.
+
+        Args:
+            environments: Only those that these names mean; all when there is none.
+            sizes: Look at every file to say how large they are.
+
+        Raises:
+            UsageError: A text is no name.
+            ObjectNotFoundError: Nothing is known under a name.
+        """
+        from asynccache.ops.hydrated import on_disk  # noqa: PLC0415 - other verbs do without
+
+        return await on_disk(self._opening, environments, sizes=sizes)
+
+    async def presence(self, *environments: ResolvedEnvironment) -> list[Presence]:
+        """Return what this machine knows of environments: how they are called and where they are hydrated.
+
+        Args:
+            environments: Which.
+
+        Raises:
+            IntegrityError: This machine's list is damaged.
+        """
+        from asynccache.ops.hydrated import presence  # noqa: PLC0415 - other verbs do without
+
+        return await asyncio.to_thread(presence, self._opening.here, [each.id for each in environments])
+
+    async def remove(self, *environments: str, force: bool = False) -> Removed:
+        """Remove environments from this machine; their documents and packages in the store stay.
+
+        Args:
+            environments: The name or path of a prefix means that one, any other name every prefix of the environment.
+            force: Also when a process runs out of it.
+
+        Returns:
+            What was removed, failures in it: `raise_for_failures()` raises them.
+        """
+        from asynccache.ops.hydrated import remove  # noqa: PLC0415 - other verbs do without
+
+        return await remove(self._opening, environments, force=force)
+
+    async def clean(
+        self,
+        *,
+        older_than: float | None = None,
+        keep_bytes: int | None = None,
+        keep: Iterable[str] = (),
+        dry_run: bool = False,
+    ) -> Cleaned:
+        """Free disk space: environments by their last use, then packages that no environment shares.
+
+        Args:
+            older_than: Seconds since the last use; None for 30 days unless `keep_bytes` says how much may be left.
+            keep_bytes: What may be left; None for no such limit.
+            keep: Environments that stay whenever they were used, by any name.
+            dry_run: Remove nothing.
+
+        Returns:
+            What was removed, failures in it: `raise_for_failures()` raises them.
+
+        Raises:
+            UsageError: A text is no name.
+            ObjectNotFoundError: Nothing is known under a name.
+            LockTimeoutError: Other processes hydrate for too long.
+            DiskError: The package directory cannot be written.
+        """
+        from asynccache.ops.clean import clean  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.hydrated import prefixes_of  # noqa: PLC0415
+
+        if older_than is None and keep_bytes is None:
+            older_than = _UNUSED_AFTER
+        kept = {prefix for name in keep for prefix in await prefixes_of(self._opening, name)}
+        return await clean(self.settings, older_than=older_than, keep_bytes=keep_bytes, keep=kept, dry_run=dry_run)

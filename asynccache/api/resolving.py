@@ -7,13 +7,14 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from asynccache.api.opened import Opened
-from asynccache.model.platform import checked_architecture, current_architecture
-from asynccache.ops.resolve_inputs import InputFile, Inputs
 
 if TYPE_CHECKING:
+    from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.ops.resolve_inputs import Inputs
     from asynccache.ops.resolve_request import ResolveOptions
     from asynccache.ops.resolve_result import Resolved
-    from asynccache.ops.warm import Readiness, Target
+    from asynccache.ops.warm import Target
+    from asynccache.ops.warm_environments import Warmed
 
 
 class ResolvingVerbs(Opened):
@@ -33,29 +34,42 @@ class ResolvingVerbs(Opened):
             UsageError: The environments contradict each other, or the options.
         """
         from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.resolve_inputs import InputFile, Inputs  # noqa: PLC0415
 
         inputs = [w if isinstance(w, Inputs) else Inputs((InputFile(fspath(w)),)) for w in wanted]
         return await resolve_files(self.settings, inputs, options=options, emit=self._emit, say=self._say)
 
-    async def warm(self, *names: str, arches: Iterable[str] = (), to: Target = "both") -> Readiness:
+    async def warm(
+        self,
+        *environments: ResolvedEnvironment | str,
+        arches: Iterable[str] = (),
+        to: Target = "both",
+        verify: bool = True,
+        pack: bool | None = None,
+    ) -> Warmed:
         """Bring what environments need into the store, onto this node, or both (see `asynccache warm`).
 
         Args:
-            names: Environments, by any name.
-            arches: conda platforms; none for this machine's.
-            to: `remote`, `local` or `both`.
+            environments: Which, or any names of them.
+            arches: conda platforms of those that are named; none for this machine's.
+            to: `remote`, `local` or `both`; with `local` nothing is written into a store that the settings name.
+            verify: Read what was never verified from this machine.
+            pack: Put packed environments into the store; None: as the setting of that name says.
 
         Returns:
-            A row for each environment, failures in it.
+            A row for each environment, failures in it: `raise_for_failures()` raises them.
 
         Raises:
+            UsageError: A text is no name, or nothing is named.
             ObjectNotFoundError: Nothing is known under a name.
             StoreError: The store cannot be used.
+            DiskError: This machine's disk cannot be written.
         """
-        from asynccache.ops.warm import Warm  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.warm_environments import warm_environments  # noqa: PLC0415 - other verbs do without
 
-        chosen = [checked_architecture(arch) for arch in arches] or [current_architecture()]
-        wanted = self.settings.wanted_format
-        catalog = await self._opening.catalog()
-        found = [(name, await catalog.find(name, arch)) for name in names for arch in chosen]
-        return await Warm(await self._opening.engine(), catalog, to=to, wanted=wanted).run(found)
+        warmed = await warm_environments(
+            self._opening, environments, tuple(arches), to=to, verify=verify, pack=pack, emit=self._emit
+        )
+        for environment in warmed.environments:
+            self._doubt(environment)
+        return warmed

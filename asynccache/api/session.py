@@ -13,9 +13,10 @@ from __future__ import annotations
 from asynccache.api.environments import EnvironmentVerbs
 from asynccache.api.hydrating import HydratingVerbs
 from asynccache.api.packages import PackageVerbs
+from asynccache.api.packing import PackingVerbs
 from asynccache.api.resolving import ResolvingVerbs
 from asynccache.api.store import StoreVerbs
 
 
-class Session(PackageVerbs, StoreVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs):
+class Session(PackageVerbs, StoreVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs, PackingVerbs):
     """Every verb of the product, with one set of settings (see `Opened`)."""

@@ -185,6 +185,25 @@ class Linked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveStarted(Event):
+    """Solving one environment began: nothing known meets the request."""
+
+    name: str
+    arch: str
+    resolver: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveEnded(Event):
+    """Solving one environment ended; packages is None when it failed."""
+
+    name: str
+    arch: str
+    packages: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PackStarted(Event):
     """Making the pack of an environment began."""
 

@@ -11,11 +11,14 @@ import json
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asynccache.errors import HydrationError
+from asynccache.config import Settings
+from asynccache.errors import HydrationError, UsageError
+from asynccache.hydrate.prefix import environments_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,49 +26,66 @@ class Activation:
     """How to run something in an environment.
 
     Attributes:
+        prefix: Where it is.
         variables: The whole environment of the process, but for what scripts add.
         scripts: For a shell to read first.
+        words: What to execute: a program and its arguments; none yet where nothing was asked for.
     """
 
+    prefix: Path
     variables: Mapping[str, str]
     scripts: tuple[Path, ...]
+    words: tuple[str, ...] = ()
 
-    def command(self, words: Sequence[str]) -> list[str]:
-        """Return the program and arguments that run a command after the scripts; its exit code stays the command's."""
+    def running(self, words: Sequence[str]) -> Activation:
+        """Return it with a command to be run after the scripts; its exit code stays the command's.
+
+        Raises:
+            UsageError: There is no command.
+        """
+        if not words:
+            raise UsageError("there is nothing to run", hint="`asynccache run ENV -- COMMAND`")
         if not self.scripts:
-            return list(words)
-        return [_shell(), "-c", f'{self._reading()}exec "$@"', words[0], *words]
+            return replace(self, words=tuple(words))
+        return replace(self, words=(_shell(), "-c", f'{self._reading()}exec "$@"', words[0], *words))
 
-    def shell(self, shell: str, rc_file: Path) -> list[str]:
-        """Return the program and arguments of an interactive shell.
+    def shell(self, shell: str) -> Activation:
+        """Return it with an interactive shell. Blocking: what bash reads at its start is written to a file.
 
         Args:
             shell: Path of the user's shell.
-            rc_file: Where what a bash reads at its start can be written.
         """
         if Path(shell).name != "bash":
-            return self.command([shell, "-i"])
+            return self.running([shell, "-i"])
+        descriptor, name = tempfile.mkstemp(prefix="asynccache-rc-")
         prompt = shlex.quote(self.variables["CONDA_PROMPT_MODIFIER"])
         text = f"[ -f ~/.bashrc ] && . ~/.bashrc\nexport PATH={shlex.quote(self.variables['PATH'])}\n"
-        rc_file.write_text(f'{text}{self._reading()}PS1={prompt}"$PS1"\n', encoding="utf-8")
-        return [shell, "--rcfile", str(rc_file), "-i"]
+        os.close(descriptor)
+        Path(name).write_text(f'{text}{self._reading()}PS1={prompt}"$PS1"\nrm -f {shlex.quote(name)}\n', "utf-8")
+        return replace(self, words=(shell, "--rcfile", name, "-i"))
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values; of the variables those that differ from this process's."""
+        changed = {k: v for k, v in self.variables.items() if os.environ.get(k) != v}
+        scripts = [str(script) for script in self.scripts]
+        return {"prefix": str(self.prefix), "words": list(self.words), "variables": changed, "scripts": scripts}
 
     def _reading(self) -> str:
         return "".join(f". {shlex.quote(str(script))}\n" for script in self.scripts)
 
 
-def activate(prefix: Path, environments: Path, environ: Mapping[str, str]) -> Activation:
+def activate(prefix: Path, settings: Settings, environ: Mapping[str, str]) -> Activation:
     """Return the activation of an environment.
 
     Args:
         prefix: Where it is.
-        environments: Directory of environments that are known by their names.
+        settings: Say which environments are known by their names.
         environ: Variables to start from.
 
     Raises:
         HydrationError: Variables that the environment brings cannot be read.
     """
-    name = prefix.name if prefix.parent == environments else str(prefix)
+    name = prefix.name if prefix.parent == environments_directory(settings) else str(prefix)
     left = {f"{environ['CONDA_PREFIX']}/bin"} if environ.get("CONDA_PREFIX") else set()
     path = [p for p in environ.get("PATH", os.defpath).split(os.pathsep) if p and p not in left | {f"{prefix}/bin"}]
     variables = {
@@ -80,7 +100,7 @@ def activate(prefix: Path, environments: Path, environ: Mapping[str, str]) -> Ac
         variables.pop(variable, None)
     for source in [*sorted((prefix / "etc/conda/env_vars.d").glob("*.json")), prefix / "conda-meta/state"]:
         variables |= _variables(source)
-    return Activation(variables, tuple(sorted((prefix / "etc/conda/activate.d").glob("*.sh"))))
+    return Activation(prefix, variables, tuple(sorted((prefix / "etc/conda/activate.d").glob("*.sh"))))
 
 
 def _variables(path: Path) -> dict[str, str]:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from asynccache.engine.engine import Engine
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.finish import compile_bytecode, link_scripts, run_link_script
+from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
 from asynccache.model.platform import current_architecture
 from asynccache.runtime.tasks import run_together
 
@@ -34,69 +33,6 @@ class Packed(Protocol):
         no `.metaflowenv`.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class HydrateOptions:
-    """How to hydrate.
-
-    Attributes:
-        force: Make a prefix anew although there is an environment.
-        link_scripts: Run the scripts that packages bring for after linking; None: as the settings say.
-        bytecode: Compile Python files; None: as the settings say.
-    """
-
-    force: bool = False
-    link_scripts: bool | None = None
-    bytecode: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hydrated:
-    """An environment on disk.
-
-    Attributes:
-        prefix: Where.
-        id: Which.
-        created: Whether this call made it.
-        waited: Whether another process was waited for.
-        packed: Whether it came out of one packed object.
-        seconds: From the call to now.
-        bytes: Of its packages, unpacked; 0 when it was there or packed.
-        link_type: How files got there; empty when it was there or packed.
-        notes: What the user should know, a sentence each.
-    """
-
-    prefix: Path
-    id: EnvID
-    created: bool
-    waited: bool
-    packed: bool
-    seconds: float
-    bytes: int = 0
-    link_type: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def python(self) -> Path:
-        """Its interpreter."""
-        return self.prefix / "bin" / "python"
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        return {
-            "prefix": str(self.prefix),
-            "req_id": self.id.req_id,
-            "full_id": self.id.full_id,
-            "arch": self.id.arch,
-            "created": self.created,
-            "waited": self.waited,
-            "packed": self.packed,
-            "seconds": round(self.seconds, 3),
-            "bytes": self.bytes,
-            "link_type": self.link_type,
-            "notes": list(self.notes),
-        }
 
 
 async def hydrate(
@@ -150,8 +86,11 @@ class _Making:
         self._held = asyncio.Event()
 
     async def run(self) -> Hydrated:
-        if await self._is_there():
-            return await self._used(waited=False)
+        engine = self._engine
+        if not self._options.force and await engine.threads.run(
+            use, self._prefix, self._environment.id, engine.workspace.locks
+        ):
+            return self._there(waited=False)
         try:
             return (await run_together([self._under_lock(), self._watch()]))[0] or await self._used(waited=True)
         except _MadeMeanwhileError:
@@ -192,10 +131,14 @@ class _Making:
             return await self._make(waited=waited) if make else await self._used(waited=waited)
 
     async def _used(self, *, waited: bool) -> Hydrated:
-        await self._engine.threads.run(places.note_use, self._prefix)
-        if not self._held.is_set():
-            # whoever made it may have been killed right after it was complete
-            await self._engine.threads.run(self._engine.workspace.locks.sweep, places.lock_name(self._prefix))
+        engine = self._engine
+        if self._held.is_set():
+            await engine.threads.run(places.note_use, self._prefix)
+        else:
+            await engine.threads.run(use, self._prefix, self._environment.id, engine.workspace.locks)
+        return self._there(waited=waited)
+
+    def _there(self, *, waited: bool) -> Hydrated:
         seconds = self._engine.clock.now() - self._started
         return Hydrated(self._prefix, self._environment.id, False, waited, False, seconds)
 

@@ -78,6 +78,13 @@ def read_marker(prefix: Path) -> EnvID | None:
         return None
 
 
+def complete_prefix(settings: Settings, env_id: EnvID) -> Path | None:
+    """Return a complete environment under one of the names that steps and `create` give; None when there is none."""
+    directory = environments_directory(settings)
+    found = (directory / environment_name(env_id, kind) for kind in ("step", "tmp"))
+    return next((prefix for prefix in found if read_marker(prefix) == env_id), None)
+
+
 def write_marker(prefix: Path, env_id: EnvID) -> None:
     """Declare an environment complete."""
     path = prefix / f"{MARKER}.new"

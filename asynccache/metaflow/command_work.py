@@ -11,14 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metaflow._vendor import click
 
 from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError, UsageError
-from asynccache.hydrate import prefix as places
-from asynccache.hydrate.hydrate import HydrateOptions
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.hydrate.hydrated import HydrateOptions
 from asynccache.metaflow.environment_text import EnvironmentText, plain
 from asynccache.metaflow.launch_settings import ROOTS, launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
@@ -29,6 +28,9 @@ from asynccache.ops.environments import Environments
 from asynccache.ops.resolve_inputs import InputFile, Inputs, check
 from asynccache.ops.resolve_request import ResolveOptions
 from asynccache.ops.resolve_result import Resolved
+
+if TYPE_CHECKING:
+    from asynccache.api.session import Session
 
 T = TypeVar("T")
 _PROGRAM = "import sys; from asynccache_cli.main import main; main(sys.argv[1:])"
@@ -229,81 +231,49 @@ class Work:
         install_notebook: bool,
         name: str | None,
     ) -> tuple[Path, bool]:
-        from asynccache.engine.engine import Engine  # noqa: PLC0415 - other commands do without
-        from asynccache.ops.hydrate_environments import KERNEL_PACKAGE, Creation, create, has_package  # noqa: PLC0415
-
         place = _arch(arch)
-        found = await self._find(env, place, local_only=local_only)
-        if found is None:
-            raise ObjectNotFoundError(f"Environment '{env}' does not exist for architecture {place}")
-        text = env
-        if install_notebook and not has_package(found, KERNEL_PACKAGE):
-            found = await self._with_kernel(str(found.id), place)
-            text = str(found.id)
-        if name is not None and not force:
-            self._refuse_other(name, found, exist_ok=exist_ok)
-        wanted = Creation(
-            text=text,
-            arch=place,
-            name=name,
-            pathspec=pathspec and text == env,
-            into_dir=Path(into_dir) if into_dir else None,
-            strict=strict,
-            kernel=install_notebook,
-            options=HydrateOptions(force),
-        )
-        async with Engine(self.settings) as engine:
-            done = await create(engine, Environments(self.settings, engine.store, self._say), wanted)
-        await Environments(self.settings, None).keep([found])
-        for note in [*done.hydrated.notes[:5], *(done.work.notes if done.work else ())]:
+        async with self._session() as session:
+            try:
+                await session.find(env, arch=place, local_only=local_only)
+            except ObjectNotFoundError:
+                raise ObjectNotFoundError(f"Environment '{env}' does not exist for architecture {place}") from None
+            done = await session.create(
+                env,
+                name=name,
+                arch=place,
+                exist_ok=exist_ok,
+                pathspec=pathspec,
+                into_dir=into_dir,
+                strict=strict,
+                kernel=install_notebook,
+                options=HydrateOptions(force),
+            )
+        await Environments(self.settings, None).keep([done.environment])
+        for note in done.notes[:5]:
             self._say(note)
-        return done.hydrated.prefix, done.hydrated.created
-
-    def _refuse_other(self, name: str, found: ResolvedEnvironment, *, exist_ok: bool) -> None:
-        prefix = places.environments_directory(self.settings) / places.checked_name(name)
-        there = places.read_marker(prefix)
-        if there is None or (there == found.id and exist_ok):
-            return
-        what = "this environment" if there == found.id else "another environment"
-        raise HydrationError(
-            f"'{name}' exists already and is {what}", hint="use --force to make it anew, or --exist-ok"
-        )
-
-    async def _with_kernel(self, name: str, arch: str) -> ResolvedEnvironment:
-        """Return the environment with what a Jupyter kernel needs, anybody's resolution of it."""
-        from dataclasses import replace  # noqa: PLC0415 - rarely needed
-
-        from asynccache.ops.resolve import resolve  # noqa: PLC0415
-        from asynccache.ops.resolve_request import Wanted  # noqa: PLC0415
-        from asynccache.resolve.extend import extend  # noqa: PLC0415
-        from asynccache.resolve.requirements import Requirements  # noqa: PLC0415
-
-        settings = replace(self.settings, use_remote_latest=":any:")
-        async with self._catalog() as catalog:
-            base = await catalog.find(name, arch)
-        category = "pypi" if base.environment_type == "pypi-only" else "conda"
-        asked = extend(
-            {arch: base},
-            Requirements.of({category: {"ipykernel": ""}}),
-            arches=[arch],
-            settings=settings,
-            datastore=None,
-            name=name,
-        )
-        resolved = await resolve(settings, [Wanted(f"{name} with ipykernel", asked)])
-        resolved.raise_for_failures()
-        return resolved.environments[0]
+        return done.prefix, done.created
 
     def _is_default(self, found: ResolvedEnvironment) -> bool:
         known = Environments(self.settings, None).manifest.read().environments
         return bool(known.get(found.id.arch, {}).get(found.id.req_id, {}).get("_default") == found.id.full_id)
 
     @asynccontextmanager
-    async def _catalog(self, *, remote: bool = True) -> AsyncIterator[Environments]:
+    async def _session(self) -> AsyncIterator[Session]:
+        from asynccache.api.session import Session  # noqa: PLC0415 - when a command runs
+
+        self._use_metadata()
+        async with Session(self.settings, say=self._say) as session:
+            yield session
+
+    def _use_metadata(self) -> None:
         if self._metadata:
             from metaflow import metadata  # noqa: PLC0415
 
             metadata(self._metadata)
+
+    @asynccontextmanager
+    async def _catalog(self, *, remote: bool = True) -> AsyncIterator[Environments]:
+        self._use_metadata()
         async with opened_catalog(self.settings, remote=remote) as catalog:
             yield catalog
 

@@ -17,9 +17,9 @@ from asynccache.model.identity import EnvID
 from asynccache.model.package import parse_stem
 from asynccache.ops.environments import Environments
 from asynccache.ops.opening import Opening
-from asynccache.ops.resolve import ResolveOptions, resolve
+from asynccache.ops.resolve import resolve
 from asynccache.ops.resolve_known import look_up
-from asynccache.ops.resolve_request import Wanted, grouped
+from asynccache.ops.resolve_request import ResolveOptions, Wanted, grouped
 from asynccache.ops.resolve_result import Row
 from asynccache.resolve.assemble import Machine
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from asynccache.errors import IntegrityError, UsageError
 from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
-from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package
+from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse_stem
 from asynccache.model.url import PackageURL, redacted
 
 ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
@@ -49,6 +49,17 @@ class EnvironmentPackage:
     def published_hash(self) -> str | None:
         """The digest that counts for the environment's identity, None when it is not recorded under its format."""
         return self.hashes.get(self.url_format)
+
+    @property
+    def name(self) -> str:
+        """Normalised name of what is installed: lower case, `-` for `_`."""
+        return parse_stem(self.kind, self.filename).name.replace("_", "-").lower()
+
+    @property
+    def pinned(self) -> str:
+        """Name, version and build as people read them: `numpy==1.26.4-py311h64a7726_0`."""
+        stem = parse_stem(self.kind, self.filename)
+        return f"{stem.name}=={stem.version}" + (f"-{stem.build}" if stem.build else "")
 
     @property
     def downloadable(self) -> bool:

@@ -6,18 +6,19 @@ are removed while nobody hydrates: hydrating processes are waited for, and wait.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asynccache.engine.engine import Engine
-from asynccache.engine.workspace import disk_errors
-from asynccache.errors import AsyncCacheError, LockTimeoutError
+from asynccache.config import Settings
+from asynccache.engine.workspace import Workspace, disk_errors
+from asynccache.errors import AsyncCacheError, LockTimeoutError, PartialFailureError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.hydrate.packages import BY_DIGEST, IN_USE
@@ -51,20 +52,32 @@ class Cleaned:
         removed: In order.
         kept_bytes: Of environments' own files, packages and archives that are left.
         failed: What could not be removed, and why.
+        dry_run: Whether it would only be removed.
     """
 
     removed: list[Removal] = field(default_factory=list)
     kept_bytes: int = 0
     failed: dict[str, AsyncCacheError] = field(default_factory=dict)
+    dry_run: bool = False
 
     @property
     def freed_bytes(self) -> int:
         """Bytes that removing frees."""
         return sum(item.bytes for item in self.removed)
 
+    def raise_for_failures(self) -> None:
+        """Raise when an environment could not be removed.
+
+        Raises:
+            PartialFailureError: Why, by prefix.
+        """
+        if self.failed:
+            raise PartialFailureError(f"{len(self.failed)} environments could not be removed", self.failed)
+
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
         return {
+            "dry_run": self.dry_run,
             "removed": [
                 {"kind": r.kind, "path": str(r.path), "bytes": r.bytes, "last_used": round(r.last_used)}
                 for r in self.removed
@@ -76,33 +89,40 @@ class Cleaned:
 
 
 async def clean(
-    engine: Engine, *, older_than: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+    settings: Settings,
+    *,
+    older_than: float | None = None,
+    keep_bytes: int | None = None,
+    keep: Collection[Path] = (),
+    dry_run: bool = False,
 ) -> Cleaned:
     """Remove what was not used for long, or the least recently used until little enough is left.
 
     Args:
-        engine: An open engine: its locks and settings are used.
+        settings: All settings.
         older_than: Seconds since the last use; None for no such limit.
         keep_bytes: What may be left; None for no such limit.
+        keep: Prefixes that stay whenever they were used.
         dry_run: Remove nothing. Packages that only removed environments share are not counted then.
 
     Raises:
         LockTimeoutError: Other processes hydrate for longer than `lock_timeout`.
         DiskError: The package directory cannot be written, or not be locked.
     """
-    done = Cleaned()
+    done = Cleaned(dry_run=dry_run)
     cutoff = time.time() - older_than if older_than is not None else None
-    settings, threads = engine.settings, engine.threads
-    environments = await threads.run(hydrated, settings)
-    packages = await threads.run(_packages, settings.cache_dir / DIRNAME)
+    run = asyncio.to_thread
+    workspace = Workspace(settings.cache_dir, settings.lock_timeout)
+    environments = await run(hydrated, settings)
+    packages = await run(_packages, settings.cache_dir / DIRNAME)
     total = sum(e.own_bytes for e in environments) + sum(p.bytes for p in packages)
     chosen: list[OnDisk] = []
     for environment in sorted(environments, key=lambda e: e.last_used):
-        if environment.prefix.parent != places.environments_directory(settings):
+        if environment.prefix.parent != places.environments_directory(settings) or environment.prefix in keep:
             continue
         if not _is_due(environment.last_used, cutoff, total, keep_bytes):
             continue
-        if await threads.run(users_of, environment.prefix):
+        if await run(users_of, environment.prefix):
             continue
         chosen.append(environment)
         total -= environment.own_bytes
@@ -110,15 +130,15 @@ async def clean(
         removal = Removal("environment", environment.prefix, environment.own_bytes, environment.last_used)
         try:
             if not dry_run:
-                await remove_environment(engine, str(environment.prefix))
+                await remove_environment(settings, environment.prefix)
             done.removed.append(removal)
         except AsyncCacheError as exc:
             done.failed[str(environment.prefix)] = exc
-    await threads.run(_clean_packages, engine, done, cutoff, keep_bytes, total, dry_run=dry_run)
+    await run(_clean_packages, settings, workspace.path, done, cutoff, keep_bytes, total, dry_run=dry_run)
     if not dry_run:
-        left = await threads.run(places.sweep, places.environments_directory(settings))
+        left = await run(places.sweep, places.environments_directory(settings))
         done.removed += [Removal("leftover", path, 0, 0.0) for path in left]
-        await threads.run(engine.workspace.sweep)
+        await run(workspace.sweep)
     return done
 
 
@@ -127,19 +147,26 @@ def _is_due(last_used: float, cutoff: float | None, total: int, keep_bytes: int 
 
 
 def _clean_packages(
-    engine: Engine, done: Cleaned, cutoff: float | None, keep_bytes: int | None, total: int, *, dry_run: bool
+    settings: Settings,
+    work: Path,
+    done: Cleaned,
+    cutoff: float | None,
+    keep_bytes: int | None,
+    total: int,
+    *,
+    dry_run: bool,
 ) -> None:
-    directory = PackageDirectory(engine.settings.cache_dir / DIRNAME, engine.settings.lock_timeout)
+    directory = PackageDirectory(settings.cache_dir / DIRNAME, settings.lock_timeout)
     if not directory.path.is_dir():
         done.kept_bytes = total
         return
-    with _alone(directory.path, engine.settings.lock_timeout), directory.locked():
+    with _alone(directory.path, settings.lock_timeout), directory.locked():
         for item in sorted(_packages(directory.path), key=lambda p: p.last_used):
             if item.kind == "shared" or not _is_due(item.last_used, cutoff, total, keep_bytes):
                 continue
             if not dry_run:
                 with disk_errors(item.path):
-                    _remove(item.path, engine.workspace.path)
+                    _remove(item.path, work)
             total -= item.bytes
             done.removed.append(item)
     done.kept_bytes = total

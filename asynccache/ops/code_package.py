@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from asynccache.catalog.place import datastore_directory
 from asynccache.catalog.runs import END
-from asynccache.engine.engine import Engine, store_options
-from asynccache.engine.workspace import disk_errors
+from asynccache.config import Settings
+from asynccache.engine.workspace import Workspace, disk_errors
 from asynccache.errors import (
     ArchiveError,
     FetchError,
@@ -31,7 +31,6 @@ from asynccache.errors import (
 )
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.root import StoreRoot
-from asynccache.store.open import open_store
 
 PYTHON_LINK: Final = "__conda_python"
 SETUP: Final = "metaflow_setup.sh"
@@ -69,7 +68,7 @@ def checked_directory(directory: Path, *, force: bool) -> None:
 
 
 async def place_code(
-    engine: Engine,
+    settings: Settings,
     environment: ResolvedEnvironment,
     prefix: Path,
     directory: Path,
@@ -80,7 +79,7 @@ async def place_code(
     """Fill a directory with a link to the environment's Python, a step's code, and the variables to work with it.
 
     Args:
-        engine: An open engine: its threads and settings are used.
+        settings: All settings.
         environment: Which.
         prefix: Where it is hydrated.
         directory: Where to; what is in it stays, but for files of the same names.
@@ -96,14 +95,14 @@ async def place_code(
     code = False
     if pathspec is not None:
         try:
-            await _unpack(engine, pathspec, directory)
+            await _unpack(settings, pathspec, directory)
             code = True
         except (FetchError, IntegrityError, ObjectNotFoundError) as exc:
             if strict:
                 raise
             notes.append(str(exc))
     path = (directory, directory / CODE) if (directory / CODE).is_dir() else (directory,)
-    await engine.threads.run(_write, environment, prefix, directory, path)
+    await asyncio.to_thread(_write, environment, prefix, directory, path)
     return Placed(directory, code, path, tuple(notes))
 
 
@@ -122,22 +121,25 @@ def _write(environment: ResolvedEnvironment, prefix: Path, directory: Path, path
         (directory / SETUP).write_text("".join([*lines, f'export PATH={shlex.quote(str(prefix / "bin"))}:"$PATH"\n']))
 
 
-async def _unpack(engine: Engine, pathspec: str, directory: Path) -> None:
+async def _unpack(settings: Settings, pathspec: str, directory: Path) -> None:
     parts = pathspec.split("/")
-    location = await engine.threads.run(_recorded, datastore_directory(engine.settings), parts)
+    location = await asyncio.to_thread(_recorded, datastore_directory(settings), parts)
     if location is not None and location.startswith("/"):
-        await engine.threads.run(_extracted, Path(location), directory)
+        await asyncio.to_thread(_extracted, Path(location), directory)
     elif location is not None and location.startswith("s3://"):
+        from asynccache.engine.engine import store_options  # noqa: PLC0415 - most code packages lie on this machine
+        from asynccache.store.open import open_store  # noqa: PLC0415
+
         root, _, name = location.rpartition("/")
-        work = engine.workspace.path / f"code-{os.getpid()}.tar"
+        work = Workspace(settings.cache_dir).path / f"code-{os.getpid()}.tar"
         try:
-            await engine.threads.run(work.parent.mkdir, parents=True, exist_ok=True)
-            place = StoreRoot.parse(root, datastore="s3", endpoint=engine.settings.s3_endpoint_url)
-            async with open_store(place, store_options(engine.settings)) as store:
+            await asyncio.to_thread(work.parent.mkdir, parents=True, exist_ok=True)
+            place = StoreRoot.parse(root, datastore="s3", endpoint=settings.s3_endpoint_url)
+            async with open_store(place, store_options(settings)) as store:
                 await store.download(name, work)
-            await engine.threads.run(_extracted, work, directory)
+            await asyncio.to_thread(_extracted, work, directory)
         finally:
-            await engine.threads.run(work.unlink, missing_ok=True)
+            await asyncio.to_thread(work.unlink, missing_ok=True)
     else:
         await _by_client(parts, location, directory)
 

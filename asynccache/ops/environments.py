@@ -28,6 +28,7 @@ from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.ops.naming import Meaning, meaning_of
 from asynccache.runtime.tasks import run_together
 from asynccache.store.base import Store
 
@@ -116,22 +117,28 @@ class Environments:
 
         return await list_environments(self.here if local else None, self.there if remote else None, arch)
 
+    async def known(self, text: str, *, here_first: bool = False) -> Meaning | None:
+        """Return what a text means if no store has to be asked for it; None where one has to be."""
+        try:
+            found = await meaning_of(self, text, here_first=here_first)
+        except (UsageError, ObjectNotFoundError):
+            return None
+        return None if found.alias is not None and found.alias.mutable else found
+
     async def find(self, text: str, arch: str) -> ResolvedEnvironment:
-        """Return the environment that a text means: any name (see `Lookup.named`), or the path of a document.
+        """Return the environment that a text means (see `asynccache.ops.naming`).
 
         Raises:
             UsageError: It is no name, or the file no document.
             ObjectNotFoundError: Nothing is known under it, or not for this architecture; says for which.
         """
-        if text.endswith(".json"):
-            return await asyncio.to_thread(read_document, Path(text), arch)
-        alias, ids = await self.lookup.named(text)
-        environment = await self.lookup.by_id(EnvID(*ids, arch))
+        meaning = await meaning_of(self, text, arch)
+        environment = meaning.document or await self.lookup.by_id(EnvID(*meaning.ids, arch))
         if environment is not None:
             return environment
-        others = [e.id.arch for e in await self._of(ids) if e.id.arch != arch]
+        others = [e.id.arch for e in await self._of(meaning.ids) if e.id.arch != arch]
         raise ObjectNotFoundError(
-            f"{alias} ({ids[0]}:{ids[1]}) is not available for {arch}",
+            f"{meaning} is not available for {arch}",
             expected=f"--arch {' or '.join(others)}" if others else None,
             hint=None if others else "no document of it is known for any architecture: resolve or import it again",
         )
@@ -150,7 +157,7 @@ class Environments:
             if other != environment.id.arch:
                 found = await self.lookup.by_id(EnvID(environment.id.req_id, environment.id.full_id, other))
                 together += [] if found is None else [found]
-        name = None if text.endswith(".json") else (await self.lookup.named(text))[0]
+        name = (await meaning_of(self, text)).alias
         names = [name] if name is not None and name.kind == "generic" else []
         await self.keep(together, names, default=default)
         return together
@@ -185,17 +192,14 @@ class Environments:
         wanted = [_named(name) for name in names]
         if self.aliases is None or self.documents is None:
             raise UsageError("names live in the store, and none is open")
-        if text.endswith(".json"):
-            found = await asyncio.to_thread(read_document, Path(text), None)
-            ids, environments = (found.id.req_id, found.id.full_id), [found]
-        else:
-            alias, ids = await self.lookup.named(text)
-            environments = await self._of(ids)
-            if not environments:
-                raise ObjectNotFoundError(
-                    f"{alias} stands for {ids[0]}:{ids[1]}, of which no document is known",
-                    hint="a name is only given to an environment that is there; `asynccache env ls` lists them",
-                )
+        meaning = await meaning_of(self, text)
+        ids = meaning.ids
+        environments = [meaning.document] if meaning.document is not None else await self._of(ids)
+        if not environments:
+            raise ObjectNotFoundError(
+                f"{meaning.alias or meaning.prefix} stands for {':'.join(ids)}, of which no document is known",
+                hint="a name is only given to an environment that is there; `asynccache env ls` lists them",
+            )
         for environment in environments:
             if await self.documents.get(environment.id) is None:
                 await self.publish(environment)

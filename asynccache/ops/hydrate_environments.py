@@ -1,26 +1,25 @@
-"""Hydrating environments by their names, as the command line and Metaflow's commands ask for it."""
+"""Hydrating environments by their names: where one goes, which one there will do, and what is asked for beside it."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from dataclasses import dataclass, field
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from asynccache.catalog.runs import END
-from asynccache.engine.engine import Engine
-from asynccache.errors import UsageError
+from asynccache.engine.workspace import Workspace
+from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate import prefix as places
-from asynccache.hydrate.from_pack import from_pack
-from asynccache.hydrate.hydrate import Hydrated, HydrateOptions, Packed, hydrate
-from asynccache.hydrate.kernel import install_kernel
+from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.package import parse_stem
-from asynccache.model.platform import current_architecture
+from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.code_package import Placed, checked_directory, place_code
-from asynccache.ops.environments import Environments
+from asynccache.ops.naming import shortest_name
+from asynccache.ops.opening import Opening
 
-KERNEL_PACKAGE = "ipykernel"
+_KERNEL_PACKAGE: Final = "ipykernel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,26 +27,37 @@ class Creation:
     """What is asked for.
 
     Attributes:
-        text: The environment: any name of it, a pathspec, or the path of a document.
-        arch: conda platform; None for this machine's.
+        environment: Which, or any name of it.
+        arch: conda platform of an environment that is named; None for this machine's.
+        kind: Whose: of a step, or of somebody who asks; one that is there for the other is used.
         name: Directory name among this machine's environments; None for one made of its ids.
         prefix: Path instead of a name.
-        pathspec: `text` must be a step's pathspec, whose code `into_dir` then gets.
+        exist_ok: Use what has that name already if it is this environment.
+        pathspec: `environment` must be a step's pathspec, whose code `into_dir` then gets.
         into_dir: Directory to work in, with the environment's Python and the step's code.
         strict: Fail when the step has no code package.
         kernel: Install a Jupyter kernel.
         options: How to hydrate.
     """
 
-    text: str
+    environment: ResolvedEnvironment | str
     arch: str | None = None
+    kind: places.Kind = "tmp"
     name: str | None = None
     prefix: Path | None = None
+    exist_ok: bool = True
     pathspec: bool = False
     into_dir: Path | None = None
     strict: bool = True
     kernel: bool = False
     options: HydrateOptions = field(default_factory=HydrateOptions)
+
+    @property
+    def text(self) -> str:
+        """The name by which it is asked for."""
+        if not isinstance(self.environment, str):
+            return str(self.environment.id)
+        return f"step:{self.environment.removeprefix('step:')}" if self.pathspec else self.environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +66,60 @@ class Created:
 
     Attributes:
         hydrated: The environment on disk.
+        environment: Which.
+        name: The shortest name by which commands find it on this machine.
         work: The directory to work in, when one was asked for.
         kernel: The kernel's directory, when one was asked for.
     """
 
     hydrated: Hydrated
+    environment: ResolvedEnvironment
+    name: str
     work: Placed | None = None
     kernel: Path | None = None
 
+    @property
+    def prefix(self) -> Path:
+        """Where it is."""
+        return self.hydrated.prefix
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.hydrated.python
+
+    @property
+    def created(self) -> bool:
+        """Whether this call made it."""
+        return self.hydrated.created
+
+    @property
+    def seconds(self) -> float:
+        """From the call to when it was there."""
+        return self.hydrated.seconds
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, a sentence each."""
+        return (*self.hydrated.notes, *(self.work.notes if self.work else ()))
+
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        document = self.hydrated.as_document()
+        document = {**self.hydrated.as_document(), "name": self.name, "notes": list(self.notes)}
         if self.work is not None:
             document["into_dir"] = str(self.work.directory)
             document["code"] = self.work.code
-            document["notes"] = [*self.hydrated.notes, *self.work.notes]
         if self.kernel is not None:
             document["kernel"] = str(self.kernel)
         return document
 
 
-async def create(
-    engine: Engine, catalog: Environments, wanted: Creation, *, packed: Packed | None = from_pack
-) -> Created:
+async def create(opening: Opening, wanted: Creation) -> Created:
     """Hydrate an environment, and what was asked for beside it.
 
     Args:
-        engine: An open engine.
-        catalog: Where environments are found, on the engine's store.
+        opening: Store and engine are opened only where they are needed.
         wanted: What.
-        packed: As for `hydrate`; None for packages only.
 
     Raises:
         UsageError: Contradicting wishes.
@@ -93,79 +127,137 @@ async def create(
         ObjectNotFoundError: No such environment.
         AsyncCacheError: As `hydrate` and `place_code`.
     """
+    started = time.monotonic()
     _check(wanted)
+    settings = opening.settings
     if wanted.into_dir is not None:
-        await engine.threads.run(checked_directory, wanted.into_dir, force=wanted.options.force)
-    environment = await catalog.find(wanted.text, wanted.arch or current_architecture())
-    if wanted.kernel and not has_package(environment, KERNEL_PACKAGE):
-        environment = await _with_kernel(engine, catalog, environment, wanted)
-    done = await hydrate(
-        engine, environment, place_of(engine, environment, wanted), options=wanted.options, packed=packed
-    )
+        await asyncio.to_thread(checked_directory, wanted.into_dir, force=wanted.options.force)
+    environment = wanted.environment
+    if isinstance(environment, str):
+        environment = await opening.find(wanted.text, wanted.arch)
+    if wanted.kernel and all(package.name != _KERNEL_PACKAGE for package in environment.packages):
+        environment = await _with_kernel(opening, environment, wanted.text)
+    done = await _existing(opening, environment, wanted, started)
+    if done is None:
+        from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - not for what is there
+        from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
+
+        place = _place(opening, environment, wanted)
+        done = await hydrate(
+            await opening.engine(), environment, place, options=wanted.options, packed=from_pack
+        )  # fmt: skip
     work = kernel = None
     if wanted.into_dir is not None:
-        pathspec = wanted.text if wanted.pathspec else None
+        pathspec = wanted.text.removeprefix("step:") if wanted.pathspec else None
+        directory = wanted.into_dir.absolute()
         work = await place_code(
-            engine, environment, done.prefix, wanted.into_dir.absolute(), pathspec=pathspec, strict=wanted.strict
-        )
+            settings, environment, done.prefix, directory, pathspec=pathspec, strict=wanted.strict
+        )  # fmt: skip
     if wanted.kernel:
+        from asynccache.hydrate.kernel import install_kernel  # noqa: PLC0415 - rarely asked for
+
         pythonpath = work.pythonpath[0] if work else None
-        kernel = await engine.threads.run(install_kernel, done.prefix, wanted.text, pythonpath=pythonpath)
-    return Created(done, work, kernel)
+        kernel = await asyncio.to_thread(install_kernel, done.prefix, wanted.text, pythonpath=pythonpath)
+    return Created(done, environment, await _name(opening, environment, wanted), work, kernel)
 
 
-async def _with_kernel(
-    engine: Engine, catalog: Environments, environment: ResolvedEnvironment, wanted: Creation
-) -> ResolvedEnvironment:
+async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str) -> Path:
+    """Return where an environment is, made when it is not on this machine, and remember that it was used now.
+
+    Args:
+        opening: Store and engine are opened only where they are needed.
+        environment: Which, or any name of it; that of a directory among this machine's environments comes first.
+
+    Raises:
+        AsyncCacheError: As `create`.
+    """
+    if isinstance(environment, str):
+        meaning = await opening.meaning(environment, here_first=True)
+        if meaning.prefix is not None:
+            await asyncio.to_thread(places.note_use, meaning.prefix)
+            return meaning.prefix
+        environment = meaning.document or await opening.find(":".join(meaning.ids))
+    return (await create(opening, Creation(environment=environment, kind="step"))).prefix
+
+
+async def _existing(
+    opening: Opening, environment: ResolvedEnvironment, wanted: Creation, started: float
+) -> Hydrated | None:
+    """Return the environment that is there already and will do."""
+    settings = opening.settings
+    if wanted.options.force:
+        return None
+    place = _place(opening, environment, wanted)
+    if wanted.name is None and wanted.prefix is None:
+        known: Path | None = await asyncio.to_thread(places.complete_prefix, settings, environment.id)
+        place = known or place
+    elif not wanted.exist_ok and (there := await asyncio.to_thread(places.read_marker, place)) is not None:
+        what = "this environment" if there == environment.id else "another environment"
+        raise HydrationError(
+            f"'{place.name}' exists already and is {what}", hint="use --force to make it anew, or --exist-ok"
+        )
+    locks = Workspace(settings.cache_dir, settings.lock_timeout).locks
+    if not await asyncio.to_thread(use, place, environment.id, locks):
+        return None
+    return Hydrated(place, environment.id, False, False, False, time.monotonic() - started)
+
+
+async def _with_kernel(opening: Opening, environment: ResolvedEnvironment, name: str) -> ResolvedEnvironment:
     """Resolve what a kernel needs on top of an environment, whose packages stay as they are locked."""
     from asynccache.ops.resolve import resolve  # noqa: PLC0415 - solving is loaded where something is solved
-    from asynccache.ops.resolve_inputs import InputFile, Inputs, wanted_of  # noqa: PLC0415
-    from asynccache.ops.resolve_request import ResolveOptions  # noqa: PLC0415
+    from asynccache.ops.resolve_request import ResolveOptions, Wanted  # noqa: PLC0415
+    from asynccache.resolve.extend import extend  # noqa: PLC0415
+    from asynccache.resolve.requirements import Requirements  # noqa: PLC0415
 
-    pypi = environment.environment_type == "pypi-only"
-    text = f"{KERNEL_PACKAGE}\n" if pypi else f"dependencies:\n  - {KERNEL_PACKAGE}\n"
-    name = "requirements.txt" if pypi else "environment.yml"
-    directory = await engine.threads.run(tempfile.mkdtemp, prefix="asynccache-kernel-")
-    try:
-        path = Path(directory) / name
-        await engine.threads.run(path.write_text, text, "utf-8")
-        inputs = Inputs(
-            files=(InputFile(str(path)),),
-            using=wanted.text,
-            arches=(environment.id.arch,),
-            name=f"{wanted.text} with {KERNEL_PACKAGE}",
-        )
-        asked = await wanted_of(inputs, engine.settings, catalog)
-        options = ResolveOptions(set_default=False)
-        resolved = await resolve(engine.settings, [asked], options=options, engine=engine, catalog=catalog)
-    finally:
-        await engine.threads.run(shutil.rmtree, directory, ignore_errors=True)
+    arch = environment.id.arch
+    category = "pypi" if environment.environment_type == "pypi-only" else "conda"
+    settings = replace(opening.settings, use_remote_latest=":any:")  # anybody's resolution will do
+    asked = await asyncio.to_thread(
+        extend,
+        {arch: environment},
+        Requirements.of({category: {_KERNEL_PACKAGE: ""}}),
+        arches=[arch],
+        settings=settings,
+        datastore=None,
+        name=name,
+    )
+    wanted = Wanted(f"{name} with {_KERNEL_PACKAGE}", asked)
+    resolved = await resolve(
+        settings, [wanted], options=ResolveOptions(set_default=False), engine=await opening.engine()
+    )
     resolved.raise_for_failures()
-    found = resolved.rows[0].environment
-    if found is None:
-        raise UsageError(f"{KERNEL_PACKAGE} could not be resolved on top of {wanted.text}")
-    return found
+    return resolved.environments[0]
 
 
-def place_of(engine: Engine, environment: ResolvedEnvironment, wanted: Creation) -> Path:
-    """Return where an environment goes."""
+def _place(opening: Opening, environment: ResolvedEnvironment, wanted: Creation) -> Path:
     if wanted.prefix is not None:
-        return wanted.prefix.expanduser()
-    name = wanted.name or places.environment_name(environment.id, "tmp")
-    return places.environments_directory(engine.settings) / places.checked_name(name)
+        return wanted.prefix.expanduser().absolute()
+    name = wanted.name or places.environment_name(environment.id, wanted.kind)
+    return places.environments_directory(opening.settings) / places.checked_name(name)
 
 
-def has_package(environment: ResolvedEnvironment, name: str) -> bool:
-    """Tell whether a package of that name is in an environment, of either kind."""
-    return any(parse_stem(p.kind, p.filename).name.replace("_", "-").lower() == name for p in environment.packages)
+async def _name(opening: Opening, environment: ResolvedEnvironment, wanted: Creation) -> str:
+    if wanted.name is not None:
+        return wanted.name
+    if wanted.prefix is not None:
+        text = str(wanted.prefix)
+        return text if "/" in text or text.startswith("~") else f"./{text}"
+    asked = wanted.environment if isinstance(wanted.environment, str) else ""
+    if asked and wanted.arch in {None, current_architecture()}:
+        known = await opening.here.known(wanted.text)
+        asked = wanted.text if known is None or known.ids == (environment.id.req_id, environment.id.full_id) else ""
+    return await shortest_name(opening.here, (environment.id.req_id, environment.id.full_id), asked)
 
 
 def _check(wanted: Creation) -> None:
     if wanted.name is not None and wanted.prefix is not None:
         raise UsageError("--name and --prefix exclude each other")
     if wanted.pathspec and not 1 <= wanted.text.count("/") <= 3:
-        raise UsageError(f"{wanted.text!r} is no pathspec", expected=f"Flow/Run/Step (the step is {END} by default)")
+        raise UsageError(
+            f"{wanted.environment!r} is no pathspec", expected=f"Flow/Run/Step (the step is {END} by default)"
+        )
     if wanted.kernel and wanted.name is None and wanted.prefix is None:
         raise UsageError("--install-notebook needs --name or --prefix", hint="a kernel's environment must last")
-    if wanted.arch not in {None, current_architecture()} and (wanted.kernel or wanted.into_dir):
-        raise UsageError(f"an environment for {wanted.arch} cannot run here")
+    arch = None if wanted.arch is None else checked_architecture(wanted.arch)
+    if arch not in {None, current_architecture()} and (wanted.kernel or wanted.into_dir):
+        raise UsageError(f"an environment for {arch} cannot run here")

@@ -1,24 +1,32 @@
 """The environments that are hydrated on this machine: which there are, how large, when last used; removing one.
 
 Listed are those of the environments directory, whoever made them, and prefixes elsewhere that this program made. All
-functions but `remove_environment` block.
+functions but the coroutines block.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.errors import HydrationError, ObjectNotFoundError
+from asynccache.engine.workspace import Workspace
+from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError
 from asynccache.hydrate import prefix as places
 from asynccache.model.identity import EnvID
+from asynccache.ops.naming import shortest_name
+
+if TYPE_CHECKING:
+    from asynccache.model.alias import Alias
+    from asynccache.ops.environments import Environments
+    from asynccache.ops.opening import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class OnDisk:
         bytes: Of its files.
         own_bytes: Of those that nothing else on this machine shares: what removing it would free.
         files: How many it has.
+        called: The shortest name by which commands find it; empty when it was not looked up.
     """
 
     prefix: Path
@@ -40,6 +49,7 @@ class OnDisk:
     bytes: int = 0
     own_bytes: int = 0
     files: int = 0
+    called: str = ""
 
     @property
     def name(self) -> str:
@@ -50,6 +60,7 @@ class OnDisk:
         """Return it as plain values."""
         return {
             "name": self.name,
+            "called": self.called,
             "prefix": str(self.prefix),
             "req_id": self.id.req_id,
             "full_id": self.id.full_id,
@@ -79,40 +90,166 @@ def hydrated(settings: Settings, *, sizes: bool = True) -> list[OnDisk]:
     return sorted(found, key=lambda e: -e.last_used)
 
 
-def find_hydrated(settings: Settings, text: str) -> Path | None:
-    """Return the prefix of a complete environment by its name or its path, None when there is none."""
-    path = Path(text).expanduser()
-    candidates = [path.absolute()] if "/" in text else [places.environments_directory(settings) / text]
-    return next((p for p in candidates if places.read_marker(p) is not None), None)
+async def prefixes_of(opening: Opening, text: str) -> list[Path]:
+    """Return where an environment is on this machine: the one place that a text names, else every one.
+
+    Args:
+        opening: What is known; a store is opened only where it has to be asked for a name.
+        text: Any name of it.
+
+    Raises:
+        UsageError: It is no name.
+        ObjectNotFoundError: Nothing is known under it, or it is not on this machine.
+    """
+    absent = ObjectNotFoundError(f"no environment {text} is on this machine", hint="`asynccache envs` lists them")
+    try:
+        meaning = await opening.meaning(text, here_first=True)
+    except ObjectNotFoundError as exc:
+        raise absent from exc
+    if meaning.prefix is not None:
+        return [meaning.prefix]
+    found = await asyncio.to_thread(hydrated, opening.settings, sizes=False)
+    prefixes = [e.prefix for e in found if (e.id.req_id, e.id.full_id) == meaning.ids]
+    if not prefixes:
+        raise absent
+    return prefixes
 
 
-async def remove_environment(engine: Engine, text: str, *, force: bool = False) -> Path:
+async def on_disk(opening: Opening, names: Sequence[str] = (), *, sizes: bool = True) -> list[OnDisk]:
+    """Return the complete environments of this machine, the last used first, with the shortest names they go by.
+
+    Args:
+        opening: What is known; a store is opened only where it has to be asked for a name.
+        names: Only those that these names mean; all when there is none.
+        sizes: Look at every file to say how large they are.
+
+    Raises:
+        UsageError: A text is no name.
+        ObjectNotFoundError: Nothing is known under a name, or it is not on this machine.
+    """
+    chosen = {prefix for name in names for prefix in await prefixes_of(opening, name)}
+    found = await asyncio.to_thread(hydrated, opening.settings, sizes=sizes)
+    environments = places.environments_directory(opening.settings)
+    rows = []
+    for each in found:
+        if names and each.prefix not in chosen:
+            continue
+        called = str(each.prefix) if each.prefix.parent != environments else each.name
+        if places.ids_in_name(called) is not None:
+            called = await shortest_name(opening.here, (each.id.req_id, each.id.full_id))
+        rows.append(replace(each, called=called))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What this machine knows of an environment.
+
+    Attributes:
+        names: How it is called, those by full id left out.
+        prefixes: Where it is complete.
+        default: Whether it is what its request means on this machine.
+    """
+
+    names: tuple[Alias, ...]
+    prefixes: tuple[Path, ...]
+    default: bool
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "names": [str(name) for name in self.names],
+            "prefixes": [str(prefix) for prefix in self.prefixes],
+            "default": self.default,
+        }
+
+
+def presence(here: Environments, ids: Iterable[EnvID]) -> list[Presence]:
+    """Return what this machine knows of environments, in their order. Blocking."""
+    names: dict[tuple[str, str], list[Alias]] = {}
+    for alias, meant in here.here.names():
+        names.setdefault(meant, []).append(alias)
+    prefixes: dict[EnvID, list[Path]] = {}
+    for each in sorted(hydrated(here.settings, sizes=False), key=lambda e: e.prefix):
+        prefixes.setdefault(each.id, []).append(each.prefix)
+    defaults = here.here.defaults()
+    return [
+        Presence(tuple(names.get((i.req_id, i.full_id), ())), tuple(prefixes.get(i, ())), i in defaults) for i in ids
+    ]
+
+
+@dataclass(slots=True)
+class Removed:
+    """What removing did.
+
+    Attributes:
+        prefixes: What was removed.
+        failed: Name -> why it was not.
+    """
+
+    prefixes: list[Path] = field(default_factory=list)
+    failed: dict[str, AsyncCacheError] = field(default_factory=dict)
+
+    def raise_for_failures(self) -> None:
+        """Raise when something was not removed.
+
+        Raises:
+            AsyncCacheError: The failure, when it is the only one.
+            PartialFailureError: Why, by name.
+        """
+        if len(self.failed) == 1:
+            raise next(iter(self.failed.values()))
+        if self.failed:
+            raise PartialFailureError(f"{len(self.failed)} environments were not removed", self.failed)
+
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        document: dict[str, object] = {"removed": [str(prefix) for prefix in self.prefixes]}
+        if self.failed:
+            document["failed"] = {name: error.as_document() for name, error in self.failed.items()}
+        return document
+
+
+async def remove(opening: Opening, names: Iterable[str], *, force: bool = False) -> Removed:
+    """Remove environments by their names; what cannot be removed does not disturb the rest.
+
+    Args:
+        opening: What is known; a store is opened only where it has to be asked for a name.
+        names: The name or path of a prefix means that one, any other name every prefix of the environment.
+        force: Also when a process runs out of it.
+    """
+    done = Removed()
+    for name in names:
+        try:
+            for prefix in await prefixes_of(opening, name):
+                await remove_environment(opening.settings, prefix, force=force)
+                done.prefixes.append(prefix)
+        except AsyncCacheError as exc:
+            done.failed[name] = exc
+    return done
+
+
+async def remove_environment(settings: Settings, prefix: Path, *, force: bool = False) -> None:
     """Remove a hydrated environment; waits for a process that makes it.
 
     Args:
-        engine: An open engine: its locks are used.
-        text: Name or path.
+        settings: All settings.
+        prefix: Where it is.
         force: Also when a process runs out of it.
 
     Raises:
-        ObjectNotFoundError: There is none.
         HydrationError: It is in use.
         LockTimeoutError: Another process holds it.
         DiskError: It cannot be removed.
     """
-    settings = engine.settings
-    prefix = await engine.threads.run(find_hydrated, settings, text)
-    if prefix is None:
-        raise ObjectNotFoundError(f"no environment {text} is on this machine", hint="`asynccache envs` lists them")
-    name = places.lock_name(prefix)
-    async with engine.workspace.locks.hold(name, label=f"the environment {prefix}"):
-        users = await engine.threads.run(users_of, prefix)
+    locks = Workspace(settings.cache_dir, settings.lock_timeout).locks
+    async with locks.hold(places.lock_name(prefix), label=f"the environment {prefix}"):
+        users = await asyncio.to_thread(users_of, prefix)
         if users and not force:
             raise HydrationError(
                 f"{prefix} is in use by process {', '.join(map(str, users))}", hint="end it, or use --force"
             )
-        await engine.threads.run(_remove, settings, prefix)
-    return prefix
+        await asyncio.to_thread(_remove, settings, prefix)
 
 
 def _remove(settings: Settings, prefix: Path) -> None:

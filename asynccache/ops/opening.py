@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Self
 
 from asynccache.config import Settings
 from asynccache.engine import events
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import wanted_architecture
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.ops.environments import Environments
+    from asynccache.ops.naming import Meaning
     from asynccache.store.base import Store
 
 
@@ -115,6 +118,42 @@ class Opening:
 
             self._catalog = Environments(self.settings, await self.store(), self._say)
         return self._catalog
+
+    async def meaning(self, text: str, *, here_first: bool = False) -> Meaning:
+        """Return what a text means (see `asynccache.ops.naming`); a store is opened only where it has to be asked.
+
+        Raises:
+            UsageError: It is no name.
+            ObjectNotFoundError: Nothing is known under it.
+            StoreError: The store cannot be opened.
+        """
+        from asynccache.ops.naming import meaning_of  # noqa: PLC0415 - not all jobs name something
+
+        found = await self.here.known(text, here_first=here_first)
+        return found or await meaning_of(await self.catalog(), text, here_first=here_first)
+
+    async def find(self, text: str, arch: str | None = None, *, local_only: bool = False) -> ResolvedEnvironment:
+        """Return the environment that a text means; a store is opened only where it has to be asked.
+
+        Args:
+            text: Any name of it.
+            arch: conda platform; None for this machine's.
+            local_only: Ask no store.
+
+        Raises:
+            UsageError: It is no name, or there is no such architecture.
+            ObjectNotFoundError: Nothing is known under it, or not for this architecture.
+            StoreError: The store cannot be opened.
+        """
+        wanted = wanted_architecture(arch)
+        if local_only:
+            return await self.here.find(text, wanted)
+        known = await self.here.known(text)
+        if known is not None and known.document is None:
+            found = await self.here.lookup.by_id(EnvID(*known.ids, wanted))
+            if found is not None:
+                return found
+        return await (self.here if known and known.document else await self.catalog()).find(text, wanted)
 
     async def prefix(self, environment: ResolvedEnvironment) -> Path:
         """Return the prefix of a helper environment, made when it was not there (see `PrefixMaker`)."""

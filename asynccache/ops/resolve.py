@@ -25,7 +25,7 @@ from asynccache.ops.environments import Environments
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import Known, look_up
 from asynccache.ops.resolve_request import Group, ResolveOptions, Wanted, grouped
-from asynccache.ops.resolve_result import Resolved, ResolveEnded, ResolveStarted, Row
+from asynccache.ops.resolve_result import Resolved, Row
 from asynccache.runtime.failures import as_failure
 from asynccache.runtime.tasks import run_together
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
     from asynccache.ops.resolve_solve import ChooseResolver, Solver
 
-__all__ = ["ResolveEnded", "ResolveOptions", "ResolveStarted", "Resolved", "Row", "Wanted", "resolve"]
 _CONTRADICTION: Final = "two requests hold different credentials for one host"
 
 

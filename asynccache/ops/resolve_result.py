@@ -6,30 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from asynccache.engine import events
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.resolve.resolver import SourceBuild
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveStarted(events.Event):
-    """Solving one environment began: nothing known meets the request."""
-
-    name: str
-    arch: str
-    resolver: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveEnded(events.Event):
-    """Solving one environment ended; packages is None when it failed."""
-
-    name: str
-    arch: str
-    packages: int | None
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

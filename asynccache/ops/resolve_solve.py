@@ -18,7 +18,7 @@ from asynccache.ops.identify import UNIDENTIFIED, identified
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_helpers import Helpers
 from asynccache.ops.resolve_request import Group, ResolveOptions, publication_limit
-from asynccache.ops.resolve_result import ResolveEnded, ResolveStarted, Row
+from asynccache.ops.resolve_result import Row
 from asynccache.resolve.assemble import Assembled
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
 from asynccache.runtime.tasks import run_works
@@ -110,7 +110,7 @@ class Solver:
         clock = asyncio.get_running_loop()
         started = clock.time()
         packages = None
-        self._emit(ResolveStarted(group.name, arch, resolver.name))
+        self._emit(events.ResolveStarted(group.name, arch, resolver.name))
         try:
             async with asyncio.timeout(self._settings.resolve_timeout + _GRACE):
                 solution = await resolver.resolve(self._problem(asked))
@@ -122,7 +122,7 @@ class Solver:
             ) from None
         finally:
             seconds = clock.time() - started
-            self._emit(ResolveEnded(group.name, arch, packages, seconds))
+            self._emit(events.ResolveEnded(group.name, arch, packages, seconds))
         return _Found(solution, seconds)
 
     def _problem(self, asked: Assembled) -> Problem:

@@ -18,7 +18,7 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
 from asynccache.engine.quarantine import set_aside
 from asynccache.engine.report import Report
-from asynccache.errors import AsyncCacheError, PartialFailureError
+from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format
@@ -126,8 +126,8 @@ class Readiness:
             PartialFailureError: What failed, by package.
         """
         errors = {package: error for row in self.rows for package, error in row.errors.items()}
-        if errors:
-            missing = sum(not row.ready for row in self.rows)
+        missing = sum(not row.ready for row in self.rows)
+        if missing:
             raise PartialFailureError(
                 f"{missing} of {len(self.rows)} environments are not ready: {len(errors)} packages are not there",
                 errors,
@@ -215,6 +215,10 @@ class Warm:
                 break
             result.damaged += [moved for _need, moved in suspects]
             await needs.look_up([need for need, _moved in suspects])
+        for need, moved in suspects:
+            need.error = IntegrityError(
+                f"{need.name} was damaged each of {_PASSES} times that it was read from the store", found=moved
+            )
         published = await self._publish(environments, needs)
         for name, environment in environments:
             of = needs.by_environment[environment.id]
@@ -377,7 +381,7 @@ class Warm:
             if (node is not None or all(self._is_verified(self._engine, n.found[f]) for f in n.formats))
         ]
         sources = Counter(origin for n in there for origin in (("node",) if node and node.had(n) else n.origins))
-        missing = {n.name: n.error for n in needs if n not in there and n.error is not None}
+        missing = {n.name: n.error or _absent(n) for n in needs if n not in there}
         return Ready(
             id=environment.id,
             name=name,
@@ -394,6 +398,10 @@ class Warm:
 
 def _version(archive: StoredArchive) -> str:
     return f"{archive.size}:{archive.modified}"
+
+
+def _absent(need: Need) -> AsyncCacheError:
+    return ObjectNotFoundError(f"{need.name} is not there", hint="run the same command again to continue")
 
 
 def _is_host(source: str) -> bool:

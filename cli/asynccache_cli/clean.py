@@ -6,11 +6,7 @@ import json
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.errors import PartialFailureError
-from asynccache.ops.clean import Cleaned, clean
-from asynccache_cli.options import cache_dir_option, json_option, run_async, settings_from
+from asynccache_cli.options import json_option, run_verb, store_options
 from asynccache_cli.quantities import parse_bytes, parse_duration
 from asynccache_cli.text import ago, human_bytes, table
 
@@ -18,8 +14,9 @@ from asynccache_cli.text import ago, human_bytes, table
 @click.command("clean", short_help="Free disk space: environments and packages that are no longer used.")
 @click.option("--older-than", metavar="AGE", help="Remove what was not used for so long; 30d unless --keep-bytes.")
 @click.option("--keep-bytes", metavar="SIZE", help="Remove the least recently used until so much is left, such as 20G.")
+@click.option("--keep", metavar="ENV", multiple=True, help="Environment that stays; repeat for several.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@cache_dir_option
+@store_options
 @json_option
 @click.pass_context
 def command(
@@ -28,6 +25,7 @@ def command(
     *,
     older_than: str | None,
     keep_bytes: str | None,
+    keep: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
     **flags: object,
@@ -41,23 +39,21 @@ def command(
     Examples:
       asynccache clean
       asynccache clean --older-than 7d --dry-run
-      asynccache clean --keep-bytes 20G
+      asynccache clean --keep-bytes 20G --keep team/env:v1
     """
-    settings = settings_from(ctx, **flags).settings
-    age = parse_duration(older_than) if older_than else None if keep_bytes else parse_duration("30d")
-    done = run_async(_clean(settings, age, parse_bytes(keep_bytes) if keep_bytes else None, dry_run=dry_run))
+    age = parse_duration(older_than) if older_than else None
+    left = parse_bytes(keep_bytes) if keep_bytes else None
+    done = run_verb(
+        ctx,
+        flags,
+        lambda session: session.clean(older_than=age, keep_bytes=left, keep=keep, dry_run=dry_run),
+    )
     if as_json:
-        click.echo(json.dumps({"dry_run": dry_run, **done.as_document()}))
+        click.echo(json.dumps(done.as_document()))
     else:
         rows = [(r.kind, human_bytes(r.bytes), ago(r.last_used), str(r.path)) for r in done.removed]
         if rows:
             click.echo(table(("WHAT", "BYTES", "LAST USED", "PATH"), rows, right=(1,)))
         verb = "would be freed" if dry_run else "freed"
         click.echo(f"{human_bytes(done.freed_bytes)} {verb}, {human_bytes(done.kept_bytes)} left")
-    if done.failed:
-        raise PartialFailureError(f"{len(done.failed)} environments could not be removed", done.failed)
-
-
-async def _clean(settings: Settings, age: float | None, keep: int | None, *, dry_run: bool) -> Cleaned:
-    async with Engine(settings) as engine:
-        return await clean(engine, older_than=age, keep_bytes=keep, dry_run=dry_run)
+    done.raise_for_failures()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
 
-from asynccache.config import Settings
-from asynccache.hydrate.hydrate import HydrateOptions
-from asynccache.model.platform import checked_architecture
-from asynccache.ops.hydrate_environments import Created, Creation, create
-from asynccache_cli.hydrating import HydrateDisplay, open_hydrating, say_hydrated, say_notes
-from asynccache_cli.options import arch_option, json_option, run_async, settings_from, store_options, warn
+from asynccache_cli.hydrating import HydrateDisplay, given, say_hydrated, say_notes
+from asynccache_cli.options import arch_option, json_option, run_verb, store_options
 
 
 @click.command("create", short_help="Make an environment on this machine out of its packages.")
@@ -65,39 +62,37 @@ def command(
       asynccache create team/env:v1 --name train --install-notebook
       asynccache create --pathspec Flow/123/train --into-dir work
     """
-    settings = settings_from(ctx, **flags).settings
-    wanted = Creation(
-        text=environment,
-        arch=checked_architecture(arch) if arch else None,
-        name=name,
-        prefix=prefix,
-        pathspec=pathspec,
-        into_dir=into_dir,
-        strict=strict,
-        kernel=install_notebook,
-        options=HydrateOptions(force, link_scripts, bytecode),
-    )
-    created = run_async(create_environment(settings, wanted, quiet=quiet or as_json))
-    done = created.hydrated
+    from asynccache.api import HydrateOptions  # noqa: PLC0415 - `--help` does without
+
+    options = HydrateOptions(force, link_scripts, bytecode)
+    with HydrateDisplay(quiet=quiet or as_json) as display:
+        created = run_verb(
+            ctx,
+            flags,
+            lambda session: session.create(
+                environment,
+                prefix,
+                name=name,
+                arch=arch,
+                pathspec=pathspec,
+                into_dir=into_dir,
+                strict=strict,
+                kernel=install_notebook,
+                options=options,
+            ),
+            emit=display.take,
+        )
     if as_json:
         click.echo(json.dumps(created.as_document()))
         return
-    say_notes(done)
+    say_notes(created.notes)
     if quiet:
-        click.echo(str(done.python))
+        click.echo(str(created.python))
         return
-    click.echo(say_hydrated(done))
+    click.echo(say_hydrated(created.hydrated))
     if created.work is not None:
-        for note in created.work.notes:
-            warn(note)
         click.echo(f"Work in {created.work.directory}: `. ./metaflow_setup.sh` sets what the step's code needs")
     if created.kernel is not None:
         click.echo(f"Jupyter kernel '{created.kernel.name}' installed at {created.kernel}")
-    click.echo(f"Run in it with `asynccache run {done.prefix} -- COMMAND`, or `asynccache shell {done.prefix}`")
-
-
-async def create_environment(settings: Settings, wanted: Creation, *, quiet: bool) -> Created:
-    """Open everything and create."""
-    with HydrateDisplay(quiet=quiet) as display:
-        async with open_hydrating(settings, display.take) as (engine, catalog):
-            return await create(engine, catalog, wanted)
+    named = f"{shlex.quote(created.name)}{given(flags)}"
+    click.echo(f"Run in it with `asynccache run {named} -- COMMAND`, or `asynccache shell {named}`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +25,9 @@ from asynccache_cli.env_options import architecture_of, open_environments
 from asynccache_cli.options import arch_option, json_option, parse_format, run_async, settings_from, store_options, warn
 from asynccache_cli.progress import ProgressDisplay
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Warmed
 
 
 @click.command("export", short_help="Write an environment as a list, a lock or a document.")
@@ -143,14 +147,19 @@ import_.help = (import_.help or "").format(locks=format_names(lock=True))
 
 def _import_document(settings: Settings, file: str, names: Sequence[str], arch: str | None, *, as_json: bool) -> None:
     """Publish a document: what it names is brought first."""
-    from asynccache_cli.warm import warm_environments  # noqa: PLC0415 - needs everything that warming needs
+    from asynccache.api import Session  # noqa: PLC0415 - needs everything that warming needs
 
-    readiness, packs, environments = run_async(warm_environments(settings, [file], [arch], to="remote", quiet=as_json))
-    readiness.raise_for_failures()
-    ids = environments[0].id
-    for note in packs.notes(ids):
+    async def warm() -> Warmed:
+        with ProgressDisplay(quiet=as_json) as display:
+            async with Session(settings, emit=display.take, say=warn) as session:
+                return await session.warm(file, arches=[arch] if arch else [], to="remote")
+
+    warmed = run_async(warm())
+    warmed.raise_for_failures()
+    ids = warmed.environments[0].id
+    for note in warmed.notes:
         warn(note)
-    run_async(_keep_and_name(settings, environments[0], names))
+    run_async(_keep_and_name(settings, warmed.environments[0], names))
     if as_json:
         click.echo(json.dumps({"req_id": ids.req_id, "full_id": ids.full_id, "arch": ids.arch, "names": list(names)}))
     else:

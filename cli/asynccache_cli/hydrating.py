@@ -1,23 +1,22 @@
-"""What the commands that hydrate share: opening everything, progress on stderr, what is said of a result."""
+"""What the commands that hydrate share: progress on stderr, what is said of a result."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine import events
-from asynccache.engine.engine import Engine
-from asynccache.hydrate.hydrate import Hydrated
-from asynccache.ops.environments import Environments
+from asynccache.api import events
 from asynccache_cli.options import warn
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Hydrated
 
 _SHOW_AFTER: Final = 1.0  # seconds
 _EVERY: Final = 2.0
@@ -88,11 +87,10 @@ class HydrateDisplay:
             self._open = False
 
 
-@asynccontextmanager
-async def open_hydrating(settings: Settings, take: events.EventSink) -> AsyncIterator[tuple[Engine, Environments]]:
-    """Open an engine and the catalog on its store."""
-    async with Engine(settings, emit=take) as engine:
-        yield engine, Environments(settings, engine.store, warn)
+def given(flags: Mapping[str, object]) -> str:
+    """Return the settings that a command was given as options, to be written into another command."""
+    words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in flags.items() if v is not None]
+    return "".join(f" {word}" for word in words)
 
 
 def say_hydrated(done: Hydrated) -> str:
@@ -104,9 +102,9 @@ def say_hydrated(done: Hydrated) -> str:
     return f"Environment created at '{done.prefix}' out of {how} in {done.seconds:.2f} s"
 
 
-def say_notes(done: Hydrated) -> None:
+def say_notes(notes: Sequence[str]) -> None:
     """Say what the user should know, at most ten sentences."""
-    for note in done.notes[:10]:
+    for note in notes[:10]:
         warn(note)
-    if len(done.notes) > 10:
-        warn(f"and {len(done.notes) - 10} more such notes; --json shows them all")
+    if len(notes) > 10:
+        warn(f"and {len(notes) - 10} more such notes; --json shows them all")

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.ops.installer import Published, publish_bundle, publish_zstd_wheels
-from asynccache_cli.options import json_option, run_async, settings_from, store_options
+from asynccache_cli.options import json_option, run_verb, store_options
 from asynccache_cli.text import human_bytes
 
 
@@ -29,13 +26,7 @@ def publish(ctx: click.Context, /, *, force: bool, as_json: bool, **flags: objec
 
     It goes where CONDA_REMOTE_INSTALLER_DIRNAME and CONDA_REMOTE_INSTALLER say, `{arch}` replaced, if they are set.
     """
-    settings = settings_from(ctx, **flags).settings
-
-    async def run(settings: Settings) -> Published:
-        async with Engine(settings) as engine:
-            return await publish_bundle(engine, force=force, configured=True)
-
-    done = run_async(run(settings))
+    done = run_verb(ctx, flags, lambda session: session.publish_engine(force=force))
     click.echo(json.dumps(done.as_document()) if as_json else f"{done.key}: {human_bytes(done.size)}")
 
 
@@ -48,13 +39,7 @@ def publish(ctx: click.Context, /, *, force: bool, as_json: bool, **flags: objec
 @click.pass_context
 def zstd(ctx: click.Context, /, *, wheels: tuple[Path, ...], as_json: bool, **flags: object) -> None:
     """Publish wheels of backports.zstd or zstandard for nodes whose image has no zstd at all."""
-    settings = settings_from(ctx, **flags).settings
-
-    async def run(settings: Settings) -> dict[str, Published]:
-        async with Engine(settings) as engine:
-            return await publish_zstd_wheels(engine, wheels)
-
-    done = run_async(run(settings))
+    done = run_verb(ctx, flags, lambda session: session.publish_decoders(*wheels))
     if as_json:
         click.echo(json.dumps({tag: each.as_document() for tag, each in done.items()}))
         return

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.hydrate.pack import LEVEL, pack
-from asynccache.hydrate.pack_find import Packed
-from asynccache.model.platform import checked_architecture, current_architecture
-from asynccache.ops.environments import Environments
 from asynccache_cli.hydrating import HydrateDisplay
-from asynccache_cli.options import json_option, run_async, settings_from, store_options, warn
+from asynccache_cli.options import json_option, run_verb, store_options
 from asynccache_cli.pack_text import say_packed
 
 
@@ -24,7 +17,7 @@ from asynccache_cli.pack_text import say_packed
     "--arch", "arches", metavar="ARCH", multiple=True, help="Architecture; repeat for several; default: this one."
 )
 @click.option("--force/--no-force", default=False, help="Make it anew although there is one.")
-@click.option("--level", type=click.IntRange(1, 22), default=LEVEL, show_default=True, help="Of zstd.")
+@click.option("--level", type=click.IntRange(1, 22), help="Of zstd; default: 9.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @store_options
 @json_option
@@ -36,7 +29,7 @@ def command(
     environments: tuple[str, ...],
     arches: tuple[str, ...],
     force: bool,
-    level: int,
+    level: int | None,
     quiet: bool,
     as_json: bool,
     **flags: object,
@@ -51,33 +44,15 @@ def command(
       asynccache pack team/env:v1
       asynccache pack team/env:v1 --arch linux-64 --arch osx-arm64 --level 19
     """
-    settings = settings_from(ctx, **flags).settings
-    chosen = [checked_architecture(arch) for arch in arches] or [current_architecture()]
-    packed = run_async(
-        pack_environments(settings, environments, chosen, force=force, level=level, quiet=quiet or as_json)
-    )
+    with HydrateDisplay(quiet=quiet or as_json) as display:
+        packed = run_verb(
+            ctx,
+            flags,
+            lambda session: session.pack(*environments, arches=arches, force=force, level=level),
+            emit=display.take,
+        )
     if as_json:
         click.echo(json.dumps([each.as_document() for each in packed]))
         return
     for each in packed:
         say_packed(each)
-
-
-async def pack_environments(
-    settings: Settings,
-    names: Sequence[str],
-    arches: Sequence[str],
-    *,
-    force: bool = False,
-    level: int = LEVEL,
-    quiet: bool = False,
-) -> list[Packed]:
-    """Find environments and pack them, one after the other: packing one uses all cores."""
-    with HydrateDisplay(quiet=quiet) as display:
-        async with Engine(settings, emit=display.take) as engine:
-            catalog = Environments(settings, engine.store, warn)
-            return [
-                await pack(engine, await catalog.find(name, arch), force=force, level=level)
-                for name in names
-                for arch in arches
-            ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from asynccache.hydrate.pack_find import Packed
 from asynccache_cli.options import warn
 from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Packed
 
 
 def say_packed(packed: Packed) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,14 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from asynccache.api import format_names
-from asynccache.config import Settings
 from asynccache.errors import UsageError
-from asynccache_cli.options import json_option, parse_format, settings_from, store_options
+from asynccache_cli.options import json_option, parse_format, run_verb, store_options
 
 if TYPE_CHECKING:
-    from asynccache.ops.resolve_inputs import InputKind, Inputs
-    from asynccache.ops.resolve_request import ResolveOptions
-    from asynccache.ops.resolve_result import Resolved
+    from asynccache.api import InputKind, Inputs, Presence, Resolved, Session
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _RESOLVERS: Final = {
@@ -139,31 +135,35 @@ def command(
     chosen = {_RESOLVERS[name]: name for name in resolvers}
     if len(chosen) < len(set(resolvers)):
         raise UsageError("--resolver names two programs for one type of environment", found=", ".join(resolvers))
-    settings = settings_from(
-        ctx,
-        preferred_format=parse_format(fmt),
-        exclude_newer=exclude_newer,
-        offline=offline,
-        store=store,
-        cache_dir=cache_dir,
-        s3_endpoint_url=s3_endpoint_url,
-        s3_profile=s3_profile,
-        s3_region=s3_region,
+    flags = {
+        "preferred_format": parse_format(fmt),
+        "exclude_newer": exclude_newer,
+        "offline": offline,
+        "store": store,
+        "cache_dir": cache_dir,
+        "s3_endpoint_url": s3_endpoint_url,
+        "s3_profile": s3_profile,
+        "s3_region": s3_region,
         **chosen,
-    ).settings
-    from asynccache.ops.resolve_request import ResolveOptions  # noqa: PLC0415 - `--help` does without
+    }
+    from asynccache.api import ResolveOptions  # noqa: PLC0415 - `--help` does without
+    from asynccache_cli.resolve_text import ResolveDisplay, show  # noqa: PLC0415
 
     options = ResolveOptions(
         force=force, dry_run=dry_run, cache=cache, set_default=set_default, local_only=local_only
     )  # fmt: skip
-    # the loop of the standard library: what is known is found before another one would be loaded
-    resolved = asyncio.run(_resolve(settings, inputs_of(**what), options, quiet=quiet or as_json))
+    inputs = inputs_of(**what)
+
+    async def work(session: Session) -> tuple[Resolved, list[Presence]]:
+        resolved = await session.resolve(*inputs, options=options)
+        return resolved, [] if as_json else await session.presence(*resolved.environments)
+
+    with ResolveDisplay(quiet=quiet or as_json) as display:
+        resolved, presences = run_verb(ctx, flags, work, emit=display.take)
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, **resolved.as_document()}))
     else:
-        from asynccache_cli.resolve_text import show  # noqa: PLC0415 - only for people
-
-        show(resolved, settings, dry_run=dry_run)
+        show(resolved, presences, dry_run=dry_run)
     resolved.raise_for_failures()
 
 
@@ -188,7 +188,7 @@ def inputs_of(
     Raises:
         UsageError: Two of them exclude each other.
     """
-    from asynccache.ops.resolve_inputs import InputFile, Inputs  # noqa: PLC0415 - `--help` does without
+    from asynccache.api import InputFile, Inputs  # noqa: PLC0415 - `--help` does without
 
     for first, second, name in ((using, using_pathspec, "using"), (source, from_pathspec, "from")):
         if first and second:
@@ -215,24 +215,3 @@ def inputs_of(
         )
         for group in apart
     ]
-
-
-async def _resolve(settings: Settings, inputs: Sequence[Inputs], options: ResolveOptions, *, quiet: bool) -> Resolved:
-    from asynccache.engine import events  # noqa: PLC0415
-    from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415
-    from asynccache.ops.resolve_result import ResolveEnded, ResolveStarted  # noqa: PLC0415
-    from asynccache_cli.progress import ProgressDisplay  # noqa: PLC0415
-
-    with ProgressDisplay(quiet=quiet) as display:
-
-        def take(event: events.Event) -> None:
-            match event:
-                case ResolveStarted(name=name, arch=arch, resolver=resolver) if not quiet:
-                    display.say(f"resolving {name} for {arch} with {resolver} ...")
-                case ResolveEnded(name=name, arch=arch, packages=packages, seconds=seconds) if not quiet:
-                    count = "failed" if packages is None else f"{packages} packages"
-                    display.say(f"resolving {name} for {arch}: {count} in {seconds:.1f} seconds")
-                case _:
-                    display.take(event)
-
-        return await resolve_files(settings, inputs, options=options, emit=take, say=display.say)

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.config import Settings
-from asynccache.hydrate.prefix import environment_name, environments_directory, read_marker
-from asynccache.model.alias import Alias
-from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
-from asynccache.model.identity import Tagged
-from asynccache.model.package import parse_stem
-from asynccache.ops.environments import Environments
-from asynccache.ops.resolve_result import Resolved, Row
+from asynccache.api import events
+from asynccache_cli.progress import ProgressDisplay
 from asynccache_cli.text import human_bytes
 
+if TYPE_CHECKING:
+    from asynccache.api import Alias, Presence, Resolved, ResolvedEnvironment, Row
 
-def show(resolved: Resolved, settings: Settings, *, dry_run: bool) -> None:
+
+class ResolveDisplay(ProgressDisplay):
+    """Shows what is resolved, and how caching it goes."""
+
+    def take(self, event: events.Event) -> None:
+        """Take an event."""
+        match event:
+            case events.ResolveStarted(name=name, arch=arch, resolver=resolver) if not self._quiet:
+                self.say(f"resolving {name} for {arch} with {resolver} ...")
+            case events.ResolveEnded(name=name, arch=arch, packages=packages, seconds=seconds) if not self._quiet:
+                count = "failed" if packages is None else f"{packages} packages"
+                self.say(f"resolving {name} for {arch}: {count} in {seconds:.1f} seconds")
+            case _:
+                super().take(event)
+
+
+def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) -> None:
     """Print what was found; what failed is told by the error that follows."""
     for note in resolved.notes:
         click.echo(click.style("note: ", fg="yellow") + note, err=True)
-    names = _names(settings)
+    known_here = iter(presences)
     for row in resolved.rows:
         if row.environment is not None:
-            click.echo("\n".join(_lines(row, row.environment, names, settings)))
+            click.echo("\n".join(_lines(row, row.environment, next(known_here))))
         elif row.builds:
             click.echo("\n".join(_builds(row)))
     count, known = len(resolved.rows), sum(row.known for row in resolved.rows)
@@ -39,25 +52,15 @@ def show(resolved: Resolved, settings: Settings, *, dry_run: bool) -> None:
     click.echo(f"{', '.join(words)}, in {resolved.seconds:.1f} seconds", err=True)
 
 
-def _names(settings: Settings) -> dict[tuple[str, str], list[str]]:
-    names: dict[tuple[str, str], list[str]] = {}
-    for alias, ids in Environments(settings, None).here.names():
-        names.setdefault(ids, []).append(_named(alias))
-    return names
-
-
 def _named(alias: Alias) -> str:
     return f"{alias} (mutable)" if alias.mutable else str(alias)
 
 
-def _lines(
-    row: Row, found: ResolvedEnvironment, names: dict[tuple[str, str], list[str]], settings: Settings
-) -> Iterator[str]:
+def _lines(row: Row, found: ResolvedEnvironment, here: Presence) -> Iterator[str]:
     """Yield the lines of the contract's long form (section 6.1.1), without its bold text."""
-    ids = (found.id.req_id, found.id.full_id)
     yield f"### Environment for architecture {row.arch}" + (f" ({row.name})" if row.name else "")
     yield f"{'DEFAULT ' if row.default else ''}Environment of type {found.environment_type} full hash {found.id}"
-    if aliases := sorted({*map(_named, row.aliases), *names.get(ids, ())}):
+    if aliases := sorted(map(_named, {*row.aliases, *here.names})):
         yield f"Aliases {', '.join(aliases)}"
     yield f"Arch {found.id.arch}"
     yield f"Available on {', '.join(found.resolved_archs)}"
@@ -67,8 +70,8 @@ def _lines(
     if row.resolver:
         yield f"Resolved with {row.resolver} in {row.seconds:.1f} seconds"
     yield ""
-    if prefixes := list(_prefixes(found, settings)):
-        yield f"Locally present as {', '.join(prefixes)}"
+    if here.prefixes:
+        yield f"Locally present as {', '.join(map(str, here.prefixes))}"
         yield ""
     yield f"User-requested packages {_tagged(found.request.deps, sort=True)}"
     yield f"User sources {_tagged(found.request.sources) or 'none'}"
@@ -76,7 +79,7 @@ def _lines(
         yield f"Extra resolution flags {_tagged(found.request.extras)}"
     yield ""
     for kind, title in (("conda", "Conda"), ("pypi", "Pypi")):
-        if packages := sorted(_package(p) for p in found.packages if p.kind == kind):
+        if packages := sorted(p.pinned for p in found.packages if p.kind == kind):
             yield f"{title} Packages installed {', '.join(packages)}"
     if row.bytes is not None:
         yield f"Size of all packages {human_bytes(row.bytes)}"
@@ -91,18 +94,6 @@ def _builds(row: Row) -> Iterator[str]:
     yield ""
 
 
-def _prefixes(found: ResolvedEnvironment, settings: Settings) -> Iterator[str]:
-    for kind in ("step", "tmp", "builder"):
-        prefix = environments_directory(settings) / environment_name(found.id, kind)
-        if read_marker(prefix) == found.id:
-            yield str(prefix)
-
-
-def _tagged(part: Tagged, *, sort: bool = False) -> str:
+def _tagged(part: Mapping[str, Sequence[str]], *, sort: bool = False) -> str:
     values = [f"{c}::{v}" for c, vs in part.items() for v in vs]
     return ", ".join(sorted(values, key=lambda text: text.partition("::")[2]) if sort else values)
-
-
-def _package(package: EnvironmentPackage) -> str:
-    name = parse_stem(package.kind, package.filename)
-    return f"{name.name}=={name.version}" + (f"-{name.build}" if name.build else "")

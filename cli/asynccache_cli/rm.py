@@ -6,27 +6,32 @@ import json
 
 import click
 
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.ops.hydrated import remove_environment
-from asynccache_cli.options import cache_dir_option, json_option, run_async, settings_from
+from asynccache_cli.options import json_option, run_verb, store_options
 
 
 @click.command("rm", short_help="Remove environments from this machine.")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("environments", metavar="ENV...", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Also when a process runs out of it.")
-@cache_dir_option
+@store_options
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, *, names: tuple[str, ...], force: bool, as_json: bool, **flags: object) -> None:
-    """Remove environments by name or path; their documents and packages in the store stay."""
-    removed = run_async(_remove(settings_from(ctx, **flags).settings, names, force=force))
+def command(
+    ctx: click.Context, /, *, environments: tuple[str, ...], force: bool, as_json: bool, **flags: object
+) -> None:
+    """Remove environments from this machine; their documents and packages in the store stay.
+
+    The name or path of an environment on this machine means that one; an alias, ids or a step mean every place on this
+    machine that holds the environment.
+
+    \b
+    Examples:
+      asynccache rm train
+      asynccache rm team/env:v1
+    """
+    done = run_verb(ctx, flags, lambda session: session.remove(*environments, force=force))
     if as_json:
-        click.echo(json.dumps({"removed": removed}))
+        click.echo(json.dumps(done.as_document()))
     else:
-        click.echo("\n".join(f"removed {prefix}" for prefix in removed))
-
-
-async def _remove(settings: Settings, names: tuple[str, ...], *, force: bool) -> list[str]:
-    async with Engine(settings) as engine:
-        return [str(await remove_environment(engine, name, force=force)) for name in names]
+        for prefix in done.prefixes:
+            click.echo(f"removed {prefix}")
+    done.raise_for_failures()

@@ -22,7 +22,8 @@ from pathlib import Path
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, Fetched, LockWaited
-from asynccache.hydrate.hydrate import Hydrated, hydrate
+from asynccache.hydrate.hydrate import hydrate
+from asynccache.hydrate.hydrated import Hydrated
 from asynccache.hydrate.prefix import read_marker
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.environments import read_document

@@ -18,7 +18,8 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, Fetched, PackageExtracted
 from asynccache.errors import HydrationError
 from asynccache.hydrate import prefix as places
-from asynccache.hydrate.hydrate import HydrateOptions, hydrate, prefix_for
+from asynccache.hydrate.hydrate import hydrate, prefix_for
+from asynccache.hydrate.hydrated import HydrateOptions
 from asynccache.model.environment import ResolvedEnvironment
 from tests.support.channel import Channel, cached_channel
 from tests.support.hydration import cached, channel_paths, packages_of

@@ -16,7 +16,8 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, SourceFailed
 from asynccache.errors import HydrationError, IntegrityError
-from asynccache.hydrate.hydrate import HydrateOptions, hydrate
+from asynccache.hydrate.hydrate import hydrate
+from asynccache.hydrate.hydrated import HydrateOptions
 from asynccache.hydrate.pack import pack
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.hydrate.unpack import unpack_environment, verify_pack

@@ -11,7 +11,7 @@ from asynccache.errors import AsyncCacheError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Request
 from asynccache.model.package import Package
-from asynccache.ops.resolve import Wanted
+from asynccache.ops.resolve_request import Wanted
 from asynccache.resolve.assemble import Assembled
 from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
 

@@ -35,13 +35,13 @@ async def test_packages_in_use_are_waited_for(configured: Settings, built: list[
         await hydrate(engine, environment, tmp_path / "env")
         async with NodePackages(engine).in_use():
             with pytest.raises(LockTimeoutError, match="to use the packages"):
-                await clean(engine, keep_bytes=0)
-        done = await clean(engine, keep_bytes=0)
+                await clean(engine.settings, keep_bytes=0)
+        done = await clean(engine.settings, keep_bytes=0)
         assert [r.path.name for r in done.removed] == []  # the environment shares their files
         (tmp_path / "env/.metaflowenv").unlink()
         for name in "abcd":
             (tmp_path / f"env/share/{name}").unlink()
-        done = await clean(engine, keep_bytes=0)
+        done = await clean(engine.settings, keep_bytes=0)
         assert sorted(r.path.name for r in done.removed) == [f"{n}-1.0-0" for n in "abcd"]
         assert done.kept_bytes == 0
 
@@ -52,12 +52,12 @@ async def test_a_dry_run_removes_nothing_and_recent_things_stay(
     async with Engine(configured) as engine:
         environment = await cached(engine, packages_of(built))
         await hydrate(engine, environment, configured.cache_dir / "envs/env")
-        assert (await clean(engine, older_than=3600)).removed == []
+        assert (await clean(engine.settings, older_than=3600)).removed == []
         os.utime(configured.cache_dir / "envs/env/.metaflowenv", (1, 1))
-        planned = await clean(engine, older_than=3600, dry_run=True)
+        planned = await clean(engine.settings, older_than=3600, dry_run=True)
         assert [(r.kind, r.path.name) for r in planned.removed] == [("environment", "env")]
         assert (configured.cache_dir / "envs/env/share/a").exists()
-        assert [r.path.name for r in (await clean(engine, older_than=3600)).removed] == ["env"]
+        assert [r.path.name for r in (await clean(engine.settings, older_than=3600)).removed] == ["env"]
         assert not (configured.cache_dir / "envs/env").exists()
 
 

@@ -24,7 +24,9 @@ from asynccache.errors import (
 )
 from asynccache.model.identity import co_resolved_full_id, full_id
 from asynccache.ops.environments import Environments
-from asynccache.ops.resolve import Resolved, ResolveEnded, ResolveOptions, ResolveStarted, Wanted, resolve
+from asynccache.ops.resolve import resolve
+from asynccache.ops.resolve_request import ResolveOptions, Wanted
+from asynccache.ops.resolve_result import Resolved
 from asynccache.resolve.resolver import Problem
 from asynccache.store.memory import MemoryStore
 from tests.ops.resolve_table import ARCH, TableResolver, found, wanted
@@ -222,7 +224,8 @@ async def test_ten_environments_are_solved_at_once_and_cached_while_others_are_s
     table.before = answer
     resolved = await resolve(settings, [wanted(f"n{i}") for i in range(10)], choose=table, emit=emit)
     resolved.raise_for_failures()
-    assert sum(isinstance(e, ResolveStarted) for e in seen) == sum(isinstance(e, ResolveEnded) for e in seen) == 10
+    assert sum(isinstance(e, events.ResolveStarted) for e in seen) == 10
+    assert sum(isinstance(e, events.ResolveEnded) for e in seen) == 10
 
 
 async def test_a_failing_one_of_ten_reports_itself_and_hides_nobody(settings: Settings, table: TableResolver) -> None:

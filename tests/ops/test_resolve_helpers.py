@@ -14,7 +14,9 @@ from asynccache.engine.engine import Engine
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Request
 from asynccache.ops.environments import Environments
-from asynccache.ops.resolve import Resolved, ResolveOptions, Wanted, resolve
+from asynccache.ops.resolve import resolve
+from asynccache.ops.resolve_request import ResolveOptions, Wanted
+from asynccache.ops.resolve_result import Resolved
 from asynccache.resolve.assemble import Assembled
 from asynccache.resolve.helper_environment import helper_request, solve_helper
 from asynccache.resolve.resolver import PrefixMaker, Problem, Solution

@@ -1,0 +1,82 @@
+"""Verbs that publish what nodes read first: pack, publish_engine, publish_decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynccache.api.opened import Opened
+
+if TYPE_CHECKING:
+    from asynccache.hydrate.pack_find import Packed
+    from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.ops.installer import Published
+
+
+class PackingVerbs(Opened):
+    """What is published for nodes."""
+
+    async def pack(
+        self,
+        *environments: ResolvedEnvironment | str,
+        arches: Iterable[str] = (),
+        force: bool = False,
+        level: int | None = None,
+    ) -> list[Packed]:
+        """Put packed environments into the store, one after the other: packing one uses all cores.
+
+        Args:
+            environments: Which, or any names of them.
+            arches: conda platforms of those that are named; none for this machine's.
+            force: Make one anew although there is one.
+            level: Of zstd, from 1 to 22; None for the usual one.
+
+        Raises:
+            UsageError: A text is no name.
+            ObjectNotFoundError: Nothing is known under a name.
+            FetchError: A package that no source has.
+            HydrationError: A package that cannot be linked with the placeholder.
+            DiskError: The disk is full or cannot be written.
+            StoreError: The store cannot be written.
+        """
+        from asynccache.hydrate.pack import LEVEL, pack  # noqa: PLC0415 - other verbs do without
+
+        chosen = tuple(arches) or (None,)
+        found: list[ResolvedEnvironment] = []
+        for each in environments:
+            found += [await self._opening.find(each, a) for a in chosen] if isinstance(each, str) else [each]
+        engine = await self._opening.engine()
+        return [await pack(engine, each, force=force, level=LEVEL if level is None else level) for each in found]
+
+    async def publish_engine(self, *, force: bool = False) -> Published:
+        """Put this Python with the engine in it where nodes of this architecture find it, or where settings say.
+
+        Args:
+            force: Make it anew although there is one.
+
+        Raises:
+            DiskError: It cannot be made here.
+            StoreError: The store cannot be written.
+        """
+        from asynccache.ops.installer import publish_bundle  # noqa: PLC0415 - other verbs do without
+
+        return await publish_bundle(await self._opening.engine(), force=force, configured=True)
+
+    async def publish_decoders(self, *wheels: str | PathLike[str]) -> dict[str, Published]:
+        """Put wheels of a zstd decoder where nodes whose Python has none find them.
+
+        Args:
+            wheels: Paths of wheels of `backports.zstd` or `zstandard`, for any Python and machine.
+
+        Returns:
+            All that are published now, by Python and architecture: `cp310-linux-64`.
+
+        Raises:
+            UsageError: A file is no such wheel.
+            StoreError: The store cannot be written.
+        """
+        from asynccache.ops.installer import publish_zstd_wheels  # noqa: PLC0415 - other verbs do without
+
+        return await publish_zstd_wheels(await self._opening.engine(), [Path(wheel) for wheel in wheels])

@@ -1,0 +1,170 @@
+"""What a text means, whatever kind of name it is: the one place that all commands and Metaflow's front ask.
+
+    team/env:v1, team/env           an alias; without a tag `latest`
+    REQ:FULL, FULL                  ids; shortened as long as only one known environment begins so
+    Flow/Run/Step, Flow/Run, Flow   what a step used; without a step `end`, without a run the latest one
+    train, metaflow_REQ_FULL        an environment on this machine, by the name of its directory
+    ./train, /opt/env               by its path
+    env.json, ./env                 a document, by its path
+
+Where a text could be several of these, the first that is known counts, in this order. Commands that use what is on this
+machine look for the name of a directory first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from asynccache.errors import ObjectNotFoundError, UsageError
+from asynccache.hydrate import prefix as places
+from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
+
+if TYPE_CHECKING:
+    from asynccache.ops.environments import Environments
+
+Ids = tuple[str, str]
+_PATH: Final = re.compile(r"/|~|\.\.?(/|$)")
+_SHORT: Final = re.compile(r"([0-9a-f]{7,40})(?::([0-9a-f]{7,40}))?")
+_SHOWN: Final = 12  # digits of an id for people
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a text means.
+
+    Attributes:
+        ids: (req_id, full_id) of the environment.
+        alias: The alias, ids or pathspec that the text is; None for a path and for the name of a directory.
+        prefix: The environment on this machine that the text names.
+        document: What the file that the text names holds.
+    """
+
+    ids: Ids
+    alias: Alias | None = None
+    prefix: Path | None = None
+    document: ResolvedEnvironment | None = None
+
+    def __str__(self) -> str:
+        ids = ":".join(self.ids)
+        named = self.alias or self.prefix
+        return ids if named is None or str(named) == ids else f"{named} ({ids})"
+
+
+async def meaning_of(catalog: Environments, text: str, arch: str | None = None, *, here_first: bool = False) -> Meaning:
+    """Return what a text means.
+
+    Args:
+        catalog: What is known.
+        text: As somebody wrote it.
+        arch: Architecture that a document must be for; None for whatever it is for.
+        here_first: Take the name of an environment on this machine before an alias.
+
+    Raises:
+        UsageError: It is no name, or short for several environments, or the file no document.
+        ObjectNotFoundError: Nothing is known under it.
+    """
+    if _PATH.match(text) or text.endswith(".json"):
+        return await asyncio.to_thread(_at, Path(text), arch)
+    place = _place(catalog, text)
+    if here_first and (found := await asyncio.to_thread(_prefix, place)) is not None:
+        return found
+    if (ids := places.ids_in_name(text)) is not None:
+        return Meaning(ids, prefix=place if places.read_marker(place) is not None else None)
+    try:
+        alias, ids = await catalog.lookup.named(text)
+    except (UsageError, ObjectNotFoundError):
+        known = await asyncio.to_thread(_prefix, place) or await _shortened(catalog, text)
+        if known is None and place.is_file() and "/" in text:
+            known = await asyncio.to_thread(_at, place, arch)
+        if known is None:
+            raise
+        return known
+    return Meaning(ids, alias)
+
+
+async def shortest_name(catalog: Environments, ids: Ids, asked: str = "") -> str:
+    """Return the shortest text by which people can name an environment that is on this machine.
+
+    Args:
+        catalog: What this machine knows.
+        ids: Of the environment.
+        asked: The name by which somebody just asked for it.
+    """
+    if asked and not (_PATH.match(asked) or asked.endswith(".json") or _SHORT.fullmatch(asked) or len(asked) > 80):
+        place = await asyncio.to_thread(_prefix, _place(catalog, asked))
+        if place is None or place.ids == ids:
+            return asked
+    known = await asyncio.to_thread(catalog.here.names)
+    names = [alias for alias, meant in known if meant == ids and alias.kind == "generic"]
+    if names:
+        return str(min(names, key=lambda alias: (alias.mutable, len(str(alias)), str(alias))))
+    short = ids[1][:_SHOWN]
+    others = [other for other in await _known_here(catalog) if other[1].startswith(short) and other != ids]
+    return ":".join(ids) if others else short
+
+
+def _place(catalog: Environments, text: str) -> Path:
+    if "/" in text:
+        return Path(text).absolute()
+    return places.environments_directory(catalog.settings) / text
+
+
+def _prefix(place: Path) -> Meaning | None:
+    env_id = places.read_marker(place)
+    return None if env_id is None else Meaning((env_id.req_id, env_id.full_id), prefix=place)
+
+
+def _at(path: Path, arch: str | None) -> Meaning:
+    from asynccache.ops.environments import read_document  # noqa: PLC0415 - it asks this module
+
+    path = path.expanduser()
+    if path.is_dir():
+        found = _prefix(path.absolute())
+        if found is None:
+            raise ObjectNotFoundError(
+                f"{path} is no environment",
+                expected=f"a complete one, with the file {places.MARKER}",
+                hint="`asynccache envs` lists those on this machine",
+            )
+        return found
+    document = read_document(path, arch)
+    return Meaning((document.id.req_id, document.id.full_id), document=document)
+
+
+async def _known_here(catalog: Environments) -> set[Ids]:
+    from asynccache.ops.hydrated import hydrated  # noqa: PLC0415 - only for what is shortened
+
+    listed = await asyncio.to_thread(catalog.here.summaries)
+    on_disk = await asyncio.to_thread(hydrated, catalog.settings, sizes=False)
+    return {(i.req_id, i.full_id) for i in (*(s.id for s in listed), *(e.id for e in on_disk))}
+
+
+async def _shortened(catalog: Environments, text: str) -> Meaning | None:
+    """Return what a shortened id means: on this machine, else in the store."""
+    matched = _SHORT.fullmatch(text)
+    if matched is None:
+        return None
+    found = _beginning(await _known_here(catalog), matched)
+    if not found and catalog.there is not None:
+        stored = await catalog.there.summaries()
+        found = _beginning({(s.id.req_id, s.id.full_id) for s in stored}, matched)
+    if len(found) > 1:
+        raise UsageError(
+            f"{text} is short for {len(found)} environments",
+            expected="more digits",
+            found=", ".join(":".join(ids) for ids in found[:3]) + (", ..." if len(found) > 3 else ""),
+        )
+    return Meaning(found[0], Alias("both-id", ":".join(found[0]))) if found else None
+
+
+def _beginning(known: Iterable[Ids], matched: re.Match[str]) -> list[Ids]:
+    first, second = matched[1], matched[2]
+    if second is None:
+        return sorted(ids for ids in known if ids[1].startswith(first))
+    return sorted(ids for ids in known if ids[0].startswith(first) and ids[1].startswith(second))
