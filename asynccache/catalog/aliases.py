@@ -11,7 +11,7 @@ import getpass
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,6 +26,7 @@ from asynccache.errors import (
     UsageError,
 )
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.store.base import ObjectInfo, Store
 
 _SWAPS: Final = 200  # attempts of a compare-and-swap before giving up

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import parse_stem
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from asynccache.errors import DiskError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import DistributionName, parse_stem
 from asynccache.model.url import redacted

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.identity import EnvID
 from asynccache.runtime.sqlite_cache import SQLiteCache
 

@@ -5,11 +5,11 @@ What is ours alone lies under a top-level name that other readers ignore.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from asynccache.errors import UsageError
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.identity import EnvID
 
 _LOG: Final = "asynccache/alias-log"

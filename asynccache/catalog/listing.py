@@ -9,7 +9,7 @@ import asyncio
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from asynccache.catalog.aliases import Aliases
@@ -19,6 +19,7 @@ from asynccache.catalog.indexed import IndexedManifest
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import AsyncCacheError
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES

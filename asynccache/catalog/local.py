@@ -14,12 +14,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.errors import DiskError, IntegrityError, LockTimeoutError, UsageError
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take_at, wait

@@ -9,7 +9,6 @@ import asyncio
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from asynccache.catalog.aliases import Aliases
@@ -17,6 +16,7 @@ from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.local import DEFAULT
 from asynccache.errors import ConfigurationError, ObjectNotFoundError, UsageError
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 

@@ -7,8 +7,10 @@ package's file name, `url` its address without credentials.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
+
+from asynccache.model.dataclass import dataclass
 
 Phase = Literal["fetch", "transmute", "upload"]
 PHASES: tuple[Phase, ...] = ("fetch", "transmute", "upload")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 
 AliasKind = Literal["generic", "pathspec", "both-id", "full-id"]
 MUTABLE_TAGS: Final = ("latest", "candidate", "stable")

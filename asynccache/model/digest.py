@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from asynccache.errors import IntegrityError, UsageError
+from asynccache.model.dataclass import dataclass
 
 HEX_LENGTH: Final = {"md5": 32, "sha256": 64}  # characters
 _HEX = re.compile(r"[0-9a-f]+")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from asynccache.errors import IntegrityError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse_stem

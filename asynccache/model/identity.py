@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 
 _HEX40 = re.compile(r"[0-9a-f]{40}")
 # A legacy category is read as what it became; nothing sorts between the two names, so ids agree.

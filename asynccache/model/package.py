@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.url import Access, PackageURL
 

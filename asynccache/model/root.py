@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from asynccache.errors import ConfigurationError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.url import redacted
 
 RootKind = Literal["local", "s3", "azure", "gs", "memory"]

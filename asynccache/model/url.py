@@ -8,11 +8,12 @@ is blank.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEMES: Final = ("http", "https", "file")

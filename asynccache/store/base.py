@@ -7,12 +7,12 @@ in its final state or not at all. Every implementation passes one conformance su
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from asynccache.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
 

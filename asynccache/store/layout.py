@@ -10,12 +10,12 @@ abort on foreign objects there, so side-car objects live under a top-level name 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import HEX_LENGTH, checked_hex
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, split_filename
 from asynccache.model.url import PackageURL, redacted
