@@ -62,6 +62,7 @@ def run_verb(
     verb: Callable[[Session], Coroutine[Any, Any, T]],
     *,
     emit: events.EventSink | None = None,
+    quick: bool = False,
 ) -> T:
     """Run one verb with this command's settings, and return its result; notes go to standard error.
 
@@ -70,6 +71,7 @@ def run_verb(
         flags: Settings that the command's options give; None where an option was not given.
         verb: `lambda session: session.VERB(...)`.
         emit: Where events go.
+        quick: Usually over before a faster event loop would be loaded.
     """
     from asynccache.api import Session  # noqa: PLC0415 - after the settings, so that a wrong one is told at once
 
@@ -77,7 +79,7 @@ def run_verb(
         async with Session(settings, emit=emit, say=warn) as session:
             return await verb(session)
 
-    return run_async(run(settings_from(ctx, **flags).settings))
+    return run_async(run(settings_from(ctx, **flags).settings), quick=quick)
 
 
 def run_listing(
@@ -96,9 +98,11 @@ def run_listing(
     run_verb(ctx, flags, run)
 
 
-def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop when it is there, else on asyncio's own loop."""
+def run_async(coroutine: Coroutine[Any, Any, T], *, quick: bool = False) -> T:
+    """Run a coroutine on uvloop when it is there and worth being loaded, else on asyncio's own loop."""
     stop_in_order()
+    if quick:
+        return asyncio.run(coroutine)
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from asynccache.api import Session, Settings
 from asynccache.hydrate.kernel import kernel_name
 from asynccache.model.digest import digest_file
 from asynccache.model.package import Format
@@ -227,3 +229,48 @@ def test_a_kernel_brings_what_it_needs_on_top_and_the_locked_packages_stay(run: 
     assert subprocess.run([spec["argv"][0], "-c", program], capture_output=True, check=True).stdout == b"1\n"
     without = json.loads(run("create", "team/env:v1", "--prefix", "plain", "--json", **alone).stdout)
     assert without["full_id"] != json.loads(run("envs", "--json").stdout)[1]["full_id"]
+
+
+async def test_a_program_and_the_command_make_the_same_prefix(run: Run, light: str, tmp_path: Path) -> None:
+    made = json.loads(run("create", light, "--json").stdout)
+    settings = Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "xdg/asynccache")
+
+    async with Session(settings) as session:
+        again = await session.create(light)
+
+    assert (str(again.prefix), again.created) == (made["prefix"], False)
+    assert again.prefix.name.startswith("metaflowtmp_")
+
+
+def test_the_hint_names_the_environment_as_short_as_it_can_be_with_the_flags_that_were_given(
+    run: Run, light: str, tmp_path: Path
+) -> None:
+    assert run("create", light).stdout.endswith(
+        "Run in it with `asynccache run team/light:v1 -- COMMAND`, or `asynccache shell team/light:v1`\n"
+    )
+    out = run("create", light, "--cache-dir", "my cache", ASYNCCACHE_STORE=str(tmp_path / "store")).stdout
+    words = shlex.split(out.partition("Run in it with `asynccache ")[2].partition(" -- COMMAND`")[0])
+    assert words == ["run", "team/light:v1", "--cache-dir", "my cache"]
+    assert "my cache" in run(*words, "--", "sh", "-c", "echo $CONDA_PREFIX").stdout
+    listed = run("envs").stdout.splitlines()
+    assert listed[1].startswith("team/light:v1  ")
+
+
+@pytest.mark.parametrize("words", [["create"], ["run", "--", "true"], ["envs"], ["rm"]], ids=lambda words: words[0])
+def test_what_is_here_is_used_without_clients_codecs_solvers_and_other_loops(
+    run: Run, light: str, tmp_path: Path, words: list[str]
+) -> None:
+    run("create", light)
+    log = tmp_path / "modules"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        f"def note(*_): open({str(log)!r}, 'w').write(' '.join(sys.modules))\n"
+        "atexit.register(note)\n"
+        "execute = os.execvpe\n"
+        "os.execvpe = lambda *words: (note(), execute(*words))\n"
+    )
+    run(words[0], light, *words[1:], PYTHONPATH=str(tmp_path))
+    loaded = set(log.read_text().split())
+    assert "asynccache.ops.naming" in loaded
+    heavy = {"aiohttp", "aiobotocore", "zstandard", "rattler", "yaml", "uvloop", "rich", "asynccache.engine.engine"}
+    assert loaded & heavy == set()
