@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asynccache.api.session import Session
     from asynccache.catalog.aliases import Move
     from asynccache.catalog.diff import Change, Difference
-    from asynccache.catalog.export import Export
+    from asynccache.catalog.export import EXPORT_FORMATS, Export
     from asynccache.catalog.listing import Listed
     from asynccache.config import Settings
     from asynccache.engine import events
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from asynccache.runtime.failures import as_failure, leaves, without_secrets
 
 __all__ = [
+    "EXPORT_FORMATS",
     "Activation",
     "Alias",
     "Aliased",
@@ -132,7 +133,7 @@ _PLACES: Final = {
     "api.session": ("Session",),
     "catalog.aliases": ("Move",),
     "catalog.diff": ("Change", "Difference"),
-    "catalog.export": ("Export",),
+    "catalog.export": ("EXPORT_FORMATS", "Export"),
     "catalog.listing": ("Listed",),
     "config": ("Settings",),
     "engine": ("events",),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from asynccache.api.environment_results import History, RolledBack, Shown, Taken
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from asynccache.catalog.listing import Listed
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.ops.environments import Aliased
+    from asynccache.ops.import_environment import Imported
 
 
 class EnvironmentVerbs(Opened):
@@ -196,3 +198,52 @@ class EnvironmentVerbs(Opened):
         from asynccache.catalog.export import export  # noqa: PLC0415 - other verbs do without
 
         return export(await self.find(name, arch=arch), fmt)
+
+    async def import_environment(
+        self,
+        file: str | PathLike[str],
+        *,
+        names: Iterable[str] = (),
+        arches: Iterable[str] = (),
+        specs: Iterable[str] = (),
+        sources: Iterable[str] = (),
+        environment: str | None = None,
+        python: str | None = None,
+    ) -> Imported:
+        """Make an environment of a lock, a list or an exported document: cache its packages, publish and name it.
+
+        The setting `preferred_format` says which form of conda packages is stored besides the published one.
+
+        Args:
+            file: Path; `-` for standard input.
+            names: Names to give, `NAME[:TAG]`.
+            arches: conda platforms to take, which get one common id; none for this machine's.
+            specs: What was asked for, `CATEGORY::VALUE`; none for the list itself.
+            sources: Channels and indexes that go with `specs`, `CATEGORY::VALUE`.
+            environment: Environment to take from a pixi.lock; None for `default`.
+            python: Version that wheels in a lock are chosen for; None for the running one.
+
+        Returns:
+            What was made; names that could not be given stand in it: `raise_for_failures()` raises them.
+
+        Raises:
+            UsageError: The file, a name, a requirement or an architecture is wrong.
+            PartialFailureError: Packages could not be cached: then nothing is published and no name given.
+            StoreError: The store cannot be used.
+        """
+        from asynccache.ops.import_environment import import_file  # noqa: PLC0415 - other verbs do without
+
+        imported = await import_file(
+            await self._opening.engine(),
+            await self._opening.catalog(),
+            fspath(file),
+            arches=tuple(arches),
+            environment=environment,
+            python=python,
+            specs=tuple(specs),
+            sources=tuple(sources),
+            names=tuple(names),
+        )
+        for note in imported.notes:
+            self._tell(note)
+        return imported

@@ -19,7 +19,7 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import DistributionName, parse_stem
 from asynccache.model.url import redacted
 
-FORMATS: Final = ("explicit", "conda-lock", "pixi-lock", "pylock.toml", "environment.yml", "json")
+EXPORT_FORMATS: Final = ("explicit", "conda-lock", "pixi-lock", "pylock.toml", "environment.yml", "json")
 IDS_KEY: Final = "env_id"  # of an exported document; other readers ignore it
 _CONDA: Final = "conda.anaconda.org"
 
@@ -31,7 +31,7 @@ class Export:
     Attributes:
         text: The file's content.
         left_out: What the format cannot hold, a sentence each.
-        format: One of `FORMATS`.
+        format: One of `EXPORT_FORMATS`.
     """
 
     text: str
@@ -59,13 +59,13 @@ def export(environment: ResolvedEnvironment, fmt: str) -> Export:
 
     Args:
         environment: Which.
-        fmt: One of `FORMATS`.
+        fmt: One of `EXPORT_FORMATS`.
 
     Raises:
         UsageError: Another format, or nothing that it can hold.
     """
     if fmt not in _WRITERS:
-        raise UsageError("there is no such export format", expected=", ".join(FORMATS), found=repr(fmt))
+        raise UsageError("there is no such export format", expected=", ".join(EXPORT_FORMATS), found=repr(fmt))
     result = _WRITERS[fmt](environment)
     result.format = fmt
     return result

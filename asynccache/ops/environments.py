@@ -189,7 +189,7 @@ class Environments:
             ObjectNotFoundError: There is no such environment: no name is given to nothing.
             StoreError: The store has not all of its packages, or cannot be written.
         """
-        wanted = [_named(name) for name in names]
+        wanted = [checked_name(name) for name in names]
         if self.aliases is None or self.documents is None:
             raise UsageError("names live in the store, and none is open")
         meaning = await meaning_of(self, text)
@@ -232,7 +232,7 @@ class Environments:
             ObjectNotFoundError: It is not known (says near names), or to this machine only.
             IntegrityError: The history was changed.
         """
-        alias = _named(name)
+        alias = checked_name(name)
         if not alias.mutable:
             _, ids = await self.lookup.named(name)
             raise UsageError(
@@ -252,7 +252,7 @@ class Environments:
             UsageError: It is immutable, or has no such move.
             ObjectNotFoundError: It is not known (says near names), or to this machine only.
         """
-        alias = _named(name)
+        alias = checked_name(name)
         if self.aliases is None:
             raise UsageError("names live in the store, and none is open")
         before = await self.aliases.get(alias)
@@ -351,7 +351,12 @@ def doubts(environment: ResolvedEnvironment) -> list[str]:
     return found
 
 
-def _named(text: str) -> Alias:
+def checked_name(text: str) -> Alias:
+    """Return a name that can be given to an environment.
+
+    Raises:
+        UsageError: It is none, or means an environment already: ids, the step of a run.
+    """
     alias = Alias.parse(text)
     if alias.kind != "generic":
         raise UsageError(f"{text!r} is not a name that can be given", expected="NAME[:TAG]")

@@ -1,15 +1,17 @@
-"""Making an environment of a lock or a list: caching what it names, giving it its identity, publishing and naming it.
+"""Making an environment of a file: caching what it names, giving it its identity, publishing and naming it.
 
-A list says what was found and not what was asked for. Unless the user says it, the request is the list itself: every
-package pinned to its version (`conda::NAME==VERSION`, `pypi::NAME==VERSION`), and the channels that its addresses name.
+An exported document says what was asked for and has its identity. A list says what was found only. Unless the user says
+what was asked for, the request is the list itself: every package pinned to its version (`conda::NAME==VERSION`,
+`pypi::NAME==VERSION`), and the channels that its addresses name.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asynccache.catalog.export import channel_of
 from asynccache.engine.engine import Engine
@@ -17,12 +19,16 @@ from asynccache.engine.report import Report
 from asynccache.errors import UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import CATEGORIES, EnvID, Request
-from asynccache.model.package import Format, Package
+from asynccache.model.package import Package
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.model.url import redacted
-from asynccache.ops.environments import Aliased, Environments
+from asynccache.ops.environments import Aliased, Environments, checked_name
 from asynccache.ops.identify import UNIDENTIFIED, identified
 from asynccache.store import layout
+
+if TYPE_CHECKING:
+    from asynccache.model.alias import Alias
+    from asynccache.ops.pack_cached import PacksMade
 
 _INDEX: Final = "https://pypi.org/simple"
 
@@ -33,13 +39,127 @@ class Imported:
 
     Attributes:
         environments: One per architecture.
-        report: Of caching their packages.
+        reports: Of caching their packages.
+        bytes: Bytes of their packages in the store.
+        packs: What packing brought; nothing unless the setting `pack` wants packs.
         aliased: What became of the names; None when none was asked for.
     """
 
     environments: tuple[ResolvedEnvironment, ...]
-    report: Report
+    reports: tuple[Report, ...]
+    bytes: int
+    packs: PacksMade
     aliased: Aliased | None
+
+    def raise_for_failures(self) -> None:
+        """Raise when a name could not be given.
+
+        Raises:
+            AsyncCacheError: The failure, when it is the only one.
+            PartialFailureError: Why, by name.
+        """
+        if self.aliased is not None:
+            self.aliased.raise_for_failures()
+
+    @property
+    def names(self) -> tuple[Alias, ...]:
+        """The names that mean it now."""
+        return (*self.aliased.changed, *self.aliased.unchanged) if self.aliased is not None else ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, a sentence each."""
+        return [note for environment in self.environments for note in self.packs.notes(environment.id)]
+
+    def as_document(self) -> dict[str, object]:
+        """Return what was made as plain values; bytes as in the field names."""
+        failed = self.aliased.failed if self.aliased is not None else {}
+        return {
+            "environments": [
+                {"req_id": e.id.req_id, "full_id": e.id.full_id, "arch": e.id.arch} for e in self.environments
+            ],
+            "names": [str(name) for name in self.names],
+            "failed": {name: error.as_document() for name, error in failed.items()},
+            "bytes": self.bytes,
+            "runs": [report.as_document(packages=False) for report in self.reports],
+            "packs": [pack.as_document() for pack in self.packs.packs],
+        }
+
+
+async def import_file(
+    engine: Engine,
+    catalog: Environments,
+    file: str,
+    *,
+    arches: Sequence[str] = (),
+    environment: str | None = None,
+    python: str | None = None,
+    specs: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> Imported:
+    """Make an environment of a lock, a list or an exported document.
+
+    Args:
+        engine: An open engine on the catalog's store.
+        catalog: Where it is published.
+        file: Path; `-` for standard input.
+        arches: Architectures to take; none for this machine's.
+        environment: Environment of a pixi.lock; None for `default`.
+        python: Version that wheels are chosen for; None for the running one.
+        specs: What was asked for, `CATEGORY::VALUE`; none for the list itself.
+        sources: Channels and indexes that go with `specs`.
+        names: Aliases to give it.
+
+    Raises:
+        UsageError: The file, a requirement or an architecture is wrong.
+        AsyncCacheError: Packages could not be cached: then nothing is published and no name given.
+    """
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - whoever imports lists does without
+
+    if sources and not specs:
+        raise UsageError("--source goes with --spec", hint="say with --spec what was asked for")
+    request = request_of(specs, sources) if specs else None
+    for name in names:
+        checked_name(name)
+    chosen = tuple(checked_architecture(arch) for arch in arches) or (current_architecture(),)
+    text = await asyncio.to_thread(read_text, file)
+    if is_document(file, text):
+        if request is not None:
+            raise UsageError(f"{file} is a document, which says what was asked for: --spec does not go with it")
+        return await import_documents(engine, catalog, file, text, chosen, names=names)
+    lists = packages_of(file, text, chosen, environment=environment, python=python)
+    return await import_environment(engine, catalog, lists, names=names, request=request)
+
+
+async def import_documents(
+    engine: Engine, catalog: Environments, file: str, text: str, arches: Sequence[str], *, names: Sequence[str] = ()
+) -> Imported:
+    """Publish a document, as it is, once the store has what it names.
+
+    Raises:
+        UsageError: It is no document, or for another architecture.
+        AsyncCacheError: Packages could not be cached.
+    """
+    from asynccache.ops.warm import Warm  # noqa: PLC0415 - lists do without
+    from asynccache.resolve.formats.document import read_document  # noqa: PLC0415
+    from asynccache.resolve.place import Place  # noqa: PLC0415
+
+    found = [read_document(text, Place(file), arch) for arch in arches]
+    warming = Warm(engine, catalog, to="remote", wanted=engine.settings.wanted_format)
+    readiness = await warming.run([(str(environment.id), environment) for environment in found])
+    readiness.raise_for_failures()
+    stored = [readiness.documents.get(environment.id, environment) for environment in found]
+    size = sum(row.bytes for row in readiness.rows)
+    return await _entered(engine, catalog, stored, tuple(readiness.reports), size, names)
+
+
+def is_document(file: str, text: str) -> bool:
+    """Tell whether a file is an environment's document, by its name or its content."""
+    from asynccache.resolve.formats.registry import DOCUMENT, recognise  # noqa: PLC0415 - see `import_file`
+
+    fmt = recognise(file, text, locks=True)
+    return file.endswith(".json") or (fmt is not None and fmt.name == DOCUMENT)
 
 
 async def import_environment(
@@ -49,7 +169,6 @@ async def import_environment(
     *,
     names: Sequence[str] = (),
     request: Request | None = None,
-    wanted: Format | None = None,
 ) -> Imported:
     """Make an environment of lists of packages.
 
@@ -59,7 +178,6 @@ async def import_environment(
         lists: Architecture -> packages, in the order in which they are to be linked.
         names: Aliases to give it.
         request: What was asked for; None for the lists themselves.
-        wanted: Form that conda packages are stored in besides the published one; None for that one alone.
 
     Raises:
         UsageError: A list is empty, or an architecture unknown.
@@ -71,40 +189,54 @@ async def import_environment(
             raise UsageError(f"the list has no package for {arch}", hint="name another architecture with --arch")
     everything = [package for packages in lists.values() for package in packages]
     # the published form is stored in any case: its md5 is part of the identity, and lists may not say it
-    report = await engine.cache(everything, wanted=wanted, keep_published=True)
+    report = await engine.cache(everything, wanted=engine.settings.wanted_format, keep_published=True)
     report.raise_for_failures()
     keys = {outcome.url: [form.key for form in outcome.forms] for outcome in report.outcomes}
     by_arch = {arch: [_with_keys(p, keys[str(p.url)], engine) for p in packages] for arch, packages in lists.items()}
     asked = request or pinned_request([p for packages in by_arch.values() for p in packages])
     environments = _resolved(by_arch, asked, catalog.settings.username)
     stored = [await catalog.publish(environment) for environment in environments]
+    size = sum(form.size for outcome in report.outcomes for form in outcome.forms)
+    return await _entered(engine, catalog, stored, (report,), size, names)
+
+
+async def _entered(
+    engine: Engine,
+    catalog: Environments,
+    stored: Sequence[ResolvedEnvironment],
+    reports: tuple[Report, ...],
+    size: int,
+    names: Sequence[str],
+) -> Imported:
+    """Pack what is published, enter it into this machine's list and name it."""
+    from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted  # noqa: PLC0415 - after the packages
+
     await catalog.keep(stored, default=True)
+    packs = await pack_cached(engine, stored, verify=True) if packs_wanted(engine.settings) else PacksMade()
     aliased = await catalog.alias(str(stored[0].id), names) if names else None
-    return Imported(tuple(stored), report, aliased)
+    return Imported(tuple(stored), reports, size, packs, aliased)
 
 
 def packages_of(
-    file: str, arches: Sequence[str] = (), *, environment: str | None = None, python: str | None = None
+    file: str, text: str, arches: Sequence[str], *, environment: str | None = None, python: str | None = None
 ) -> dict[str, tuple[Package, ...]]:
-    """Return what a lock or list names, by architecture. Blocking.
+    """Return what a lock or list names, by architecture.
 
     Args:
-        file: Its path; `-` for standard input.
-        arches: Architectures to take; none for this machine's.
+        file: Its path, which errors name.
+        text: Its content.
+        arches: Architectures to take.
         environment: Environment of a pixi.lock; None for `default`.
         python: Version that wheels of a lock of PyPI packages are chosen for; None for the running one.
 
     Raises:
-        UsageError: It cannot be read, names no archives, or was not locked for an architecture.
+        UsageError: It names no archives, or was not locked for an architecture.
     """
     from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - documents do without
-    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
 
-    text = read_text(file)
-    chosen = tuple(checked_architecture(arch) for arch in arches) or (current_architecture(),)
     return {
         arch: read_package_list(file, text, arches=(arch,), environment=environment, python=python).packages
-        for arch in chosen
+        for arch in arches
     }
 
 

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.api import format_names
-from asynccache.catalog.export import FORMATS, Export
-from asynccache.catalog.export import export as write_export
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.errors import DiskError, UsageError
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import Request
-from asynccache.model.package import Package
-from asynccache.model.platform import checked_architecture
-from asynccache.ops.environments import Environments
-from asynccache.ops.import_environment import Imported, import_environment, packages_of, request_of
-from asynccache_cli.env_options import architecture_of, open_environments
-from asynccache_cli.options import arch_option, json_option, parse_format, run_async, settings_from, store_options, warn
-from asynccache_cli.progress import ProgressDisplay
+from asynccache.api import EXPORT_FORMATS, format_names
+from asynccache_cli.options import arch_option, json_option, run_verb, store_options, warn
+from asynccache_cli.progress import reporting
 from asynccache_cli.text import human_bytes
-
-if TYPE_CHECKING:
-    from asynccache.api import Warmed
 
 
 @click.command("export", short_help="Write an environment as a list, a lock or a document.")
 @click.argument("env")
 @click.option(
-    "--format", "fmt", type=click.Choice(FORMATS), default="explicit", show_default=True, help="What to write."
+    "--format", "fmt", type=click.Choice(EXPORT_FORMATS), default="explicit", show_default=True, help="What to write."
 )
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File; default: standard output.")
 @arch_option
@@ -62,25 +45,19 @@ def export(
       asynccache env export team/env:v1 > env.txt
       asynccache env export team/env:v1 --format conda-lock -o conda-lock.yml
     """
-    settings = settings_from(ctx, **flags).settings
-    result = run_async(_export(settings, env, fmt, architecture_of(arch)))
+    result = run_verb(ctx, flags, lambda session: session.export(env, fmt, arch=arch))
     for sentence in result.left_out:
         warn(sentence)
     if output is not None:
-        try:
-            output.write_text(result.text, "utf-8")
-        except OSError as exc:
-            raise DiskError(f"{output} cannot be written ({exc.strerror})", hint="check the path") from exc
+        result.write(output)
     if as_json:
-        shown = {"format": fmt, "left_out": result.left_out}
-        click.echo(json.dumps({**shown, "file": str(output)} if output else {**shown, "text": result.text}))
+        shown = result.as_document()
+        if output is not None:
+            del shown["text"]
+            shown["file"] = str(output)
+        click.echo(json.dumps(shown))
     elif output is None:
         click.echo(result.text, nl=False)
-
-
-async def _export(settings: Settings, env: str, fmt: str, arch: str) -> Export:
-    async with open_environments(settings) as catalog:
-        return write_export(await catalog.find(env, arch), fmt)
 
 
 @click.command("import", short_help="Make an environment of a lock or a list.")
@@ -129,80 +106,30 @@ def import_(
       asynccache env import conda-lock.yml --alias team/env:v1
       asynccache env import env.txt --spec 'conda::python==3.11.*' --spec conda::numpy --source conda::conda-forge
     """
-    settings = settings_from(ctx, preferred_format=parse_format(fmt), **flags).settings
-    if sources and not specs:
-        raise UsageError("--source goes with --spec", hint="say with --spec what was asked for")
-    if file.endswith(".json"):
-        arch = checked_architecture(arches[0]) if arches else None
-        _import_document(settings, file, names, arch, as_json=as_json)
-        return
-    lists = packages_of(file, arches, environment=environment, python=python)
-    request = request_of(specs, sources) if specs else None
-    result = run_async(_import(settings, lists, names, request, quiet=as_json))
-    _tell(result, as_json=as_json)
+    with reporting(quiet=as_json, as_json=False) as take:
+        result = run_verb(
+            ctx,
+            {**flags, "preferred_format": fmt},
+            lambda session: session.import_environment(
+                file,
+                names=names,
+                arches=arches,
+                specs=specs,
+                sources=sources,
+                environment=environment,
+                python=python,
+            ),
+            emit=take,
+        )
+    if as_json:
+        click.echo(json.dumps(result.as_document()))
+    else:
+        size = human_bytes(result.bytes)
+        for made in result.environments:
+            click.echo(f"{made.id} for {made.id.arch}: {len(made.packages)} packages, {size} in all")
+        for name in result.names:
+            click.echo(f"{name} is {result.environments[0].id}")
+    result.raise_for_failures()
 
 
 import_.help = (import_.help or "").format(locks=format_names(lock=True))
-
-
-def _import_document(settings: Settings, file: str, names: Sequence[str], arch: str | None, *, as_json: bool) -> None:
-    """Publish a document: what it names is brought first."""
-    from asynccache.api import Session  # noqa: PLC0415 - needs everything that warming needs
-
-    async def warm() -> Warmed:
-        with ProgressDisplay(quiet=as_json) as display:
-            async with Session(settings, emit=display.take, say=warn) as session:
-                return await session.warm(file, arches=[arch] if arch else [], to="remote")
-
-    warmed = run_async(warm())
-    warmed.raise_for_failures()
-    ids = warmed.environments[0].id
-    for note in warmed.notes:
-        warn(note)
-    run_async(_keep_and_name(settings, warmed.environments[0], names))
-    if as_json:
-        click.echo(json.dumps({"req_id": ids.req_id, "full_id": ids.full_id, "arch": ids.arch, "names": list(names)}))
-    else:
-        click.echo(f"{ids} for {ids.arch} is published{' as ' if names else ''}{', '.join(names)}")
-
-
-async def _keep_and_name(settings: Settings, environment: ResolvedEnvironment, names: Sequence[str]) -> None:
-    async with open_environments(settings) as catalog:
-        await catalog.keep([environment], default=True)
-        if names:
-            for error in (await catalog.alias(str(environment.id), names)).failed.values():
-                raise error
-
-
-async def _import(
-    settings: Settings,
-    lists: Mapping[str, Sequence[Package]],
-    names: Sequence[str],
-    request: Request | None,
-    *,
-    quiet: bool,
-) -> Imported:
-    wanted = settings.wanted_format
-    with ProgressDisplay(quiet=quiet) as display:
-        async with Engine(settings, emit=display.take) as engine:
-            catalog = Environments(settings, engine.store, warn)
-            return await import_environment(engine, catalog, lists, names=names, request=request, wanted=wanted)
-
-
-def _tell(result: Imported, *, as_json: bool) -> None:
-    failed = result.aliased.failed if result.aliased else {}
-    given = [str(n) for n in (*result.aliased.changed, *result.aliased.unchanged)] if result.aliased else []
-    if as_json:
-        rows = [{"req_id": e.id.req_id, "full_id": e.id.full_id, "arch": e.id.arch} for e in result.environments]
-        shown = {"environments": rows, "names": given, "failed": {n: e.as_document() for n, e in failed.items()}}
-        click.echo(json.dumps({**shown, "run": result.report.as_document(packages=False)}))
-    else:
-        for environment in result.environments:
-            size = human_bytes(sum(f.size for o in result.report.outcomes for f in o.forms))
-            click.echo(
-                f"{environment.id} for {environment.id.arch}: {len(environment.packages)} packages, {size} in all"
-            )
-        for name in given:
-            click.echo(f"{name} is {result.environments[0].id}")
-    for error in failed.values():
-        raise error

@@ -15,7 +15,7 @@ from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailur
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
-from asynccache.model.package import Format, Package
+from asynccache.model.package import Package
 from asynccache.ops.environments import Environments, doubts, read_document
 from asynccache.ops.import_environment import Imported, import_environment, request_of
 from asynccache.ops.verify_environments import verify_environments
@@ -193,7 +193,8 @@ async def test_a_list_becomes_an_environment_with_a_name(
     catalog: Environments, engine: Engine, channel: SyntheticChannel, filled: FaultServer
 ) -> None:
     packages = channel.packages(filled.url, 14)
-    result = await _import(catalog, engine, packages, names=["team/env:v1"], wanted=Format.CONDA)
+    engine.settings = replace(engine.settings, preferred_format=".conda")
+    result = await _import(catalog, engine, packages, names=["team/env:v1"])
     (made,) = result.environments
     assert made.request.deps["conda"][0] == "synthetic-0000==1.0"
     assert doubts(made) == []

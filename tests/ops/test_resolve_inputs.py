@@ -81,7 +81,7 @@ async def test_resolving_finds_in_a_lock_what_importing_it_takes(settings: Setti
     wanted = await ask(settings, Inputs((InputFile(str(path)),), arches=(ARCH,)))
     assert wanted.lock is not None
     found = await wanted.lock.resolve(Problem(wanted.asked[ARCH].request, ARCH, "conda-only"))
-    taken = packages_of(str(path), [ARCH])[ARCH]
+    taken = packages_of(str(path), path.read_text(), [ARCH])[ARCH]
     assert [(p.url, p.published_hash) for p in found.packages] == [(str(p.url), p.digests.md5) for p in taken]
     assert taken
 

@@ -98,6 +98,7 @@ def _requirements(text: str) -> bool:
 _requirement_lines: Final = _lines(r"^[A-Za-z0-9][\w.-]*(\[[^\]\n]*\])?\s*([=<>~!@;]|$)")
 _blank: Final = _lines(r"\A(?>(?:\s|#.*)*)\Z")
 
+DOCUMENT: Final = "exported document"
 # In this order their content is looked at: poetry's lock has all that uv's has, a manifest lines that look required.
 FORMATS: Final = (
     FileFormat("@EXPLICIT", "line_lists.read_explicit", lock=True, holds=_lines(r"^@EXPLICIT\b"), divided=False),
@@ -141,7 +142,7 @@ FORMATS: Final = (
         holds=_lines("^version:", "^package:"),
     ),
     FileFormat(
-        "exported document",
+        DOCUMENT,
         "document.read_document_packages",
         lock=True,
         holds=_lines(r"\A\s*\{", r'"packages"\s*:', r'"resolved_archs"\s*:'),
