@@ -111,10 +111,10 @@ def test_warming_ends_with_an_error_code_unless_everything_is_there(run: Run, tm
     (tmp_path / "lost.json").write_text(
         json.dumps({**document, "packages": [*document["packages"], lost], "env_id": None})
     )
-    result = run("warm", "--env", "lost.json", code=4)
+    result = run("warm", "--env", "lost.json", code=17)
     assert "NOT READY" in result.stdout
     assert "1 of 1 environments are not ready" in result.stderr
-    assert run("env", "import", "lost.json", "--alias", "a/b:v1", code=4).stdout == ""
+    assert run("env", "import", "lost.json", "--alias", "a/b:v1", code=17).stdout == ""
     assert run("env", "ls", "a/b*", "--json").stdout == ""
 
 
