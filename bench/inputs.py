@@ -11,8 +11,6 @@ that asynccache wrote.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -20,13 +18,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.harness import REPOSITORY, ContenderError
 from bench.input_files import MIB, Recipe, write
+from tests.support.shared import making
 
 _VERSION: Final = 1  # of `bench.input_files`: another one makes all sets anew
 _BUILD_SECONDS: Final = 1800
@@ -110,8 +109,7 @@ def _directory(name: str) -> Path:
 
 def _make(name: str) -> None:
     final = _directory(name)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(final.with_name(final.name + ".lock")):
+    with making(final.with_name(final.name + ".lock")):
         if final.is_dir():
             return
         for old in final.parent.iterdir():
@@ -127,13 +125,6 @@ def _make(name: str) -> None:
             aside.rename(final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _entry(path: Path, root: Path, unpacked: Mapping[str, int]) -> dict[str, object]:

@@ -64,15 +64,17 @@ def use_wheel(data: bytes, sha256: str) -> tuple[str, Decompress]:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise PackUnusableError(f"the zstd wheel in the cache is damaged: expected sha256 {sha256}, found {found}")
-    directory = tempfile.mkdtemp(prefix="asynccache-zstd-")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        archive.extractall(directory)
-    sys.path.insert(0, directory)
-    importlib.invalidate_caches()
-    backports = sys.modules.get("backports")
-    if backports is not None and hasattr(backports, "__path__"):
-        backports.__path__ = [os.path.join(directory, "backports"), *backports.__path__]
-    decoder = find_decompressor(skip=("compression.zstd", "libzstd"))
+    # what was loaded stays mapped when its file is gone
+    with tempfile.TemporaryDirectory(prefix="asynccache-zstd-") as directory:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            archive.extractall(directory)
+        sys.path.insert(0, directory)
+        importlib.invalidate_caches()
+        backports = sys.modules.get("backports")
+        if backports is not None and hasattr(backports, "__path__"):
+            backports.__path__ = [os.path.join(directory, "backports"), *backports.__path__]
+        decoder = find_decompressor(skip=("compression.zstd", "libzstd"))
+        sys.path.remove(directory)
     if decoder is None:
         raise PackUnusableError(f"the zstd wheel in the cache cannot be loaded by Python {sys.version.split()[0]}")
     return decoder

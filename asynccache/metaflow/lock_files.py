@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import re
 import subprocess
@@ -66,7 +67,9 @@ def _requirements_txt(project: Path) -> dict[str, Any]:
     asked = _read(project / "requirements.in", "requirements.txt")
     python = asked.python or ".".join(map(str, sys.version_info[:2]))
     # kept until the process ends: the environment is resolved later
-    target = Path(tempfile.mkdtemp(prefix="asynccache-lock-")) / "pylock.toml"
+    directory = tempfile.TemporaryDirectory(prefix="asynccache-lock-")
+    atexit.register(directory.cleanup)
+    target = Path(directory.name) / "pylock.toml"
     minor = re.search(r"3\.\d+(\.\d+)?", python)
     words = ["pip", "compile", path.name, "--quiet", "--index-strategy", "unsafe-best-match"]
     words += ["--output-file", str(target), *(["--python-version", minor[0]] if minor else [])]

@@ -1,6 +1,5 @@
 """A kernel is installed for the user, starts, and has the environment's packages."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -17,6 +16,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from tests.support.channel import Channel, download_wheels
 from tests.support.hydration import cached, channel_paths, packages_of
 from tests.support.python_package import describe_interpreter
+from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 
@@ -25,9 +25,8 @@ def kernel_wheels() -> list[Path]:
     """ipykernel and what it needs, downloaded once."""
     interpreter = describe_interpreter(sys.executable)
     directory = REPOSITORY / ".cache" / f"wheels-ipykernel-{interpreter.tag}"
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory.parent / f"{directory.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with making(directory.parent / f"{directory.name}.lock"):
+        directory.mkdir(exist_ok=True)
         if not list(directory.glob("ipykernel-*.whl")):
             try:
                 download_wheels(("ipykernel",), directory, interpreter)

@@ -15,6 +15,7 @@ from aiohttp import web
 from asynccache.errors import IntegrityError, PreconditionFailedError, StoreError
 from asynccache.model.digest import Digests
 from asynccache.store import s3_client
+from asynccache.store.pace import Pace
 from asynccache.store.s3 import S3Store
 from tests.store.conftest import BUCKET, PART, digests_of, new_root, options_for, use_credentials_of, written
 from tests.store.fault_proxy import Cut, Do, Fault, FaultProxy, Lose, Refuse, Reset, Script, Stall, times
@@ -153,11 +154,19 @@ async def test_a_storm_of_refusals_is_survived_and_slows_all_calls_down(opened: 
         assert store.retries >= store.throttled
 
 
-async def test_retry_after_is_honoured(opened: Opened) -> None:
-    async with opened(times(1, Refuse(503, "SlowDown", retry_after=1))) as (store, _proxy):
-        begun = asyncio.get_running_loop().time()
+async def test_retry_after_is_honoured(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    reserve = Pace.reserve
+
+    def told(pace: Pace) -> float:
+        waits.append(reserve(pace))
+        return 0.0
+
+    monkeypatch.setattr(Pace, "reserve", told)
+    async with opened(times(1, Refuse(503, "SlowDown", retry_after=100))) as (store, _proxy):
         await store.put("a", b"x")
-        assert asyncio.get_running_loop().time() - begun >= 1.0
+    assert waits[:-1] == [0.0] * (len(waits) - 1)
+    assert 40 < waits[-1] <= 100
 
 
 async def test_a_refusal_that_stays_ends_in_time_with_one_clear_error(

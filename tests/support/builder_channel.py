@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from pathlib import Path
 from typing import Final
 
 from tests.support.channel import Channel, Profile, build_channel, fingerprint, load_channel
+from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 _HELPERS: Final = Profile(
@@ -25,10 +25,8 @@ def builder_channel(cache: Path | None = None) -> Channel:
         FetchError: The wheels cannot be downloaded.
     """
     cache = cache or REPOSITORY / ".cache"
-    cache.mkdir(parents=True, exist_ok=True)
     root = cache / f"builder-channel-{fingerprint(_HELPERS)}"
-    with (cache / f"{root.name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with making(cache / f"{root.name}.lock"):
         if not root.is_dir():
             building = root.with_name(f"{root.name}.building")
             shutil.rmtree(building, ignore_errors=True)

@@ -12,8 +12,6 @@ for a single build. Wheels come from whatever index pip is configured with.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -23,13 +21,13 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.errors import FetchError, LockTimeoutError, UsageError
+from asynccache.errors import FetchError, UsageError
 from asynccache.model.package import Format
 from asynccache.model.platform import current_architecture
 from asynccache.model.url import redacted
@@ -37,6 +35,7 @@ from tests.support import feature_packages
 from tests.support.channel_index import write_index
 from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.python_package import Interpreter, describe_interpreter, python_members, python_metadata
+from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 from tests.support.wheel_package import wheel_package
 
@@ -56,7 +55,6 @@ _FULL: Final = (
 # The others are published as one or the other by a checksum of the name.
 _BOTH_FORMATS: Final = {"python", "requests", "feature-symlinks", "feature-many-files", "feature-large-file"}
 _PIP_SECONDS: Final = 240
-_BUILD_SECONDS: Final = 600  # how long to wait for another process that builds the same channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +261,6 @@ def cached_channel(profile: str = "small", *, cache: Path | None = None, python:
 
     Raises:
         FetchError: The wheels cannot be downloaded.
-        LockTimeoutError: Another process has been building the same channel for too long.
         UsageError: No such profile, or the interpreter cannot be packaged.
     """
     if profile not in PROFILES:
@@ -271,8 +268,7 @@ def cached_channel(profile: str = "small", *, cache: Path | None = None, python:
     cache = cache or REPOSITORY / ".cache"
     root = cache / f"channel-{fingerprint(PROFILES[profile], python)}"
     if not root.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(root.with_name(f"{root.name}.lock")):
+        with making(root.with_name(f"{root.name}.lock")):
             if not root.is_dir():
                 for leftover in cache.glob(f"{root.name}.building-*"):
                     shutil.rmtree(leftover)
@@ -283,24 +279,6 @@ def cached_channel(profile: str = "small", *, cache: Path | None = None, python:
                 finally:
                     shutil.rmtree(building, ignore_errors=True)
     return load_channel(root)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    deadline = time.monotonic() + _BUILD_SECONDS
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LockTimeoutError(
-                        f"another process has been building {path.stem} for {_BUILD_SECONDS} seconds"
-                    ) from None
-                time.sleep(0.1)
-            else:
-                break
-        yield
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ install, and no resolver configuration: host names lead nowhere, only addresses 
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import shutil
@@ -16,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 SUITE = "bookworm"
@@ -32,9 +32,7 @@ def debian_image() -> Path | None:
     """
     if sys.platform != "linux" or os.getuid() or not _may_mount():
         return None
-    _CACHE.parent.mkdir(exist_ok=True)
-    with _CACHE.with_suffix(".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with making(_CACHE.with_suffix(".lock")):
         if _CACHE.exists():
             return _CACHE
         with tempfile.TemporaryDirectory(dir=_CACHE.parent, prefix="debian-") as aside:

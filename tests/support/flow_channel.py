@@ -6,7 +6,6 @@ Each Python brings its own compiled packages; what is pure is there once. Found 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Final
 from tests.support.channel import Channel, Profile, build_channel, fingerprint, load_channel
 from tests.support.channel_index import write_index
 from tests.support.interpreters import find_interpreter
+from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 PYTHONS: Final = ("3.10", "3.12")
@@ -41,10 +41,8 @@ def flow_channel(pythons: tuple[str, ...] = PYTHONS, cache: Path | None = None) 
     parts = [fingerprint(profile, path) for path in paths for profile in (_NEWEST, _OLDER)]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     cache = cache or REPOSITORY / ".cache"
-    cache.mkdir(parents=True, exist_ok=True)
     root = cache / f"flow-channel-{key}"
-    with (cache / f"{root.name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with making(cache / f"{root.name}.lock"):
         if not root.is_dir():
             with tempfile.TemporaryDirectory(dir=cache, prefix="flow-channel-building-") as aside:
                 built = Path(aside) / "channel"

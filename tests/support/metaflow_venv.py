@@ -6,7 +6,6 @@ that every test process uses the same ones.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import os
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.support.interpreters import find_interpreter
+from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 METAFLOW = "metaflow==2.19.39"
@@ -65,10 +65,8 @@ def _venv(requirements: tuple[str, ...], python: str, *, with_asynccache: bool) 
     key = _digest([python, *requirements])
     if with_asynccache:
         key = f"{key}-{source_digest()}"
-    _CACHE.mkdir(parents=True, exist_ok=True)
     place = _CACHE / key
-    with (_CACHE / f"{key}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with making(_CACHE / f"{key}.lock"):
         ready = place / ".ready"
         if not ready.exists():
             _make(place, requirements, python, with_asynccache=with_asynccache)
@@ -132,8 +130,7 @@ def _forget_old() -> None:
     """Remove environments of sources that have not been used for a day."""
     for ready in _CACHE.glob("*-*/.ready"):
         if time.time() - ready.stat().st_mtime > _KEEP_SECONDS:
-            with (_CACHE / f"{ready.parent.name}.lock").open("wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with making(_CACHE / f"{ready.parent.name}.lock"):
                 shutil.rmtree(ready.parent, ignore_errors=True)
 
 

@@ -1,0 +1,26 @@
+"""What all tests share is made once, by whoever needs it first; its making does not count for that test's limit."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def making(lock: Path) -> Iterator[None]:
+    """Hold the lock of something shared while it is looked for and, where it is not there, made.
+
+    Whoever makes it limits each of its steps; a lock ends with its process.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    left, _interval = signal.setitimer(signal.ITIMER_REAL, 0)  # how pytest-timeout measures
+    try:
+        with lock.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    finally:
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, left)
