@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asynccache.hydrate.activate import Activation
     from asynccache.hydrate.hydrated import Hydrated, HydrateOptions
     from asynccache.hydrate.pack_find import Packed
+    from asynccache.hydrate.prefix import PrefixKind
     from asynccache.model.alias import Alias
     from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
     from asynccache.model.identity import EnvID, Request
@@ -98,6 +99,7 @@ __all__ = [
     "PacksMade",
     "Placed",
     "Plan",
+    "PrefixKind",
     "Presence",
     "Published",
     "Readiness",
@@ -142,6 +144,7 @@ _PLACES: Final = {
     "hydrate.activate": ("Activation",),
     "hydrate.hydrated": ("HydrateOptions", "Hydrated"),
     "hydrate.pack_find": ("Packed",),
+    "hydrate.prefix": ("PrefixKind",),
     "model.alias": ("Alias",),
     "model.environment": ("EnvironmentPackage", "ResolvedEnvironment"),
     "model.identity": ("EnvID", "Request"),

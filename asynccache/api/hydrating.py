@@ -14,7 +14,7 @@ from asynccache.api.opened import Opened
 if TYPE_CHECKING:
     from asynccache.hydrate.activate import Activation
     from asynccache.hydrate.hydrated import HydrateOptions
-    from asynccache.hydrate.prefix import Kind
+    from asynccache.hydrate.prefix import PrefixKind
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.ops.clean import Cleaned
     from asynccache.ops.hydrate_environments import Created
@@ -37,7 +37,7 @@ class HydratingVerbs(Opened):
         *,
         name: str | None = None,
         arch: str | None = None,
-        kind: Kind = "tmp",
+        kind: PrefixKind = "tmp",
         exist_ok: bool = True,
         pathspec: bool = False,
         into_dir: str | PathLike[str] | None = None,

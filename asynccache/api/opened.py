@@ -30,7 +30,7 @@ class Opened:
         emit: events.EventSink | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self.settings = settings or load_settings().settings
+        self.settings: Settings = settings or load_settings().settings
         self._emit = emit or events.ignore
         self._say = say
         self._opening = Opening(self.settings, emit=self._emit, say=say)

@@ -74,20 +74,20 @@ class Report:
     """
 
     def __init__(self, store: str = "") -> None:
-        self.store = store
-        self.phases = {phase: PhaseTotals() for phase in events.PHASES}
+        self.store: str = store
+        self.phases: dict[events.Phase, PhaseTotals] = {phase: PhaseTotals() for phase in events.PHASES}
         self.fetched_bytes: Counter[str] = Counter()  # by origin
-        self.uploaded_bytes = 0
-        self.adopted = 0
-        self.hits = 0
-        self.retries = 0
-        self.lock_waits = 0
+        self.uploaded_bytes: int = 0
+        self.adopted: int = 0
+        self.hits: int = 0
+        self.retries: int = 0
+        self.lock_waits: int = 0
         self.quarantined: list[str] = []
         self.requests: dict[str, int] = {}
         self.outcomes: list[Outcome] = []
-        self.seconds = 0.0
-        self.cpu_seconds = 0.0
-        self.peak_memory_bytes = 0
+        self.seconds: float = 0.0
+        self.cpu_seconds: float = 0.0
+        self.peak_memory_bytes: int = 0
         self._started = time.monotonic()
         self._cpu_started = _cpu_seconds()
 

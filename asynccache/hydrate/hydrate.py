@@ -215,7 +215,11 @@ class _Making:
 
 
 async def prefix_for(
-    engine: Engine, environment: ResolvedEnvironment, *, kind: places.Kind = "builder", packed: Packed | None = None
+    engine: Engine,
+    environment: ResolvedEnvironment,
+    *,
+    kind: places.PrefixKind = "builder",
+    packed: Packed | None = None,
 ) -> Path:
     """Return the prefix of an environment among this machine's, made when it was not there.
 

@@ -31,12 +31,12 @@ from asynccache.model.identity import EnvID
 from asynccache.node.kernel_lock import LocksUnsupportedError, take
 from asynccache.node.lock_file import lock_file
 
-Kind = Literal["step", "tmp", "builder"]
+PrefixKind = Literal["step", "tmp", "builder"]
 MARKER: Final = ".metaflowenv"
 CREATION_LOCK: Final = "mf_env-creation.lock"
 BUILDING: Final = ".asynccache-building"  # in an environment that is not complete; its holder has a kernel lock on it
 REGISTRY: Final = "prefixes"
-_STARTS: Final[dict[Kind, str]] = {"step": "metaflow_", "tmp": "metaflowtmp_", "builder": "metaflow_builder_"}
+_STARTS: Final[dict[PrefixKind, str]] = {"step": "metaflow_", "tmp": "metaflowtmp_", "builder": "metaflow_builder_"}
 _NAME: Final = re.compile(r"metaflow(?:tmp)?_(?:builder_)?([0-9a-f]{40})_([0-9a-f]{40})")
 _ASIDE: Final = ".asynccache-"
 _YOUNG: Final = 60.0  # seconds in which a directory that has no lock yet may belong to a process that makes it
@@ -47,7 +47,7 @@ def environments_directory(settings: Settings) -> Path:
     return (settings.environments_dir or settings.cache_dir / "envs").absolute()
 
 
-def environment_name(env_id: EnvID, kind: Kind) -> str:
+def environment_name(env_id: EnvID, kind: PrefixKind) -> str:
     """Return the directory name of an environment."""
     return f"{_STARTS[kind]}{env_id.req_id}_{env_id.full_id}"
 

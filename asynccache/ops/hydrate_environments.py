@@ -42,7 +42,7 @@ class Creation:
 
     environment: ResolvedEnvironment | str
     arch: str | None = None
-    kind: places.Kind = "tmp"
+    kind: places.PrefixKind = "tmp"
     name: str | None = None
     prefix: Path | None = None
     exist_ok: bool = True
