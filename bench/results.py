@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from bench.harness import Ratio, Series, ratio
@@ -177,20 +177,9 @@ class CaseResult:
             "name": self.name,
             "title": self.title,
             "about": self.about,
-            "metrics": [{"key": m.key, "label": m.label, "unit": m.unit} for m in self.metrics],
+            "metrics": [asdict(metric) for metric in self.metrics],
             "groups": [_group_document(group, self.metrics) for group in self.groups],
-            "targets": [
-                {
-                    "what": t.what,
-                    "wanted": t.wanted,
-                    "measured": t.measured,
-                    "at_least": t.at_least,
-                    "unit": t.unit,
-                    "detail": t.detail,
-                    "reached": t.reached if t.judged else None,
-                }
-                for t in self.targets
-            ],
+            "targets": [{**asdict(t), "reached": t.reached if t.judged else None} for t in self.targets],
             "notes": self.notes,
             "error": self.error or None,
             "seconds": round(self.seconds, 3),
@@ -208,8 +197,6 @@ def _group_document(group: Group, metrics: Sequence[Metric]) -> dict[str, Any]:
         "label": group.label,
         "contenders": contenders,
         "ratios": {
-            m.key: {name: {"value": r.value, "least": r.least, "most": r.most} for name, r in found.items()}
-            for m in metrics
-            if (found := group.ratios(m.key))
+            m.key: {name: asdict(r) for name, r in found.items()} for m in metrics if (found := group.ratios(m.key))
         },
     }

@@ -9,7 +9,6 @@ Imports come first; then the clocks are read and the work begins. The figures go
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import json
 import os
@@ -17,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.clocks import cpu_seconds
 
@@ -84,62 +83,6 @@ def prepare_streaming(files: Sequence[str], out: str, *, to: str) -> Work:
     return work
 
 
-def prepare_engine_task(name: str, **arguments: Any) -> Work:
-    """Find one of the tasks of `bench.engine_tasks`."""
-    from bench import engine_tasks  # noqa: PLC0415
-
-    return engine_tasks.prepare(name, **arguments)
-
-
-def prepare_catalog_task(name: str, **arguments: Any) -> Work:
-    """Find one of the tasks of `bench.catalog_tasks`."""
-    from bench import catalog_tasks  # noqa: PLC0415
-
-    return catalog_tasks.prepare(name, **arguments)
-
-
-def prepare_resolve(**arguments: Any) -> Work:
-    """Solve requests (see `bench.resolve_tasks`)."""
-    from bench import resolve_tasks  # noqa: PLC0415
-
-    return resolve_tasks.prepare(**arguments)
-
-
-def prepare_hydrate_task(name: str, **arguments: Any) -> Work:
-    """Find one of the tasks of `bench.hydrate_tasks`."""
-    from bench import hydrate_tasks  # noqa: PLC0415
-
-    return hydrate_tasks.prepare(name, **arguments)
-
-
-def prepare_boot_publish(**arguments: Any) -> Work:
-    """Publish what a bare node needs (see `bench.bootstrap_tasks`)."""
-    from bench import bootstrap_tasks  # noqa: PLC0415
-
-    return bootstrap_tasks.prepare(**arguments)
-
-
-def prepare_metaflow_venvs(**arguments: Any) -> Work:
-    """Make virtual environments with Metaflow (see `bench.metaflow_tasks`)."""
-    from bench import metaflow_tasks  # noqa: PLC0415
-
-    return metaflow_tasks.venvs(**arguments)
-
-
-def prepare_metaflow_channel(**arguments: Any) -> Work:
-    """Write a channel that flows get a Python from (see `bench.metaflow_tasks`)."""
-    from bench import metaflow_tasks  # noqa: PLC0415
-
-    return metaflow_tasks.channel(**arguments)
-
-
-def prepare_limits(sample: str, size: int) -> Work:
-    """Measure the machine's raw speeds (see `bench.limits`)."""
-    from bench import limits  # noqa: PLC0415
-
-    return limits.prepare(sample, size)
-
-
 def prepare_bucket(endpoint: str, bucket: str) -> Work:
     """Make a bucket; not done by the measuring process, which the client would make too large."""
     session = importlib.import_module("botocore.session").Session()
@@ -157,30 +100,25 @@ def prepare_nothing() -> Work:
     return lambda: None
 
 
-TASKS: Final[dict[str, Callable[..., Work]]] = {
-    "ours": prepare_ours,
-    "ours-side-by-side": prepare_ours_side_by_side,
-    "cph": prepare_cph,
-    "streaming": prepare_streaming,
-    "limits": prepare_limits,
-    "resolve": prepare_resolve,
-    "make-bucket": prepare_bucket,
-    "boot-publish": prepare_boot_publish,
-    "metaflow-venvs": prepare_metaflow_venvs,
-    "metaflow-channel": prepare_metaflow_channel,
-    "nothing": prepare_nothing,
-    **{
-        name: functools.partial(prepare_engine_task, name)
-        for name in ("cache", "fetch-only", "transmute-only", "upload-only", "put-filler")
-    },
-    **{
-        name: functools.partial(prepare_catalog_task, name)
-        for name in ("warm", "fill-manifest", "fill-store", "look-up", "list")
-    },
-    **{
-        name: functools.partial(prepare_hydrate_task, name)
-        for name in ("hydrate-fill", "hydrate-pack", "hydrate", "hydrate-many")
-    },
+# task -> module, function that prepares it, and whether that is told which of its tasks is meant
+_MODULES: Final = {
+    "bench.engine_tasks": ("cache", "fetch-only", "transmute-only", "upload-only", "put-filler"),
+    "bench.catalog_tasks": ("warm", "fill-manifest", "fill-store", "look-up", "list"),
+    "bench.hydrate_tasks": ("hydrate-fill", "hydrate-pack", "hydrate", "hydrate-many"),
+}
+TASKS: Final[dict[str, tuple[str, str, bool]]] = {
+    "ours": ("bench.worker", "prepare_ours", False),
+    "ours-side-by-side": ("bench.worker", "prepare_ours_side_by_side", False),
+    "cph": ("bench.worker", "prepare_cph", False),
+    "streaming": ("bench.worker", "prepare_streaming", False),
+    "limits": ("bench.limits", "prepare", False),
+    "resolve": ("bench.resolve_tasks", "prepare", False),
+    "make-bucket": ("bench.worker", "prepare_bucket", False),
+    "boot-publish": ("bench.bootstrap_tasks", "prepare", False),
+    "metaflow-venvs": ("bench.metaflow_tasks", "venvs", False),
+    "metaflow-channel": ("bench.metaflow_tasks", "channel", False),
+    "nothing": ("bench.worker", "prepare_nothing", False),
+    **{name: (module, "prepare", True) for module, names in _MODULES.items() for name in names},
 }
 
 
@@ -192,7 +130,9 @@ def _other_name(file: str, to: str) -> str:
 def main() -> None:
     """Run one task and write down its figures."""
     task, arguments = sys.argv[1], json.loads(sys.argv[2])
-    work = TASKS[task](**arguments)
+    module, function, named = TASKS[task]
+    prepare: Callable[..., Work] = getattr(importlib.import_module(module), function)
+    work = prepare(task, **arguments) if named else prepare(**arguments)
     start_cpu, started = cpu_seconds(), time.perf_counter()
     figures = work() or {}
     said = {
