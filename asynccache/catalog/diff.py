@@ -7,6 +7,7 @@ from dataclasses import field
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import parse_stem
 
@@ -31,7 +32,7 @@ class Change:
 
     def as_document(self) -> dict[str, object]:
         """Return the change as plain values."""
-        return {"kind": self.kind, "name": self.name, "before": self.before, "after": self.after, "bytes": self.bytes}
+        return document(self, "kind", "name", "before", "after", "bytes")
 
 
 @dataclass(slots=True)
@@ -62,13 +63,7 @@ class Difference:
 
     def as_document(self) -> dict[str, object]:
         """Return the difference as plain values; sizes in bytes."""
-        return {
-            "added": [c.as_document() for c in self.added],
-            "removed": [c.as_document() for c in self.removed],
-            "changed": [c.as_document() for c in self.changed],
-            "same": self.same,
-            "bytes": self.bytes,
-        }
+        return document(self, "added", "removed", "changed", "same", "bytes")
 
 
 def compare(

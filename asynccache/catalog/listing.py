@@ -20,6 +20,7 @@ from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import AsyncCacheError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
@@ -65,20 +66,8 @@ class Listed:
     def as_document(self) -> dict[str, object]:
         """Return the environment as plain values."""
         summary = self.summary
-        document: dict[str, object] = {
-            "req_id": summary.id.req_id,
-            "full_id": summary.id.full_id,
-            "arch": summary.id.arch,
-            "names": [str(name) for name in self.names],
-            "local": self.local,
-            "remote": self.remote,
-            "default": self.default,
-            "resolved_on": summary.resolved_on,
-            "resolved_by": summary.resolved_by,
-            "type": summary.type,
-            "packages": summary.packages,
-        }
-        return {**document, "error": summary.error} if summary.error else document
+        names = ("id", "resolved_on", "resolved_by", "type", "packages", *(["error"] if summary.error else []))
+        return {**document(summary, *names), **document(self, "names", "local", "remote", "default")}
 
 
 class StoreCatalog:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynccache.hydrate import prefix as places
+from asynccache.model.document import document
 from asynccache.model.identity import EnvID
 
 if TYPE_CHECKING:
@@ -61,19 +62,7 @@ class Hydrated:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        return {
-            "prefix": str(self.prefix),
-            "req_id": self.id.req_id,
-            "full_id": self.id.full_id,
-            "arch": self.id.arch,
-            "created": self.created,
-            "waited": self.waited,
-            "packed": self.packed,
-            "seconds": round(self.seconds, 3),
-            "bytes": self.bytes,
-            "link_type": self.link_type,
-            "notes": list(self.notes),
-        }
+        return document(self)
 
 
 def use(prefix: Path, env_id: EnvID, locks: LockDirectory) -> bool:

@@ -22,6 +22,7 @@ from asynccache.errors import AsyncCacheError, LockTimeoutError, PartialFailureE
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.hydrate.packages import BY_DIGEST, IN_USE
+from asynccache.model.document import document
 from asynccache.model.package import Format
 from asynccache.node.kernel_lock import give_back, take, wait
 from asynccache.ops.hydrated import OnDisk, hydrated, remove_environment, users_of
@@ -76,16 +77,7 @@ class Cleaned:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        return {
-            "dry_run": self.dry_run,
-            "removed": [
-                {"kind": r.kind, "path": str(r.path), "bytes": r.bytes, "last_used": round(r.last_used)}
-                for r in self.removed
-            ],
-            "freed_bytes": self.freed_bytes,
-            "kept_bytes": self.kept_bytes,
-            "failed": {path: error.as_document() for path, error in self.failed.items()},
-        }
+        return document(self, "dry_run", "removed", "freed_bytes", "kept_bytes", "failed")
 
 
 async def clean(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
+from asynccache.model.document import document
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
 
@@ -25,17 +26,9 @@ class StoredObject:
 
     def as_document(self) -> dict[str, object]:
         """Return the object as plain values; sizes in bytes, times in seconds since the epoch."""
-        return {
-            "package": self.parts.stem,
-            "kind": self.parts.kind,
-            "format": str(self.parts.format),
-            "url": self.parts.source_url,
-            "transmuted": self.parts.transmuted,
-            "hash": self.parts.hash,
-            "bytes": self.info.size,
-            "modified": self.info.modified,
-            "key": self.info.key,
-        }
+        said = document(self.parts, "kind", "format", "transmuted", "hash", package=self.parts.stem)
+        held = document(self.info, "modified", "key", bytes=self.info.size)
+        return {**said, "url": self.parts.source_url, **held}
 
 
 async def archives(store: Store, dirname: str, pattern: str | None = None) -> AsyncGenerator[StoredObject]:
@@ -88,17 +81,8 @@ class Totals:
 
     def as_document(self) -> dict[str, object]:
         """Return the totals as plain values."""
-        return {
-            "store": self.store,
-            "packages": self.packages,
-            "objects": dict(self.objects),
-            "bytes": dict(self.bytes),
-            "transmuted": self.transmuted,
-            "both_forms": self.both_forms,
-            "hosts": dict(self.hosts),
-            "duplicates": self.duplicates,
-            "other_objects": self.other,
-        }
+        names = ("store", "packages", "objects", "bytes", "transmuted", "both_forms", "hosts", "duplicates")
+        return document(self, *names, other_objects=self.other)
 
 
 async def totals(store: Store, dirname: str) -> Totals:

@@ -25,6 +25,7 @@ from asynccache.catalog.runs import Runs
 from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, StoreError, UsageError
 from asynccache.model.alias import Alias
+from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
@@ -68,13 +69,8 @@ class Aliased:
 
     def as_document(self) -> dict[str, object]:
         """Return what was done as plain values."""
-        return {
-            "req_id": self.ids[0],
-            "full_id": self.ids[1],
-            "changed": [str(name) for name in self.changed],
-            "unchanged": [str(name) for name in self.unchanged],
-            "failed": {name: error.as_document() for name, error in self.failed.items()},
-        }
+        req_id, full_id = self.ids
+        return {"req_id": req_id, "full_id": full_id, **document(self, "changed", "unchanged", "failed")}
 
 
 class Environments:

@@ -13,6 +13,7 @@ from asynccache.engine.workspace import Workspace
 from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
+from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.code_package import Placed, checked_directory, place_code
@@ -105,13 +106,9 @@ class Created:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        document = {**self.hydrated.as_document(), "name": self.name, "notes": list(self.notes)}
-        if self.work is not None:
-            document["into_dir"] = str(self.work.directory)
-            document["code"] = self.work.code
-        if self.kernel is not None:
-            document["kernel"] = str(self.kernel)
-        return document
+        work = {} if self.work is None else {"into_dir": self.work.directory, "code": self.work.code}
+        kernel = {} if self.kernel is None else {"kernel": self.kernel}
+        return {**self.hydrated.as_document(), **document(self, "name", "notes", **work, **kernel)}
 
 
 async def create(opening: Opening, wanted: Creation) -> Created:

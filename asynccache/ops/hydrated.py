@@ -20,6 +20,7 @@ from asynccache.config import Settings
 from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError
 from asynccache.hydrate import prefix as places
+from asynccache.model.document import document, plain
 from asynccache.model.identity import EnvID
 from asynccache.ops.naming import shortest_name
 
@@ -58,18 +59,8 @@ class OnDisk:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        return {
-            "name": self.name,
-            "called": self.called,
-            "prefix": str(self.prefix),
-            "req_id": self.id.req_id,
-            "full_id": self.id.full_id,
-            "arch": self.id.arch,
-            "bytes": self.bytes,
-            "own_bytes": self.own_bytes,
-            "files": self.files,
-            "last_used": datetime.fromtimestamp(self.last_used, UTC).isoformat(timespec="seconds"),
-        }
+        used = datetime.fromtimestamp(self.last_used, UTC).isoformat(timespec="seconds")
+        return document(self, "name", "called", "prefix", "id", "bytes", "own_bytes", "files", last_used=used)
 
 
 def hydrated(settings: Settings, *, sizes: bool = True) -> list[OnDisk]:
@@ -157,11 +148,7 @@ class Presence:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        return {
-            "names": [str(name) for name in self.names],
-            "prefixes": [str(prefix) for prefix in self.prefixes],
-            "default": self.default,
-        }
+        return document(self, "names", "prefixes", "default")
 
 
 def presence(here: Environments, ids: Iterable[EnvID]) -> list[Presence]:
@@ -204,10 +191,7 @@ class Removed:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        document: dict[str, object] = {"removed": [str(prefix) for prefix in self.prefixes]}
-        if self.failed:
-            document["failed"] = {name: error.as_document() for name, error in self.failed.items()}
-        return document
+        return {"removed": plain(self.prefixes), **({"failed": plain(self.failed)} if self.failed else {})}
 
 
 async def remove(opening: Opening, names: Iterable[str], *, force: bool = False) -> Removed:

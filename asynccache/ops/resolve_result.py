@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.alias import Alias
+from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.resolve.resolver import SourceBuild
 
@@ -58,23 +59,16 @@ class Row:
     def as_document(self) -> dict[str, object]:
         """Return the row as plain values."""
         found = self.environment
+        said = document(
+            self, "name", "arch", "req_id", "known", "default", "published", "aliases", "resolver", "seconds", "bytes",
+            "notes", "errors",
+        )  # fmt: skip
         return {
-            "name": self.name,
-            "arch": self.arch,
-            "req_id": self.req_id,
+            **said,
             "full_id": None if found is None else found.id.full_id,
-            "known": self.known,
-            "default": self.default,
-            "published": self.published,
-            "aliases": [str(alias) for alias in self.aliases],
-            "resolver": self.resolver,
-            "seconds": round(self.seconds, 3),
-            "bytes": self.bytes,
             "packages": None if found is None else len(found.packages),
             "sizes": None if found is None else [self.sizes.get(p.url) for p in found.packages],
-            "builds": [{"name": b.name, "version": b.version, "location": b.location} for b in self.builds],
-            "notes": list(self.notes),
-            "errors": {what: error.as_document() for what, error in self.errors.items()},
+            "builds": [document(build, "name", "version", "location") for build in self.builds],
             "document": None if found is None else found.as_document(),
         }
 
@@ -128,12 +122,7 @@ class Resolved:
 
     def as_document(self) -> dict[str, object]:
         """Return all rows as plain values."""
-        return {
-            "environments": [row.as_document() for row in self.rows],
-            "notes": self.notes,
-            "fetched_bytes": self.fetched_bytes,
-            "seconds": round(self.seconds, 3),
-        }
+        return document(self, "notes", "fetched_bytes", "seconds", environments=self.rows)
 
 
 def _label(row: Row, what: str) -> str:
