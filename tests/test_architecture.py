@@ -99,7 +99,8 @@ def test_what_any_node_runs_is_python_3_7_and_imports_the_standard_library(path:
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [a.name for n in top if isinstance(n, ast.Import) for a in n.names]
     names += [n.module or "" for n in top if isinstance(n, ast.ImportFrom)]
-    foreign = [name for name in names if name.split(".")[0] not in sys.stdlib_module_names]
+    foreign = {name for name in names if name.split(".")[0] not in sys.stdlib_module_names}
+    foreign |= {name for name in _imported(path) if name.startswith("asynccache.")}  # also where it is used
     assert all(name.startswith(("asynccache.node.", "asynccache.boot.", "asynccache.errors")) for name in foreign)
 
 

@@ -11,10 +11,8 @@ import json
 import sys
 import time
 
-from asynccache.boot.errors import BootError
 from asynccache.boot.manifest import Manifest, this_architecture
-from asynccache.boot.node import make_environment
-from asynccache.boot.prefix import link_here
+from asynccache.boot.node import link_here, make_environment
 from asynccache.errors import AsyncCacheError
 
 RECEIPT = "_asynccache_receipt.json"
@@ -43,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         link_here(receipt.prefix, env, ".")
         with open(RECEIPT, "w") as file:
             json.dump(receipt.as_document(), file)
-    except (BootError, AsyncCacheError) as exc:
+    except AsyncCacheError as exc:
         sys.stderr.write(f"asynccache: error: {exc}\n")
         return 1
     except OSError as exc:

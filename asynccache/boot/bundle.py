@@ -11,8 +11,10 @@ import tarfile
 import tempfile
 from typing import Any, Callable
 
-from asynccache.boot.errors import BootError, NoPackError
 from asynccache.boot.ranges import Root
+from asynccache.errors import HydrationError
+from asynccache.node.disk import disk_error
+from asynccache.node.errors import NoPackError
 
 BUNDLES = "asynccache/bundles"
 """Directory below the cache's root: `ARCH.json` holds `key`, `size` and `sha256` of the bundle of an architecture."""
@@ -41,7 +43,7 @@ def hydrate_from_packages(
         say: Told of progress.
 
     Raises:
-        BootError: The bundle is damaged or the engine failed; its own message stands in the log.
+        HydrationError: The bundle is damaged or the engine failed; its own message stands in the log.
     """
     home = _installed(root, bundle, os.path.join(os.path.dirname(os.path.dirname(prefix)), "bundles"), say)
     command = [
@@ -53,11 +55,14 @@ def hydrate_from_packages(
     environ = dict(os.environ)
     for name in ("PYTHONPATH", "PYTHONHOME"):
         environ.pop(name, None)
+    environ["ASYNCCACHE_ENVIRONMENTS_DIR"] = os.path.dirname(prefix)
     environ["LD_LIBRARY_PATH"] = os.path.join(home, "lib")  # of a Python with a shared library
     say("Making the environment from packages")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ, check=False)  # noqa: S603 - the bundle's own interpreter
     if done.returncode:
-        raise BootError("the environment cannot be made from packages: the engine ended with code %d" % done.returncode)
+        raise HydrationError(
+            "the environment cannot be made from packages: the engine ended with code %d" % done.returncode
+        )
 
 
 def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable[[str], None]) -> str:
@@ -73,7 +78,7 @@ def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable
         os.makedirs(directory, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix=".bundle-", dir=directory)
     except OSError as exc:
-        raise BootError(f"{directory} cannot be written ({exc.strerror})") from exc
+        raise disk_error(directory, exc) from exc
     try:
         archive, digest = os.path.join(scratch, "bundle.tar.gz"), hashlib.sha256()
         with open(archive, "wb") as file:
@@ -81,7 +86,7 @@ def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable
                 digest.update(piece)
                 file.write(piece)
         if digest.hexdigest() != sha256:
-            raise BootError(
+            raise HydrationError(
                 f"the engine's bundle is damaged: expected sha256 {sha256}, found {digest.hexdigest()};"
                 " publish it again with `asynccache installer publish`"
             )
@@ -97,7 +102,7 @@ def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable
             if not os.path.isdir(home):
                 raise
     except OSError as exc:
-        raise BootError(f"{directory} cannot be written ({exc.strerror})") from exc
+        raise disk_error(directory, exc) from exc
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return home

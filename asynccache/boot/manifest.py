@@ -15,8 +15,8 @@ import json
 import platform
 from typing import Any
 
-from asynccache.boot.errors import BootError
-from asynccache.boot.format import OBJECT_NAME
+from asynccache.errors import HydrationError
+from asynccache.node.pack_format import OBJECT_NAME
 
 
 class Manifest:
@@ -27,12 +27,12 @@ class Manifest:
         name: For messages.
 
     Raises:
-        BootError: It is not one that this version reads.
+        HydrationError: It is not one that this version reads.
     """
 
     def __init__(self, document: Any, name: str) -> None:
         if not isinstance(document, dict) or document.get("version") != 1 or not document.get("root"):
-            raise BootError(f"{name} is no manifest that this version reads: expected `version` 1 and `root`")
+            raise HydrationError(f"{name} is no manifest that this version reads: expected `version` 1 and `root`")
         self.root = str(document["root"])
         self.endpoint_url = document.get("endpoint_url")
         self.environments_dir = document.get("environments_dir")
@@ -49,27 +49,27 @@ class Manifest:
         """Read a manifest from a file.
 
         Raises:
-            BootError: There is none, or it is damaged.
+            HydrationError: There is none, or it is damaged.
         """
         try:
             with open(path, "rb") as file:
                 return cls(json.loads(file.read().decode("utf-8")), path)
         except OSError as exc:
-            raise BootError(f"the manifest {path} cannot be read ({exc.strerror})") from exc
+            raise HydrationError(f"the manifest {path} cannot be read ({exc.strerror})") from exc
         except ValueError as exc:
-            raise BootError(f"the manifest {path} is no JSON ({exc})") from exc
+            raise HydrationError(f"the manifest {path} is no JSON ({exc})") from exc
 
     def ids(self, text: str) -> tuple[str, str]:
         """Return (req_id, full_id) of a step, or of a text `REQ_ID:FULL_ID`.
 
         Raises:
-            BootError: It is neither.
+            HydrationError: It is neither.
         """
         found = self._steps.get(text)
         if found is None:
             found = text.split(":")
         if len(found) != 2:
-            raise BootError(f"{self._name} has no environment for {text!r}; its steps: {sorted(self._steps)}")
+            raise HydrationError(f"{self._name} has no environment for {text!r}; its steps: {sorted(self._steps)}")
         return str(found[0]), str(found[1])
 
     def pack(self, req_id: str, full_id: str, arch: str) -> tuple[str, str | None]:
@@ -90,7 +90,7 @@ def this_architecture() -> str:
     if system == "Darwin":
         return "osx-arm64" if machine == "arm64" else "osx-64"
     if system != "Linux":
-        raise BootError(f"environments are made on Linux and macOS; this is {system}")
+        raise HydrationError(f"environments are made on Linux and macOS; this is {system}")
     if machine in ("aarch64", "arm64"):
         return "linux-aarch64"
     return "linux-64" if machine.endswith("64") else "linux-32"

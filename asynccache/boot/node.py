@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import time
 from typing import Any, Callable
 
 from asynccache.boot.bundle import hydrate_from_packages, published_bundle
-from asynccache.boot.errors import BootError, NoPackError, PackUnusableError
-from asynccache.boot.format import Index
 from asynccache.boot.manifest import Manifest
-from asynccache.boot.prefix import Building, environments_directory, locked, read_marker
-from asynccache.boot.ranges import Ranges, Root
-from asynccache.boot.scripts import run_link_script
-from asynccache.boot.unpack import read_index, unpack
-from asynccache.boot.zstd import WHEELS_KEY, Decompress, find_decompressor, use_wheel, wheel_tag
+from asynccache.boot.ranges import Root
+from asynccache.boot.zstd import WHEELS_KEY, find_decompressor, use_wheel, wheel_tag
+from asynccache.errors import HydrationError
+from asynccache.node.building import Building, lock_path, use
+from asynccache.node.environments import Triple, environment_name, environments_directory, find_complete
+from asynccache.node.errors import NoPackError, PackUnusableError
+from asynccache.node.kernel_lock import Holder, LocksUnsupportedError, held
+from asynccache.node.link_script import run_link_script
+from asynccache.node.pack_format import Decompress
+from asynccache.node.pack_reader import read_index, unpack
+from asynccache.node.ranges import Ranges
+
+_SCRIPT_TIMEOUT = 600.0  # seconds
 
 
 class Receipt:
@@ -53,7 +61,7 @@ class Receipt:
 
 
 def make_environment(
-    manifest: Manifest, env: tuple[str, str, str], say: Callable[[str], None], environments_dir: str | None = None
+    manifest: Manifest, env: Triple, say: Callable[[str], None], environments_dir: str | None = None
 ) -> Receipt:
     """Make an environment, or find it.
 
@@ -64,46 +72,72 @@ def make_environment(
         environments_dir: Where environments lie; as the manifest says, or the user's cache, when None.
 
     Raises:
-        BootError: It cannot be made.
+        AsyncCacheError: It cannot be made.
     """
     started = time.monotonic()
-    directory = environments_directory(environments_dir or manifest.environments_dir)
-    prefix = os.path.join(directory, "metaflow_{}_{}".format(*env[:2]))
-    receipt = Receipt(prefix)
-    if read_marker(prefix) != env:
-        root = Root(manifest.root, manifest.endpoint_url)
-        with locked(prefix, manifest.lock_timeout, say):
-            done = read_marker(prefix) == env or _from_pack(root, manifest, env, prefix, receipt, say)
-        if not done:
-            bundle = manifest.bundle(env[2]) or published_bundle(root, env[2])
-            if bundle is None:
-                raise BootError(f"{receipt.notes[-1]}; and no bundle is published to make it from packages")
-            hydrate_from_packages(root, bundle, env, prefix, say)
-            receipt.source = "packages"
-            if read_marker(prefix) != env:
-                raise BootError(f"the engine left no complete environment at {prefix}")
+    directory = environments_directory(environments_dir, manifest.environments_dir)
+    receipt = Receipt(os.path.join(directory, environment_name(env[0], env[1], "step")))
+    receipt.prefix = use(receipt.prefix, env) or _made(manifest, env, receipt, say)
     receipt.seconds = time.monotonic() - started
     return receipt
 
 
+def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None]) -> str:
+    """Make an environment under its lock, or use the one that somebody else has just made; return its prefix."""
+    root = Root(manifest.root, manifest.endpoint_url)
+    prefix = receipt.prefix
+
+    def waiting(holder: Holder, seconds: float) -> None:
+        say(f"waiting for {holder}, which makes the same environment ({seconds:.0f} s)")
+
+    with contextlib.ExitStack() as stack:
+        exclusive = True
+        try:
+            stack.enter_context(held(lock_path(prefix), manifest.lock_timeout, f"the environment {prefix}", waiting))
+        except LocksUnsupportedError as exc:
+            exclusive = False
+            say(f"warning: {exc.message}: what several tasks want at once is done by each of them")
+        found = find_complete(prefix, env)
+        if found is None and _from_pack(root, manifest, env, receipt, say, exclusive=exclusive):
+            found = prefix
+    if found is None:
+        bundle = manifest.bundle(env[2]) or published_bundle(root, env[2])
+        if bundle is None:
+            raise HydrationError(f"{receipt.notes[-1]}; and no bundle is published to make it from packages")
+        hydrate_from_packages(root, bundle, env, prefix, say)
+        receipt.source = "packages"
+        found = find_complete(prefix, env)
+        if found is None:
+            raise HydrationError(f"the engine left no complete environment at {prefix}")
+    return found
+
+
 def _from_pack(
-    root: Root,
-    manifest: Manifest,
-    env: tuple[str, str, str],
-    prefix: str,
-    receipt: Receipt,
-    say: Callable[[str], None],
+    root: Root, manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None], *, exclusive: bool
 ) -> bool:
+    """Make an environment from its pack; tell whether that could be done."""
+    prefix = receipt.prefix
     key, digest = manifest.pack(*env)
     ranges = root.object(key)
     ranges.say = say
-    building = Building(prefix)
+    building = Building(prefix, env, among_environments=True, exclusive=exclusive)
     try:
+        if not building.begin():
+            return True
         receipt.decoder, decompress = _decoder(root, env[2], receipt, say)
         index = read_index(ranges, decompress, identity=env, digest=digest)
         say("Unpacking %d files, %.0f MB" % (len(index.files), index.raw_bytes / 1e6))
         unpack(ranges, index, decompress, building.path, prefix)
-        _finish(building, index, env, sync=manifest.sync)
+        scripts = [
+            functools.partial(run_link_script, prefix, str(filename), str(script), _SCRIPT_TIMEOUT)
+            for filename, script in index.about.get("link_scripts", ())
+        ]
+        told = building.complete(
+            scripts,
+            lock_timeout=manifest.lock_timeout,
+            sync=manifest.sync,
+            waiting=lambda seconds: say(f"waiting for another program that uses the directory ({seconds:.0f} s)"),
+        )
     except PackUnusableError as exc:
         receipt.notes.append(str(exc))
         if not isinstance(exc, NoPackError):
@@ -112,16 +146,26 @@ def _from_pack(
     finally:
         building.close()
         receipt.count(ranges)
-    receipt.source = "pack"
-    receipt.notes += [str(note) for note in index.about.get("notes", ())]
+    if told is not None:
+        receipt.source = "pack"
+        receipt.notes += [str(note) for note in index.about.get("notes", ())] + told
     return True
 
 
-def _finish(building: Building, index: Index, env: tuple[str, str, str], *, sync: bool) -> None:
-    building.place()
-    for filename, script in index.about.get("link_scripts", ()):
-        run_link_script(building.prefix, str(filename), str(script))
-    building.finish(env, sync=sync)
+def link_here(prefix: str, env: Triple, directory: str) -> None:
+    """Leave what the task's command looks for: `_env_id`, `_env_path` and `__conda_python` (contract, section 9.2)."""
+    with open(os.path.join(directory, "_env_id"), "w") as file:
+        json.dump(list(env), file)
+    with open(os.path.join(directory, "_env_path"), "w") as file:
+        file.write(prefix)
+    link = os.path.join(directory, "__conda_python")
+    for _attempt in range(2):
+        try:
+            os.symlink(os.path.join(prefix, "bin", "python"), link)
+        except FileExistsError:
+            os.unlink(link)
+        else:
+            return
 
 
 def _decoder(root: Root, arch: str, receipt: Receipt, say: Callable[[str], None]) -> tuple[str, Decompress]:

@@ -1,172 +1,20 @@
-"""Reading ranges of one object: a local file, HTTP, or S3, repeated where a failure may pass."""
+"""Objects of a cache's root as a bare node reads them: over HTTP, from S3, or from a directory."""
 
 from __future__ import annotations
 
-import http.client
 import os
-import random
 import ssl
-import time
 import urllib.error
 import urllib.request
-from typing import Any, Callable, Iterator
+from typing import Any
 
-from asynccache.boot.errors import BootError, NoPackError, PackUnusableError
+from asynccache.errors import HydrationError
+from asynccache.node.errors import NoPackError, PackUnusableError
+from asynccache.node.ranges import LocalRanges, Ranges
+from asynccache.node.retry import PassingError
 
-PATIENCE = 60.0  # seconds without progress after which an object is given up
-_PIECE = 1 << 20
-_TIMEOUT = 30.0
+_TIMEOUT = 30.0  # seconds
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
-
-
-class PassingError(Exception):
-    """A failure that may pass: a busy server, a lost connection."""
-
-
-class Ranges:
-    """One object.
-
-    Attributes:
-        name: For messages; without credentials.
-        requests: How many were made.
-        received: Bytes.
-        streams: How many ranges are worth reading at once.
-    """
-
-    streams = 8
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.requests = 0
-        self.received = 0
-        self.say: Callable[[str], None] = _say_nothing
-
-    def open(self, start: int, length: int) -> tuple[Any, int]:
-        """Return (something to `read` and `close`, size of the whole object); a negative start counts from the end.
-
-        Raises:
-            NoPackError: There is no object.
-            PassingError: To be tried again.
-            BootError: Refused.
-        """
-        raise NotImplementedError
-
-    def tail(self, length: int) -> tuple[bytes, int]:
-        """Return the last bytes of the object, and its size."""
-        size = [0]
-
-        def once() -> bytes:
-            stream, size[0] = self.open(-length, length)
-            try:
-                wanted = min(length, size[0])
-                return self._exactly(stream, wanted)
-            finally:
-                stream.close()
-
-        return self._repeated(once), size[0]
-
-    def read(self, start: int, length: int) -> bytes:
-        """Return one range."""
-        return b"".join(self.stream(start, length))
-
-    def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield one range in pieces; after a failure it goes on where it was."""
-        end = start + length
-        while start < end:
-
-            def begin(at: int = start) -> Any:
-                return self.open(at, end - at)[0]
-
-            source = self._repeated(begin)
-            try:
-                while start < end:
-                    piece = source.read(min(_PIECE, end - start))
-                    if not piece:
-                        raise PassingError("the answer ended early")  # noqa: TRY301 - as any failure of reading
-                    start += len(piece)
-                    self.received += len(piece)
-                    yield piece
-            except (OSError, http.client.HTTPException, PassingError) as exc:
-                self._pause(exc, start, end)
-            except Exception as exc:  # boto3 brings the errors of its own HTTP library
-                if not _is_transport(exc):
-                    raise
-                self._pause(exc, start, end)
-            finally:
-                source.close()
-
-    def _exactly(self, stream: Any, length: int) -> bytes:
-        parts, missing = [], length
-        while missing:
-            piece = stream.read(missing)
-            if not piece:
-                raise PassingError("the answer ended early")
-            parts.append(piece)
-            missing -= len(piece)
-            self.received += len(piece)
-        return b"".join(parts)
-
-    _stalls = 0
-    _stalled_at = -1
-
-    def _pause(self, exc: BaseException, at: int, end: int) -> None:
-        """Wait before going on after a failure in the middle; give up when it fails again and again at one place."""
-        self._stalls = self._stalls + 1 if at == self._stalled_at else 0
-        self._stalled_at = at
-        if self._stalls > 8:
-            raise PackUnusableError("%s cannot be read at byte %d of %d (%s)" % (self.name, at, end, exc)) from exc
-        time.sleep(min(5.0, 0.1 * 2**self._stalls))
-
-    def _repeated(self, once: Callable[[], Any]) -> Any:
-        deadline, pause = time.monotonic() + PATIENCE, 0.2
-        while True:
-            try:
-                self.requests += 1
-                return once()
-            except (PassingError, OSError, http.client.HTTPException) as exc:
-                failure: BaseException = exc
-            except BootError:
-                raise
-            except Exception as exc:  # boto3 brings the errors of its own HTTP library
-                if not _is_transport(exc):
-                    raise
-                failure = exc
-            if time.monotonic() + pause > deadline:
-                raise PackUnusableError("%s cannot be read for %d seconds (%s)" % (self.name, PATIENCE, failure))
-            self.say(f"{self.name}: {failure}; trying again")
-            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads the tries of many nodes
-            pause = min(5.0, pause * 2)
-
-
-def _say_nothing(text: str) -> None:
-    del text
-
-
-def _is_transport(exc: BaseException) -> bool:
-    return type(exc).__module__.split(".")[0] in {"botocore", "urllib3", "ssl"}
-
-
-class LocalRanges(Ranges):
-    """A file."""
-
-    streams = 4
-
-    def __init__(self, path: str) -> None:
-        Ranges.__init__(self, path)
-        self._path = path
-
-    def open(self, start: int, length: int) -> tuple[Any, int]:
-        """Open the file at a place."""
-        del length
-        try:
-            file = open(self._path, "rb")  # noqa: SIM115 - the caller closes it
-        except FileNotFoundError:
-            raise NoPackError(f"there is no {self.name}") from None
-        except OSError as exc:
-            raise PackUnusableError(f"{self.name} cannot be read ({exc.strerror})") from exc
-        size = os.fstat(file.fileno()).st_size
-        file.seek(max(0, size + start) if start < 0 else start)
-        return file, size
 
 
 class HTTPRanges(Ranges):
@@ -225,7 +73,7 @@ class S3Ranges(Ranges):
             answer = getattr(exc, "response", None)
             if not isinstance(answer, dict):
                 if "Credentials" in type(exc).__name__ or "Profile" in type(exc).__name__:
-                    raise BootError(f"{self.name} cannot be read: {exc}") from None
+                    raise HydrationError(f"{self.name} cannot be read: {exc}") from None
                 raise
             error = answer.get("Error", {}).get("Code", "")
             code = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -246,7 +94,7 @@ class Root:
         endpoint_url: Of a private S3 server.
 
     Raises:
-        BootError: It is of another kind, or boto3 is missing.
+        HydrationError: It is of another kind, or boto3 is missing.
     """
 
     def __init__(self, address: str, endpoint_url: str | None = None) -> None:
@@ -254,7 +102,7 @@ class Root:
         self.endpoint_url = endpoint_url
         self._client = _s3_client(endpoint_url) if address.startswith("s3://") else None
         if self._client is None and "://" in address and not address.startswith(("http://", "https://", "file://")):
-            raise BootError(
+            raise HydrationError(
                 f"the cache's root {address} cannot be read here: expected a directory, s3:// or http(s)://"
             )
 
@@ -274,7 +122,7 @@ def _s3_client(endpoint_url: str | None) -> Any:
         import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - only where the cache is on S3
         from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
     except ImportError:
-        raise BootError(
+        raise HydrationError(
             "boto3 is missing in this image and the cache is on S3; install boto3, or unset"
             " METAFLOW_SKIP_INSTALL_DEPENDENCIES"
         ) from None

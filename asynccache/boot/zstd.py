@@ -17,16 +17,13 @@ import os
 import sys
 import tempfile
 import zipfile
-from typing import Any, Callable
+from typing import Any
 
-from asynccache.boot.errors import PackUnusableError
-from asynccache.boot.format import damaged
+from asynccache.node.errors import PackUnusableError
+from asynccache.node.pack_format import Decompress, damaged
 
 WHEELS_KEY = "asynccache/zstd/wheels.json"
 """JSON below the cache's root: `cp310-linux-64` -> {"key", "size", "sha256"} of a wheel of that Python and machine."""
-
-Decompress = Callable[[bytes, int], bytes]
-"""(one frame, its decompressed size in bytes) -> its content; raises PackUnusableError."""
 
 _SONAMES = ("libzstd.so.1", "libzstd.1.dylib", "/opt/homebrew/lib/libzstd.dylib", "/usr/local/lib/libzstd.dylib")
 

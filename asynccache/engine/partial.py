@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from asynccache.engine.workspace import disk_errors
 from asynccache.model.digest import Digests, Hasher
+from asynccache.node.disk import disk_errors
 
 
 class PartialDownload:

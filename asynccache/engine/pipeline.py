@@ -18,7 +18,7 @@ from asynccache.engine import events
 from asynccache.engine.fetch import Fetcher
 from asynccache.engine.quarantine import set_aside
 from asynccache.engine.report import StoredForm
-from asynccache.engine.workspace import Workspace, disk_errors
+from asynccache.engine.workspace import Workspace
 from asynccache.errors import (
     FetchError,
     IntegrityError,
@@ -27,6 +27,7 @@ from asynccache.errors import (
 )
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
+from asynccache.node.disk import disk_errors
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.clock import Clock
 from asynccache.runtime.threads import Threads

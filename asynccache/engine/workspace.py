@@ -14,15 +14,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from asynccache.engine.events import EventSink, LockEvents, ignore
 from asynccache.errors import DiskError
 from asynccache.model.url import PackageURL
-from asynccache.runtime.failures import disk_error
+from asynccache.node.disk import disk_errors
 from asynccache.runtime.locks import LockDirectory
 
 ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
@@ -112,12 +111,3 @@ class Workspace:
                 else:
                     left.add(entry.name)
         return left
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of a local file operation into a `DiskError` that says what to do."""
-    try:
-        yield
-    except OSError as exc:
-        raise disk_error(path, exc) from exc

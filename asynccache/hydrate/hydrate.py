@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from asynccache.engine.engine import Engine
 from asynccache.hydrate import prefix as places
-from asynccache.hydrate.finish import compile_bytecode, link_scripts, run_link_script
+from asynccache.hydrate.finish import compile_bytecode, link_scripts
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import current_architecture
+from asynccache.node.building import Building
+from asynccache.node.link_script import run_link_script
+from asynccache.runtime.locks import Turn
 from asynccache.runtime.tasks import run_together
 
 _LOOK: Final = 0.05  # seconds between two looks for what another process makes
+_WITHOUT_SCRIPTS: Final = "set link_scripts to false to do without"
 
 
 class Packed(Protocol):
@@ -86,20 +91,20 @@ class _Making:
         self._held = asyncio.Event()
 
     async def run(self) -> Hydrated:
-        engine = self._engine
-        if not self._options.force and await engine.threads.run(
-            use, self._prefix, self._environment.id, engine.workspace.locks
-        ):
-            return self._there(waited=False)
+        if await self._is_there():
+            return self._used(waited=False)
         try:
-            return (await run_together([self._under_lock(), self._watch()]))[0] or await self._used(waited=True)
+            return (await run_together([self._under_lock(), self._watch()]))[0] or self._used(waited=True)
         except _MadeMeanwhileError:
-            return await self._used(waited=True)
+            return self._used(waited=True)
 
     async def _is_there(self) -> bool:
+        """Use a complete environment, also one of the other name that will do: the prefix is that one then."""
         if self._options.force:
             return False
-        return await self._engine.threads.run(places.read_marker, self._prefix) == self._environment.id
+        found = await self._engine.threads.run(use, self._prefix, self._environment.id)
+        self._prefix = found or self._prefix
+        return found is not None
 
     async def _watch(self) -> None:
         """Look, while another process holds the lock, whether the environment has appeared: many that wait for one
@@ -116,60 +121,53 @@ class _Making:
                 if await self._is_there() and not self._held.is_set():
                     raise _MadeMeanwhileError from None
 
-    async def _under_lock(self) -> Hydrated | None:
-        engine, prefix = self._engine, self._prefix
-
-        name = places.lock_name(prefix)
-        async with engine.workspace.locks.hold(name, label=f"the environment {prefix}") as turn:
-            waited = turn.waited
+    async def _under_lock(self) -> Hydrated:
+        prefix = self._prefix
+        locks = self._engine.workspace.locks
+        async with locks.hold(places.lock_path(prefix), label=f"the environment {prefix}") as turn:
             self._held.set()
-            force = self._options.force and not waited  # whoever was waited for has just made it anew
-            make = await engine.threads.run(
-                places.may_be_replaced, prefix, self._environment.id, self._environments, force=force
-            )
-            await engine.threads.run(places.sweep, prefix.parent, prefix)
-            return await self._make(waited=waited) if make else await self._used(waited=waited)
+            if await self._is_there():
+                return self._used(waited=turn.waited)
+            return await self._make(turn)
 
-    async def _used(self, *, waited: bool) -> Hydrated:
-        engine = self._engine
-        if self._held.is_set():
-            await engine.threads.run(places.note_use, self._prefix)
-        else:
-            await engine.threads.run(use, self._prefix, self._environment.id, engine.workspace.locks)
-        return self._there(waited=waited)
-
-    def _there(self, *, waited: bool) -> Hydrated:
+    def _used(self, *, waited: bool) -> Hydrated:
         seconds = self._engine.clock.now() - self._started
         return Hydrated(self._prefix, self._environment.id, False, waited, False, seconds)
 
-    async def _make(self, *, waited: bool) -> Hydrated:
+    async def _make(self, turn: Turn) -> Hydrated:
         threads = self._engine.threads
-        building = places.Building(self._prefix)
+        building = Building(
+            os.fspath(self._prefix),
+            places.triple(self._environment.id),
+            among_environments=self._prefix.parent == self._environments,
+            exclusive=turn.exclusive,
+            force=self._options.force and not turn.waited,  # whoever was waited for has just made it anew
+        )
         size, link_type = 0, ""
         try:
-            await threads.run(building.begin)
+            if not await threads.run(building.begin):
+                return self._used(waited=turn.waited)
+            path = Path(building.path)
             packed = self._packed is not None and await self._packed(
-                self._engine, self._environment, building.path, str(self._prefix)
+                self._engine, self._environment, path, str(self._prefix)
             )
             if not packed:
                 await threads.run(building.emptied)
-                tree = await link_tree(self._engine, self._environment, building.path, str(self._prefix))
+                tree = await link_tree(self._engine, self._environment, path, str(self._prefix))
                 self._notes += tree.notes
                 size, link_type = tree.bytes, tree.link_type
-                await self._compile(building.path)
-            await self._into_place(building)
-        except BaseException:
-            await threads.certainly(building.discard)
-            raise
+                await self._compile(path)
+            if not await self._into_place(building):
+                return self._used(waited=True)
         finally:
-            building.close()
+            await threads.certainly(building.close)
         await threads.run(places.register, self._engine.settings, self._prefix)
         seconds = self._engine.clock.now() - self._started
         return Hydrated(
             self._prefix,
             self._environment.id,
             created=True,
-            waited=waited,
+            waited=turn.waited,
             packed=packed,
             seconds=seconds,
             bytes=size,
@@ -193,25 +191,27 @@ class _Making:
         if reason:
             self._notes.append(reason)
 
-    async def _into_place(self, building: places.Building) -> None:
-        """Give the environment its name, run scripts, which may write it down, and declare it complete."""
+    async def _into_place(self, building: Building) -> bool:
+        """Give the environment its name, run scripts, which may write it down, and declare it complete.
+
+        Returns:
+            False when another process has made the same in the meantime.
+        """
         settings = self._engine.settings
-        scripts = link_scripts(self._environment, building.path)
+        scripts = link_scripts(self._environment, Path(building.path))
         wanted = settings.link_scripts if self._options.link_scripts is None else self._options.link_scripts
         if scripts and (not wanted or self._environment.id.arch != current_architecture()):
             names = ", ".join(name for name, _script in scripts)
             why = "the settings say so" if not wanted else f"they are for {self._environment.id.arch}"
             self._notes.append(f"the link scripts of {names} were not run: {why}")
             scripts = []
-
-        def placed() -> list[str]:
-            with places.creation_lock(self._prefix.parent, self._environments, settings.lock_timeout):
-                building.take_place()
-                told = [run_link_script(self._prefix, name, s, settings.package_timeout) for name, s in scripts]
-                building.finish(self._environment.id)
-            return [text for text in told if text]
-
-        self._notes += await self._engine.threads.run(placed)
+        runs = [
+            partial(run_link_script, building.prefix, name, str(script), settings.package_timeout, _WITHOUT_SCRIPTS)
+            for name, script in scripts
+        ]
+        told = await self._engine.threads.run(partial(building.complete, runs, lock_timeout=settings.lock_timeout))
+        self._notes += told or []
+        return told is not None
 
 
 async def prefix_for(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from asynccache.hydrate import prefix as places
 from asynccache.model.document import document
 from asynccache.model.identity import EnvID
-
-if TYPE_CHECKING:
-    from asynccache.runtime.locks import LockDirectory
+from asynccache.node import building
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +63,10 @@ class Hydrated:
         return document(self)
 
 
-def use(prefix: Path, env_id: EnvID, locks: LockDirectory) -> bool:
-    """Tell whether a complete environment is at a place, and remember that it was used now. Blocking.
+def use(prefix: Path, env_id: EnvID) -> Path | None:
+    """Return where a complete environment lies that is wanted at a place, and remember that it was used now. Blocking.
 
-    Args:
-        prefix: The place.
-        env_id: Which environment.
-        locks: Under which prefixes are made: whoever made this one may have been killed right after it was complete.
+    It may have the other name of the two by which steps and `create` call the same environment.
     """
-    if places.read_marker(prefix) != env_id:
-        return False
-    places.note_use(prefix)
-    locks.sweep(places.lock_name(prefix))
-    return True
+    found = building.use(os.fspath(prefix), places.triple(env_id))
+    return None if found is None else Path(found)

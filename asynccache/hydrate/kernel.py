@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import HydrationError
 from asynccache.hydrate.prefix import read_marker
+from asynccache.node.disk import disk_errors
 
 _LOGOS: Final = ("logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
 

@@ -22,12 +22,12 @@ from rattler.package_cache import PackageCache, ValidationMode
 from rattler.platform import Subdir
 
 from asynccache.engine.engine import Engine
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.extract import is_full, offline_client
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
 from asynccache.model.url import redacted
+from asynccache.node.disk import disk_errors
 
 _VIEW: Final = ".asynccache-view"
 CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has

@@ -1,7 +1,7 @@
 """Packed environments: one relocatable object per environment and architecture, made from packages.
 
 The packages are linked into a directory with a placeholder as prefix; Python files are compiled; what is there becomes
-frames and an index as asynccache/boot/format.py describes. The same packages, tools and level give the same bytes.
+frames and an index as asynccache/node/pack_format.py describes. The same packages, tools and level give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from asynccache import __version__
-from asynccache.boot import format as packs
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError, PreconditionFailedError
 from asynccache.hydrate.bytecode import compile_tree, python_version
 from asynccache.hydrate.finish import link_scripts
@@ -27,6 +25,8 @@ from asynccache.hydrate.tree import link_tree
 from asynccache.model.digest import digest_file
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import current_architecture
+from asynccache.node import pack_format as packs
+from asynccache.node.disk import disk_errors
 
 LEVEL = 9  # of zstd: read far more often than written, and higher ones cost minutes
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asynccache.boot import format as packs
-from asynccache.boot.errors import PackUnusableError
 from asynccache.engine.engine import Engine
 from asynccache.model.identity import EnvID
+from asynccache.node import pack_format as packs
+from asynccache.node.errors import PackUnusableError
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import zstandard
 
-from asynccache.boot import format as packs
-from asynccache.boot.patch import CONDA, WHEEL
 from asynccache.errors import TransmuteError
+from asynccache.node import pack_format as packs
+from asynccache.node.pack_patch import CONDA, WHEEL
 
 FRAME: Final = 4 << 20  # bytes of a frame, decompressed: small beside memory, large beside the cost of one
 _PREFIX: Final = packs.PREFIX.encode()

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine.workspace import disk_errors
 from asynccache.model.package import Format, Kind
+from asynccache.node.disk import disk_errors
 from asynccache.node.lock_file import lock_file
 
 DIRNAME: Final = "pkgs"

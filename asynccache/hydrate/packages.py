@@ -13,13 +13,13 @@ from typing import Final
 
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError
 from asynccache.hydrate.extract import extract_conda, extract_wheel
 from asynccache.hydrate.extracted import Extracted, note_use, read_record, write_record
 from asynccache.hydrate.obtain import Archives, Obtained
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage
+from asynccache.node.disk import disk_errors
 from asynccache.runtime.tasks import run_together
 
 BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes
@@ -159,16 +159,19 @@ class NodePackages:
                 extract_wheel(obtained.path, tree / "files", stop)
                 hashes = {"sha256": obtained.digest}
             write_record(tree, package, obtained.format, hashes)
-            place, other = (
-                self.directory.of_kind(package.kind) / package.filename,
-                _other_place(self.directory, package),
-            )
-            if place.exists():
-                place = other
-                shutil.rmtree(place, ignore_errors=True)  # nobody can use it, or it had been found
-            place.parent.mkdir(parents=True, exist_ok=True)
-            tree.rename(place)
-            extracted = read_record(place, package)
+            extracted = self._find(package)  # where locks keep nobody out, another may have been first
+            if extracted is None:
+                place = self.directory.of_kind(package.kind) / package.filename
+                if place.exists():
+                    place = _other_place(self.directory, package)
+                    shutil.rmtree(place, ignore_errors=True)  # nobody can use it, or it had been found
+                place.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    tree.rename(place)
+                except OSError:
+                    if self._find(package) is None:
+                        raise
+                extracted = self._find(package)
         if extracted is None:
             raise DiskError(f"{place} was changed while it was made", hint="let nothing but package caches write there")
         return extracted

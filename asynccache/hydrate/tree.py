@@ -11,7 +11,6 @@ from pathlib import Path
 
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.link import CLOBBERED, Clobbered, check_prefix, link_conda
@@ -19,6 +18,7 @@ from asynccache.hydrate.packages import NodePackages
 from asynccache.hydrate.place import LinkType, best_link_type
 from asynccache.hydrate.wheels import Installed, install_wheels, python_layout
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.node.disk import disk_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.boot import unpack as reader
-from asynccache.boot.errors import BootError, NoPackError, PackUnusableError
-from asynccache.boot.ranges import LocalRanges, Ranges
 from asynccache.boot.zstd import find_decompressor
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
@@ -18,6 +15,9 @@ from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, O
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node import pack_reader as reader
+from asynccache.node.errors import NoPackError, PackUnusableError
+from asynccache.node.ranges import LocalRanges, Ranges
 
 _STREAMS: Final = 4
 _RANGES: Final = 8
@@ -110,7 +110,7 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     except PackUnusableError as exc:
         engine.emit(events.SourceFailed("pack", ranges.name, str(exc)))
         return False
-    except BootError as exc:
+    except HydrationError as exc:
         raise HydrationError(str(exc)) from exc
     engine.emit(events.Linked(str(building), "pack", 1, engine.clock.now() - started))
     return True

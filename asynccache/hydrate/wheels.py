@@ -24,13 +24,13 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import ArchiveError, HydrationError
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType, place_file
 from asynccache.hydrate.scripts import entry_points, launcher, with_interpreter
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import parse_stem
+from asynccache.node.disk import disk_errors
 
 INSTALLER: Final = "asynccache"
 _GENERATED: Final = {"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"}

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from asynccache.config import Settings
-from asynccache.hydrate.prefix import MARKER, environments_directory, read_marker
+from asynccache.hydrate.prefix import environments_directory, read_marker
 from asynccache.model.alias import Alias
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Tagged
 from asynccache.model.package import parse_stem
+from asynccache.node.environments import MARKER
 from asynccache.ops.environments import Environments
 
 

@@ -11,9 +11,9 @@ import re
 import sys
 
 from asynccache.boot.__main__ import main as make
-from asynccache.boot.errors import BootError
 from asynccache.boot.manifest import Manifest
 from asynccache.boot.ranges import Root
+from asynccache.errors import HydrationError
 from asynccache.metaflow.merge import AskError, expand
 
 _IDS = re.compile(r"[0-9a-f]{40}:[0-9a-f]{40}")
@@ -24,7 +24,7 @@ def main(words: list[str]) -> int:
     path, name = words
     try:
         ids = look_up(Manifest.read(path), path, expand(name, os.environ))
-    except (AskError, BootError) as exc:
+    except (AskError, HydrationError) as exc:
         sys.stderr.write(f"asynccache: error: {exc}\n")
         return 1
     return make([path, ids])
@@ -34,7 +34,7 @@ def look_up(manifest: Manifest, path: str, name: str) -> str:
     """Return `REQ_ID:FULL_ID` of a name.
 
     Raises:
-        BootError: There is none, or the store cannot be read.
+        HydrationError: There is none, or the store cannot be read.
     """
     if _IDS.fullmatch(name):
         return name
@@ -45,8 +45,8 @@ def look_up(manifest: Manifest, path: str, name: str) -> str:
     try:
         data, _size = ranges.tail(4096)  # all of it: two ids
         req_id, full_id = json.loads(data.decode("ascii"))
-    except (BootError, ValueError) as exc:
-        raise BootError(f"Cannot find environment '{name}': {exc}") from exc
+    except (HydrationError, ValueError) as exc:
+        raise HydrationError(f"Cannot find environment '{name}': {exc}") from exc
     return f"{req_id}:{full_id}"
 
 

@@ -21,6 +21,7 @@ from asynccache.metaflow import wait_and_run
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node.environments import MARKER, find_complete
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
@@ -60,7 +61,8 @@ class LocalEnvironments:
 
     def prefix(self, env_id: EnvID) -> Path:
         """Return where an environment is or will be."""
-        return self._directory / places.environment_name(env_id, "step")
+        prefix = self._directory / places.environment_name(env_id, "step")
+        return Path(find_complete(str(prefix), places.triple(env_id)) or prefix)
 
     def complete(self, env_id: EnvID) -> bool:
         """Tell whether it is there."""
@@ -93,7 +95,7 @@ class LocalEnvironments:
         if self.complete(env_id):
             return [python]
         waiting = [sys.executable, "-I", "-S", os.path.abspath(wait_and_run.__file__)]
-        marker = str(self.prefix(env_id) / places.MARKER)
+        marker = str(self.prefix(env_id) / MARKER)
         return [*waiting, marker, str(self._failure(env_id)), str(os.getpid()), python]
 
     def close(self) -> None:

@@ -18,10 +18,10 @@ from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
+from asynccache.node.disk import disk_errors
 from asynccache.ops.contents import StoredObject, by_source, matches
 from asynccache.store import layout
 from asynccache.store.inventory import StoredArchive

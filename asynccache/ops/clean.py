@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asynccache.config import Settings
-from asynccache.engine.workspace import Workspace, disk_errors
+from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError, LockTimeoutError, PartialFailureError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.hydrate.packages import BY_DIGEST, IN_USE
 from asynccache.model.document import document
 from asynccache.model.package import Format
+from asynccache.node.building import sweep
+from asynccache.node.disk import disk_errors
 from asynccache.node.kernel_lock import give_back, take, wait
 from asynccache.ops.hydrated import OnDisk, hydrated, remove_environment, users_of
 
@@ -128,8 +130,8 @@ async def clean(
             done.failed[str(environment.prefix)] = exc
     await run(_clean_packages, settings, workspace.path, done, cutoff, keep_bytes, total, dry_run=dry_run)
     if not dry_run:
-        left = await run(places.sweep, places.environments_directory(settings))
-        done.removed += [Removal("leftover", path, 0, 0.0) for path in left]
+        left = await run(sweep, str(places.environments_directory(settings)))
+        done.removed += [Removal("leftover", Path(path), 0, 0.0) for path in left]
         await run(workspace.sweep)
     return done
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from asynccache.catalog.place import datastore_directory
 from asynccache.catalog.runs import END
 from asynccache.config import Settings
-from asynccache.engine.workspace import Workspace, disk_errors
+from asynccache.engine.workspace import Workspace
 from asynccache.errors import (
     ArchiveError,
     FetchError,
@@ -31,6 +31,7 @@ from asynccache.errors import (
 )
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.root import StoreRoot
+from asynccache.node.disk import disk_errors
 
 PYTHON_LINK: Final = "__conda_python"
 SETUP: Final = "metaflow_setup.sh"

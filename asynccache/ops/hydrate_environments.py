@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from asynccache.catalog.runs import END
-from asynccache.engine.workspace import Workspace
 from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
@@ -181,22 +180,19 @@ async def _existing(
     opening: Opening, environment: ResolvedEnvironment, wanted: Creation, started: float
 ) -> Hydrated | None:
     """Return the environment that is there already and will do."""
-    settings = opening.settings
     if wanted.options.force:
         return None
     place = _place(opening, environment, wanted)
-    if wanted.name is None and wanted.prefix is None:
-        known: Path | None = await asyncio.to_thread(places.complete_prefix, settings, environment.id)
-        place = known or place
-    elif not wanted.exist_ok and (there := await asyncio.to_thread(places.read_marker, place)) is not None:
+    named = wanted.name is not None or wanted.prefix is not None
+    if named and not wanted.exist_ok and (there := await asyncio.to_thread(places.read_marker, place)) is not None:
         what = "this environment" if there == environment.id else "another environment"
         raise HydrationError(
             f"'{place.name}' exists already and is {what}", hint="use --force to make it anew, or --exist-ok"
         )
-    locks = Workspace(settings.cache_dir, settings.lock_timeout).locks
-    if not await asyncio.to_thread(use, place, environment.id, locks):
+    found = await asyncio.to_thread(use, place, environment.id)
+    if found is None:
         return None
-    return Hydrated(place, environment.id, False, False, False, time.monotonic() - started)
+    return Hydrated(found, environment.id, False, False, False, time.monotonic() - started)
 
 
 async def _with_kernel(opening: Opening, environment: ResolvedEnvironment, name: str) -> ResolvedEnvironment:

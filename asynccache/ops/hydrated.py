@@ -22,6 +22,9 @@ from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundErr
 from asynccache.hydrate import prefix as places
 from asynccache.model.document import document, plain
 from asynccache.model.identity import EnvID
+from asynccache.node.building import creation_lock, remove_prefix
+from asynccache.node.disk import disk_errors
+from asynccache.node.environments import MARKER, ids_in_name
 from asynccache.ops.naming import shortest_name
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def hydrated(settings: Settings, *, sizes: bool = True) -> list[OnDisk]:
         if env_id is None:
             continue
         with suppress(OSError):
-            used = (prefix / places.MARKER).stat().st_mtime
+            used = (prefix / MARKER).stat().st_mtime
             found.append(OnDisk(prefix, env_id, used, *(_sizes(prefix) if sizes else (0, 0, 0))))
     return sorted(found, key=lambda e: -e.last_used)
 
@@ -126,7 +129,7 @@ async def on_disk(opening: Opening, names: Sequence[str] = (), *, sizes: bool = 
         if names and each.prefix not in chosen:
             continue
         called = str(each.prefix) if each.prefix.parent != environments else each.name
-        if places.ids_in_name(called) is not None:
+        if ids_in_name(called) is not None:
             called = await shortest_name(opening.here, (each.id.req_id, each.id.full_id))
         rows.append(replace(each, called=called))
     return rows
@@ -227,7 +230,7 @@ async def remove_environment(settings: Settings, prefix: Path, *, force: bool = 
         DiskError: It cannot be removed.
     """
     locks = Workspace(settings.cache_dir, settings.lock_timeout).locks
-    async with locks.hold(places.lock_name(prefix), label=f"the environment {prefix}"):
+    async with locks.hold(places.lock_path(prefix), label=f"the environment {prefix}"):
         users = await asyncio.to_thread(users_of, prefix)
         if users and not force:
             raise HydrationError(
@@ -237,11 +240,10 @@ async def remove_environment(settings: Settings, prefix: Path, *, force: bool = 
 
 
 def _remove(settings: Settings, prefix: Path) -> None:
-    environments = places.environments_directory(settings)
-    with places.creation_lock(prefix.parent, environments, settings.lock_timeout):
-        (prefix / places.MARKER).unlink(missing_ok=True)  # from here on it is incomplete
-        places.remove(prefix)
-    (settings.cache_dir / places.REGISTRY / places.lock_name(prefix)).unlink(missing_ok=True)
+    with creation_lock(os.fspath(prefix.parent), settings.lock_timeout), disk_errors(prefix):
+        (prefix / MARKER).unlink(missing_ok=True)  # from here on it is incomplete
+        remove_prefix(os.fspath(prefix))
+    places.registered(settings, prefix).unlink(missing_ok=True)
 
 
 def users_of(prefix: Path) -> list[int]:

@@ -31,10 +31,10 @@ from asynccache.boot.bundle import BUNDLES
 from asynccache.boot.zstd import WHEELS_KEY
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.digest import digest_file
 from asynccache.model.platform import current_architecture
+from asynccache.node.disk import disk_errors
 
 _LISTING: Final = ".json"
 _OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need

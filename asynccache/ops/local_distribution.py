@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from asynccache.config import Settings
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import ArchiveError, ObjectNotFoundError, ResolverMissingError
 from asynccache.model.platform import current_architecture
+from asynccache.node.disk import disk_errors
 from asynccache.ops.opening import Opening
 from asynccache.resolve.find_programs import COMPLETE
 from asynccache.runtime.locks import LockDirectory

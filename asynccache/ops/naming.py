@@ -24,6 +24,7 @@ from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.node.environments import MARKER, ids_in_name
 
 if TYPE_CHECKING:
     from asynccache.ops.environments import Environments
@@ -74,7 +75,7 @@ async def meaning_of(catalog: Environments, text: str, arch: str | None = None, 
     place = _place(catalog, text)
     if here_first and (found := await asyncio.to_thread(_prefix, place)) is not None:
         return found
-    if (ids := places.ids_in_name(text)) is not None:
+    if (ids := ids_in_name(text)) is not None:
         return Meaning(ids, prefix=place if places.read_marker(place) is not None else None)
     try:
         alias, ids = await catalog.lookup.named(text)
@@ -129,7 +130,7 @@ def _at(path: Path, arch: str | None) -> Meaning:
         if found is None:
             raise ObjectNotFoundError(
                 f"{path} is no environment",
-                expected=f"a complete one, with the file {places.MARKER}",
+                expected=f"a complete one, with the file {MARKER}",
                 hint="`asynccache envs` lists those on this machine",
             )
         return found

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from asynccache.engine.engine import Engine
 from asynccache.engine.quarantine import set_aside
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format
+from asynccache.node.disk import disk_errors
 from asynccache.ops.environment_packages import Need
 from asynccache.ops.verified import Verified
 from asynccache.runtime.tasks import run_together

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import BuildError
 from asynccache.model.environment import EnvironmentPackage
+from asynccache.node.disk import disk_errors
 from asynccache.ops.opening import Opening
 from asynccache.resolve.helper_environment import builder_environment, python_version
 from asynccache.resolve.pypi_problem import read_pypi_problem

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.archive import Receipt, bzip2_children, transmute
-from asynccache.engine.workspace import disk_errors
 from asynccache.errors import AsyncCacheError, DiskError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.package import Format, split_filename
+from asynccache.node.disk import disk_errors
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.threads import Threads
 

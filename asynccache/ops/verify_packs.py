@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from asynccache.boot.format import OBJECT_NAME
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.engine import Engine
 from asynccache.errors import IntegrityError
 from asynccache.hydrate.unpack import verify_pack
 from asynccache.model.identity import EnvID
+from asynccache.node.pack_format import OBJECT_NAME
 
 _AT_ONCE: Final = 2  # each reads up to four parts at once
 

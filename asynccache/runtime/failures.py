@@ -9,17 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from asynccache import __version__
-from asynccache.errors import AsyncCacheError, DefectError, DiskError, PartialFailureError, UsageError
+from asynccache.errors import AsyncCacheError, DefectError, PartialFailureError, UsageError
 from asynccache.model.url import redacted
+from asynccache.node.disk import FULL, disk_error
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DISK: Final = _FULL | {
+_DISK: Final = FULL | {
     errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOTDIR, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG,
 }  # fmt: skip
@@ -60,31 +59,11 @@ def _failure(error: BaseException, whole: BaseException) -> AsyncCacheError:
         )
     elif isinstance(error, OSError) and error.errno in _DISK:
         named = error.filename
-        failure = disk_error(Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None, error)
+        failure = disk_error(os.fsdecode(named) if isinstance(named, str | bytes) else None, error)
     else:
         failure = _defect(error, whole)
     failure.__cause__ = error
     return failure
-
-
-def disk_error(path: Path | None, error: OSError) -> DiskError:
-    """Return the error of an operation on a local file that failed; says what to do.
-
-    Args:
-        path: The file or directory; None when nobody knows.
-        error: Why.
-    """
-    what = "the file system" if path is None else str(path)
-    if error.errno not in _FULL:
-        return DiskError(f"{what} cannot be written ({error.strerror or error})", hint="check its owner and mode")
-    try:
-        at = path if path is None or path.exists() else path.parent
-        free = "no space" if at is None else f"{shutil.disk_usage(at).free} bytes free"
-    except OSError:
-        free = "no space"
-    return DiskError(
-        f"the disk of {what} is full", found=free, hint="free some space or set cache_dir to a larger disk"
-    )
 
 
 def _has_current_directory() -> bool:

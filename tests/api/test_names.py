@@ -11,11 +11,12 @@ import pytest
 from asynccache.api import Session, Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import ObjectNotFoundError, UsageError
-from asynccache.hydrate.prefix import complete_prefix, environment_name
+from asynccache.hydrate.prefix import environment_name, triple
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format
 from asynccache.model.platform import current_architecture
+from asynccache.node.environments import find_complete
 from asynccache.ops.environments import Environments
 from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.hydration import cached, packages_of
@@ -241,7 +242,9 @@ async def test_an_environment_that_is_complete_under_the_other_name_is_used(bed:
 
     assert first.prefix.name == environment_name(bed.env_id, made)  # type: ignore[arg-type]
     assert (second.prefix, second.created) == (first.prefix, False)
-    assert complete_prefix(bed.session.settings, bed.env_id) == first.prefix
+    for kind in ("step", "tmp"):
+        place = first.prefix.with_name(environment_name(bed.env_id, kind))
+        assert find_complete(str(place), triple(bed.env_id)) == str(first.prefix)
 
 
 @pytest.mark.parametrize(

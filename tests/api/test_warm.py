@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from asynccache.api import Session, Settings
-from asynccache.boot.format import OBJECT_NAME
 from asynccache.errors import PartialFailureError, UsageError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.package import Format
+from asynccache.node.pack_format import OBJECT_NAME
 from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.hydration import environment_with, packages_of
 

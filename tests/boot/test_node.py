@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.boot import format as packs
 from asynccache.model.platform import current_architecture
-from tests.boot.conftest import Node, PackedStore
+from asynccache.node import pack_format as packs
+from tests.boot.conftest import REPOSITORY, Node, PackedStore
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
+from tests.support.file_locks import site_without_file_locks
 from tests.support.interpreters import interpreters
 from tests.support.object_servers import moto_server
 
@@ -73,7 +74,7 @@ def test_tasks_that_start_together_make_it_once(packed: PackedStore, tmp_path: P
     sources = [json.loads((node.home / str(n) / "_asynccache_receipt.json").read_text())["source"] for n in range(8)]
     assert sorted(sources) == ["pack"] + ["present"] * 7
     assert node.hidden() == []
-    assert list((node.home / ".cache/asynccache/locks").iterdir()) == []
+    assert [path.name for path in (node.home / ".cache/asynccache").iterdir()] == ["envs"]
 
 
 def test_killed_at_any_moment_it_is_made_by_the_next_try(packed: PackedStore, tmp_path: Path, node: Node) -> None:
@@ -244,3 +245,49 @@ def test_without_any_decoder_the_message_says_what_to_install(packed: PackedStor
     assert done.returncode == 1
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-{current_architecture()}"
     assert f"no zstd decoder and the cache none for {tag}" in done.stderr
+
+
+def test_where_files_cannot_be_locked_it_is_made_all_the_same(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    path = f"{site_without_file_locks(tmp_path / 'site')}{os.pathsep}{REPOSITORY}"
+    manifest = packed.manifest(tmp_path)
+    started = [node.start(manifest, "train", PYTHONPATH=path) for _ in range(2)]
+    said = [process.communicate(timeout=100) for process in started]
+    assert [(process.returncode, err) for process, (_out, err) in zip(started, said, strict=True)] == [(0, "")] * 2
+    warned = [out.count("cannot be locked") for out, _err in said]
+    assert max(warned) == 1
+    works(node)
+    assert node.hidden() == []
+    assert node.boot(manifest, "train", PYTHONPATH=path).returncode == 0
+    assert node.receipt["source"] == "present"
+
+
+def test_the_environment_that_create_made_serves_a_step(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    manifest = packed.manifest(tmp_path)
+    assert node.boot(manifest, "train").returncode == 0
+    other = node.prefix.with_name(node.prefix.name.replace("metaflow_", "metaflowtmp_"))
+    node.prefix.rename(other)
+    assert node.boot(manifest, "train").returncode == 0
+    assert (node.receipt["source"], node.prefix) == ("present", other)
+
+
+def test_what_other_programs_do_with_the_directory_is_waited_for(
+    packed: PackedStore, tmp_path: Path, node: Node
+) -> None:
+    envs = node.home / ".cache/asynccache/envs"
+    envs.mkdir(parents=True)
+    (envs / "mf_env-creation.lock").touch()
+    done = node.boot(packed.manifest(tmp_path, lock_timeout=0.3), "train")
+    assert done.returncode == 1
+    assert "mf_env-creation.lock was held by another program for 0.3 seconds" in done.stderr
+    assert [path.name for path in envs.iterdir()] == ["mf_env-creation.lock"]
+
+
+def test_what_is_not_ours_is_not_replaced(packed: PackedStore, tmp_path: Path, node: Node) -> None:
+    envs = node.home / ".cache/asynccache/envs"
+    envs.mkdir(parents=True)
+    place = envs / "metaflow_{}_{}".format(*packed.triple[:2])
+    place.write_text("mine")
+    done = node.boot(packed.manifest(tmp_path), "train")
+    assert done.returncode == 1
+    assert done.stderr == f"asynccache: error: {place} exists and is no directory; choose another place\n"
+    assert place.read_text() == "mine"

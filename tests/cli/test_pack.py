@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.boot.format import OBJECT_NAME
 from asynccache.model.platform import current_architecture
+from asynccache.node.pack_format import OBJECT_NAME
 from tests.cli.resolving import Commands
 from tests.support.object_servers import ObjectServer, weed_server
 from tests.support.tiny_channel import write_tiny_channel

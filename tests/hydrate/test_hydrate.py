@@ -15,13 +15,14 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.engine.events import Event, Fetched, PackageExtracted
+from asynccache.engine.events import Event, Fetched, LocksUnsupported, PackageExtracted
 from asynccache.errors import HydrationError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.hydrate import hydrate, prefix_for
 from asynccache.hydrate.hydrated import HydrateOptions
 from asynccache.model.environment import ResolvedEnvironment
 from tests.support.channel import Channel, cached_channel
+from tests.support.file_locks import without_file_locks
 from tests.support.hydration import cached, channel_paths, packages_of
 
 
@@ -194,6 +195,33 @@ async def test_environments_of_the_other_program_are_found_by_their_names(
         (place / ".metaflowenv").write_text(json.dumps(tiny.id.as_list()))
         assert await prefix_for(engine, tiny, kind=kind) == place  # type: ignore[arg-type]
         assert sorted(p.name for p in place.iterdir()) == [".metaflowenv"]
+
+
+@pytest.mark.parametrize(("made", "wanted"), [("step", "tmp"), ("tmp", "step")])
+async def test_steps_and_create_take_what_the_other_made_and_force_makes_its_own(
+    engine: Engine, tiny: ResolvedEnvironment, made: places.PrefixKind, wanted: places.PrefixKind
+) -> None:
+    prefix = await prefix_for(engine, tiny, kind=made)
+    assert await prefix_for(engine, tiny, kind=wanted) == prefix
+    place = prefix.with_name(places.environment_name(tiny.id, wanted))
+    assert not place.exists()
+    done = await hydrate(engine, tiny, place, options=HydrateOptions(force=True))
+    assert (done.created, done.prefix) == (True, place)
+
+
+async def test_where_files_cannot_be_locked_those_at_once_end_with_one_environment(
+    engine: Engine, small: ResolvedEnvironment, tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_file_locks(monkeypatch)
+    async with Engine(engine.settings) as other:
+        made = await asyncio.gather(*(hydrate(each, small, tmp_path / "env") for each in (engine, other)))
+    assert sorted(done.created for done in made) in ([False, True], [True, True])
+    assert {done.prefix for done in made} == {tmp_path / "env"}
+    assert run(tmp_path / "env/bin/python", "-c", "import six; print(six.__name__)").strip() == "six"
+    assert hidden(tmp_path) == []
+    said = [event.directory for event in events if isinstance(event, LocksUnsupported)]
+    assert sorted(said) == sorted(set(said))
+    assert {str(tmp_path), str(tmp_path / "cache/locks")} <= set(said)
 
 
 async def test_what_a_dead_process_left_beside_the_place_is_removed(

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from asynccache.boot import format as packs
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, SourceFailed
@@ -22,6 +21,7 @@ from asynccache.hydrate.pack import pack
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.hydrate.unpack import unpack_environment, verify_pack
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.node import pack_format as packs
 from asynccache.store.memory import MemoryStore
 from tests.support.channel import Channel
 from tests.support.hydration import cached, channel_paths, packages_of

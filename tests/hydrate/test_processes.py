@@ -14,8 +14,9 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.events import Event, LockWaited
 from asynccache.errors import LockTimeoutError
 from asynccache.hydrate.hydrate import hydrate
-from asynccache.hydrate.prefix import CREATION_LOCK, environments_directory, lock_name
+from asynccache.hydrate.prefix import environments_directory, lock_path
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.node.building import CREATION_LOCK
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "tests.hydrate.hydrating_process"]
@@ -108,10 +109,7 @@ def test_a_creation_killed_at_a_hundred_moments_is_whole_after_the_next_one(
 async def test_who_waits_says_for_whom_and_gives_up_after_the_time_out(
     engine: Engine, tiny: ResolvedEnvironment, tmp_path: Path, events: list[Event]
 ) -> None:
-    locks = engine.workspace.locks.path
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = locks / lock_name(tmp_path / "env")
-    with _holding(lock) as holder:
+    with _holding(lock_path(tmp_path / "env")) as holder:
         engine.workspace.locks.timeout = 1.5
         who = f"process {holder.pid} on {socket.gethostname()}"
         with pytest.raises(LockTimeoutError, match=f"the environment {tmp_path}/env, which {who}"):

@@ -10,7 +10,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from aiohttp import web
 
-from asynccache.boot.format import OBJECT_NAME
+from asynccache.node.pack_format import OBJECT_NAME
 from tests.metaflow.remote import Bed, remote_bed
 from tests.store.fault_proxy import Do, Fault, Refuse
 from tests.support.cloud import BUCKET

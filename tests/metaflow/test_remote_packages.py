@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.boot.format import OBJECT_NAME
+from asynccache.node.pack_format import OBJECT_NAME
 from tests.metaflow.remote import remote_bed
 from tests.support.cloud import BUCKET, SYSROOT
 

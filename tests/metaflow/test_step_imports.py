@@ -54,7 +54,8 @@ def test_a_module_of_steps_is_python_3_7_and_imports_standard_library_and_metafl
 
     allowed = set(sys.stdlib_module_names) | {"metaflow"}
     foreign = [n for n in names if n.split(".")[0] not in allowed]
-    assert all(n.startswith(("asynccache.metaflow.", "asynccache.boot")) or n == "asynccache" for n in foreign), foreign
+    rooms = ("asynccache.metaflow.", "asynccache.boot", "asynccache.node.", "asynccache.errors")
+    assert all(n.startswith(rooms) or n == "asynccache" for n in foreign), foreign
     assert {n.split(".")[2] for n in foreign if n.startswith("asynccache.metaflow.")} <= set(IN_STEPS)
 
 

@@ -15,9 +15,9 @@ import bisect
 import hashlib
 import json
 import struct
-from typing import Any
+from typing import Any, Callable
 
-from asynccache.boot.errors import PackUnusableError
+from asynccache.node.errors import PackUnusableError
 
 MAGIC = b"ACPACK\x00\x01"
 VERSION = 1
@@ -27,6 +27,9 @@ _FOOTER = struct.Struct("<8sQQQ32s")
 FOOTER_BYTES = _FOOTER.size
 LARGEST_INDEX = 1 << 30  # bytes, decompressed; more is not believed
 LARGEST_FRAME = 1 << 32
+
+Decompress = Callable[[bytes, int], bytes]
+"""(one frame, its decompressed size in bytes) -> its content; raises PackUnusableError."""
 
 
 def damaged(reason: str) -> PackUnusableError:

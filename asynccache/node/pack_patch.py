@@ -6,8 +6,8 @@ import base64
 import re
 from typing import Any
 
-from asynccache.boot.errors import BootError
-from asynccache.boot.format import damaged
+from asynccache.errors import HydrationError
+from asynccache.node.pack_format import damaged
 
 CONDA = 1  # styles of interpreter lines, by who wrote them
 WHEEL = 2
@@ -47,7 +47,7 @@ def patched(
 
     Raises:
         PackUnusableError: The placeholder is not where it should be.
-        BootError: The prefix is too long for a binary file.
+        HydrationError: The prefix is too long for a binary file.
     """
     if patches.get("b"):
         return _binary(data, patches["b"], old, new)
@@ -76,7 +76,7 @@ def _binary(data: bytes, strings: list[list[int]], old: bytes, new: bytes) -> by
             raise damaged("a placeholder is not where the index says")
         changed = string.replace(old, new)
         if len(changed) > length + room:
-            raise BootError(
+            raise HydrationError(
                 "the prefix {} is too long for a binary file; choose a shorter one".format(new.decode("utf-8"))
             )
         parts += [data[done:at], changed.ljust(length + room, b"\0")]

@@ -1,6 +1,5 @@
 """The format keeps what is written, and refuses whatever would leave the prefix or contradicts itself."""
 
-import ast
 import hashlib
 import json
 from pathlib import Path
@@ -10,13 +9,14 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asynccache.boot.errors import BootError, PackUnusableError
-from asynccache.boot.format import FOOTER_BYTES, MAGIC, PREFIX, VERSION, File, Footer, Frame, Index
-from asynccache.boot.patch import CONDA, WHEEL, patched
-from asynccache.boot.ranges import LocalRanges
-from asynccache.boot.unpack import check_frames, read_index, unpack
 from asynccache.boot.zstd import find_decompressor
+from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.pack_write import write_pack
+from asynccache.node.errors import PackUnusableError
+from asynccache.node.pack_format import FOOTER_BYTES, MAGIC, PREFIX, VERSION, File, Footer, Frame, Index
+from asynccache.node.pack_patch import CONDA, WHEEL, patched
+from asynccache.node.pack_reader import check_frames, read_index, unpack
+from asynccache.node.ranges import LocalRanges
 
 OLD = PREFIX.encode()
 ABOUT = {"format": VERSION, "env": ["0" * 40, "1" * 40, "linux-64"], "prefix": PREFIX, "made_by": "tests"}
@@ -170,7 +170,7 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=999))
     (tmp_path / "out").mkdir()
     ranges = LocalRanges(str(tmp_path / "pack"))
-    with pytest.raises(BootError, match=r"does not fit .*expected \d+ free bytes, found 999"):
+    with pytest.raises(DiskError, match=r"does not fit .*expected \d+ free bytes, found 999"):
         unpack(ranges, read_index(ranges, decompress), decompress, str(tmp_path / "out"), "/x")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_binary_files_keep_their_length() -> None:
     assert len(changed) == len(data)
     assert changed.endswith(b"end")
     assert b"/opt/a-much-longer-prefix-than-before-it/lib:/opt/a-much" in changed
-    with pytest.raises(BootError, match="too long"):
+    with pytest.raises(HydrationError, match="too long"):
         patched(data, patches, OLD, b"/" + b"x" * 60, "linux-64", {})
 
 
@@ -198,13 +198,3 @@ def test_long_interpreter_lines_are_run_by_a_shell(style: int) -> None:
     changed = patched(b"#!" + OLD + b"/bin/python -I\nbody", {"t": [2], "s": style}, OLD, long, "linux-64", {})
     assert changed.startswith(b"#!/bin/sh\n'''exec' \"" + long + b'/bin/python" -I "$0" "$@"')
     assert changed.endswith(b"\nbody")
-
-
-def test_all_of_the_reader_is_python_3_7() -> None:
-    import asynccache.boot
-
-    for path in Path(asynccache.boot.__file__).parent.glob("*.py"):
-        tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 7))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("asynccache."):
-                assert node.module.startswith("asynccache.boot."), path

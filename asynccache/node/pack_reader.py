@@ -12,11 +12,12 @@ import shutil
 import threading
 from typing import Any, Iterator
 
-from asynccache.boot.errors import BootError, PackUnusableError
-from asynccache.boot.format import FOOTER_BYTES, Footer, Frame, Index, damaged, digest_of
-from asynccache.boot.patch import Digested, patched
-from asynccache.boot.ranges import Ranges
-from asynccache.boot.zstd import Decompress
+from asynccache.errors import DiskError, HydrationError
+from asynccache.node.disk import current_umask, disk_errors
+from asynccache.node.errors import PackUnusableError
+from asynccache.node.pack_format import FOOTER_BYTES, Decompress, Footer, Frame, Index, damaged, digest_of
+from asynccache.node.pack_patch import Digested, patched
+from asynccache.node.ranges import Ranges
 
 _TAIL = 256 << 10  # bytes that the first request reads: the footer and, of most environments, the whole index
 _LEAST_RANGE = 2 << 20  # bytes below which a range is not worth a request of its own
@@ -70,7 +71,8 @@ def unpack(
 
     Raises:
         PackUnusableError: A frame is damaged or cannot be read.
-        BootError: The prefix does not fit, or the disk is too small or cannot be written.
+        HydrationError: The prefix does not fit.
+        DiskError: The disk is too small or cannot be written.
     """
     _Unpacking(ranges, index, decompress, target, prefix).run(threads)
 
@@ -131,14 +133,12 @@ class _Unpacking:
         self._digests: dict[int, Digested] = {}
         self._parted: set[int] = set()
         self._wanted = {int(d[2]) for file in index.files for d in file.patches.get("d", ())}
-        mask = os.umask(0o077)
-        os.umask(mask)
-        self._mask = mask
+        self._mask = current_umask()
 
     def run(self, threads: int | None) -> None:
         self._check()
         runs = self._runs(threads)
-        try:
+        with disk_errors(self._target):
             self._skeleton()
             workers = [threading.Thread(target=self._work, args=(run,), name="asynccache-unpack") for run in runs[1:]]
             for worker in workers:
@@ -156,15 +156,15 @@ class _Unpacking:
             for path, mode in self._index.directories:
                 if mode & 0o700 != 0o700:
                     os.chmod(self._path(path), mode)
-        except OSError as exc:
-            raise BootError(f"{self._target} cannot be written ({exc.strerror or exc})") from exc
 
     def _check(self) -> None:
         longest = self._index.about.get("longest_prefix")
         if longest is not None and len(self._new) > longest:
-            raise BootError(
-                "the prefix %s is too long for this environment: expected at most %d bytes, found %d; choose a shorter"
-                " directory" % (os.fsdecode(self._new), longest, len(self._new))
+            raise HydrationError(
+                f"the prefix {os.fsdecode(self._new)} is too long for this environment",
+                expected=f"at most {longest} bytes",
+                found=len(self._new),
+                hint="choose a shorter directory",
             )
         needed = self._index.raw_bytes + 4096 * len(self._index.files) // 2
         try:
@@ -172,9 +172,11 @@ class _Unpacking:
         except OSError:
             return
         if free < needed:
-            raise BootError(
-                "the environment does not fit into %s: expected %d free bytes, found %d; free some space or choose"
-                " another directory" % (self._target, needed, free)
+            raise DiskError(
+                f"the environment does not fit into {self._target}",
+                expected=f"{needed} free bytes",
+                found=free,
+                hint="free some space or choose another directory",
             )
 
     def _runs(self, threads: int | None) -> list[list[Frame]]:

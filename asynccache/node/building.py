@@ -1,0 +1,291 @@
+"""Making a prefix: aside, under a kernel lock, then renamed to its place and declared complete as the last step.
+
+    <parent>/.prefix-<...>              kernel lock of a prefix: one process makes or removes it, the others wait
+    <parent>/.<name>.asynccache-<...>/  being made, or being removed
+    <parent>/mf_env-creation.lock       held while environments change their places, as other programs hold it
+
+Whatever ends a process, the prefix is complete, absent, or recognised as incomplete by the next one, which removes it.
+The kernel locks only keep work from being done twice. Where there are none, whoever comes second at the creation lock
+finds a complete environment and uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from typing import Callable, Iterator, Sequence
+
+from asynccache.errors import HydrationError
+from asynccache.node.disk import current_umask, disk_errors, remove
+from asynccache.node.environments import Triple, find_complete, ids_in_name, note_use, read_marker, write_marker
+from asynccache.node.kernel_lock import KernelLock, LocksUnsupportedError, give_back, take
+from asynccache.node.lock_file import lock_file
+
+CREATION_LOCK = "mf_env-creation.lock"
+BUILDING = ".asynccache-building"  # in an environment that is not complete; its holder has a kernel lock on it
+_ASIDE = ".asynccache-"
+_LOCK = ".prefix-"
+_YOUNG = 60.0  # seconds in which a directory that has no lock yet may belong to a process that makes it
+_FORGOTTEN = 24 * 3600.0  # seconds after which nobody works any more in a directory that cannot be locked
+
+
+def lock_name(prefix: str) -> str:
+    """Return a name for a prefix that all ways to write its path have in common."""
+    real = os.path.join(os.path.realpath(os.path.dirname(prefix)), os.path.basename(prefix))
+    return "prefix-" + hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
+
+
+def lock_path(prefix: str) -> str:
+    """Return the path of the kernel lock under which a prefix is made and removed, whoever does it."""
+    return os.path.join(os.path.dirname(prefix), "." + lock_name(prefix))
+
+
+def use(prefix: str, env: Triple) -> str | None:
+    """Return where a complete environment lies that is wanted at a prefix, and remember that it was used now.
+
+    Whoever made it may have been killed right after it was complete: the lock that such a one left is removed.
+    """
+    found = find_complete(prefix, env)
+    if found is not None:
+        note_use(found)
+        KernelLock(lock_path(found)).sweep()
+    return found
+
+
+@contextlib.contextmanager
+def creation_lock(directory: str, timeout: float, waiting: Callable[[float], None] | None = None) -> Iterator[None]:
+    """Keep other programs from looking at a directory of environments while it is changed.
+
+    Raises:
+        LockTimeoutError: Another program holds the lock for too long.
+        DiskError: The lock cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        with disk_errors(directory):
+            stack.enter_context(lock_file(os.path.join(directory, CREATION_LOCK), timeout, waiting))
+        yield
+
+
+class Building:
+    """A directory beside a prefix in which its next content is made.
+
+    Args:
+        prefix: The final place, absolute.
+        env: Which environment.
+        among_environments: Whether the prefix lies in a directory of environments, at which other programs look.
+        exclusive: Whether the caller holds the prefix's kernel lock: nobody else can be making it.
+        force: Replace a complete environment, and another one.
+
+    Attributes:
+        path: The directory; the prefix itself once it has its place.
+    """
+
+    def __init__(
+        self, prefix: str, env: Triple, *, among_environments: bool, exclusive: bool, force: bool = False
+    ) -> None:
+        self.prefix = prefix
+        self.path = prefix
+        self._env = env
+        self._among_environments = among_environments
+        self._exclusive = exclusive
+        self._force = force
+        self._lock: int | None = None
+
+    def begin(self) -> bool:
+        """Make the directory, unless the environment is complete; what dead processes left of it is removed.
+
+        Returns:
+            Whether there is anything to make.
+
+        Raises:
+            HydrationError: Something is at the final place that is not ours to remove.
+            DiskError: It cannot be made.
+        """
+        if not self._may_be_replaced():
+            return False
+        parent = os.path.dirname(self.prefix)
+        with disk_errors(parent):
+            os.makedirs(parent, exist_ok=True)
+            sweep(parent, self.prefix if self._exclusive else None)
+            self.path = _aside(self.prefix)
+            mark = os.path.join(self.path, BUILDING)
+            self._lock = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            with contextlib.suppress(LocksUnsupportedError):
+                take(self._lock, mark)
+        return True
+
+    def emptied(self) -> None:
+        """Remove what is in it, but for its lock."""
+        with disk_errors(self.path):
+            for name in os.listdir(self.path):
+                path = os.path.join(self.path, name)
+                if name != BUILDING:
+                    shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+
+    def complete(
+        self,
+        scripts: Sequence[Callable[[], str]] = (),
+        *,
+        lock_timeout: float,
+        sync: bool = False,
+        waiting: Callable[[float], None] | None = None,
+    ) -> list[str] | None:
+        """Give it its final name, run scripts, and declare it complete.
+
+        Args:
+            scripts: Run at the final place; each returns what it tells the user.
+            lock_timeout: Seconds to wait for other programs that look at the directory.
+            sync: Declare it only when all of it is on disk.
+            waiting: Told the seconds waited for such a program.
+
+        Returns:
+            What scripts told; None when another process has made the same in the meantime, which stays.
+
+        Raises:
+            HydrationError: Something else came to be there, or a script failed.
+            LockTimeoutError: Another program holds the directory for too long.
+            DiskError: The disk is full or cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            if self._among_environments or not self._exclusive:
+                stack.enter_context(creation_lock(os.path.dirname(self.prefix), lock_timeout, waiting))
+            if not self._may_be_replaced():
+                return None
+            self._take_place()
+            told = [script() for script in scripts]
+            with disk_errors(self.path):
+                if sync:
+                    os.sync()
+                write_marker(self.path, self._env, sync=sync)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.path, BUILDING))
+        return [text for text in told if text]
+
+    def close(self) -> None:
+        """Remove it, wherever it is, unless it is complete; give back its lock."""
+        if self._lock is None:
+            return
+        if read_marker(self.path) is None:
+            remove_prefix(self.path)
+        give_back(self._lock)
+        self._lock = None
+
+    def _may_be_replaced(self) -> bool:
+        """Tell whether the final place is free or has what may be removed; False when it has what is wanted.
+
+        Raises:
+            HydrationError: Something is there that is not ours to remove.
+        """
+        prefix, env = self.prefix, self._env
+        if not os.path.lexists(prefix):
+            return True
+        if not os.path.isdir(prefix):
+            raise HydrationError(f"{prefix} exists and is no directory", hint="choose another place")
+        there = read_marker(prefix)
+        if there == env and not self._force:
+            return False
+        by_identity = self._among_environments and ids_in_name(os.path.basename(prefix)) is not None
+        unfinished = there is None and os.path.exists(os.path.join(prefix, BUILDING))
+        if by_identity or unfinished or not os.listdir(prefix):
+            return True
+        if there is None and not os.path.isdir(os.path.join(prefix, "conda-meta")):
+            raise HydrationError(f"{prefix} exists and is no environment", hint="choose another place")
+        if self._force:
+            return True
+        found = "another environment" if there is None else "the environment {}:{} for {}".format(*there)
+        raise HydrationError(
+            f"{prefix} exists already",
+            expected="{}:{} for {}".format(*env),
+            found=found,
+            hint="`--force` makes it anew",
+        )
+
+    def _take_place(self) -> None:
+        old = None
+        with disk_errors(self.prefix):
+            if os.path.lexists(self.prefix) and os.listdir(self.prefix):
+                old = _aside(self.prefix)
+                os.rename(self.prefix, os.path.join(old, "old"))
+            try:
+                os.rename(self.path, self.prefix)
+            except OSError as exc:
+                if exc.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise HydrationError(f"{self.prefix} was made by another program meanwhile") from exc
+                raise
+        self.path = self.prefix
+        if old is not None:
+            remove(old)
+
+
+def remove_prefix(prefix: str) -> None:
+    """Remove a directory so that nobody sees it half removed.
+
+    Raises:
+        DiskError: It cannot be moved.
+    """
+    if _ASIDE in os.path.basename(prefix):
+        remove(prefix)
+    elif os.path.lexists(prefix):
+        with disk_errors(prefix):
+            aside = _aside(prefix)
+            os.rename(prefix, os.path.join(aside, "old"))
+        remove(aside)
+
+
+def sweep(directory: str, prefix: str | None = None) -> list[str]:
+    """Remove what dead processes left beside environments.
+
+    Args:
+        directory: Of environments.
+        prefix: Whose kernel lock the caller holds: nobody else can be making it; None when none is held.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return []
+    for entry in entries:
+        if entry.name.startswith(_LOCK):
+            KernelLock(entry.path).sweep()
+            continue
+        name, found, _rest = entry.name.rpartition(_ASIDE)
+        if not found or not name.startswith(".") or not entry.is_dir(follow_symlinks=False):
+            continue
+        if _is_abandoned(entry.path, sure=prefix is not None and name == "." + os.path.basename(prefix)):
+            remove(entry.path)
+            removed.append(entry.path)
+    return removed
+
+
+def _aside(prefix: str) -> str:
+    parent, name = os.path.split(prefix)
+    path = tempfile.mkdtemp(prefix=f".{name}{_ASIDE}", dir=parent)
+    os.chmod(path, 0o777 & ~current_umask())
+    return path
+
+
+def _is_abandoned(path: str, *, sure: bool) -> bool:
+    """Tell whether nobody works in a directory; one that was just made may not have its lock yet."""
+    try:
+        age = time.time() - os.stat(path).st_mtime
+        if not sure and age < _YOUNG:
+            return False
+        descriptor = os.open(os.path.join(path, BUILDING), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        return take(descriptor, path)
+    except LocksUnsupportedError:
+        return age > _FORGOTTEN
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""The scripts that conda packages bring for after linking, run as conda runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from asynccache.errors import HydrationError
+
+_MESSAGES = ".messages.txt"  # what scripts tell the user, as conda's own
+_TELL = 2000  # characters of a failed script's output
+
+
+def run_link_script(prefix: str, filename: str, script: str, timeout: float, hint: str | None = None) -> str:
+    """Run one script; return what it told the user.
+
+    Args:
+        prefix: The environment at its final place.
+        filename: Of the package, without extension: name, version and build.
+        script: Relative to the prefix.
+        timeout: Seconds.
+        hint: How to do without, for messages.
+
+    Raises:
+        HydrationError: It failed; with the end of its output.
+    """
+    name, version, build = filename.rsplit("-", 2)
+    environ = dict(os.environ)
+    environ.update(
+        PREFIX=prefix,
+        CONDA_PREFIX=prefix,
+        PKG_NAME=name,
+        PKG_VERSION=version,
+        PKG_BUILDNUM=build.rpartition("_")[2],
+        PATH=prefix + "/bin" + os.pathsep + os.environ.get("PATH", os.defpath),
+    )
+    try:
+        done = subprocess.run(  # noqa: S603 - of a package of the environment
+            ["/bin/bash", os.path.join(prefix, script)],
+            cwd=prefix,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HydrationError(
+            f"the script {script} of {filename} did not end within {timeout:g} seconds", hint=hint
+        ) from None
+    except OSError as exc:
+        raise HydrationError(f"the script {script} of {filename} cannot be run ({exc.strerror})", hint=hint) from exc
+    if done.returncode:
+        said = done.stdout.decode("utf-8", "replace").strip()[-_TELL:]
+        raise HydrationError(
+            f"the script {script} of {filename} failed",
+            expected="exit code 0",
+            found=f"{done.returncode}: {said}" if said else done.returncode,
+            hint=hint,
+        )
+    messages = os.path.join(prefix, _MESSAGES)
+    if not os.path.isfile(messages):
+        return ""
+    with open(messages, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    os.unlink(messages)
+    return text.strip()
