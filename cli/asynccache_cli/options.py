@@ -49,13 +49,6 @@ def settings_from(ctx: click.Context, **flags: object) -> LoadedSettings:
     return load_settings(flags, config_file=Path(named) if named else None)
 
 
-def parse_format(text: str | None) -> str | None:
-    """Accept `.conda`, `conda`, `.tar.bz2` and `tar.bz2`."""
-    if text is None or text == "none":
-        return text
-    return text if text.startswith(".") else "." + text
-
-
 def run_verb(
     ctx: click.Context,
     flags: Mapping[str, object],

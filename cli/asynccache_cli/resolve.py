@@ -10,7 +10,7 @@ import click
 
 from asynccache.api import format_names
 from asynccache.errors import UsageError
-from asynccache_cli.options import json_option, parse_format, run_verb, store_options
+from asynccache_cli.options import json_option, run_verb, store_options
 
 if TYPE_CHECKING:
     from asynccache.api import InputKind, Inputs, Presence, Resolved, Session
@@ -136,7 +136,7 @@ def command(
     if len(chosen) < len(set(resolvers)):
         raise UsageError("--resolver names two programs for one type of environment", found=", ".join(resolvers))
     flags = {
-        "preferred_format": parse_format(fmt),
+        "preferred_format": fmt,
         "exclude_newer": exclude_newer,
         "offline": offline,
         "store": store,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asynccache_cli.options import json_option, parse_format, run_verb, store_options, warn
+from asynccache_cli.options import json_option, run_verb, store_options, warn
 from asynccache_cli.pack_text import say_packed
 from asynccache_cli.progress import ProgressDisplay
 from asynccache_cli.text import human_bytes, short, table
@@ -74,7 +74,7 @@ def command(
     with ProgressDisplay(quiet=quiet or as_json) as display:
         warmed = run_verb(
             ctx,
-            {"preferred_format": parse_format(fmt), **flags},
+            {"preferred_format": fmt, **flags},
             lambda session: session.warm(*names, arches=arches, to=to, verify=verify, pack=pack),
             emit=display.take,
         )
