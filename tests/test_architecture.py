@@ -112,3 +112,19 @@ def test_one_module_takes_kernel_locks() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"flock", "lockf", "F_SETLK", "F_SETLKW"}
     }
     assert takers == {"asynccache/node/kernel_lock.py"}
+
+
+# who reads JSON of its own making, of the user's own files, or where nothing of ours can be imported
+READS_JSON_ITSELF = {"boot", "config", "metaflow"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_json_of_others_is_read_in_one_place_and_works_are_run_in_one_way(path: Path) -> None:
+    room, *inner = path.relative_to(REPOSITORY / "asynccache").parts
+    used = {
+        ast.unparse(node) for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute)
+    }
+    if room not in READS_JSON_ITSELF and inner != ["json_text.py"]:
+        assert not used & {"json.loads", "json.load", "json.JSONDecoder"}, "node.json_text reads it"
+    if room != "runtime":
+        assert not used & {"asyncio.TaskGroup", "asyncio.gather"}, "runtime.tasks runs works"

@@ -9,7 +9,6 @@ to front must see the same package.
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zlib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import IO, Final
 
 from asynccache.archive.member import Component
 from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.node.json_text import read_json
 
 METADATA: Final = "metadata.json"
 FORMAT_VERSION: Final = 2
@@ -177,7 +177,7 @@ def _check_metadata(file: IO[bytes], entry: Entry, name: str) -> None:
     if entry.size > _MAX_METADATA:
         raise HostileArchiveError(f"{METADATA} in {name} is large", expected=f"{_MAX_METADATA} bytes", found=entry.size)
     try:
-        version = json.loads(EntryReader(file, entry, name).read())["conda_pkg_format_version"]
+        version = read_json(EntryReader(file, entry, name).read())["conda_pkg_format_version"]
     except (ValueError, KeyError, TypeError) as exc:
         raise ArchiveError(f"{METADATA} in {name} does not say the format's version") from exc
     if version != FORMAT_VERSION:

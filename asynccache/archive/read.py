@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from asynccache.archive.tar_scan import Kind
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import ArchiveError, HostileArchiveError, UsageError
 from asynccache.model.package import CONDA_FORMATS, Format, split_filename
+from asynccache.node.json_text import read_json
 
 INDEX: Final = b"info/index.json"
 _MAX_INDEX: Final = 16 << 20  # bytes; real ones have some thousand
@@ -84,7 +84,7 @@ def index_json(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]
             if text is None:
                 continue
             try:
-                document = json.loads(text)
+                document = read_json(text)
             except ValueError as exc:
                 raise ArchiveError(f"info/index.json of {path.name} is not JSON ({exc})") from exc
             if not isinstance(document, dict):

@@ -11,6 +11,7 @@ from asynccache import __version__
 from asynccache.errors import ArchiveError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format
+from asynccache.node.json_text import read_json
 
 DOCUMENT_VERSION: Final = 1
 TOOL: Final = f"asynccache {__version__}"
@@ -98,7 +99,7 @@ class Receipt:
             ArchiveError: This is no receipt, or one of a later version.
         """
         try:
-            document = json.loads(data)
+            document = read_json(data)
         except ValueError as exc:
             raise ArchiveError(f"a receipt is not JSON ({exc})") from exc
         if not isinstance(document, dict):

@@ -27,6 +27,7 @@ from asynccache.errors import (
 )
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
+from asynccache.node.json_text import read_json
 from asynccache.store.base import ObjectInfo, Store
 
 _SWAPS: Final = 200  # attempts of a compare-and-swap before giving up
@@ -75,7 +76,7 @@ class Move:
             IntegrityError: It is not one.
         """
         try:
-            document = json.loads(data)
+            document = read_json(data)
             source = document["source"]
             return cls(
                 int(document["number"]),
@@ -260,7 +261,7 @@ class Aliases:
         except ObjectNotFoundError:
             return None
         try:
-            req_id, full_id = json.loads(data)
+            req_id, full_id = read_json(data)
         except (ValueError, TypeError) as exc:
             raise IntegrityError(
                 f"the alias {alias} is damaged", expected='["REQ_ID", "FULL_ID"]', found=repr(data[:80])

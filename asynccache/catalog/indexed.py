@@ -6,7 +6,6 @@ another one than the index was made from, in one pass that keeps no document.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -20,12 +19,12 @@ from asynccache.errors import DiskError, IntegrityError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node.json_text import read_json_at
 from asynccache.node.kernel_lock import LocksUnsupportedError, take
 
 T = TypeVar("T")
 _DEFAULTS: Final = "default "  # section of the index, with the architecture behind it
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_DECODER: Final = json.JSONDecoder()
 
 
 class IndexedManifest:
@@ -183,7 +182,7 @@ class _Scanner:
     def value(self) -> Any:
         """Decode the value that begins here."""
         self._peek()
-        decoded, self.at = _DECODER.raw_decode(self.text, self.at)
+        decoded, self.at = read_json_at(self.text, self.at)
         return decoded
 
     def document(self) -> tuple[Any, int, int]:

@@ -17,14 +17,14 @@ from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.index import CatalogIndex, Name, Summary
 from asynccache.catalog.indexed import IndexedManifest
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import AsyncCacheError, DefectError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
-from asynccache.runtime.tasks import run_together
+from asynccache.runtime.tasks import outcome_of, run_together
 from asynccache.store.base import ObjectInfo, Store
 
 _AT_ONCE: Final = 64  # requests
@@ -136,20 +136,20 @@ class StoreCatalog:
 
     async def _summary(self, env_id: EnvID, version: str) -> Summary:
         async with self._limit:
-            try:
-                environment = await EnvironmentDocuments(self._store, self._keys).get(env_id)
-            except AsyncCacheError as exc:
-                return Summary(env_id, version, error=str(exc))
-        return (
-            Summary(env_id, version, error="it vanished") if environment is None else summary_of(environment, version)
-        )
+            read = await outcome_of(EnvironmentDocuments(self._store, self._keys).get(env_id))
+        if isinstance(read, AsyncCacheError):
+            if read.retryable:
+                raise read  # what passes must not be remembered of the document
+            return Summary(env_id, "" if isinstance(read, DefectError) else version, error=str(read))
+        return Summary(env_id, version, error="it vanished") if read is None else summary_of(read, version)
 
     async def _name(self, aliases: Aliases, name: Alias, info: ObjectInfo) -> Name | None:
         async with self._limit:
-            try:
-                ids = await aliases.get(name)
-            except AsyncCacheError:
-                return None  # `verify` tells of damaged names; a list shows the others
+            ids = await outcome_of(aliases.get(name))
+        if isinstance(ids, AsyncCacheError):
+            if ids.retryable:
+                raise ids
+            return None  # `verify` tells of damaged names; a list shows the others
         return None if ids is None else Name(_SECTION, name.stored, ids, f"{info.modified}")
 
 

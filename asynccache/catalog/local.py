@@ -23,6 +23,7 @@ from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node.json_text import read_json
 from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take_at, wait
 from asynccache.node.lock_file import lock_file
 
@@ -62,7 +63,7 @@ class Manifest:
         if not data.strip():
             return cls()
         try:
-            document = json.loads(data)
+            document = read_json(data)
             if str(document["version"]) != str(VERSION):
                 raise IntegrityError("the manifest has another version", expected=VERSION, found=document["version"])
             aliases = {name: dict(document.get(name) or {}) for name in SECTIONS.values()}

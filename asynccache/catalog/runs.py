@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.errors import FetchError, ObjectNotFoundError, UsageError
 from asynccache.model.identity import EnvID
+from asynccache.node.json_text import read_json
 
 Ids = tuple[str, str]
 END: Final = "end"  # every flow's last step
@@ -75,7 +75,7 @@ class Runs:
         values = []
         for path in directory.glob(f"{task}/_meta/sysmeta_{_FIELD}_*.json"):
             try:
-                record = json.loads(path.read_bytes())
+                record = read_json(path.read_bytes())
                 values.append((float(record.get("ts_epoch", 0)), str(record["value"])))
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
                 raise UsageError(f"Metaflow's record {path} is damaged ({exc})", hint="name another run") from exc
@@ -123,7 +123,7 @@ def _newest(step: str, values: list[tuple[float, str]]) -> Ids:
             f"the step {step} used no environment of this system", hint="it ran without --environment=conda"
         )
     try:
-        req_id, full_id, arch = json.loads(text)
+        req_id, full_id, arch = read_json(text)
         found = EnvID(req_id, full_id, arch)
     except (ValueError, TypeError, UsageError) as exc:
         raise UsageError(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from asynccache.model.digest import Digests, Hasher
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 
 
 class PartialDownload:
@@ -43,7 +44,7 @@ class PartialDownload:
         """Take over what an earlier process left, digesting it again; nothing there is an empty start."""
         self.loaded = True
         try:
-            record = json.loads(self._record.read_text("utf-8"))
+            record = read_json(self._record.read_text("utf-8"))
             self.address, self.validator = str(record["address"]), str(record["validator"])
             with self.path.open("rb") as file:
                 while block := file.read(1 << 20):

@@ -7,7 +7,6 @@ taken out of PATH. All functions block.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from asynccache.config import Settings
 from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate.prefix import environments_directory
+from asynccache.node.json_text import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def activate(prefix: Path, settings: Settings, environ: Mapping[str, str]) -> Ac
 
 def _variables(path: Path) -> dict[str, str]:
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path.read_bytes())
         values = document.get("env_vars", {}) if path.name == "state" else document
         return {str(k): str(v) for k, v in values.items()}
     except FileNotFoundError:

@@ -22,6 +22,7 @@ from typing import Any, Final
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Kind
 from asynccache.model.url import redacted
+from asynccache.node.json_text import read_json
 
 _VERSION: Final = 1
 _RECORDS: Final[Mapping[Kind, str]] = {"conda": "info/asynccache.json", "pypi": "record.json"}
@@ -217,7 +218,7 @@ def _write_foreign(directory: Path, package: EnvironmentPackage, md5: str | None
 
 def _document(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

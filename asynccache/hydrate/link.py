@@ -8,7 +8,6 @@ is settled before.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
 from asynccache.model.url import redacted
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 
 _VIEW: Final = ".asynccache-view"
 CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has
@@ -146,7 +146,7 @@ def _finished_metadata(packages: Sequence[Extracted], target: Path, view: Path) 
         path = target / "conda-meta" / f"{extracted.package.filename}.json"
         text = path.read_bytes()
         if CLOBBERED.encode() in text:
-            clobbered += _clobbered(json.loads(text), extracted.package.filename)
+            clobbered += _clobbered(read_json(text), extracted.package.filename)
         shown, real = (os.fsencode(p / extracted.package.filename) for p in (view, extracted.path.absolute().parent))
         changed = path.with_suffix(".new")
         changed.write_bytes(text.replace(shown, real))  # made with the usual mode, unlike the library's

@@ -19,6 +19,7 @@ import zstandard
 
 from asynccache.errors import TransmuteError
 from asynccache.node import pack_format as packs
+from asynccache.node.json_text import read_json
 from asynccache.node.pack_patch import CONDA, WHEEL
 
 FRAME: Final = 4 << 20  # bytes of a frame, decompressed: small beside memory, large beside the cost of one
@@ -121,7 +122,7 @@ def _entry(full: Path, path: str, about: os.stat_result) -> _Entry:
     if path.startswith("conda-meta/"):
         entry.mode = 0o644
         if path.endswith(".json"):
-            record = json.loads(full.read_bytes())
+            record = read_json(full.read_bytes())
             for key in _MACHINE:
                 record.pop(key, None)
             entry.content = json.dumps(record, indent=2, ensure_ascii=False).encode()
@@ -181,7 +182,7 @@ def _records(tree: Path) -> tuple[dict[str, str], set[str]]:
     binary: dict[str, str] = {}
     conda: set[str] = set()
     for path in (tree / "conda-meta").glob("*.json"):
-        for entry in json.loads(path.read_bytes()).get("paths_data", {}).get("paths", []):
+        for entry in read_json(path.read_bytes()).get("paths_data", {}).get("paths", []):
             conda.add(entry["_path"])
             if entry.get("file_mode") == "binary" and entry.get("prefix_placeholder"):
                 binary[entry["_path"]] = entry["prefix_placeholder"]
@@ -240,7 +241,7 @@ def _find_digests(entries: list[_Entry]) -> None:
 
 def _find_in_metadata(holder: _Entry, numbers: dict[str, int], changed: dict[int, _Entry]) -> list[list[Any]]:
     """Find digests and sizes in a package's record, by writing it with marks in their places first."""
-    record = json.loads(holder.content or b"")
+    record = read_json(holder.content or b"")
     for row in record.get("paths_data", {}).get("paths", []):
         number = numbers.get(row["_path"], -1)
         for key in ("sha256", "sha256_in_prefix"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from asynccache.hydrate.place import LinkType, best_link_type
 from asynccache.hydrate.wheels import Installed, install_wheels, python_layout
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _case_notes(target: Path) -> list[str]:
         return []
     by_folded: dict[str, set[str]] = {}
     for record in sorted((target / "conda-meta").glob("*.json")):
-        for path in json.loads(record.read_bytes()).get("files", []):
+        for path in read_json(record.read_bytes()).get("files", []):
             by_folded.setdefault(path.casefold(), set()).add(path)
     return [
         f"{' and '.join(sorted(paths))} are one file on this disk, which ignores case; one of them is missing"

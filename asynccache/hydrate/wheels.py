@@ -13,7 +13,6 @@ import base64
 import csv
 import hashlib
 import io
-import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from asynccache.hydrate.scripts import entry_points, launcher, with_interpreter
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import parse_stem
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 
 INSTALLER: Final = "asynccache"
 _GENERATED: Final = {"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -80,7 +80,7 @@ def python_layout(packages: Sequence[Extracted]) -> PythonLayout | None:
             version = parse_stem("conda", package.filename).version
             minor = ".".join(version.split(".")[:2])
             try:
-                index = json.loads((extracted.path / "info" / "index.json").read_bytes())
+                index = read_json((extracted.path / "info" / "index.json").read_bytes())
                 said = index.get("python_site_packages_path")
             except (OSError, ValueError, AttributeError) as exc:
                 raise HydrationError(f"info/index.json of {package.filename} cannot be read ({exc})") from exc

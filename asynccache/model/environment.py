@@ -18,6 +18,7 @@ from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse_stem
 from asynccache.model.url import PackageURL, redacted
+from asynccache.node.json_text import read_json
 
 ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
 _LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
@@ -236,7 +237,7 @@ class ResolvedEnvironment:
             UsageError: Not JSON (truncated, say), or not such a document.
         """
         try:
-            document = json.loads(data)
+            document = read_json(data)
         except ValueError as exc:
             raise UsageError(
                 f"the document of {env_id} is not JSON ({exc})", hint="it is truncated or damaged"

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Callable, Iterator, TypeVar
 
 from asynccache.errors import DiskError, LockTimeoutError
+from asynccache.node.json_text import read_json
 
 T = TypeVar("T")
 _POLL_FIRST = 0.005  # seconds
@@ -78,7 +79,7 @@ class Holder:
         """Read who holds a lock out of its file."""
         try:
             with open(path, "rb") as file:
-                document = json.loads(file.read().decode("utf-8"))
+                document = read_json(file.read().decode("utf-8"))
             return cls(int(document["pid"]), str(document["host"]), float(document["since"]))
         except (OSError, ValueError, KeyError, TypeError):
             return cls(None, "", None)

@@ -22,6 +22,7 @@ from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 from asynccache.ops.contents import StoredObject, by_source, matches
 from asynccache.store import layout
 from asynccache.store.inventory import StoredArchive
@@ -120,7 +121,7 @@ class Journal:
     def load(self) -> None:
         """Take over what an earlier run wrote; an unreadable journal means starting from the beginning."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            document = json.loads(self.path.read_text("utf-8"))
+            document = read_json(self.path.read_text("utf-8"))
             self.behind, self.failed = str(document["behind"]), set(document["failed"])
 
     def begin(self, directory: str) -> None:

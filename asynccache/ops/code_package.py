@@ -32,6 +32,7 @@ from asynccache.errors import (
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.root import StoreRoot
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 
 PYTHON_LINK: Final = "__conda_python"
 SETUP: Final = "metaflow_setup.sh"
@@ -153,8 +154,8 @@ def _recorded(datastore: Path, parts: list[str]) -> str | None:
     if len(parts) > 1:
         for path in (datastore / parts[0] / parts[1] / step).glob(f"{task}/_meta/sysmeta_code-package_*.json"):
             try:
-                record = json.loads(path.read_bytes())
-                found.append((float(record.get("ts_epoch", 0)), str(json.loads(record["value"])["location"])))
+                record = read_json(path.read_bytes())
+                found.append((float(record.get("ts_epoch", 0)), str(read_json(record["value"])["location"])))
             except (OSError, ValueError, KeyError, TypeError) as exc:
                 raise IntegrityError(f"Metaflow's record {path} is damaged ({exc})") from exc
     return max(found)[1] if found else None

@@ -35,6 +35,7 @@ from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.digest import digest_file
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors
+from asynccache.node.json_text import read_json
 
 _LISTING: Final = ".json"
 _OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need
@@ -86,7 +87,7 @@ async def publish_zstd_wheels(engine: Engine, wheels: Iterable[Path]) -> dict[st
         published = Published(key, digests.size or 0, digests.sha256 or "")
         new.update(dict.fromkeys(tags, published))
     try:
-        known = json.loads(await engine.store.get(WHEELS_KEY))
+        known = read_json(await engine.store.get(WHEELS_KEY))
         before = {str(tag): Published(**said) for tag, said in known.items()}
     except (ObjectNotFoundError, ValueError, TypeError, AttributeError):
         before = {}
@@ -193,7 +194,7 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
 async def _listed(engine: Engine, key: str, listing: str) -> Published | None:
     """Return the bundle of a key if its listing says so and it is there."""
     try:
-        there = Published(**json.loads(await engine.store.get(listing)))
+        there = Published(**read_json(await engine.store.get(listing)))
     except (ObjectNotFoundError, ValueError, TypeError):
         return None
     return there if there.key == key and await engine.store.head(key) is not None else None

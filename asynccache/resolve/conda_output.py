@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,6 +15,7 @@ from asynccache.errors import (
     UsageError,
 )
 from asynccache.model.environment import EnvironmentPackage
+from asynccache.node.json_text import read_json, read_json_at
 from asynccache.resolve.conda_problem import conda_package
 from asynccache.resolve.explain import last_lines, scrubbed
 from asynccache.resolve.program import Finished
@@ -58,19 +58,18 @@ def find_document(text: str) -> dict[str, Any] | None:
     Programs print progress objects, banners and warnings around it: the last object that is an answer counts.
     """
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except ValueError:
         pass
     else:
         return document if isinstance(document, dict) else None
-    decoder = json.JSONDecoder()
     answer, position = None, 0
     for _ in range(_MOST_STARTS):
         position = text.find("{", position)
         if position < 0:
             break
         try:
-            found, position = decoder.raw_decode(text, position)
+            found, position = read_json_at(text, position)
         except ValueError:
             position += 1
             continue

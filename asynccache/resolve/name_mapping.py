@@ -6,7 +6,6 @@ The built-in table holds names whose PyPI project is another one than the conda 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from packaging.utils import canonicalize_name
 from asynccache.errors import ConfigurationError
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import parse_stem
+from asynccache.node.json_text import read_json
 
 # conda-forge name -> PyPI project; None: it shares the name of a project but is not it.
 BUILT_IN: Final[Mapping[str, str | None]] = {
@@ -58,7 +58,7 @@ def read_name_mapping(path: Path | None) -> dict[str, str | None]:
     if path is None:
         return table
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = read_json(path.read_text("utf-8"))
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else f"not JSON: {exc}"
         raise ConfigurationError(f"name_mapping {path} cannot be read ({reason})") from exc

@@ -37,6 +37,7 @@ from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, Package, parse_stem
 from asynccache.model.platform import current_architecture
 from asynccache.model.url import redacted
+from asynccache.node.json_text import read_json
 from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
 from asynccache.resolve.helper_environment import builder_environment, python_version, solve_helper
 from asynccache.resolve.index_refusal import kept_logins, refused, refusing
@@ -155,7 +156,7 @@ class PipResolver:
                         return await self._solve(pypi, target, python, ends)
                 raise error
             report = await asyncio.to_thread((directory / "report.json").read_text, "utf-8")
-        return _around(read_report(json.loads(report), pypi.indexes), pypi)
+        return _around(read_report(read_json(report), pypi.indexes), pypi)
 
     def _arguments(self, pypi: PypiProblem, target: PythonTarget, directory: Path) -> list[str | Path]:
         address = self._logins.address

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from asynccache.catalog.export import IDS_KEY
 from asynccache.errors import UsageError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Package
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.node.json_text import read_json
 from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.formats.source_trees import SourceTree
 from asynccache.resolve.place import Place
@@ -31,8 +30,8 @@ def read_document(text: str | bytes, place: Place, arch: str | None) -> Resolved
         UsageError: It is no document, or is for another architecture.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        document = read_json(text)
+    except ValueError as exc:
         raise UsageError(f"{place} is not JSON ({exc})", expected="an environment document") from exc
     said = document.get(IDS_KEY) if isinstance(document, dict) else None
     try:
