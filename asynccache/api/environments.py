@@ -127,7 +127,7 @@ class EnvironmentVerbs(Opened):
             ObjectNotFoundError: There is no such environment.
             StoreError: The store has not all of its packages, or cannot be written.
         """
-        return await (await self._opening.catalog()).alias(name, names)
+        return await (await self._opening.catalog(writing=True)).alias(name, names)
 
     async def history(self, name: str) -> History:
         """Return every move of a name: when, by whom, from, to.
@@ -234,8 +234,8 @@ class EnvironmentVerbs(Opened):
         from asynccache.ops.import_environment import import_file  # noqa: PLC0415 - other verbs do without
 
         imported = await import_file(
-            await self._opening.engine(),
-            await self._opening.catalog(),
+            await self._opening.engine(writing=True),
+            await self._opening.catalog(writing=True),
             fspath(file),
             arches=tuple(arches),
             environment=environment,

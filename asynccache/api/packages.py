@@ -80,7 +80,7 @@ class PackageVerbs(Opened):
                 self._tell(f"left out: {sentence}")
         if not everything:
             raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
-        engine = await self._opening.engine()
+        engine = await self._opening.engine(writing=True)
         return await engine.cache(everything, wanted=self.settings.wanted_format, keep_published=keep_published)
 
     async def transmute(

@@ -44,10 +44,10 @@ class PackingVerbs(Opened):
         from asynccache.hydrate.pack import LEVEL, pack  # noqa: PLC0415 - other verbs do without
 
         chosen = tuple(arches) or (None,)
+        engine = await self._opening.engine(writing=True)
         found: list[ResolvedEnvironment] = []
         for each in environments:
             found += [await self._opening.find(each, a) for a in chosen] if isinstance(each, str) else [each]
-        engine = await self._opening.engine()
         return [await pack(engine, each, force=force, level=LEVEL if level is None else level) for each in found]
 
     async def publish_engine(self, *, force: bool = False) -> Published:
@@ -62,7 +62,7 @@ class PackingVerbs(Opened):
         """
         from asynccache.ops.installer import publish_bundle  # noqa: PLC0415 - other verbs do without
 
-        return await publish_bundle(await self._opening.engine(), force=force, configured=True)
+        return await publish_bundle(await self._opening.engine(writing=True), force=force, configured=True)
 
     async def publish_decoders(self, *wheels: str | PathLike[str]) -> dict[str, Published]:
         """Put wheels of a zstd decoder where nodes whose Python has none find them.
@@ -79,4 +79,4 @@ class PackingVerbs(Opened):
         """
         from asynccache.ops.installer import publish_zstd_wheels  # noqa: PLC0415 - other verbs do without
 
-        return await publish_zstd_wheels(await self._opening.engine(), [Path(wheel) for wheel in wheels])
+        return await publish_zstd_wheels(await self._opening.engine(writing=True), [Path(wheel) for wheel in wheels])

@@ -91,17 +91,14 @@ class StoreVerbs(Opened):
     async def doctor(self, found: Callable[[Finding], None] | None = None) -> Examination:
         """Look at everything that a run depends on: this machine, its tools, the store.
 
-        Writes one object of 8 MiB below `asynccache/doctor/` in the store and removes it.
+        Writes one object of 8 MiB below `asynccache/doctor/` in the store and removes it; makes no directory or bucket.
 
         Args:
             found: Told of each finding as it is made.
 
         Returns:
-            All findings: `raise_for_failures()` raises when a run would fail.
-
-        Raises:
-            StoreError: The store cannot be opened.
+            All findings, failed checks among them: `raise_for_failures()` raises when a run would fail.
         """
         from asynccache.ops.doctor import examine  # noqa: PLC0415 - other verbs do without
 
-        return await examine(await self._opening.engine(), found)
+        return await examine(self._opening, found)

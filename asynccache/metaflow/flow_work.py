@@ -149,7 +149,7 @@ class _State:
                 return
             wanted = await wanted_of_step(self.asked, catalog, settings, self._launch.datastore_type, Machine())
         self._assembled = next(iter(wanted.asked.values()))
-        async with Opening(settings) as opening:
+        async with Opening(settings, writing=True) as opening:
             known = await look_up(grouped([wanted])[0], opening, local_only=self._local_only)
             self._environment = next((each.environment for each in known.values()), None)
             if self._environment is not None and remote:

@@ -150,7 +150,7 @@ async def known_of_step(settings: Settings, asked: StepAsk, datastore_type: str)
     """
     async with opened_catalog(settings, remote=bool(asked.ask.base)) as catalog:
         wanted = await wanted_of_step(asked, catalog, settings, datastore_type, Machine())
-    async with Opening(settings) as opening:
+    async with Opening(settings, writing=True) as opening:
         known = await look_up(grouped([wanted])[0], opening, local_only=False)
     if not known:
         raise ObjectNotFoundError("its environment is not resolved", hint="run `environment resolve` for it first")
@@ -201,7 +201,7 @@ async def _count(settings: Settings, wanted: Sequence[Wanted], options: ResolveO
     groups = grouped(wanted)
     if options.force:
         return len(groups), len(groups)
-    async with Opening(settings) as opening:
+    async with Opening(settings, writing=True) as opening:
         known = [await look_up(group, opening, local_only=False) for group in groups]
     return len(groups), sum(len(found) < len(group.asked) for found, group in zip(known, groups, strict=True))
 
@@ -221,7 +221,7 @@ async def _publish_remote(settings: Settings, asks: Sequence[StepAsk], found: di
     }
     if not known:
         return
-    async with Opening(settings) as opening:
+    async with Opening(settings, writing=True) as opening:
         catalog = await opening.catalog()
         if catalog.documents is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import os
 import platform
@@ -9,20 +10,30 @@ import random
 import resource
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
 from asynccache.archive.bzip2_read import choose
-from asynccache.engine.engine import Engine
-from asynccache.errors import AsyncCacheError, StoreError
-from asynccache.model.digest import Digests, Hasher, digest_file
+from asynccache.errors import DiskError, StoreError
+from asynccache.model.digest import Hasher, digest_file
+from asynccache.ops.opening import Opening
+from asynccache.runtime.tasks import outcome_of
+from asynccache.store.base import Store
 
 Level = Literal["ok", "warning", "failure"]
 _PROBE_BYTES: Final = 16 << 20
+_ADVICE: Final = {
+    "python": "install another Python",
+    "tools": "check PATH",
+    "cpu": "run again; report it if it stays so",
+    "disk": "set cache_dir to a writable place",
+    "store": "check the address and your credentials",
+}
 _TOOLS: Final = {
     "micromamba": "only needed when you set it as resolver",
     "mamba": "only needed when you set it as resolver",
@@ -67,22 +78,26 @@ class Examination:
         """Raise when something fails that a run needs.
 
         Raises:
-            StoreError: What.
+            StoreError: The store, or that and more.
+            DiskError: This machine alone.
         """
         failed = [finding.subject for finding in self.findings if finding.level == "failure"]
         if failed:
-            raise StoreError(f"{len(failed)} checks failed: {', '.join(failed)}", hint="follow the advice above")
+            kind = StoreError if any(subject.startswith("store") for subject in failed) else DiskError
+            raise kind(f"{len(failed)} checks failed: {', '.join(failed)}", hint="follow the advice above")
 
     def as_document(self) -> dict[str, object]:
         """Return the findings as plain values."""
         return {"findings": [finding.as_document() for finding in self.findings]}
 
 
-async def examine(engine: Engine, found: Callable[[Finding], None] | None = None) -> Examination:
-    """Look at everything that a run depends on.
+async def examine(opening: Opening, found: Callable[[Finding], None] | None = None) -> Examination:
+    """Look at everything that a run depends on. No check that fails keeps the others from being made.
+
+    No directory and no bucket is made: what is not there yet is said.
 
     Args:
-        engine: An open engine.
+        opening: Opens the store, which is one of the checks.
         found: Told of each finding as it is made.
     """
     findings: list[Finding] = []
@@ -92,11 +107,18 @@ async def examine(engine: Engine, found: Callable[[Finding], None] | None = None
         if found is not None:
             found(findings[-1])
 
-    _interpreter(note)
-    await engine.threads.run(_tools, note)
-    await _cpu(engine, note)
-    await _disk(engine, note)
-    await _store(engine, note)
+    settings = opening.settings
+    checks: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
+        ("python", lambda: asyncio.to_thread(_interpreter, note)),
+        ("tools", lambda: asyncio.to_thread(_tools, note)),
+        ("cpu", lambda: asyncio.to_thread(_cpu, settings.cpu_slots, note)),
+        ("disk", lambda: asyncio.to_thread(_disk, settings.cache_dir, note)),
+        ("store", lambda: _store(opening, note)),
+    )
+    for subject, check in checks:
+        failure = await outcome_of(check())
+        if failure is not None:
+            note(subject, "failure", str(failure).removesuffix(f"; {failure.hint}"), failure.hint or _ADVICE[subject])
     return Examination(tuple(findings))
 
 
@@ -123,7 +145,7 @@ def _tools(note: Note) -> None:
         note(name, "ok", path or f"not found: {advice}")
 
 
-async def _cpu(engine: Engine, note: Note) -> None:
+def _cpu(cores: int, note: Note) -> None:
     block = random.Random(1).randbytes(1 << 16) * 8 + bytes(range(256)) * 8192  # noqa: S311 - sample data
 
     def measure(work: Callable[[bytes], object], data: bytes, size: int) -> float:
@@ -136,79 +158,91 @@ async def _cpu(engine: Engine, note: Note) -> None:
         for _ in range(16):
             hasher.update(data)
 
-    hashing = await engine.threads.work(lambda _stop: measure(sha256, block, 16 * len(block)))
+    hashing = measure(sha256, block, 16 * len(block))
     packed = bz2.compress(block)
-    decoding = await engine.threads.work(lambda _stop: measure(bz2.decompress, packed, len(block)))
+    decoding = measure(bz2.decompress, packed, len(block))
     note(
         "cpu",
         "ok",
-        f"{engine.settings.cpu_slots} cores in use; sha256 {hashing:.0f} MB/s, bz2 {decoding:.0f} MB/s per core, "
-        f"decoder {choose(1 << 30)}",
+        f"{cores} cores in use; sha256 {hashing:.0f} MB/s, bz2 {decoding:.0f} MB/s per core, decoder {choose(1 << 30)}",
     )
 
 
-async def _disk(engine: Engine, note: Note) -> None:
-    path = engine.workspace.path
-
-    def measure() -> tuple[float, int]:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".doctor-{os.getpid()}"
-        data = os.urandom(1 << 20)
-        try:
-            started = time.perf_counter()
-            with probe.open("wb") as file:
-                for _ in range(_PROBE_BYTES >> 20):
-                    file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            return _PROBE_BYTES / (time.perf_counter() - started) / 1e6, shutil.disk_usage(path).free
-        finally:
-            probe.unlink(missing_ok=True)
-
+def _disk(path: Path, note: Note) -> None:
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise DiskError(f"{path} cannot be made: {there} is not a directory", hint="set cache_dir to a writable place")
     try:
-        speed, free = await engine.threads.run(measure)
-    except OSError as exc:
-        note("disk", "failure", f"{path} cannot be written ({exc.strerror})", "set cache_dir to a writable place")
-        return
-    low = free < 2 << 30
-    advice = "free some space or set cache_dir to a larger disk" if low else ""
-    note("disk", "warning" if low else "ok", f"{path}: {speed:.0f} MB/s written, {free / 1e9:.1f} GB free", advice)
-
-
-async def _store(engine: Engine, note: Note) -> None:
-    store, name = engine.store, f"asynccache/doctor/{os.getpid()}-{time.time_ns()}"
-    path = engine.workspace.path / f".doctor-{os.getpid()}-store"
-    try:
-        started = time.perf_counter()
-        await store.list_page(engine.settings.packages_dirname + "/", limit=1)
-        latency = time.perf_counter() - started
-        note("store", "ok", f"{store.address} can be listed, first answer after {latency * 1000:.0f} ms")
-        data = os.urandom(_PROBE_BYTES // 2)
-        await engine.threads.run(path.write_bytes, data)
-        digests: Digests = await engine.threads.run(digest_file, str(path), "sha256", "md5")
-        try:
-            started = time.perf_counter()
-            await store.upload(name, path, digests)
-            written = len(data) / (time.perf_counter() - started) / 1e6
-            started = time.perf_counter()
-            await store.download(name, path, size=len(data))
-            read = len(data) / (time.perf_counter() - started) / 1e6
-            back: Digests = await engine.threads.run(digest_file, str(path), "sha256")
-            digests.check(back, f"what was read back from {store.address}")
-            note(
-                "store speed", "ok", f"one object of 8 MiB: written {written:.0f} MB/s, read {read:.0f} MB/s, verified"
-            )
-        finally:
-            await store.delete(name)
-            await engine.threads.run(path.unlink, missing_ok=True)
-        if (await store.capabilities()).conditional_put:
-            note("store conditions", "ok", "conditional writes are honoured: concurrent writers are safe")
+        free = shutil.disk_usage(there).free
+        if there == path:
+            text = f"{path}: {_written(path):.0f} MB/s written, {free / 1e9:.1f} GB free"
+        elif os.access(there, os.W_OK | os.X_OK):
+            text = f"{path} is made by the first command that needs it, {free / 1e9:.1f} GB free"
         else:
-            note(
-                "store conditions",
-                "warning",
-                "conditional writes are ignored",
-                "aliases cannot be created atomically here; use a store that honours If-None-Match",
-            )
-    except AsyncCacheError as exc:
-        note("store", "failure", str(exc), exc.hint or "check the address and your credentials")
+            raise DiskError(f"{path} cannot be made in {there}", hint="set cache_dir to a writable place")
+    except OSError as exc:
+        hint = "set cache_dir to a writable place"
+        raise DiskError(f"{path} cannot be written ({exc.strerror or exc})", hint=hint) from exc
+    low = free < 2 << 30
+    note("disk", "warning" if low else "ok", text, "free some space or set cache_dir to a larger disk" if low else "")
+
+
+def _written(directory: Path) -> float:
+    """Return how fast a file is written, in MB/s."""
+    data = os.urandom(1 << 20)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        started = time.perf_counter()
+        for _ in range(_PROBE_BYTES >> 20):
+            file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        return _PROBE_BYTES / (time.perf_counter() - started) / 1e6
+
+
+async def _store(opening: Opening, note: Note) -> None:
+    store, settings = await opening.store(), opening.settings
+    if settings.root.kind == "local" and not settings.root.directory.exists():
+        note("store", "ok", f"{store.address} is made by the first command that stores something")
+        return
+    started = time.perf_counter()
+    await store.list_page(settings.packages_dirname + "/", limit=1)
+    latency = time.perf_counter() - started
+    note("store", "ok", f"{store.address} can be listed, first answer after {latency * 1000:.0f} ms")
+    scratch = await asyncio.to_thread(tempfile.mkdtemp, prefix="asynccache-doctor-")
+    try:
+        await _transfer(store, Path(scratch) / "probe", note)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
+    if (await store.capabilities()).conditional_put:
+        note("store conditions", "ok", "conditional writes are honoured: concurrent writers are safe")
+    else:
+        note(
+            "store conditions",
+            "warning",
+            "conditional writes are ignored",
+            "aliases cannot be created atomically here; use a store that honours If-None-Match",
+        )
+
+
+async def _transfer(store: Store, path: Path, note: Note) -> None:
+    """Write one object, read it back and remove it."""
+    name = f"asynccache/doctor/{os.getpid()}-{time.time_ns()}"
+    data = os.urandom(_PROBE_BYTES // 2)
+    await asyncio.to_thread(path.write_bytes, data)
+    digests = await asyncio.to_thread(digest_file, str(path), "sha256", "md5")
+    started = time.perf_counter()
+    await store.upload(name, path, digests)
+    try:
+        written = len(data) / (time.perf_counter() - started) / 1e6
+        started = time.perf_counter()
+        await store.download(name, path, size=len(data))
+        read = len(data) / (time.perf_counter() - started) / 1e6
+        back = await asyncio.to_thread(digest_file, str(path), "sha256")
+        digests.check(back, f"what was read back from {store.address}")
+        note("store speed", "ok", f"one object of 8 MiB: written {written:.0f} MB/s, read {read:.0f} MB/s, verified")
+    finally:
+        try:
+            await store.delete(name)
+        except StoreError as exc:
+            advice = "nothing needs it in normal work; remove the object by other means"
+            note("store deletion", "warning", f"{name} could not be removed ({exc.message})", advice)

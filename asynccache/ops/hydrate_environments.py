@@ -216,7 +216,7 @@ async def _with_kernel(opening: Opening, environment: ResolvedEnvironment, name:
     )
     wanted = Wanted(f"{name} with {_KERNEL_PACKAGE}", asked)
     resolved = await resolve(
-        settings, [wanted], options=ResolveOptions(set_default=False), engine=await opening.engine()
+        settings, [wanted], options=ResolveOptions(set_default=False), engine=await opening.engine(writing=True)
     )
     resolved.raise_for_failures()
     return resolved.environments[0]

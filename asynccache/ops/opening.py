@@ -29,6 +29,8 @@ class Opening:
         settings: All settings.
         engine: An open engine to use.
         catalog: A catalog to use; on the engine's store when there is one.
+        writing: Whether what is done may store something. A store that somebody has named and that is not there is made
+            then; it is an error for what only reads. The default store that was never written is empty for both.
         emit: Where an engine that is opened here sends its events.
         say: Told in a sentence when something damaged was set aside.
 
@@ -42,10 +44,12 @@ class Opening:
         engine: Engine | None = None,
         catalog: Environments | None = None,
         *,
+        writing: bool = False,
         emit: events.EventSink = events.ignore,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
+        self._writing = writing
         self.fetched_bytes = 0
         self._engine = engine
         self._store = engine.store if engine is not None else None
@@ -74,10 +78,14 @@ class Opening:
             self._here = Environments(self.settings, None, self._say)
         return self._here
 
-    async def store(self) -> Store:
+    async def store(self, *, writing: bool = False) -> Store:
         """Return the store alone; the engine and the catalog use the same.
 
+        Args:
+            writing: What is done may store something (as in the constructor).
+
         Raises:
+            StoreNotFoundError: There is no store at the address.
             StoreError: It cannot be opened.
         """
         from asynccache.engine.engine import store_options  # noqa: PLC0415 - what is known needs none
@@ -85,19 +93,21 @@ class Opening:
 
         async with self._lock:
             if self._store is None:
-                opened = open_store(self.settings.root, store_options(self.settings))
+                may_be_absent = writing or self._writing or self.settings.store is None
+                options = store_options(self.settings)
+                opened = open_store(self.settings.root, options, may_be_absent=may_be_absent)
                 self._store = await self._stack.enter_async_context(opened)
             return self._store
 
-    async def engine(self) -> Engine:
-        """Return the engine.
+    async def engine(self, *, writing: bool = False) -> Engine:
+        """Return the engine (see `store`).
 
         Raises:
             StoreError: The store cannot be opened.
         """
         from asynccache.engine.engine import Engine  # noqa: PLC0415 - what is known needs none
 
-        store = await self.store()
+        store = await self.store(writing=writing)
         async with self._lock:
             if self._engine is None:
                 engine = Engine(self.settings, store=store, emit=self._emit)
@@ -107,8 +117,8 @@ class Opening:
                 self._stack.enter_context(self._engine.listening(self._count))
             return self._engine
 
-    async def catalog(self) -> Environments:
-        """Return the catalog on the store.
+    async def catalog(self, *, writing: bool = False) -> Environments:
+        """Return the catalog on the store (see `store`).
 
         Raises:
             StoreError: The store cannot be opened.
@@ -116,7 +126,7 @@ class Opening:
         if self._catalog is None or self._catalog.store is None:
             from asynccache.ops.environments import Environments  # noqa: PLC0415 - as above
 
-            self._catalog = Environments(self.settings, await self.store(), self._say)
+            self._catalog = Environments(self.settings, await self.store(writing=writing), self._say)
         return self._catalog
 
     async def meaning(self, text: str, *, here_first: bool = False) -> Meaning:

@@ -82,7 +82,7 @@ async def resolve(
         auth = await asyncio.to_thread(with_keyring, auth)
     settings = replace(settings, auth=auth)
     groups = grouped(wanted)
-    async with Opening(settings, engine, catalog, emit=emit, say=say) as opening:
+    async with Opening(settings, engine, catalog, writing=options.cache, emit=emit, say=say) as opening:
         work = _Work(opening, options, choose, emit)
         started = asyncio.get_running_loop().time()
         done = await run_together([work.run(group) for group in groups])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.archive import Receipt, bzip2_children, transmute
-from asynccache.errors import AsyncCacheError, DiskError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.package import Format, split_filename
 from asynccache.node.disk import disk_errors
 from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import outcome_of, run_together
 from asynccache.runtime.threads import Threads
 
 
@@ -110,32 +110,26 @@ async def transmute_files(
     budget = Budget(cores, "cores")
     results: list[Conversion] = []
 
-    async def convert(source: Path) -> None:
-        target = source
-        try:
-            if not await threads.run(source.exists):
-                raise ObjectNotFoundError(f"{source} does not exist", hint="check the path")
-            target = target_path(source, to, out)
-            async with budget.borrow_up_to(2) as threads_given:
-                receipt = await threads.work(
-                    lambda stop: transmute(
-                        source,
-                        target,
-                        level=level,
-                        verify=verify,
-                        threads=threads_given,
-                        cancelled=stop,
-                    )
+    async def converted(source: Path) -> Conversion:
+        if not await threads.run(source.exists):
+            raise ObjectNotFoundError(f"{source} does not exist", hint="check the path")
+        target = target_path(source, to, out)
+        async with budget.borrow_up_to(2) as threads_given:
+            receipt = await threads.work(
+                lambda stop: transmute(
+                    source,
+                    target,
+                    level=level,
+                    verify=verify,
+                    threads=threads_given,
+                    cancelled=stop,
                 )
-            result = Conversion(source, target, receipt)
-        except AsyncCacheError as exc:
-            result = Conversion(source, target, None, exc)
-        except OSError as exc:
-            error = DiskError(
-                f"{exc.filename or source} cannot be read or written ({exc.strerror or exc})",
-                hint="check its owner and mode, and the free space",
             )
-            result = Conversion(source, target, None, error)
+        return Conversion(source, target, receipt)
+
+    async def convert(source: Path) -> None:
+        outcome = await outcome_of(converted(source))
+        result = outcome if isinstance(outcome, Conversion) else Conversion(source, source, None, outcome)
         results.append(result)
         if done is not None:
             done(result)
@@ -144,7 +138,5 @@ async def transmute_files(
         if out is not None:
             with disk_errors(out):
                 await threads.run(out.mkdir, parents=True, exist_ok=True)
-        async with asyncio.TaskGroup() as group:
-            for file in files:
-                group.create_task(convert(file))
+        await run_together([convert(file) for file in files])
     return Conversions(tuple(results))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.engine import Engine
-from asynccache.errors import IntegrityError
+from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.hydrate.unpack import verify_pack
 from asynccache.model.identity import EnvID
 from asynccache.node.pack_format import OBJECT_NAME
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_works
 
 _AT_ONCE: Final = 2  # each reads up to four parts at once
 
@@ -40,16 +41,10 @@ async def verify_packs(engine: Engine) -> tuple[int, int, dict[str, str]]:
     """
     found = [each async for each in packs(engine)]
     damaged: dict[str, str] = {}
-    at_once = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(key: str, env_id: EnvID) -> None:
-        async with at_once:
-            try:
-                await verify_pack(engine, env_id)
-            except IntegrityError as exc:
-                damaged[key] = f"{exc}; `asynccache pack {env_id} --arch {env_id.arch} --force` makes it anew"
-
-    async with asyncio.TaskGroup() as tasks:
-        for key, env_id, _size in found:
-            tasks.create_task(one(key, env_id))
+    outcomes = await run_works(found, lambda pack: verify_pack(engine, pack[1]), room=Budget(_AT_ONCE, "packs"))
+    for (key, env_id, _size), outcome in zip(found, outcomes, strict=True):
+        if isinstance(outcome, IntegrityError):
+            damaged[key] = f"{outcome}; `asynccache pack {env_id} --arch {env_id.arch} --force` makes it anew"
+        elif isinstance(outcome, AsyncCacheError):
+            raise outcome
     return len(found), sum(size for _key, _id, size in found), damaged

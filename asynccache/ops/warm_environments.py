@@ -92,6 +92,7 @@ async def warm_environments(
         DiskError: This machine's disk cannot be written.
     """
     settings = opening.settings
+    engine, catalog = await opening.engine(writing=True), await opening.catalog(writing=True)
     found: list[tuple[str, ResolvedEnvironment]] = []
     for each in environments:
         if isinstance(each, str):
@@ -103,7 +104,6 @@ async def warm_environments(
             "there is nothing to warm", hint="name an environment with --env; `asynccache env ls` lists them"
         )
     chosen = tuple(environment for _name, environment in found)
-    engine, catalog = await opening.engine(), await opening.catalog()
     packs = PacksMade()
     async with AsyncExitStack() as stack:
         aside = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from asynccache.errors import IntegrityError, StoreError, UsageError
+from asynccache.errors import IntegrityError, StoreNotFoundError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
 from asynccache.runtime.threads import Progress, ThreadRoom
@@ -39,13 +39,15 @@ _ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LocalStore:
-    """A directory as a store. It is made when the first object is written.
+    """A directory as a store. It is made when the first object is written, never by reading.
 
     Args:
         root: The directory; `~` is expanded.
+        may_be_absent: Whether a directory that is not there is an empty store; else opening it fails.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, may_be_absent: bool = True) -> None:
+        self._may_be_absent = may_be_absent
         self._place = StoreRoot.local(root)
         self._root = self._place.directory
         self._staging = Staging(self._root)
@@ -75,8 +77,17 @@ class LocalStore:
 
     async def __aenter__(self) -> Self:
         def prepare() -> None:
-            if self._root.exists() and not self._root.is_dir():
-                raise StoreError(f"{self.address} is not a directory", hint="choose a directory as the store")
+            with store_errors(self.address, "its directory", self._root):
+                there = self._root.exists()
+            if there and not self._root.is_dir():
+                raise StoreNotFoundError(
+                    f"there is no store at {self.address}: it is not a directory", hint="choose a directory"
+                )
+            if not there and not self._may_be_absent:
+                raise StoreNotFoundError(
+                    f"there is no store at {self.address}",
+                    hint="check the path; it is made by the first command that stores something there",
+                )
             self._staging.sweep()
 
         await self._threads.run(prepare)

@@ -39,18 +39,22 @@ class StoreOptions:
     parts_at_once: int = 4
 
 
-def open_store(root: StoreRoot, options: StoreOptions | None = None) -> Store:
+def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_absent: bool = True) -> Store:
     """Return the store of a root, to be opened with `async with`. Nothing is read or written before that.
+
+    Opening makes nothing: neither a directory, which the first write makes, nor ever a bucket.
 
     Args:
         root: Where it lies.
         options: How to reach it.
+        may_be_absent: Whether a directory that is not there is an empty store. Say no for what only reads from a store
+            that somebody has named, where an absent one means a mistyped path (see `ops.opening`).
 
     Raises:
         ConfigurationError: Of a kind that this version does not support.
     """
     if root.kind == "local":
-        return LocalStore(root.directory)
+        return LocalStore(root.directory, may_be_absent=may_be_absent)
     if root.kind == "s3":
         # a local store must not pay for importing the client
         from asynccache.store.s3 import S3Store  # noqa: PLC0415

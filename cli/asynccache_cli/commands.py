@@ -35,8 +35,9 @@ COMMANDS: Final = {
 }
 
 EXIT_CODES_HELP: Final = "\n".join(
-    ["\b", "Exit codes (*: the same command may succeed when it is run again):"]
+    ["\b", "Exit codes:"]
     + [f"  {row.code:<4} {row.meaning}{' *' if row.retryable else ''}" for row in EXIT_CODES.values()]
+    + ["  *    the same command may succeed when it is run again"]
 )
 
 

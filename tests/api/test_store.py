@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 
 from asynccache.api import Session, Settings
-from asynccache.errors import IntegrityError, ObjectNotFoundError, UsageError
+from asynccache.errors import (
+    DiskError,
+    IntegrityError,
+    ObjectNotFoundError,
+    StoreError,
+    StoreNotFoundError,
+    UsageError,
+)
 from tests.support.fault_server import FaultServer
+from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
 
 
@@ -48,7 +56,8 @@ async def test_a_part_of_a_store_is_read_without_its_environments(filled: FaultS
     assert sampled.environments.documents == 0
 
 
-async def test_having_read_nothing_is_a_failure_unless_it_is_allowed(configured: Settings) -> None:
+async def test_having_read_nothing_is_a_failure_unless_it_is_allowed(configured: Settings, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
     async with Session(configured) as session:
         nothing = await session.verify()
         with pytest.raises(ObjectNotFoundError, match="nothing was read"):
@@ -59,7 +68,8 @@ async def test_having_read_nothing_is_a_failure_unless_it_is_allowed(configured:
                 await session.verify(sample=share)
 
 
-async def test_what_a_run_depends_on_is_looked_at(configured: Settings) -> None:
+async def test_what_a_run_depends_on_is_looked_at(configured: Settings, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
     seen: list[str] = []
     async with Session(configured) as session:
         examination = await session.doctor(lambda finding: seen.append(finding.subject))
@@ -76,3 +86,75 @@ async def test_a_store_that_is_opened_once_serves_all_verbs_of_a_session(
         (await session.backfill(".conda")).raise_for_failures()
         after = await session.stat()
     assert (before.both_forms, after.both_forms) == (0, 6)
+
+
+async def test_a_named_store_that_is_not_there_is_no_store_to_read_from_and_nothing_makes_it(
+    configured: Settings, tmp_path: Path
+) -> None:
+    async with Session(configured) as session:
+        for reading in (
+            session.stat(),
+            session.verify(),
+            session.backfill(".conda"),
+            session.find("team/env:v1"),
+            session.history("team/env:latest"),
+        ):
+            with pytest.raises(StoreNotFoundError, match=f"there is no store at {tmp_path}/store"):
+                await reading
+        with pytest.raises(StoreNotFoundError):
+            _ = [item async for item in session.list_packages()]
+        examination = await session.doctor()
+    failed = [finding for finding in examination.findings if finding.level == "failure"]
+    assert [finding.subject for finding in failed] == ["store"]
+    assert failed[0].advice
+    with pytest.raises(StoreError, match="1 checks failed: store"):
+        examination.raise_for_failures()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_stores_something_makes_the_directory(
+    channel: SyntheticChannel, configured: Settings, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server, Session(configured) as session:
+        report = await session.cache(packages=channel.packages(server.url, 1))
+    report.raise_for_failures()
+    assert len(archives_in(tmp_path / "store")) == 1
+
+
+async def test_the_default_store_that_was_never_written_is_empty(configured: Settings, tmp_path: Path) -> None:
+    said: list[str] = []
+    async with Session(replace(configured, store=None), say=said.append) as session:
+        assert (await session.stat()).packages == 0
+        assert [item async for item in session.list_packages()] == []
+        examination = await session.doctor()
+    assert all("it is empty" in sentence for sentence in said)
+    examination.raise_for_failures()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_is_no_store(configured: Settings, tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"")
+    async with Session(configured) as session:
+        with pytest.raises(StoreNotFoundError, match="it is not a directory"):
+            await session.stat()
+
+
+@pytest.mark.parametrize("below", ["afile/cache", "cache"])
+async def test_a_check_that_fails_is_a_finding_and_the_others_are_made(
+    configured: Settings, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "afile").write_bytes(b"")
+    (tmp_path / "store").mkdir()
+    async with Session(replace(configured, cache_dir=tmp_path / below)) as session:
+        examination = await session.doctor()
+    levels = {finding.subject: finding.level for finding in examination.findings}
+    assert levels["store speed"] == "ok"
+    assert levels["store conditions"] == "ok"
+    if below == "cache":
+        assert levels["disk"] == "ok"
+    else:
+        assert levels["disk"] == "failure"
+        with pytest.raises(DiskError, match="1 checks failed: disk"):
+            examination.raise_for_failures()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["afile", "store"]
+    assert list((tmp_path / "store").rglob("*")) == []

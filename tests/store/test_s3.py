@@ -15,6 +15,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     SSLError,
 )
 
+from asynccache.api import Session, Settings
 from asynccache.errors import (
     ConfigurationError,
     IntegrityError,
@@ -285,3 +286,17 @@ def test_a_missing_module_is_not_taken_for_a_present_one() -> None:
         (has_module, "nosuch", False),
     ]
     assert all(check(name) is expected for check, name, expected in checks)
+
+
+async def test_a_bucket_that_is_not_there_is_no_store_and_one_with_nothing_below_the_prefix_is_empty(
+    moto: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_credentials_of(moto, monkeypatch)
+    there = Settings(store=f"s3://{BUCKET}/never-written", cache_dir=tmp_path, s3_endpoint_url=moto.url)
+    async with Session(there) as session:
+        assert (await session.stat()).packages == 0
+    async with Session(replace(there, store="s3://no-such-bucket/x")) as session:
+        with pytest.raises(StoreNotFoundError, match="the bucket of s3://no-such-bucket/x does not exist"):
+            await session.stat()
+        examination = await session.doctor()
+    assert [finding.subject for finding in examination.findings if finding.level == "failure"] == ["store"]
