@@ -97,7 +97,8 @@ async def test_a_name_that_cannot_be_given_is_refused_before_anything_is_fetched
     assert filled.requests == []
 
 
-async def test_a_name_that_nobody_knows_is_not_found_by_any_verb(settings: Settings) -> None:
+async def test_a_name_that_nobody_knows_is_not_found_by_any_verb(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
     async with Session(settings) as session:
         for call in (
             session.find("no/env:v1"),
