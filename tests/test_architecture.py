@@ -115,7 +115,7 @@ def test_one_module_takes_kernel_locks() -> None:
 
 
 # who reads JSON of its own making, of the user's own files, or where nothing of ours can be imported
-READS_JSON_ITSELF = {"boot", "config", "metaflow"}
+READS_JSON_ITSELF = {"config", "metaflow"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from asynccache.boot.ranges import Root
 from asynccache.errors import HydrationError
 from asynccache.node.disk import disk_error
 from asynccache.node.errors import NoPackError
+from asynccache.node.json_text import read_json
 
 BUNDLES = "asynccache/bundles"
 """Directory below the cache's root: `ARCH.json` holds `key`, `size` and `sha256` of the bundle of an architecture."""
@@ -24,7 +24,7 @@ def published_bundle(root: Root, arch: str) -> dict[str, Any] | None:
     """Return `key`, `size` and `sha256` of the bundle that the cache has for an architecture, None without one."""
     try:
         data, _size = root.object(f"{BUNDLES}/{arch}.json").tail(64 << 10)
-        found = json.loads(data.decode("utf-8"))
+        found = read_json(data.decode("utf-8"))
     except (NoPackError, ValueError):
         return None
     return found if isinstance(found, dict) else None

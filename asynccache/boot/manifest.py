@@ -11,11 +11,11 @@ All but `version` and `root` may be missing: a pack is then looked for at its us
 
 from __future__ import annotations
 
-import json
 import platform
 from typing import Any
 
 from asynccache.errors import HydrationError
+from asynccache.node.json_text import read_json
 from asynccache.node.pack_format import OBJECT_NAME
 
 
@@ -53,7 +53,7 @@ class Manifest:
         """
         try:
             with open(path, "rb") as file:
-                return cls(json.loads(file.read().decode("utf-8")), path)
+                return cls(read_json(file.read().decode("utf-8")), path)
         except OSError as exc:
             raise HydrationError(f"the manifest {path} cannot be read ({exc.strerror})") from exc
         except ValueError as exc:

@@ -17,6 +17,7 @@ from asynccache.errors import HydrationError
 from asynccache.node.building import Building, lock_path, use
 from asynccache.node.environments import Triple, environment_name, environments_directory, find_complete
 from asynccache.node.errors import NoPackError, PackUnusableError
+from asynccache.node.json_text import read_json
 from asynccache.node.kernel_lock import Holder, LocksUnsupportedError, held
 from asynccache.node.link_script import run_link_script
 from asynccache.node.pack_format import Decompress
@@ -176,7 +177,7 @@ def _decoder(root: Root, arch: str, receipt: Receipt, say: Callable[[str], None]
     listing = root.object(WHEELS_KEY)
     try:
         data, _size = listing.tail(1 << 20)
-        said = json.loads(data.decode("utf-8")).get(wheel_tag(arch))
+        said = read_json(data.decode("utf-8")).get(wheel_tag(arch))
     except (NoPackError, ValueError, AttributeError):
         said = None
     finally:

@@ -18,6 +18,7 @@ import sys
 from typing import Tuple
 
 from asynccache.errors import DiskError
+from asynccache.node.json_text import read_json
 
 Triple = Tuple[str, str, str]
 """(req_id, full_id, arch) of an environment."""
@@ -97,7 +98,7 @@ def read_marker(prefix: str) -> Triple | None:
     """Return which environment a prefix holds; None when it is not complete or not one of ours."""
     try:
         with open(os.path.join(prefix, MARKER), "rb") as file:
-            req_id, full_id, arch = json.loads(file.read().decode("ascii"))
+            req_id, full_id, arch = read_json(file.read().decode("ascii"))
     except (OSError, ValueError, TypeError):
         return None
     return str(req_id), str(full_id), str(arch)

@@ -18,6 +18,7 @@ import struct
 from typing import Any, Callable
 
 from asynccache.node.errors import PackUnusableError
+from asynccache.node.json_text import read_json
 
 MAGIC = b"ACPACK\x00\x01"
 VERSION = 1
@@ -189,7 +190,7 @@ class Index:
             PackUnusableError: It is of another version, contradicts itself, or would leave the prefix.
         """
         try:
-            about = json.loads(data.decode("utf-8"))
+            about = read_json(data.decode("utf-8"))
             if about["format"] != VERSION:
                 raise PackUnusableError(
                     "the packed environment has format %r, and this version reads %d; take the same version of"
