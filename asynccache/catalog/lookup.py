@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.local import DEFAULT
-from asynccache.errors import ConfigurationError, ObjectNotFoundError, UsageError
+from asynccache.config.settings import check
+from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
@@ -25,7 +26,6 @@ PathspecIds = Callable[[str], Awaitable[Ids | None]]
 """From `Flow[/Run[/Step]]` to (req_id, full_id), None when nobody knows; may raise what is wrong with that step."""
 _PATHSPEC: Final = re.compile(r"[A-Z]\w*(/[\w.-]+){0,3}")  # of a flow whose class is named as usual
 _ALMOST_ID: Final = re.compile(r"[0-9a-f]{32,48}")
-_WORDS: Final = (":none:", ":username:", ":any:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,9 @@ class RemotePolicy:
         Raises:
             ConfigurationError: Empty, or another word between colons.
         """
-        word = text.strip()
-        names = frozenset(name.strip() for name in word.split(",") if name.strip())
+        check("use_remote_latest", text)
+        names = frozenset(name.strip() for name in text.split(","))
         alone = names & {":none:", ":any:"}
-        if not names or (alone and len(names) > 1) or any(n.startswith(":") for n in names - set(_WORDS)):
-            raise ConfigurationError(
-                "CONDA_USE_REMOTE_LATEST has a value it cannot have",
-                expected=f"{', '.join(_WORDS)} or user names with commas between them",
-                found=repr(text),
-            )
         if alone:
             return cls(anyone=":any:" in alone)
         return cls(users=frozenset(username if n == ":username:" else n for n in names))

@@ -1,5 +1,6 @@
-"""Settings: one frozen dataclass, one table, one reader for all fronts."""
+"""Settings: one frozen dataclass, one table (`asynccache.node.settings_table`), one reader for all fronts."""
 
-from asynccache.config.settings import LoadedSettings, Origin, Settings, load_settings
+from asynccache.config.reader import LoadedSettings, Origin, load_settings, settings_environment
+from asynccache.config.settings import Settings
 
-__all__ = ["LoadedSettings", "Origin", "Settings", "load_settings"]
+__all__ = ["LoadedSettings", "Origin", "Settings", "load_settings", "settings_environment"]

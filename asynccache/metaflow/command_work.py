@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metaflow._vendor import click
 
-from asynccache.config import Settings
+from asynccache.config import LoadedSettings, Settings, settings_environment
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.hydrate.hydrated import HydrateOptions
 from asynccache.metaflow.environment_text import EnvironmentText, plain
-from asynccache.metaflow.launch_settings import ROOTS, launch_settings
+from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.resolve_steps import opened_catalog
 from asynccache.model.environment import ResolvedEnvironment
@@ -56,24 +54,25 @@ class Work:
         conda_root: str | None,
         quiet_file: str | None,
     ) -> None:
-        from metaflow import metaflow_config  # noqa: PLC0415 - is being configured while commands are imported
-
         self._quiet = quiet
         self._metadata = metadata
-        self._datastore: str = datastore or metaflow_config.DEFAULT_DATASTORE
-        if self._datastore not in ROOTS:
-            raise click.UsageError(f"--datastore must be one of {', '.join(ROOTS)}, not {self._datastore!r}")
+        self._datastore = datastore
         self._conda_root = conda_root
         self._quiet_file = quiet_file
         self._loop = LoopThread()
 
     @cached_property
-    def settings(self) -> Settings:
-        """All settings."""
+    def loaded(self) -> LoadedSettings:
+        """All settings, and where they came from."""
         try:
-            return launch_settings(self._datastore, {"store": self._conda_root}).settings
+            return launch_settings(self._datastore, {"conda_root": self._conda_root})
         except AsyncCacheError as exc:
             raise click.ClickException(str(exc)) from exc
+
+    @property
+    def settings(self) -> Settings:
+        """All settings."""
+        return self.loaded.settings
 
     def resolve(self, *, requirement: Any, yml: Any, pyproject: Any, **options: Any) -> None:
         """Resolve what files and options ask for."""
@@ -87,13 +86,13 @@ class Work:
                 tuple(checked_architecture(arch) for arch in options["arches"]),
                 using=using,
                 source=source,
-                datastore=None if options["skip_metaflow_deps"] else self._datastore,
+                datastore=None if options["skip_metaflow_deps"] else self.settings.datastore,
                 aliases=tuple(options["aliases"]),
             )
             check(inputs)
         except UsageError as exc:
             raise click.UsageError(str(exc)) from exc
-        caching = self._datastore not in _ignored()
+        caching = self.settings.datastore not in _ignored()
         chosen = ResolveOptions(
             force=options["force"],
             dry_run=options["dry_run"],
@@ -183,13 +182,7 @@ class Work:
 
     def pass_on(self, words: Sequence[str]) -> None:
         """Run a command of `asynccache` with the same settings."""
-        defaults = Settings()
-        variables = dict(os.environ)
-        for field in fields(Settings):
-            value = getattr(self.settings, field.name)
-            if value != getattr(defaults, field.name) and value is not None:
-                text = json.dumps(value) if isinstance(value, list | dict) else str(value)
-                variables.setdefault(f"ASYNCCACHE_{field.name.upper()}", text)
+        variables = {**os.environ, **settings_environment(self.loaded)}
         done = subprocess.run(  # noqa: S603 - our own program, with an argument list
             [sys.executable, "-c", _PROGRAM, *words], env=variables, check=False
         )

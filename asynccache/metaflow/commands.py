@@ -9,6 +9,8 @@ from typing import Any
 
 from metaflow._vendor import click
 
+from asynccache.node.settings_table import DATASTORES
+
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -25,7 +27,9 @@ def short_cli() -> None:
 @cli.group(help="Commands on environments.")
 @click.option("--quiet/--no-quiet", default=False, show_default=True, help="Print lines for programs only.")
 @click.option("--metadata", default=None, help="Metadata provider that knows the runs.")
-@click.option("--datastore", default=None, help="Datastore type, which selects the root.")
+@click.option(
+    "--datastore", default=None, type=click.Choice(list(DATASTORES)), help="Datastore type, which selects the root."
+)
 @click.option("--environment", type=click.Choice(["conda"]), default="conda", hidden=True, expose_value=False)
 @click.option("--conda-root", default=None, help="Root of the cache, instead of the configured one.")
 @click.option("--quiet-file-output", default=None, hidden=True, help="File that gets the lines for programs, too.")

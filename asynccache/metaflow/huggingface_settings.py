@@ -13,14 +13,13 @@ from typing import Any, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
 from asynccache.metaflow.huggingface_models import HuggingFaceException
+from asynccache.node.settings_table import SETTINGS
 
 PACKAGED = "asynccache_huggingface.json"
 DEFAULTS: dict[str, Any] = {
-    "HUGGINGFACE_AUTH_PROVIDER": "env",
-    "HUGGINGFACE_AUTH_PROVIDERS": {},
-    "HUGGINGFACE_ENDPOINT": None,
-    "HUGGINGFACE_LOCAL_DIR": None,
-    "HUGGINGFACE_DOWNLOAD_TIMEOUT": 300,
+    row.metaflow: row.default() if callable(row.default) else row.default
+    for row in SETTINGS
+    if row.metaflow.startswith("HUGGINGFACE_")
 }
 
 

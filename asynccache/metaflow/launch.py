@@ -224,7 +224,7 @@ class Launch:
 
         if not debug.conda:
             return
-        debug.conda_exec(f"cache at {self.settings.store or self.settings.cache_dir}")
+        debug.conda_exec(f"cache at {self.settings.root}")
         for step, asked in self.asks.items():
             wanted = {c: dict(packages) for c, packages in asked.ask.packages.items() if packages}
             place = f"{'elsewhere' if asked.remote else 'here'} on {asked.arch}"

@@ -1,7 +1,8 @@
 """The name by which flows that were deployed with another extension make their environment (contract, section 9).
 
 `python -m metaflow_extensions.netflixext.plugins.conda.remote_bootstrap FLOW STEP REQ_ID FULL_ID DATASTORE`, where
-this module goes into code packages under that name. Standard library and `asynccache.boot` only, Python 3.7.
+this module goes into code packages under that name. Standard library, `asynccache.boot` and `asynccache.node` only,
+Python 3.7.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import shutil
 import sys
 
 from asynccache.boot.__main__ import main as make
+from asynccache.node.metaflow_configuration import MetaflowConfiguration, root_name, with_scheme
+from asynccache.node.settings_table import DATASTORES
 
 _META = ".mf_meta"
 _MANIFEST = "asynccache.json"
 _FETCH = "_fetch_exec"
-_ROOTS = {"s3": "S3", "azure": "AZURE", "gs": "GS", "local": "LOCAL"}
 
 
 def main(words: list[str]) -> int:
@@ -43,12 +45,14 @@ def main(words: list[str]) -> int:
 
 def from_variables(datastore: str) -> dict[str, object]:
     """Return what a node is told, where no code package tells it: what Metaflow hands on in variables."""
-    name = _ROOTS.get(datastore, "S3")
-    above = os.environ.get("METAFLOW_DATASTORE_SYSROOT_" + name)
-    root = os.environ.get(f"METAFLOW_CONDA_{name}ROOT") or (above.rstrip("/") + "/conda_env" if above else None)
+    kind = datastore if datastore in DATASTORES else "s3"
+    said = MetaflowConfiguration(os.environ, [])
+    root = said.variable(root_name(kind))
+    if root is None or not root.raw:
+        root = said.default_root(kind)
     return {
         "version": 1,
-        "root": root,
+        "root": None if root is None else with_scheme(root.raw, kind),
         "endpoint_url": os.environ.get("METAFLOW_S3_ENDPOINT_URL"),
         "envs_dirname": os.environ.get("METAFLOW_CONDA_ENVS_DIRNAME", "envs"),
     }

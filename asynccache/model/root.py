@@ -12,13 +12,21 @@ from urllib.parse import unquote, urlsplit
 from asynccache.errors import ConfigurationError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.url import redacted
+from asynccache.node.metaflow_configuration import with_scheme
 
 RootKind = Literal["local", "s3", "azure", "gs", "memory"]
 Datastore = Literal["local", "s3", "azure", "gs"]
 
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 _SUPPORTED: Final = "a path, file:///path or s3://bucket/prefix"
-_KINDS: Final[dict[str, RootKind]] = {"file": "local", "s3": "s3", "az": "azure", "azure": "azure", "gs": "gs"}
+_KINDS: Final[dict[str, RootKind]] = {
+    "": "local",
+    "file": "local",
+    "s3": "s3",
+    "az": "azure",
+    "azure": "azure",
+    "gs": "gs",
+}
 _SCHEMES: Final[dict[RootKind, str]] = {"s3": "s3", "azure": "az", "gs": "gs"}
 _FORMS: Final[dict[str, str]] = {
     "local": "a directory",
@@ -65,12 +73,10 @@ class StoreRoot:
         """
         if not text.strip():
             raise ConfigurationError("the store's root is empty", expected=_FORMS.get(datastore or "", _SUPPORTED))
+        text = with_scheme(text, datastore) if datastore is not None else text
         match = _SCHEME.match(text)
         scheme = match["scheme"].lower() if match is not None else ""
-        if scheme:
-            kind: RootKind | None = _KINDS.get(scheme)
-        else:
-            kind = "azure" if datastore == "azure" else "local"
+        kind = _KINDS.get(scheme)
         if datastore is not None and kind != datastore:
             raise ConfigurationError(
                 f"{redacted(text)} cannot be the root of the datastore {datastore}", expected=_FORMS[datastore]
@@ -81,7 +87,7 @@ class StoreRoot:
             )
         if kind == "local":
             return cls.local(_file_path(text) if scheme else Path(text))
-        return cls._remote(kind, text if scheme else f"az://{text.strip('/')}", endpoint or None)
+        return cls._remote(kind, text, endpoint or None)
 
     @classmethod
     def local(cls, directory: Path) -> StoreRoot:

@@ -109,7 +109,7 @@ async def warm_environments(
         aside = None
         if to == "local" and settings.store:
             # this node alone is asked for: what the store lacks does not enter it
-            aside = await stack.enter_async_context(Engine(replace(settings, store=None), emit=emit))
+            aside = await stack.enter_async_context(Engine(replace(settings, store=None, datastore="local"), emit=emit))
         readiness = await Warm(
             engine, catalog, to=to, wanted=settings.wanted_format, fetch_with=aside, verify=verify
         ).run(found)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from pathlib import Path
 
 import click
 
@@ -18,30 +16,19 @@ def command(ctx: click.Context, /, *, as_json: bool) -> None:
     """Show every setting, its value and where it came from.
 
     A setting is taken from the first of: a flag, the environment (ASYNCCACHE_NAME, then Metaflow's names), the
-    configuration file, Metaflow's configuration file, its default. Values that are secrets are not shown.
+    configuration file, Metaflow's configuration files, its default. Values that are secrets are not shown.
     """
     loaded = settings_from(ctx)
-    documents = []
-    for item in dataclasses.fields(loaded.settings):
-        value = getattr(loaded.settings, item.name)
-        if isinstance(value, Path):
-            value = str(value)
-        if item.metadata["secret"] and value:
-            value = "(set, not shown)"
-        names = [f"ASYNCCACHE_{item.name.upper()}", *item.metadata["also"]]
-        documents.append(
-            {
-                "setting": item.name,
-                "value": value,
-                "origin": str(loaded.origins[item.name]),
-                "environment": names,
-                "help": item.metadata["help"],
-            }
-        )
+    documents = loaded.as_document()
     if as_json:
         click.echo(json.dumps(documents))
-        return
-    for document in documents:
-        shown = json.dumps(document["value"]) if not isinstance(document["value"], str) else document["value"]
-        click.echo(f"{document['setting']:<22} {shown:<28} {document['origin']}")
-        click.echo(click.style(f"    {document['help']} ({', '.join(document['environment'])})", dim=True))
+    else:
+        for document in documents:
+            value = document["value"]
+            shown = value if isinstance(value, str) else json.dumps(value)
+            click.echo(f"{document['setting']:<22} {shown:<28} {document['origin']}")
+            names = ", ".join(document["environment"])
+            click.echo(click.style(f"    {document['help']} ({names})", dim=True))
+    if loaded.bare_keys:
+        keys = ", ".join(loaded.bare_keys)
+        click.echo(f"Keys without METAFLOW_ in front count here, and Metaflow itself ignores them: {keys}", err=True)

@@ -46,7 +46,10 @@ def store_options(function: Decorated) -> Decorated:
 def settings_from(ctx: click.Context, **flags: object) -> LoadedSettings:
     """Collect settings from this command's flags, the environment and the configuration files."""
     named = (ctx.obj or {}).get("config_file")
-    return load_settings(flags, config_file=Path(named) if named else None)
+    loaded = load_settings(flags, config_file=Path(named) if named else None)
+    for line in loaded.warnings:
+        click.echo(line, err=True)
+    return loaded
 
 
 def run_verb(

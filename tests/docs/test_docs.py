@@ -1,6 +1,5 @@
 """Every command shown in the documentation runs; the table of settings is that of the code."""
 
-import dataclasses
 import os
 import re
 import shlex
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.config import Settings
 from asynccache.model.digest import digest_file
+from asynccache.node.setting import Setting
+from asynccache.node.settings_table import SETTINGS
 from tests.support.fault_server import FaultServer
 from tests.support.synthetic_packages import write_synthetic_channel
 
@@ -98,30 +98,53 @@ async def _run(line: str, work: Path, environment: dict[str, str]) -> subprocess
 
 
 def settings_page() -> str:
-    """Write the table of settings from the code."""
+    """Write the page of settings from the table."""
     lines = [
         "# Settings",
         "",
-        "A setting is taken from the first of: a command line flag, the environment, the configuration file",
-        "(`$ASYNCCACHE_CONFIG`, else `~/.config/asynccache/config.toml`, keys as below), Metaflow's configuration file",
-        "(`~/.metaflowconfig/config.json`; only the `METAFLOW_` names), the default. `asynccache config` shows each",
-        "value and where it came from. Maps are JSON in the environment and tables in the file.",
+        "A setting is taken from the first of: a command line flag, `ASYNCCACHE_<NAME>`, the variables of Metaflow,",
+        "the configuration file (`$ASYNCCACHE_CONFIG`, else `~/.config/asynccache/config.toml`, keys as below),",
+        "Metaflow's configuration files, the default. The command line, `asynccache.api` and Metaflow's commands and",
+        "flows read them with the same reader; `asynccache config` shows each value and where it came from. Maps are",
+        "JSON in the environment and tables in the file.",
+        "",
+        "Metaflow's files are those that Metaflow reads: `config.json` in the `.metaflow` at or above the current",
+        "directory, then the file of `METAFLOW_PROFILE`, or `config.json`, in `METAFLOW_HOME` (`~/.metaflowconfig`).",
+        "Their keys are the `METAFLOW_` names. `CONDA_` keys without `METAFLOW_`, which Metaflow itself ignores, count",
+        "after those with it, and `asynccache config` tells of them. `null` means unset; for the resolvers of PyPI and",
+        "of mixed environments it means `none`. An empty variable of Metaflow's hides what its files say. A profile",
+        "that does not exist is refused.",
         "",
         "| setting | environment | default | what it is |",
         "| --- | --- | --- | --- |",
     ]
-    for item in dataclasses.fields(Settings):
-        names = ", ".join(f"`{n}`" for n in (f"ASYNCCACHE_{item.name.upper()}", *item.metadata["also"]))
-        default = "" if item.default is dataclasses.MISSING or item.default is None else f"`{item.default}`"
-        default = {
-            "cache_dir": "`~/.cache/asynccache`; `~/Library/Caches/asynccache` on macOS",
-            "cpu_slots": "all cores this process may use",
-            "username": "`METAFLOW_USER`, `SUDO_USER`, `USERNAME` or `USER`",
-        }.get(item.name, default)
-        choices = item.metadata["choices"]
-        text = item.metadata["help"] + (f" One of {', '.join(f'`{c}`' for c in choices)}." if choices else "")
-        lines.append(f"| `{item.name}` | {names} | {default} | {text} |")
+    lines += [f"| `{row.name}` | {_variables(row)} | {_default(row)} | {_about(row)} |" for row in SETTINGS if row.name]
+    lines += [
+        "",
+        "What follows only Metaflow's commands and flows read, as `metaflow.metaflow_config` has it:",
+        "",
+        "| environment | default | what it is |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {_variables(row)} | {_default(row)} | {_about(row)} |" for row in SETTINGS if not row.name]
     return "\n".join(lines) + "\n"
+
+
+def _variables(row: Setting) -> str:
+    return ", ".join(f"`{name}`" for name in row.variables)
+
+
+def _default(row: Setting) -> str:
+    if row.default_text or callable(row.default) or row.default is None:
+        return row.default_text
+    return f"`{row.default}`"
+
+
+def _about(row: Setting) -> str:
+    if row.choices:
+        return f"{row.text} One of {', '.join(f'`{c}`' for c in row.choices)}."
+    limits = row.expected if row.minimum is not None else ""
+    return f"{row.text} {limits[:1].upper()}{limits[1:]}." if limits else row.text
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:

@@ -141,11 +141,11 @@ def test_wrong_uses_are_told_in_a_sentence(bed: LocalBed, words: tuple[str, ...]
         ("CONDA_PREFERRED_FORMAT", ".zip", "must be set to one of ['.conda', '.tar.bz2', 'none']"),
         ("CONDA_PACK", "sometimes", "must be set to one of ['auto', 'always', 'never']"),
         ("PYLOCK_TOML_DEPENDENCY_RESOLVER", "pip", "must be set to one of ['pylock_toml']"),
-        ("CONDA_SYS_MARKERS", "[1]", "for METAFLOW_CONDA_SYS_MARKERS"),
+        ("CONDA_SYS_MARKERS", "[1]", "CONDA_SYS_MARKERS must be a JSON object of objects of texts. Got '[1]'."),
         ("CONDA_USE_REMOTE_LATEST", ":all:", "must be set to one of [':none:', ':username:', ':any:']"),
         ("CONDA_USE_REMOTE_LATEST", "", "must be set to one of"),
-        ("CONDA_LOCK_TIMEOUT", "soon", "Expected a <class 'int'> for METAFLOW_CONDA_LOCK_TIMEOUT, got: soon"),
-        ("CONDA_REMOTE_COMMANDS", "batch", "Expected a valid JSON for METAFLOW_CONDA_REMOTE_COMMANDS, got: batch"),
+        ("CONDA_LOCK_TIMEOUT", "soon", "METAFLOW_CONDA_LOCK_TIMEOUT must be a number of at least 0. Got 'soon'."),
+        ("CONDA_REMOTE_COMMANDS", "batch", "METAFLOW_CONDA_REMOTE_COMMANDS must be a JSON list of texts. Got 'batch'."),
     ],
 )
 def test_a_setting_that_cannot_be_is_told_with_what_can(bed: LocalBed, variable: str, value: str, message: str) -> None:

@@ -93,17 +93,16 @@ def test_using_one_changes_its_time_alone(tmp_path: Path) -> None:
 
 def test_a_node_looks_where_the_engine_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from asynccache.config import Settings
-    from asynccache.config.settings import default_cache_dir
     from asynccache.hydrate import prefix as places
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_cache_directory() == str(default_cache_dir())
+    assert default_cache_directory() == str(Settings().cache_dir)
     assert environments_directory() == str(places.environments_directory(Settings()))
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert default_cache_directory() == str(default_cache_dir())
+    assert default_cache_directory() == str(Settings().cache_dir)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert default_cache_directory() == str(default_cache_dir()) == str(tmp_path / "home/Library/Caches/asynccache")
+    assert default_cache_directory() == str(Settings().cache_dir) == str(tmp_path / "home/Library/Caches/asynccache")
     monkeypatch.setenv("ASYNCCACHE_CACHE_DIR", str(tmp_path / "cache"))
     assert environments_directory() == str(places.environments_directory(Settings(cache_dir=tmp_path / "cache")))
     monkeypatch.setenv("ASYNCCACHE_ENVIRONMENTS_DIR", str(tmp_path / "envs"))

@@ -46,14 +46,16 @@ def test_each_value_says_where_it_came_from(home: Path) -> None:
 def test_what_metaflow_users_have_set_is_honoured(home: Path) -> None:
     loaded = _load(
         home,
-        metaflow={"METAFLOW_CONDA_LOCK_TIMEOUT": 120, "CONDA_PACKAGES_DIRNAME": "ignored without the prefix"},
+        metaflow={"METAFLOW_CONDA_LOCK_TIMEOUT": 120, "CONDA_PACKAGES_DIRNAME": "pkgs", "unknown": 1},
+        METAFLOW_DEFAULT_DATASTORE="s3",
         METAFLOW_CONDA_S3ROOT="s3://team/conda_env",
         METAFLOW_CONDA_PREFERRED_FORMAT=".conda",
     )
     assert loaded.settings.store == "s3://team/conda_env"
     assert loaded.settings.preferred_format == ".conda"
     assert loaded.settings.lock_timeout == 120.0
-    assert loaded.settings.packages_dirname == "packages"
+    assert loaded.settings.packages_dirname == "pkgs"
+    assert loaded.bare_keys == ("CONDA_PACKAGES_DIRNAME",)
 
 
 def test_our_own_variable_beats_metaflows(home: Path) -> None:

@@ -1,0 +1,243 @@
+"""Where the value of each setting comes from: the one reader of all fronts.
+
+A value is taken from the first of: a command line flag, `ASYNCCACHE_<NAME>`, the variables that Metaflow's users have
+already set, asynccache's own file, Metaflow's configuration files, the default.
+
+The own file is TOML with the field names as keys: `$ASYNCCACHE_CONFIG`, else `$XDG_CONFIG_HOME/asynccache/config.toml`
+(`~/.config/...`). Metaflow's files are those that Metaflow reads (`asynccache.node.metaflow_configuration`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from asynccache.config.settings import ROWS, Settings
+from asynccache.errors import ConfigurationError
+from asynccache.model.root import StoreRoot
+from asynccache.model.url import redacted
+from asynccache.node.metaflow_configuration import MetaflowConfiguration, Said, metaflow_tables, root_name, with_scheme
+from asynccache.node.setting import Setting
+from asynccache.node.settings_table import DATASTORES
+
+_DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting's value came from.
+
+    Attributes:
+        kind: `flag`, `environment`, `file`, `extension` (another extension of Metaflow) or `default`.
+        name: The flag, variable, `path:key` or name; empty for a default.
+    """
+
+    kind: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and how they came about.
+
+    Attributes:
+        settings: All settings.
+        origins: Field -> where its value came from.
+        bare_keys: Keys of Metaflow's files that lack `METAFLOW_`; they count here, and nowhere else.
+        warnings: Sentences that whoever uses the store should read.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    bare_keys: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_document(self) -> list[dict[str, Any]]:
+        """Return each setting with its value, its origin and its variables; no credential is in it."""
+        return [
+            {
+                "setting": name,
+                "value": self._shown(row),
+                "origin": str(self.origins[name]),
+                "environment": row.variables,
+                "help": row.text,
+            }
+            for name, row in ROWS.items()
+        ]
+
+    def _shown(self, row: Setting) -> Any:
+        value = getattr(self.settings, row.name)
+        if row.name == "store" and value is None and self.settings.datastore == "local":
+            return str(self.settings.root)
+        if row.secret:
+            return "(set, not shown)" if value else value
+        return json.loads(redacted(json.dumps(value, default=str)))
+
+
+def load_settings(
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    config_file: Path | None = None,
+    extensions: Mapping[str, object] | None = None,
+) -> LoadedSettings:
+    """Collect the settings.
+
+    Args:
+        flags: Field name -> value; None values count as not given. `conda_root` is the store's root in the notation
+            that Metaflow has for the datastore.
+        environ: Environment variables; the process's own when None.
+        config_file: The own file; found as the module says when None.
+        extensions: Field, or name of a root -> value that other extensions of Metaflow have put into its
+            configuration; counts before the default only.
+
+    Raises:
+        ConfigurationError: A value that its setting cannot have, an unknown key or profile, or an unreadable file.
+    """
+    env = os.environ if environ is None else environ
+    path, required = _own_path(env, config_file)
+    own = _read_toml(path, required=required)
+    unknown = sorted(set(own) - set(ROWS))
+    if unknown:
+        raise ConfigurationError(
+            f"{path} has the unknown setting {unknown[0]!r}", hint="`asynccache config` lists the settings"
+        )
+    try:
+        metaflow = MetaflowConfiguration(env, metaflow_tables(env))
+        sources = _Sources(flags or {}, env, (path, own), metaflow, extensions or {})
+        values: dict[str, Any] = {}
+        origins: dict[str, Origin] = {}
+        for name, row in ROWS.items():
+            values[name], origins[name] = sources.value(row)
+        datastore = values["datastore"] or ROWS["datastore"].default
+        values["store"], origins["store"] = sources.root(datastore)
+    except ValueError as exc:
+        raise ConfigurationError(redacted(str(exc))) from None
+    settings = Settings(**{name: value for name, value in values.items() if value is not None})
+    warnings = () if values["store"] is not None else tuple(_unused_roots(metaflow, datastore))
+    return LoadedSettings(settings, origins, tuple(metaflow.bare), warnings)
+
+
+def settings_environment(loaded: LoadedSettings) -> dict[str, str]:
+    """Return the variables by which a process started here has the same settings: those that it cannot read itself."""
+    chosen = [name for name, origin in loaded.origins.items() if origin.kind in {"flag", "extension"}]
+    values = {name: getattr(loaded.settings, name) for name in chosen}
+    texts = {n: json.dumps(v) if isinstance(v, list | dict) else str(v) for n, v in values.items()}
+    return {f"ASYNCCACHE_{name.upper()}": text for name, text in texts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    flags: Mapping[str, object]
+    env: Mapping[str, str]
+    own: tuple[Path, Mapping[str, object]]
+    metaflow: MetaflowConfiguration
+    extensions: Mapping[str, object]
+
+    def value(self, row: Setting) -> tuple[Any, Origin]:
+        """Return a setting's value, None for its default, and the origin."""
+        for kind, said, strict in self._said(row):
+            raw = row.null if said.raw is None else said.raw
+            if raw is None or (raw == "" and row.blank_is_unset):
+                continue
+            value = row.read(raw, said.name, strict=strict)
+            return Path(value).expanduser() if row.kind == "path" else value, Origin(kind, said.name)
+        return None, Origin(_DEFAULT)
+
+    def root(self, datastore: str) -> tuple[str | None, Origin]:
+        """Return the store's root, None for the embedded one, and the origin."""
+        for kind, said, theirs in self._roots(datastore):
+            if said is None or said.raw is None or said.raw == "":
+                continue
+            text = ROWS["store"].read(str(said.raw) if isinstance(said.raw, Path) else said.raw, said.name)
+            try:
+                StoreRoot.parse(text, datastore=datastore if theirs else None)  # type: ignore[arg-type]  # checked
+            except ConfigurationError as exc:
+                raise ConfigurationError(f"{said.name}: {exc}") from None
+            return with_scheme(text, datastore) if theirs else text, Origin(kind, said.name)
+        return None, Origin(_DEFAULT)
+
+    def _roots(self, datastore: str) -> Iterator[tuple[str, Said | None, bool]]:
+        """Yield what may say the root: kind of origin, what is said, whether in Metaflow's notation."""
+        name = root_name(datastore)
+        yield "flag", self._flag("store"), False
+        yield "flag", self._flag("conda_root"), True
+        yield "environment", self._variable("ASYNCCACHE_STORE"), False
+        yield "environment", self.metaflow.variable(name), True
+        yield "file", self._own("store"), False
+        yield "file", self.metaflow.in_files(name), True
+        yield "extension", self._extension(name), True
+        derived = self.metaflow.default_root(datastore)
+        yield "file" if derived is not None and derived.key else "environment", derived, True
+
+    def _said(self, row: Setting) -> Iterator[tuple[str, Said, bool]]:
+        """Yield what may say a setting's value: kind of origin, what is said, whether lists have to be JSON."""
+        if row.name == "store":
+            return  # where it is depends on the datastore
+        theirs = row.metaflow
+        candidates = [("flag", self._flag(row.name), False)]
+        candidates.append(("environment", self._variable(f"ASYNCCACHE_{row.name.upper()}"), False))
+        candidates.append(("environment", self.metaflow.variable(theirs) if theirs else None, True))
+        candidates += [("environment", self._variable(name), False) for name in row.also]
+        candidates.append(("file", self._own(row.name), False))
+        candidates.append(("file", self.metaflow.in_files(theirs) if theirs else None, True))
+        candidates.append(("extension", self._extension(row.name), False))
+        for kind, said, strict in candidates:
+            if said is not None:
+                yield kind, said, strict
+
+    def _flag(self, name: str) -> Said | None:
+        value = self.flags.get(name)
+        return None if value is None else Said(value, "--" + name.replace("_", "-"))
+
+    def _variable(self, name: str) -> Said | None:
+        return Said(self.env[name], name) if self.env.get(name) else None
+
+    def _own(self, name: str) -> Said | None:
+        path, table = self.own
+        return Said(table[name], str(path), name) if name in table else None
+
+    def _extension(self, name: str) -> Said | None:
+        value = self.extensions.get(name)
+        return None if value is None else Said(value, f"metaflow_config of another extension, {name}")
+
+
+def _unused_roots(metaflow: MetaflowConfiguration, datastore: str) -> Iterator[str]:
+    """Tell of roots that are set and not used, since another datastore is in use."""
+    for other in DATASTORES:
+        said = metaflow.said(root_name(other)) or metaflow.default_root(other)
+        if other != datastore and said is not None and said.raw:
+            yield (
+                f"{said.name} is set but not used, since the datastore in use is {datastore}:"
+                f" set METAFLOW_DEFAULT_DATASTORE={other} to use it"
+            )
+
+
+def _own_path(env: Mapping[str, str], config_file: Path | None) -> tuple[Path, bool]:
+    if config_file is not None:
+        return config_file, True
+    if named := env.get("ASYNCCACHE_CONFIG"):
+        return Path(named).expanduser(), True
+    base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
+    return base / "asynccache" / "config.toml", False
+
+
+def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - most have no such file
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if required:
+            raise ConfigurationError(f"the configuration file {path} does not exist") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"the configuration file {path} cannot be read ({exc})") from exc

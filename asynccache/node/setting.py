@@ -1,0 +1,208 @@
+"""One setting: which values it can have, and how they are read from text, TOML and JSON.
+
+Python 3.7, standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_FALSE = ("", "0", "false", "no", "off")
+_WORDS = {
+    "text": "a text",
+    "path": "a path",
+    "flag": "true or false",
+    "whole": "a whole number",
+    "number": "a number",
+    "texts": "a JSON list of texts",
+    "map of texts": "a JSON object of texts",
+    "map of lists": "a JSON object of lists of texts",
+    "map of maps": "a JSON object of objects of texts",
+}
+_JSON = ("texts", "map of texts", "map of lists", "map of maps")
+
+
+class Setting:
+    """A row of the table of settings.
+
+    Args:
+        name: Field of `asynccache.config.Settings`; empty for what only Metaflow knows.
+        kind: `text`, `path`, `flag`, `whole`, `number`, `texts`, `map of texts`, `map of lists` or `map of maps`.
+        default: Its value when nothing is said, or what returns it.
+        text: What it is, for the page of settings and `asynccache config`.
+        metaflow: Name in Metaflow's configuration, without `METAFLOW_`.
+        core: Metaflow itself has this name; the extension adds the others.
+        metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is another word.
+        also: Further environment variables.
+        choices: The values that it can have.
+        minimum: Smallest value.
+        maximum: Largest value.
+        check: Tells whether a text is right; `words` says in words what is.
+        words: What is right, where it does not follow from the rest.
+        null: What `null` in a file of Metaflow's means; None: as if it were not there.
+        secret: Its value is shown nowhere.
+        default_text: The default in words, where it depends on the machine.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        default: Any,
+        text: str,
+        *,
+        metaflow: str = "",
+        core: bool = False,
+        metaflow_default: Any = None,
+        also: Sequence[str] = (),
+        choices: Sequence[str] = (),
+        minimum: float | None = None,
+        maximum: float | None = None,
+        check: Callable[[str], bool] | None = None,
+        words: str = "",
+        null: str | None = None,
+        secret: bool = False,
+        default_text: str = "",
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.text = text
+        self.metaflow = metaflow
+        self.core = core
+        self.metaflow_default = metaflow_default
+        self.also = tuple(also)
+        self.choices = tuple(choices)
+        self.minimum = minimum
+        self.maximum = maximum
+        self.check = check
+        self.words = words
+        self.null = null
+        self.secret = secret
+        self.default_text = default_text
+
+    @property
+    def variables(self) -> list[str]:
+        """The environment variables that set it, the first counting first."""
+        own = ["ASYNCCACHE_" + self.name.upper()] if self.name else []
+        return own + (["METAFLOW_" + self.metaflow] if self.metaflow else []) + list(self.also)
+
+    @property
+    def blank_is_unset(self) -> bool:
+        """Whether an empty text says that nothing is said."""
+        return self.kind in ("text", "path") and not self.choices and self.check is None
+
+    @property
+    def expected(self) -> str:
+        """Which values are right, in words."""
+        if self.choices:
+            return f"set to one of {list(self.choices)}"
+        if self.words:
+            return self.words
+        words = _WORDS[self.kind]
+        if self.minimum is not None and self.maximum is not None:
+            return f"{words} from {self.minimum:g} to {self.maximum:g}"
+        return words if self.minimum is None else f"{words} of at least {self.minimum:g}"
+
+    def read(self, raw: Any, said: str, *, strict: bool = False) -> Any:
+        """Return what a text, or a value of a file, means.
+
+        Args:
+            raw: It.
+            said: What said it: a variable, a flag, or a file and a key.
+            strict: Lists are JSON, as Metaflow wants them; else also texts with commas.
+
+        Raises:
+            ValueError: It is wrong; says in a sentence what is right.
+        """
+        try:
+            value = self._converted(raw, strict)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(self._refusal(raw, said)) from None
+        if not self._can_be(value):
+            raise ValueError(self._refusal(raw, said))
+        return value
+
+    def hold(self, value: Any, said: str) -> None:
+        """Refuse a value of the right type that the setting cannot have.
+
+        Raises:
+            ValueError: It is wrong; says in a sentence what is right.
+        """
+        if not self._can_be(value):
+            raise ValueError(self._refusal(value, said))
+
+    def _can_be(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        if self.check is not None:
+            return self.check(value)
+        if self.kind not in ("whole", "number"):
+            return True
+        above = self.minimum is None or value >= self.minimum
+        return math.isfinite(value) and above and (self.maximum is None or value <= self.maximum)
+
+    def _refusal(self, raw: Any, said: str) -> str:
+        shown = "It is not shown" if self.secret else f"Got {raw!r}"
+        return f"{said} must be {self.expected}. {shown}."
+
+    def _converted(self, raw: Any, strict: bool) -> Any:
+        if self.kind in ("text", "path"):
+            if not isinstance(raw, str) and not (self.kind == "path" and hasattr(raw, "__fspath__")):
+                raise TypeError
+            return raw
+        if self.kind == "flag":
+            if isinstance(raw, str):
+                return raw.strip().lower() not in _FALSE
+            if not isinstance(raw, bool):
+                raise TypeError
+            return raw
+        if self.kind in ("whole", "number"):
+            return _number(raw, whole=self.kind == "whole")
+        if self.kind == "texts" and not strict and isinstance(raw, str) and raw.lstrip()[:1] not in ("[", "{", '"'):
+            return [part.strip() for part in raw.split(",") if part.strip()]
+        return _checked(json.loads(raw) if isinstance(raw, str) else raw, self.kind)
+
+
+def _number(raw: Any, *, whole: bool) -> Any:
+    if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
+        raise TypeError
+    try:
+        value = int(raw)
+    except ValueError:
+        if whole:
+            raise
+        return float(raw)
+    if value == raw or isinstance(raw, str):
+        return value
+    if whole:
+        raise ValueError
+    return raw
+
+
+def _checked(value: Any, kind: str) -> Any:
+    if kind == "texts":
+        wrong = not _are_texts(value)
+    elif kind == "map of texts":
+        wrong = not isinstance(value, dict) or not _are_texts(list(value.values()))
+    elif kind == "map of lists":
+        wrong = not isinstance(value, dict) or not all(_are_texts(each) for each in value.values())
+    else:
+        wrong = not isinstance(value, dict) or not all(
+            isinstance(each, dict) and _are_texts(list(each.values())) for each in value.values()
+        )
+    if wrong:
+        raise TypeError
+    return value
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def is_json(setting: Setting) -> bool:
+    """Tell whether a setting's text form is JSON."""
+    return setting.kind in _JSON
