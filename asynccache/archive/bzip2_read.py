@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from asynccache.archive import bzip2_children
+from asynccache.archive.window import Window
 from asynccache.errors import ArchiveError
 
 STANDARD: Final = "bz2 (standard library)"
@@ -24,7 +25,6 @@ FAST: Final = "indexed_bzip2"
 # starting a child process costs some 25 ms of CPU, what it saves is 30 ms per MiB
 _WORTH_A_PROCESS: Final = 1 << 20  # bytes of archive
 _WORTH_A_MESSAGE: Final = 1 << 15  # bytes of archive
-_READ: Final = 1 << 18  # bytes
 _BLOCK: Final = 1 << 20  # bytes
 END_MARK: Final = 0x177245385090  # the digits of the square root of pi, 48 bits
 _TAIL: Final = 11  # bytes that hold 48 bits of mark, 32 of checksum and up to 7 of padding
@@ -40,26 +40,27 @@ def decompressed(file: IO[bytes], name: str) -> Generator[bytes, None, None]:
     Raises:
         ArchiveError: Damaged, unfinished, or followed by something else.
     """
-    data = file.read(_READ)
-    if not data.startswith(b"BZh"):
-        raise ArchiveError(f"{name} is not a bzip2 file", expected="'BZh'", found=repr(data[:8]))
-    while data:
-        if not b"BZh".startswith(data[:3]) and not data.startswith(b"BZh"):
-            raise ArchiveError(f"{name} is followed by other data", expected="its end", found=repr(data[:8]))
+    window = Window(file)
+    while True:
+        start = window.peek(3)
+        if not start and window.frames:
+            return
+        if not start or not b"BZh".startswith(start):
+            what = "is followed by other data" if window.frames else "is not a bzip2 file"
+            raise ArchiveError(f"{name} {what}", expected="'BZh'", found=repr(window.peek(8)))
+        window.next_frame(name)
         decoder = bz2.BZ2Decompressor()
         while not decoder.eof:
             try:
-                block = decoder.decompress(data, _BLOCK)
+                block = decoder.decompress(window.take() if decoder.needs_input else b"", _BLOCK)
             except OSError as exc:
                 raise ArchiveError(f"{name} is damaged ({exc})", hint="fetch it again") from exc
             if block:
+                window.given += len(block)
                 yield block
-            data = b""
-            if decoder.needs_input and not decoder.eof:
-                data = file.read(_READ)
-                if not data:
-                    raise ArchiveError(f"{name} ends within a bzip2 stream", hint="fetch it again")
-        data = decoder.unused_data or file.read(_READ)
+            elif decoder.needs_input and not decoder.eof and window.ended():
+                raise ArchiveError(f"{name} ends within a bzip2 stream", hint="fetch it again")
+        window.give_back(decoder.unused_data)
 
 
 def fast_decoder() -> str | None:

@@ -7,12 +7,14 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from asynccache.archive import bzip2_read
 from asynccache.archive.limits import DEFAULT_LIMITS, Limits
-from asynccache.archive.read import INDEX, members
+from asynccache.archive.read import archives, find_index, parse_index
 from asynccache.archive.root import checked_path
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import ArchiveError, HostileArchiveError
@@ -79,15 +81,33 @@ def check(
 def _check_conda(
     path: Path, fmt: Format, limits: Limits, cancelled: Cancelled | None, progress: Progress | None
 ) -> Summary:
-    count = size = 0
-    indexed = False
-    for record in members(path, limits=limits, cancelled=cancelled, progress=progress):
-        count += 1
-        size += record.member.real_size
-        indexed = indexed or record.member.path == INDEX
-    if not indexed:
+    work = Work(path, limits, cancelled, progress)
+    fast = fmt is Format.TAR_BZ2 and bzip2_read.choose(work.size) == bzip2_read.FAST
+    try:
+        index = _scan(work, fast=fast)
+    except (bzip2_read.DoubtError, ArchiveError):
+        # whatever the fast decoder leads to, the exact one has the last word
+        if not fast:
+            raise
+        work.restart()
+        index = _scan(work, fast=False)
+    if index is None:
         raise ArchiveError(f"{path.name} has no info/index.json", hint="it is not a conda package")
-    return Summary(fmt, count, size)
+    parse_index(index, path.name)
+    work.report(work.size)
+    return Summary(fmt, work.allowance.members, work.allowance.declared)
+
+
+def _scan(work: Work, *, fast: bool) -> bytes | None:
+    """Look at every header of a conda package; return the content of its index."""
+    index = None
+    with work.path.open("rb") as file:
+        for _, blocks in archives(work, file, fast=fast):
+            with closing(blocks):
+                found = find_index(work, blocks, whole=True)
+                index = found if index is None else index
+    work.root.close()
+    return index
 
 
 def _check_tar_gz(work: Work, file: IO[bytes]) -> None:

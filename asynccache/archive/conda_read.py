@@ -29,6 +29,7 @@ _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _MAX_DIRECTORY: Final = 1 << 16  # bytes; three entries take some 300
 _MAX_METADATA: Final = 1 << 16  # bytes
+_NEWEST: Final = 63  # of the versions "needed to extract" (APPNOTE, section 4.4.3)
 _32: Final = 0xFFFFFFFF
 _16: Final = 0xFFFF
 _UTF8: Final = 0x800  # the only flag that changes nothing
@@ -59,10 +60,12 @@ class CondaFile:
     Attributes:
         stem: What its component names agree on: the package's file name without extension.
         components: The inner archives.
+        has_metadata: Whether it says its format's version, which nobody needs who reads it.
     """
 
     stem: str
     components: dict[Component, Entry]
+    has_metadata: bool = True
 
 
 class EntryReader(io.RawIOBase):
@@ -162,15 +165,16 @@ def _components(file: IO[bytes], entries: list[Entry], name: str) -> CondaFile:
             raise HostileArchiveError(
                 f"{name} holds {entry.name[:200]!r} {what}", expected="metadata.json, pkg-*.tar.zst, info-*.tar.zst"
             )
-    missing = [c.value for c in Component if c not in components] + ([] if metadata else [METADATA])
-    if missing or metadata is None:
+    missing = [c.value for c in Component if c not in components]
+    if missing:
         raise ArchiveError(
             f"{name} is not a .conda file: it lacks {', '.join(missing)}", found=f"{len(entries)} entries"
         )
     if len(stems) != 1:
         raise HostileArchiveError(f"the archives in {name} are of different packages", found=", ".join(sorted(stems)))
-    _check_metadata(file, metadata, name)
-    return CondaFile(stems.pop(), components)
+    if metadata is not None:
+        _check_metadata(file, metadata, name)
+    return CondaFile(stems.pop(), components, has_metadata=metadata is not None)
 
 
 def _check_metadata(file: IO[bytes], entry: Entry, name: str) -> None:
@@ -235,7 +239,7 @@ def _central_entry(directory: bytes, position: int, name: str) -> tuple[Entry, i
         fields = _CENTRAL.unpack_from(directory, position)
     except struct.error as exc:
         raise ArchiveError(f"the central directory of {name} is truncated") from exc
-    (signature, _made, _needed, flags, method, _time, _date, crc, packed, unpacked) = fields[:10]
+    (signature, _made, needed, flags, method, _time, _date, crc, packed, unpacked) = fields[:10]
     (name_length, extra_length, comment_length, disk, _internal, _external, offset) = fields[10:]
     text_at = position + _CENTRAL.size
     extra_at = text_at + name_length
@@ -247,6 +251,7 @@ def _central_entry(directory: bytes, position: int, name: str) -> tuple[Entry, i
         directory[extra_at : extra_at + extra_length], (unpacked, packed, offset), f"{text!r} in {name}"
     )
     _check_stored(method, flags, packed, unpacked, f"{text[:200]!r} in {name}")
+    _check_version(needed, name)
     return Entry(text.decode("utf-8", "backslashreplace"), 0, packed, crc), offset, end
 
 
@@ -256,6 +261,15 @@ def _check_stored(method: int, flags: int, packed: int, unpacked: int, what: str
             f"the entry {what} is compressed or encrypted",
             expected="a stored entry",
             found=f"method {method}, flags {flags:#x}",
+        )
+
+
+def _check_version(needed: int, name: str) -> None:
+    if needed & 0xFF > _NEWEST:
+        raise ArchiveError(
+            f"{name} needs a later version of ZIP than there is",
+            expected=f"at most {_NEWEST // 10}.{_NEWEST % 10}",
+            found=f"{(needed & 0xFF) // 10}.{needed % 10}",
         )
 
 
@@ -287,7 +301,8 @@ def _local_entry(file: IO[bytes], entry: Entry, offset: int, name: str) -> tuple
         fields = _LOCAL.unpack(file.read(_LOCAL.size))
     except struct.error as exc:
         raise ArchiveError(f"{name} has no entry at {offset}, where its central directory says") from exc
-    (signature, _needed, flags, method, _time, _date, crc, packed, unpacked, name_length, extra_length) = fields
+    (signature, needed, flags, method, _time, _date, crc, packed, unpacked, name_length, extra_length) = fields
+    _check_version(needed, name)
     text = file.read(name_length).decode("utf-8", "backslashreplace")
     if signature != b"PK\3\4":
         raise ArchiveError(f"{name} has no entry at {offset}, where its central directory says")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asynccache.config import Settings
 from asynccache.errors import HostileArchiveError
 
 _MIB = 1 << 20
@@ -12,7 +13,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps on what reading an archive may cost. Every one can be raised by the caller for a known package.
+    """Caps on what reading an archive may cost, in memory some 100 MiB and the declared zstd window.
 
     Attributes:
         unpacked_bytes: Bytes of all members together, holes of sparse files included. The largest published conda
@@ -21,23 +22,38 @@ class Limits:
             bzip2 and zstd can both express zeros at more than 10 000.
         ratio_floor: Unpacked bytes below which the ratio is not looked at: small archives of repetitive text are
             harmless.
-        members: Members of an archive. Their paths are held in memory while it is read, 100 to 200 bytes each; the
-            largest packages (documentation, fonts, TeX) have about 100 000.
+        members: Members of an archive; the largest packages (documentation, fonts, TeX) have about 100 000.
+        path_bytes: Memory that may be taken by what has to be remembered of members while an archive is read: paths,
+            the directories above them and targets of links. A path takes its length and some 100 bytes.
         header_bytes: Bytes of one extended header (PAX records, GNU long name). libarchive stops at 1 MiB as well.
+        records: Records of one PAX header; real ones have a dozen.
         zstd_window_log: Binary logarithm of the largest zstd window, which is what a decoder must hold in memory:
             27 (128 MiB) is what zstd's own command line accepts by default and what level 22 writes; the specification
             asks decoders for 8 MiB (RFC 8878, section 3.1.1.1.2).
         links_outside: Accept symbolic links that lead out of the archive's root. Nothing is written through a link
             in either case. None of the published packages that this was tried with has one.
+
+    The settings `unpacked_bytes`, `unpacked_ratio` and `links_outside` set three of them (see `Limits.of`).
     """
 
     unpacked_bytes: int = 64 * _GIB
     ratio: float = 1000.0
     ratio_floor: int = 256 * _MIB
     members: int = 500_000
+    path_bytes: int = 80 * _MIB
     header_bytes: int = _MIB
+    records: int = 1000
     zstd_window_log: int = 27
     links_outside: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Return the limits that a user set."""
+        return cls(
+            unpacked_bytes=settings.unpacked_bytes,
+            ratio=settings.unpacked_ratio,
+            links_outside=settings.links_outside,
+        )
 
     def allowance(self, archive_bytes: int) -> int:
         """Return how many bytes an archive of this size may unpack to."""
@@ -87,7 +103,6 @@ class Allowance:
             raise HostileArchiveError(
                 f"{self._name} has too many members",
                 expected=f"at most {self._limits.members}",
-                hint="raise the limit on members if this package is to be trusted",
             )
         self.declared += size
         if self.declared > self._allowed:
@@ -98,5 +113,5 @@ class Allowance:
             f"{self._name} unpacks to more than it may",
             expected=f"at most {self._allowed} bytes for an archive of its size",
             found=found,
-            hint="raise the limit on unpacked bytes or on the ratio if this package is to be trusted",
+            hint="raise the setting unpacked_bytes or unpacked_ratio if this package is to be trusted",
         )

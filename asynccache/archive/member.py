@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -30,7 +31,7 @@ class Member:
     Attributes:
         name: As stored, extensions applied; any bytes but NUL.
         path: The name without empty and `.` segments: where the member lies below the root.
-        type: What it is. A sparse file in a PAX encoding is a `FILE` whose stored content begins with its map.
+        type: What it is.
         mode: Permission bits.
         uid: Owner's number.
         gid: Group's number.
@@ -38,7 +39,8 @@ class Member:
         real_size: Bytes of content with the holes of a sparse file.
         mtime: Seconds since the epoch.
         linkname: Target of a link as stored, empty for anything else.
-        pax: PAX records that apply, global ones included.
+        pax: PAX records of its own.
+        globals: Global PAX records that apply; shared by all members that they apply to.
     """
 
     name: bytes
@@ -51,7 +53,8 @@ class Member:
     real_size: int
     mtime: float
     linkname: bytes
-    pax: dict[bytes, bytes]
+    pax: Mapping[bytes, bytes]
+    globals: Mapping[bytes, bytes]
 
     @property
     def component(self) -> Component:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def members(
     """
     work = Work(path, limits, cancelled, progress)
     with path.open("rb") as file:
-        for archive, blocks in _archives(work, file):
+        for archive, blocks in archives(work, file):
             with closing(blocks):
                 yield from _read_tar(work, archive, blocks)
     work.root.close()
@@ -78,19 +79,27 @@ def index_json(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]
     """
     work = Work(path, limits)
     with path.open("rb") as file:
-        for _, blocks in _archives(work, file):
+        for _, blocks in archives(work, file):
             with closing(blocks):
-                text = _find(work, blocks, INDEX)
-            if text is None:
-                continue
-            try:
-                document = read_json(text)
-            except ValueError as exc:
-                raise ArchiveError(f"info/index.json of {path.name} is not JSON ({exc})") from exc
-            if not isinstance(document, dict):
-                raise ArchiveError(f"info/index.json of {path.name} is not a JSON object")
-            return document
+                text = find_index(work, blocks)
+            if text is not None:
+                return parse_index(text, path.name)
     raise ArchiveError(f"{path.name} has no info/index.json", hint="it is not a conda package")
+
+
+def parse_index(text: bytes, name: str) -> dict[str, Any]:
+    """Return the record that an `info/index.json` holds.
+
+    Raises:
+        ArchiveError: It is no JSON object.
+    """
+    try:
+        document = read_json(text)
+    except ValueError as exc:
+        raise ArchiveError(f"info/index.json of {name} is not JSON ({exc})") from exc
+    if not isinstance(document, dict):
+        raise ArchiveError(f"info/index.json of {name} is not a JSON object")
+    return document
 
 
 def conda_format(path: Path) -> Format:
@@ -105,9 +114,23 @@ def conda_format(path: Path) -> Format:
     return fmt
 
 
-def _archives(work: Work, file: IO[bytes]) -> Iterator[tuple[Component | None, Generator[bytes, None, None]]]:
+def archives(
+    work: Work, file: IO[bytes], *, fast: bool = False
+) -> Iterator[tuple[Component | None, Generator[bytes, None, None]]]:
+    """Yield the tar archives of a conda package, each as unpacked blocks within the limits.
+
+    Args:
+        work: The package.
+        file: Open at its beginning.
+        fast: Use the fast decoder for bzip2.
+
+    Raises:
+        ArchiveError: Damaged, or no package.
+        DoubtError: The fast decoder is not sure: begin again without it.
+    """
     if conda_format(work.path) is Format.TAR_BZ2:
-        yield None, _reported(work, work.metered(bzip2_read.decompressed(file, work.name)), file.tell)
+        decoded = bzip2_read.fast_decompressed(file, work.size) if fast else bzip2_read.decompressed(file, work.name)
+        yield None, _reported(work, work.metered(decoded), partial(os.lseek, file.fileno(), 0, os.SEEK_CUR))
         return
     conda = read_conda(file, work.name)
     done = 0
@@ -158,22 +181,35 @@ def _read_tar(work: Work, archive: Component | None, blocks: Iterator[bytes]) ->
     scanner.close()
 
 
-def _find(work: Work, blocks: Iterator[bytes], path: bytes) -> bytes | None:
+def find_index(work: Work, blocks: Iterator[bytes], *, whole: bool = False) -> bytes | None:
+    """Return the content of `info/index.json` in a tar archive; None when it is not there.
+
+    Args:
+        work: The package.
+        blocks: The archive.
+        whole: Read on to the archive's end.
+
+    Raises:
+        ArchiveError: The archive is damaged or hostile as far as it was read, or the index is large.
+    """
     scanner = work.scanner()
-    found: list[bytes] | None = None
-    size = 0
+    found: list[bytes] = []
+    index: Member | None = None
     for block in blocks:
         buffer, pieces = scanner.feed(block)
         for piece in pieces:
-            if piece.kind is Kind.CONTENT and found is not None:
-                found.append(buffer[piece.start : piece.stop])
-            elif found is not None:
-                return b"".join(found)[:size]
-            elif piece.member is not None and piece.member.path == path:
-                found, size = [], piece.member.size
-                if size > _MAX_INDEX:
+            if piece.kind is Kind.CONTENT:
+                if index is not None and piece.member is index:
+                    found.append(buffer[piece.start : piece.stop])
+            elif index is not None and not whole:
+                return b"".join(found)[: index.size]
+            elif piece.member is not None and piece.member.path == INDEX:
+                index = piece.member
+                if index.size > _MAX_INDEX:
                     raise HostileArchiveError(
-                        f"info/index.json of {work.name} is large", expected=f"at most {_MAX_INDEX} bytes", found=size
+                        f"info/index.json of {work.name} is large",
+                        expected=f"at most {_MAX_INDEX} bytes",
+                        found=index.size,
                     )
     scanner.close()
-    return None
+    return None if index is None else b"".join(found)[: index.size]

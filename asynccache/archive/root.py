@@ -1,21 +1,25 @@
 """Keep an archive inside its root: no path, no link and no chain of links may lead out of it.
 
-Refused: absolute paths, `..`, members below or at the place of a symbolic link, symbolic links that lead out of the
-root when all links are followed, hard links to what was not there before them, two members at one path. Accepted:
-dangling links and link loops, which real packages have and which harm nobody.
+Refused: absolute paths, `..`, members below or at the place of a symbolic link or file, links and files at the place of
+a directory, symbolic links that lead out of the root when all links are followed, hard links to what was not there
+before them, two members at one path. Accepted: dangling links and link loops, which real packages have and which harm
+nobody.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from asynccache.archive.limits import Limits
 from asynccache.archive.member import Member, MemberType, shown
 from asynccache.errors import ArchiveError, HostileArchiveError
 
-_MAX_FOLLOWED: Final = 40  # links in one path, as Linux allows (path_resolution(7)); more are a loop, hence harmless
 _MAX_PATH: Final = 4096  # bytes; what Linux can open or store in a link (PATH_MAX)
-_MAX_STEPS: Final = 20_000_000  # path segments looked at for all links of an archive: some ten seconds
+_MAX_FOLLOWED: Final = 50_000_000  # bytes of paths looked at to follow all links of an archive: some 0.3 seconds
+# what a path, and a link, takes besides its bytes: the object and its place in a set that may be half empty
+_PATH_COST: Final = 100
+_LINK_COST: Final = 250
 
 
 def checked_path(name: bytes) -> bytes:
@@ -45,17 +49,17 @@ class Root:
     """What an archive has put below its root so far.
 
     Args:
-        limits: Whether symbolic links may lead outside.
+        limits: Whether symbolic links may lead outside, and how much may be remembered.
     """
 
-    __slots__ = ("_directories", "_limits", "_links", "_paths", "_steps")
+    __slots__ = ("_directories", "_files", "_held", "_limits", "_links")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._paths: set[bytes] = set()  # of everything but directories and symbolic links
-        self._directories: set[bytes] = set()  # that have a member of their own
+        self._files: set[bytes] = set()  # everything but directories and symbolic links
+        self._directories: set[bytes] = {b""}  # with a member of their own, and those above members
         self._links: dict[bytes, bytes] = {}
-        self._steps = 0
+        self._held = 0
 
     def add(self, member: Member) -> None:
         """Take the next member.
@@ -65,31 +69,28 @@ class Root:
             ArchiveError: It cannot be there.
         """
         path = member.path
-        if self._links:
-            self._refuse_through_link(member.shown, path)
+        if path in self._links:
+            raise HostileArchiveError(
+                f"{member.shown} would be written through the symbolic link of the same name",
+                found=f"a link to {shown(self._links[path])}",
+            )
         if member.type is MemberType.DIRECTORY:
-            if path in self._paths:
-                raise self._twice(member)
-            self._directories.add(path)
+            self._make(member, path)
             return
         if not path:
             raise ArchiveError(f"the member {member.shown} is the root itself and no directory")
-        if path in self._paths or path in self._directories:
+        if path in self._files or path in self._directories:
             raise self._twice(member)
+        self._make(member, path.rpartition(b"/")[0])
         if member.type is MemberType.HARD_LINK:
             self._check_hard_link(member)
         if member.type is MemberType.SYMBOLIC_LINK:
-            if not member.linkname:
-                raise ArchiveError(f"the symbolic link {member.shown} has no target")
-            if len(member.linkname) > _MAX_PATH:
-                raise HostileArchiveError(
-                    f"the symbolic link {member.shown} has a long target",
-                    expected=f"at most {_MAX_PATH} bytes",
-                    found=len(member.linkname),
-                )
+            _check_target(member)
             self._links[path] = member.linkname
+            self._hold(len(path) + len(member.linkname) + _LINK_COST)
         else:
-            self._paths.add(path)
+            self._files.add(path)
+            self._hold(len(path) + _PATH_COST)
 
     def close(self) -> None:
         """Follow every symbolic link, now that all are known.
@@ -97,31 +98,34 @@ class Root:
         Raises:
             HostileArchiveError: One leads out of the root.
         """
-        if self._limits.links_outside:
-            return
-        for path, target in self._links.items():
-            if self._leads_outside(path):
-                raise HostileArchiveError(
-                    f"the symbolic link {shown(path)} leads out of the root",
-                    expected="a target below the root",
-                    found=shown(target),
-                )
+        if not self._limits.links_outside:
+            refuse_links_outside(self._links)
 
-    def _refuse_through_link(self, name: str, path: bytes) -> None:
-        if path in self._links:
-            raise HostileArchiveError(
-                f"{name} would be written through the symbolic link of the same name",
-                found=f"a link to {shown(self._links[path])}",
-            )
-        slash = path.find(b"/")
-        while slash >= 0:
-            above = path[:slash]
-            if above in self._links:
+    def _make(self, member: Member, path: bytes) -> None:
+        """Take a directory and those above it: what is one stays one, so known ones need not be looked at again."""
+        while path not in self._directories:
+            if path in self._files:
+                if path == member.path:
+                    raise self._twice(member)
                 raise HostileArchiveError(
-                    f"{name} would be written through the symbolic link {shown(above)}",
-                    found=f"a link to {shown(self._links[above])}",
+                    f"the member {member.shown} lies below {shown(path)}, which is a file",
+                    hint="no file system can hold both",
                 )
-            slash = path.find(b"/", slash + 1)
+            if path in self._links:
+                raise HostileArchiveError(
+                    f"{member.shown} would be written through the symbolic link {shown(path)}",
+                    found=f"a link to {shown(self._links[path])}",
+                )
+            self._directories.add(path)
+            self._hold(len(path) + _PATH_COST)
+            path = path.rpartition(b"/")[0]
+
+    def _hold(self, count: int) -> None:
+        self._held += count
+        if self._held > self._limits.path_bytes:
+            raise HostileArchiveError(
+                "the archive's paths are too many or too long", expected=f"at most {self._limits.path_bytes} bytes"
+            )
 
     def _check_hard_link(self, member: Member) -> None:
         try:
@@ -130,45 +134,125 @@ class Root:
             raise HostileArchiveError(
                 f"the hard link {member.shown} leads out of the root", found=shown(member.linkname)
             ) from exc
-        if self._links and target not in self._links:
-            self._refuse_through_link(f"the hard link {member.shown} to {shown(target)}", target)
-        if target not in self._paths and target not in self._links:
-            raise HostileArchiveError(
-                f"the hard link {member.shown} has no earlier file to link to", found=shown(member.linkname)
-            )
-
-    def _leads_outside(self, path: bytes) -> bool:
-        # what the kernel does: each link's target replaces the link, relative to the directory that it lies in
-        todo = path.split(b"/")[::-1]
-        done: list[bytes] = []
-        followed = 0
-        while todo:
-            part = todo.pop()
-            self._steps += 1
-            if self._steps > _MAX_STEPS:
-                raise HostileArchiveError("the archive's symbolic links are too tangled to follow")
-            if part in {b"", b"."}:
-                continue
-            if part == b"..":
-                if not done:
-                    return True
-                done.pop()
-                continue
-            done.append(part)
-            target = self._links.get(b"/".join(done))
-            if target is None:
-                continue
-            if target[:1] == b"/":
-                return True
-            followed += 1
-            if followed > _MAX_FOLLOWED:
-                return False
-            done.pop()
-            todo.extend(target.split(b"/")[::-1])
-        return False
+        if target in self._files or target in self._links:
+            return
+        above = target
+        while above := above.rpartition(b"/")[0]:
+            if above in self._directories:
+                break
+            if above in self._links:
+                raise HostileArchiveError(
+                    f"the hard link {member.shown} to {shown(target)} would be written through the symbolic link"
+                    f" {shown(above)}",
+                    found=f"a link to {shown(self._links[above])}",
+                )
+        raise HostileArchiveError(
+            f"the hard link {member.shown} has no earlier file to link to", found=shown(member.linkname)
+        )
 
     @staticmethod
     def _twice(member: Member) -> HostileArchiveError:
         return HostileArchiveError(
             f"the archive holds {member.shown} twice", expected="one member at one path", hint="readers disagree on it"
         )
+
+
+def _check_target(member: Member) -> None:
+    target = member.linkname
+    if not target:
+        raise ArchiveError(f"the symbolic link {member.shown} has no target")
+    if len(target) > _MAX_PATH:
+        raise HostileArchiveError(
+            f"the symbolic link {member.shown} has a long target",
+            expected=f"at most {_MAX_PATH} bytes",
+            found=len(target),
+        )
+    if b"\0" in target:
+        raise HostileArchiveError(f"the symbolic link {member.shown} has a NUL in its target")
+
+
+def refuse_links_outside(links: Mapping[bytes, bytes]) -> None:
+    """Follow symbolic links.
+
+    Args:
+        links: Path below the root -> target. No path of them lies below another one.
+
+    Raises:
+        HostileArchiveError: One leads out of the root when all are followed.
+    """
+    walk = _Walk(links)
+    for path, target in links.items():
+        if walk.leads_outside(path):
+            raise HostileArchiveError(
+                f"the symbolic link {shown(path)} leads out of the root",
+                expected="a target below the root",
+                found=shown(target),
+                hint="set links_outside if this package is to be trusted",
+            )
+
+
+_OUTSIDE: Final = b"/"  # no path below the root begins so
+_NOWHERE: Final = b"//"  # a loop, or longer than any path
+
+
+class _Walk:
+    """Follows links as the kernel does, each target once: where a link ends does not depend on who comes to it."""
+
+    def __init__(self, links: Mapping[bytes, bytes]) -> None:
+        self._links = links
+        self._ends: dict[bytes, bytes] = {}  # of links that others lead to
+        self._looked_at = 0
+
+    def leads_outside(self, path: bytes) -> bool:
+        """Whether a link leads out of the root."""
+        waiting = [self._begun(path)]
+        underway = {path}
+        end = _NOWHERE
+        while waiting:
+            link, here, todo = waiting[-1]
+            met = None
+            while todo:
+                here = self._step(here, todo[-1])
+                if here in self._links:
+                    if here not in self._ends and here not in underway:
+                        met = here
+                        break
+                    here = self._ends.get(here, _NOWHERE)
+                todo = todo[:0] if here in {_OUTSIDE, _NOWHERE} else todo
+                if todo:
+                    todo.pop()
+                    waiting[-1] = (link, here, todo)
+            if met is not None:
+                # it is followed first; the step that met it is taken again then
+                waiting.append(self._begun(met))
+                underway.add(met)
+                continue
+            end = here
+            if len(waiting) > 1:
+                self._ends[link] = end
+                self._count(len(end) + _LINK_COST)
+            waiting.pop()
+            underway.discard(link)
+        return end == _OUTSIDE
+
+    def _begun(self, path: bytes) -> tuple[bytes, bytes, list[bytes]]:
+        """Return a link, the directory that it lies in, and the segments of its target in reverse order."""
+        target = self._links[path]
+        return (
+            (path, _OUTSIDE, []) if target[:1] == b"/" else (path, path.rpartition(b"/")[0], target.split(b"/")[::-1])
+        )
+
+    def _step(self, here: bytes, part: bytes) -> bytes:
+        self._count(len(here) + len(part) + 1)
+        if part in {b"", b"."}:
+            return here
+        if part == b"..":
+            return here.rpartition(b"/")[0] if here else _OUTSIDE
+        there = here + b"/" + part if here else part
+        # what does not exist is left by no `..`
+        return there if len(there) <= _MAX_PATH else _NOWHERE
+
+    def _count(self, count: int) -> None:
+        self._looked_at += count
+        if self._looked_at > _MAX_FOLLOWED:
+            raise HostileArchiveError("the archive's symbolic links are too tangled to follow")

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from asynccache.errors import ArchiveError
+from asynccache.errors import ArchiveError, HostileArchiveError
 
 BLOCK: Final = 512  # bytes
 ZERO_BLOCK: Final = bytes(BLOCK)
@@ -19,9 +19,15 @@ POSIX_MAGIC: Final = b"ustar\x00"
 GNU_MAGIC: Final = b"ustar  \x00"  # magic and version together
 
 # name, mode, uid, gid, size, mtime, checksum, type, link name, magic and version, user, group, device numbers, prefix
+_STRETCH: Final = 24  # bytes: offset and length of a stretch of a sparse file
+_NO_DEVICES: Final = bytes(16)
 _FIELDS: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s16s155s12x")
 _OCTAL: Final = re.compile(rb" *([0-7]*)[ \x00]*")
 _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,9}) ")
+_PAX_TIME: Final = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{0,18})?")
+_PAX_NUMBERS: Final = (b"uid", b"gid", b"size")
+_PAX_TIMES: Final = (b"mtime", b"atime", b"ctime")
+_PAX_NAMES: Final = (b"path", b"linkpath")
 _PAX_SIZE: Final = re.compile(rb"[0-9]{1,19}")
 
 
@@ -58,8 +64,12 @@ def parse_header(buffer: bytes, offset: int) -> RawHeader:
     """
     # fmt: off
     (name, mode, uid, gid, size, mtime, checksum, kind, linkname,
-     magic, _user, _group, _devices, prefix) = _FIELDS.unpack_from(buffer, offset)
+     magic, _user, _group, devices, prefix) = _FIELDS.unpack_from(buffer, offset)
     # fmt: on
+    if devices != _NO_DEVICES:
+        # they mean nothing, but some readers take a header where they are malformed for the archive's end
+        _number(devices[:8], "device number")
+        _number(devices[8:], "device number")
     # the checksum counts its own eight bytes as blanks
     total = sum(buffer[offset : offset + 148]) + 256 + sum(buffer[offset + 156 : offset + BLOCK])
     if total != _octal(checksum, "checksum"):
@@ -117,11 +127,16 @@ def _check_signed(block: bytes, checksum: bytes) -> None:
         )
 
 
-def parse_pax(data: bytes) -> dict[bytes, bytes]:
-    """Read PAX records: `LENGTH KEY=VALUE` and a newline each; the last of equal keys counts.
+def parse_pax(data: bytes, most: int) -> dict[bytes, bytes]:
+    """Read PAX records: `LENGTH KEY=VALUE` and a newline each.
+
+    Args:
+        data: All records of one header.
+        most: How many there may be.
 
     Raises:
-        ArchiveError: The records do not add up.
+        ArchiveError: The records do not add up, or readers disagree on what they say.
+        HostileArchiveError: There are too many.
     """
     records: dict[bytes, bytes] = {}
     position, end = 0, len(data)
@@ -133,13 +148,39 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
         key, separator, value = data[match.end() : stop - 1].partition(b"=")
         if not separator or not key:
             raise ArchiveError("a PAX header has a record without a key", found=repr(data[position:stop][:60]))
+        if key in records:
+            raise ArchiveError(
+                f"a PAX header has the record {_shown(key[:60])} twice", hint="readers disagree on which one counts"
+            )
         records[key] = value
+        if len(records) > most:
+            raise HostileArchiveError("a PAX header has too many records", expected=f"at most {most}")
         position = stop
+    _check_records(records)
     return records
 
 
+def _check_records(records: dict[bytes, bytes]) -> None:
+    for key in _PAX_NUMBERS:
+        if key in records:
+            pax_size(records[key], key.decode())
+    for key in _PAX_TIMES:
+        if key in records and not _PAX_TIME.fullmatch(records[key]):
+            raise ArchiveError(
+                f"a PAX header has a malformed {key.decode()}", expected="seconds", found=repr(records[key][:60])
+            )
+    for key in _PAX_NAMES:
+        if key in records and not records[key]:
+            raise ArchiveError(f"a PAX header has an empty {key.decode()}", hint="readers disagree on it")
+    if any(key.startswith(b"GNU.sparse.") for key in records):
+        raise ArchiveError(
+            "a member is a sparse file in a PAX encoding, which most readers install with its map as content",
+            hint="repack the archive without --sparse",
+        )
+
+
 def pax_size(value: bytes, what: str) -> int:
-    """Read a size in a PAX record.
+    """Read a number in a PAX record.
 
     Raises:
         ArchiveError: Not a decimal number.
@@ -149,9 +190,58 @@ def pax_size(value: bytes, what: str) -> int:
     return int(value)
 
 
+def gnu_name(data: bytes) -> bytes:
+    """Read a GNU long name or link target.
+
+    Raises:
+        ArchiveError: It is empty, or has a NUL within.
+    """
+    name = data.removesuffix(b"\0")
+    if not name or b"\0" in name:
+        raise ArchiveError(
+            f"a GNU long name is {'empty' if not name else 'cut by a NUL'}",
+            found=repr(data[:60]),
+            hint="readers disagree on it; repack the archive",
+        )
+    return name
+
+
 def gnu_real_size(buffer: bytes, offset: int) -> int:
     """Return the length of an old GNU sparse file with its holes, from its header block."""
     return _number(buffer[offset + 483 : offset + 495], "real size")
+
+
+def check_sparse_map(buffer: bytes, header: int, stop: int, size: int, real_size: int) -> None:
+    """Refuse an old GNU sparse file whose map does not say where its content belongs.
+
+    Args:
+        buffer: Holds the header block and the further blocks of the map.
+        header: Offset of the header block.
+        stop: Offset behind the map.
+        size: Bytes of content as stored.
+        real_size: Bytes with the holes.
+
+    Raises:
+        ArchiveError: Stretches overlap, or do not add up to both sizes.
+    """
+    starts = [*range(header + 386, header + 482, _STRETCH)]
+    for block in range(header + BLOCK, stop, BLOCK):
+        starts += range(block, block + 504, _STRETCH)
+    end = stored = 0
+    for at in starts:
+        if not buffer[at] or not buffer[at + 12]:
+            continue
+        offset, length = _number(buffer[at : at + 12], "sparse map"), _number(buffer[at + 12 : at + 24], "sparse map")
+        if offset < end or length < 0 or (length and stored % BLOCK):
+            raise ArchiveError("the map of a sparse file has stretches that overlap or are no whole blocks")
+        end = offset + length
+        stored += length
+    if (end, stored) != (real_size, size):
+        raise ArchiveError(
+            "the map of a sparse file does not add up",
+            expected=f"{size} bytes of content, {real_size} with holes",
+            found=f"{stored} and {end}",
+        )
 
 
 def padded(size: int) -> int:

@@ -16,6 +16,8 @@ from asynccache.archive.tar_header import (
     BLOCK,
     ZERO_BLOCK,
     RawHeader,
+    check_sparse_map,
+    gnu_name,
     gnu_real_size,
     padded,
     parse_header,
@@ -35,7 +37,7 @@ _TYPES: Final = {
 }
 _REFUSED: Final = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe"}
 # attributes of one member make no sense for all that follow, and readers disagree on them
-_NOT_GLOBAL: Final = (b"path", b"linkpath", b"size", b"GNU.sparse.")
+_NOT_GLOBAL: Final = (b"path", b"linkpath", b"size")
 _CONTENT: Final = (MemberType.FILE, MemberType.SPARSE_FILE)
 
 
@@ -83,6 +85,8 @@ class TarScanner:
         self._member: Member | None = None
         self._left = 0  # bytes of content and padding still to come
         self._end_blocks = 0
+        self._after_globals = False
+        self._global_bytes = 0
         self.globals: dict[bytes, bytes] = {}
 
     def feed(self, data: bytes) -> tuple[bytes, list[Piece]]:
@@ -153,8 +157,11 @@ class TarScanner:
             if stop > len(buffer):
                 return None
             if buffer.startswith(ZERO_BLOCK, position):
-                if position != start:
-                    raise ArchiveError(f"the tar archive in {self._name} has an extended header without its member")
+                if position != start or self._after_globals:
+                    raise ArchiveError(
+                        f"the tar archive in {self._name} ends in an extended header without its member",
+                        hint="some readers refuse it; repack the archive",
+                    )
                 self._end_blocks = 1
                 return Piece(Kind.END, start, stop, None)
             raw = parse_header(buffer, position)
@@ -173,12 +180,13 @@ class TarScanner:
             if raw.type == b"g":
                 if pax is not None or names:
                     raise ArchiveError(f"{self._name} has a global PAX header between a member and its own headers")
-                self._add_globals(parse_pax(data))
+                self._add_globals(parse_pax(data, self._limits.records), position - start)
+                self._after_globals = True
                 return Piece(Kind.GLOBAL, start, position, None)
             if raw.type in {b"L", b"K"} and raw.type not in names and pax is None:
-                names[raw.type] = data.partition(b"\0")[0]
+                names[raw.type] = gnu_name(data)
             elif raw.type == b"x" and pax is None and not names:
-                pax = parse_pax(data)
+                pax = parse_pax(data, self._limits.records)
             else:
                 raise ArchiveError(
                     f"{self._name} has several extended headers of one kind, or of two kinds, for one member",
@@ -194,8 +202,10 @@ class TarScanner:
                     self._check_sparse_length(stop - position)
                     return None
                 extended = buffer[stop - 8]
+            check_sparse_map(buffer, position, stop, raw.size, real_size)
         else:
             real_size = None
+        self._after_globals = False
         self._member = member = self._read_member(raw, pax or {}, names, real_size)
         self._left = padded(member.size)
         return Piece(Kind.HEADER, start, stop, member)
@@ -206,20 +216,30 @@ class TarScanner:
                 f"{self._name} has a large sparse map", expected=f"at most {self._limits.header_bytes} bytes"
             )
 
-    def _add_globals(self, records: dict[bytes, bytes]) -> None:
+    def _add_globals(self, records: dict[bytes, bytes], length: int) -> None:
+        self._global_bytes += length
+        if self._global_bytes > self._limits.header_bytes:
+            raise HostileArchiveError(
+                f"{self._name} has large global PAX headers", expected=f"at most {self._limits.header_bytes} bytes"
+            )
         for key in records:
             if key.startswith(_NOT_GLOBAL):
                 raise ArchiveError(
                     f"{self._name} has a global PAX header that sets {shown(key)} of every member",
                     hint="readers disagree on it; repack the archive",
                 )
-        self.globals.update(records)
+        # a new one: members keep the one that applied to them
+        if not records.items() <= self.globals.items():
+            self.globals = {**self.globals, **records}
+        if len(self.globals) > self._limits.records:
+            raise HostileArchiveError(
+                f"{self._name} has too many global PAX records", expected=f"at most {self._limits.records}"
+            )
 
     def _read_member(
         self, raw: RawHeader, pax: dict[bytes, bytes], names: dict[bytes, bytes], real_size: int | None
     ) -> Member:
-        # a sparse file in PAX format 1.0 has its true name in a record of its own
-        name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or names.get(b"L") or raw.name
+        name = pax.get(b"path") or names.get(b"L") or raw.name
         linkname = pax.get(b"linkpath") or names.get(b"K") or raw.linkname
         kind = self._type(raw.type, name)
         size = pax_size(pax[b"size"], "size") if b"size" in pax else raw.size
@@ -233,11 +253,6 @@ class TarScanner:
         elif name.endswith(b"/"):
             # before POSIX a directory was a file whose name ended in a slash
             raise ArchiveError(f"{shown(name)} is a file by its type and a directory by its name")
-        for key in (b"GNU.sparse.realsize", b"GNU.sparse.size"):
-            if key in pax:
-                real_size = pax_size(pax[key], "sparse size")
-        if b"path" in pax and name != pax[b"path"]:
-            checked_path(pax[b"path"])
         mtime = pax.get(b"mtime", self.globals.get(b"mtime"))
         member = Member(
             name=name,
@@ -248,9 +263,10 @@ class TarScanner:
             gid=raw.gid,
             size=size,
             real_size=size if real_size is None else real_size,
-            mtime=raw.mtime if mtime is None else _seconds(mtime),
+            mtime=raw.mtime if mtime is None else float(mtime),
             linkname=linkname if kind in {MemberType.HARD_LINK, MemberType.SYMBOLIC_LINK} else b"",
-            pax={**self.globals, **pax} if self.globals or pax else pax,
+            pax=pax,
+            globals=self.globals,
         )
         self._allowance.member(max(member.size, member.real_size))
         self._root.add(member)
@@ -263,10 +279,3 @@ class TarScanner:
         if flag in _REFUSED:
             raise HostileArchiveError(f"the member {shown(name)} is {_REFUSED[flag]}", expected="files and links")
         raise ArchiveError(f"the member {shown(name)} has an unknown type", found=repr(flag))
-
-
-def _seconds(text: bytes) -> float:
-    try:
-        return float(text)
-    except ValueError as exc:
-        raise ArchiveError("a PAX header has a malformed mtime", found=repr(text[:60])) from exc

@@ -80,7 +80,20 @@ class _Sink:
         self._writer = writer
         self._zstd = ZstdWriter(level)
         self._comparison = Comparison.zstd(f"the {component.value} archive") if verify else None
+        self._globals: list[bytes] = []
         self.size = 0
+
+    def defer(self, header: bytes) -> None:
+        """Take a global header, to be written before the next member: some readers refuse one that ends an archive."""
+        self._globals.append(header)
+
+    def begin(self) -> int:
+        """Write the global headers that apply to the member that comes; return how many bytes."""
+        size = self.size
+        for header in self._globals:
+            self.write(header, 0, len(header))
+        self._globals.clear()
+        return self.size - size
 
     def write(self, buffer: bytes, start: int, stop: int) -> None:
         if self._comparison is not None:
@@ -116,7 +129,7 @@ def _route(
 ) -> None:
     scanner = work.scanner()
     sinks = {component: _Sink(component, writer, level, verify=verify) for component in Component}
-    shared = 0  # bytes of global headers, which go to both
+    shared = 0  # bytes of global headers as they were written before bytes of the source; they go to both, or to one
     end = 0
     try:
         for block in blocks:
@@ -131,12 +144,14 @@ def _route(
                         current.write(buffer, start, stop)
                     current, start = sink, piece.start
                 stop = piece.stop
-                if piece.kind is Kind.HEADER and piece.member is not None:
+                if piece.kind is Kind.HEADER and piece.member is not None and sink is not None:
                     _check_hard_link(piece.member, work.name)
+                    if piece.start == start:
+                        shared += sink.begin()
                 if piece.kind is Kind.GLOBAL:
-                    shared += stop - piece.start
+                    shared -= stop - piece.start
                     for each in sinks.values():
-                        each.write(buffer, piece.start, stop)
+                        each.defer(buffer[piece.start : stop])
                 elif piece.kind is Kind.END:
                     end += stop - piece.start
             if current is not None:

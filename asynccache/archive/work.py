@@ -21,6 +21,7 @@ Progress = Callable[[int], None]
 """Told how many more bytes of the source archive were read."""
 
 _BLOCK: Final = 1 << 20  # bytes
+_WORTH_READING: Final = 1 << 16  # bytes
 
 
 class Work:
@@ -74,10 +75,19 @@ class Work:
             HostileArchiveError: The archive unpacks to too much.
             CancelledError: The caller asked to stop.
         """
+        # many small streams give many small blocks: whoever waits for a whole header would look at it again for each
+        held: list[bytes] = []
+        size = 0
         for block in blocks:
             self.check_cancelled()
             self.allowance.stream(len(block))
-            yield block
+            held.append(block)
+            size += len(block)
+            if size >= _WORTH_READING:
+                yield b"".join(held) if len(held) > 1 else block
+                held, size = [], 0
+        if held:
+            yield b"".join(held)
 
     def digest(self, *algorithms: str) -> Digests:
         """Read the archive's bytes and digest them."""

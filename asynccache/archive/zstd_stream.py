@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Generator
-from typing import Final, Protocol
+from typing import Final
 
 import zstandard
 
+from asynccache.archive.window import Readable, Window
 from asynccache.errors import ArchiveError, HostileArchiveError
 
 # The decoder has the interface that the standard library took over (PEP 784): it gives bounded output for pushed input
@@ -19,20 +21,8 @@ else:
 
 BACKEND: Final = "libzstd " + ".".join(map(str, zstandard.ZSTD_VERSION))
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
-_READ: Final = 1 << 18  # bytes
+_SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _WRITE: Final = 1 << 20  # bytes
-
-
-class Readable(Protocol):
-    """The part of a file that decoders use."""
-
-    def read(self, size: int = ..., /) -> bytes:
-        """Read up to `size` bytes; nothing at the end."""
-        ...
-
-    def tell(self) -> int:
-        """Return how many bytes were read."""
-        ...
 
 
 class ZstdWriter:
@@ -72,32 +62,43 @@ def decompressed(file: Readable, window_log: int, name: str) -> Generator[bytes,
         ArchiveError: Damaged, unfinished, or followed by something else.
         HostileArchiveError: The window is too large.
     """
-    data = file.read(_READ)
+    window = Window(file)
     while True:
-        while len(data) < len(_MAGIC) and (more := file.read(_READ)):
-            data += more
-        if not data.startswith(_MAGIC):
-            what = "is followed by other data" if data and file.tell() > len(data) else "is not zstd data"
-            raise ArchiveError(f"{name} {what}", expected="a zstd frame", found=repr(data[:8]))
+        start = window.peek(len(_MAGIC))
+        if start == b"" and window.frames:
+            return
+        if _SKIPPABLE.fullmatch(start):
+            window.next_frame(name)
+            _skip(window, name)
+            continue
+        if start != _MAGIC:
+            what = "is followed by other data" if window.frames else "is not zstd data"
+            raise ArchiveError(f"{name} {what}", expected="a zstd frame", found=repr(window.peek(8)))
+        window.next_frame(name)
         decoder = new_decompressor(window_log)
         while not decoder.eof:
             try:
-                block = decoder.decompress(data, _WRITE)
+                block = decoder.decompress(window.take() if decoder.needs_input else b"", _WRITE)
             except zstd.ZstdError as exc:
                 if "too much memory" in str(exc):
                     raise HostileArchiveError(
-                        f"{name} asks for a large zstd window",
-                        expected=f"at most {1 << window_log} bytes",
-                        hint="raise the limit on the zstd window if this package is to be trusted",
+                        f"{name} asks for a large zstd window", expected=f"at most {1 << window_log} bytes"
                     ) from exc
                 raise ArchiveError(f"{name} is damaged ({exc})", hint="fetch it again") from exc
             if block:
+                window.given += len(block)
                 yield block
-            data = b""
-            if decoder.needs_input and not decoder.eof:
-                data = file.read(_READ)
-                if not data:
-                    raise ArchiveError(f"{name} ends within a zstd frame", hint="fetch it again")
-        data = decoder.unused_data or file.read(_READ)
+            elif decoder.needs_input and not decoder.eof and window.ended():
+                raise ArchiveError(f"{name} ends within a zstd frame", hint="fetch it again")
+        window.give_back(decoder.unused_data)
+
+
+def _skip(window: Window, name: str) -> None:
+    """Pass over a skippable frame, which holds nothing of the content (RFC 8878, section 3.1.2)."""
+    head = window.peek(8)
+    left = 8 + int.from_bytes(head[4:], "little")
+    while left:
+        data = window.take(left)
         if not data:
-            return
+            raise ArchiveError(f"{name} ends within a skippable zstd frame", hint="fetch it again")
+        left -= len(data)

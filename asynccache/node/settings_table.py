@@ -137,6 +137,20 @@ SETTINGS = (
     ),
     Setting("zstd_level", "whole", 3, "zstd level of written .conda archives.", minimum=1, maximum=22),
     Setting("verify_transmute", "flag", True, "Compare all members of source and result."),
+    Setting("unpacked_bytes", "whole", 65536 * _MIB, "Bytes that one archive may unpack to.", minimum=1),
+    Setting(
+        "unpacked_ratio",
+        "number",
+        1000.0,
+        "Bytes that one byte of archive may unpack to, beyond 256 MiB in all.",
+        minimum=1,
+    ),
+    Setting(
+        "links_outside",
+        "flag",
+        False,
+        "Accept archives whose symbolic links are absolute or lead out of the environment.",
+    ),
     Setting(
         "lock_timeout",
         "number",

@@ -108,7 +108,14 @@ def gnu_sparse(name: bytes, stored: bytes, real_size: int, *, extended: int = 0)
     block[398:410] = b"%011o\0" % len(stored)
     block[482] = 1 if extended else 0
     block[483:495] = b"%011o\0" % real_size
-    maps = b"".join(bytes(504) + bytes([1 if i < extended - 1 else 0]) + bytes(7) for i in range(extended))
+    # as GNU tar does, an empty stretch at the end says how long the file is
+    last = b"%011o\0" % real_size + b"%011o\0" % 0
+    if not extended:
+        block[410:434] = last
+    maps = b"".join(
+        (bytes(504) if i < extended - 1 else last + bytes(480)) + bytes([1 if i < extended - 1 else 0]) + bytes(7)
+        for i in range(extended)
+    )
     return seal(block) + maps + pad(stored)
 
 

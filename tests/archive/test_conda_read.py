@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Limits, check, index_json, members, transmute
+from asynccache.archive import Limits, Receipt, check, index_json, members, transmute
 from asynccache.errors import ArchiveError, HostileArchiveError
 from tests.archive import tar_builder as tb
 from tests.archive.tar_builder import zstd
@@ -75,7 +75,7 @@ def test_encrypted_entry_is_refused(tmp_path: Path) -> None:
     refuses(path, "compressed or encrypted")
 
 
-@pytest.mark.parametrize("missing", [0, 1, 2])
+@pytest.mark.parametrize("missing", [1, 2])
 def test_missing_entry_is_refused(tmp_path: Path, missing: int) -> None:
     content = tb.entries()
     del content[missing]
@@ -252,10 +252,55 @@ def test_damaged_zstd_checksum_is_refused(tmp_path: Path) -> None:
     refuses(with_pkg(tmp_path, bytes(data)), "is damaged", ArchiveError)
 
 
-@pytest.mark.parametrize("extra", [b"x", b"trailing data", b"\x50\x2a\x4d\x18\x04\0\0\0abcd"])
+@pytest.mark.parametrize("extra", [b"x", b"trailing data", b"\x60\x2a\x4d\x18\x04\0\0\0abcd"])
 def test_data_after_a_zstd_frame_is_refused(tmp_path: Path, extra: bytes) -> None:
     data = tb.entries(tb.file(b"x"))[1][1]
     refuses(with_pkg(tmp_path, data + extra), "followed by other data", ArchiveError)
+
+
+def test_skippable_zstd_frames_are_passed_over(tmp_path: Path) -> None:
+    data = tb.entries(tb.file(b"x", b"content"))[1][1]
+    skipped = b"\x5f\x2a\x4d\x18" + (300_000).to_bytes(4, "little") + bytes(300_000)
+    path = with_pkg(tmp_path, skipped + data + b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + skipped)
+    assert check(path).members == 2
+    assert transmute(path, path.with_name("demo-1.0-0.tar.bz2")).members == 2
+
+
+@pytest.mark.parametrize("cut", [1, 4, 6, 9])
+def test_skippable_zstd_frame_that_is_cut_is_refused(tmp_path: Path, cut: int) -> None:
+    data = tb.entries(tb.file(b"x"))[1][1]
+    frame = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    refuses(with_pkg(tmp_path, data + frame[:cut]), r"followed by other data|ends within a skippable", ArchiveError)
+
+
+def test_package_without_metadata_is_read(tmp_path: Path) -> None:
+    path = tb.write_zip(tmp_path / "demo-1.0-0.conda", tb.entries(tb.file(b"x"))[1:])
+    assert check(path).members == 2
+
+
+def test_deep_json_is_refused_by_name(tmp_path: Path) -> None:
+    deep = b"[" * 60_000
+    content = tb.entries(tb.file(b"x"))
+    path = tb.write_zip(tmp_path / "demo-1.0-0.conda", [("metadata.json", deep), *content[1:]])
+    refuses(path, r"metadata\.json in demo-1\.0-0\.conda does not say", ArchiveError)
+    path.unlink()
+    path = tb.conda(tmp_path, info=tb.file(b"info/index.json", deep))
+    with pytest.raises(ArchiveError, match=r"info/index\.json of demo-1\.0-0\.conda is not JSON"):
+        check(path)
+    with pytest.raises(ArchiveError, match=r"info/index\.json of demo-1\.0-0\.conda is not JSON"):
+        index_json(path)
+    with pytest.raises(ArchiveError, match="a receipt is not JSON"):
+        Receipt.from_json(deep)
+
+
+@pytest.mark.parametrize("mark", [b"PK\1\2", b"PK\3\4"])
+def test_zip_version_that_does_not_exist_is_refused(tmp_path: Path, mark: bytes) -> None:
+    path = tb.conda(tmp_path, tb.file(b"x"))
+    data = bytearray(path.read_bytes())
+    at = data.find(mark) + (6 if mark == b"PK\1\2" else 4)
+    data[at] = 128
+    path.write_bytes(data)
+    refuses(path, r"needs a later version of ZIP than there is: expected at most 6\.3, found 12\.8", ArchiveError)
 
 
 def test_component_that_is_not_zstd_is_refused(tmp_path: Path) -> None:

@@ -84,7 +84,11 @@ def split(path: Path) -> list[tuple[object, ...]]:
     records = list(members(path))
     # a global comment reaches the members behind it, and those are others when the order of the two parts changes
     return [
-        (replace(r.member, pax={k: v for k, v in r.member.pax.items() if k != b"comment"}), r.sha256, r.header_sha256)
+        (
+            replace(r.member, globals={k: v for k, v in r.member.globals.items() if k != b"comment"}),
+            r.sha256,
+            r.header_sha256,
+        )
         for c in Component
         for r in records
         if r.member.component is c

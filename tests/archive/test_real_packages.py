@@ -17,7 +17,7 @@ REFUSED = {
     "another_bad_package.conda": "is not a .conda file",
     "bad_package.tar.bz2": "is not a bzip2 file",
     "ca-certificates-2024.7.4-hbcca054_0.conda": "is compressed or encrypted",
-    "info-only-1.0.0-0.conda": "it lacks pkg, metadata.json",
+    "info-only-1.0.0-0.conda": "it lacks pkg",
 }
 LARGE = 1 << 20  # bytes; the larger ones take the time, and nothing about them is special
 PACKAGES = real_packages()

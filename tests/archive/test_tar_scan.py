@@ -47,7 +47,7 @@ def test_absolute_path_in_a_ustar_prefix_is_refused(tmp_path: Path) -> None:
 
 def test_absolute_path_hidden_behind_a_sparse_name_is_refused(tmp_path: Path) -> None:
     records = {b"path": b"/etc/passwd", b"GNU.sparse.name": b"harmless"}
-    refuses(tmp_path, tb.pax(records) + tb.file(b"x", b"x"), match="absolute path")
+    refuses(tmp_path, tb.pax(records) + tb.file(b"x", b"x"), match="a sparse file in a PAX enc", error=ArchiveError)
 
 
 @pytest.mark.parametrize("name", [b"../x", b"lib/../../x", b"lib/..", b"./../x"])
@@ -172,6 +172,23 @@ def test_large_extended_header_is_refused(tmp_path: Path) -> None:
     refuses(tmp_path, tb.pax({b"comment": b"x" * (2 << 20)}) + tb.file(b"c"), match="large extended header")
 
 
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (398, b"%011o\0" % 5),
+        (398, b"%011o\0" % 3),
+        (410, b"%011o\0" % 2),
+        (483, b"%011o\0" % 99_999),
+        (398, b"garbage\0\0\0\0\0"),
+    ],
+)
+def test_sparse_map_that_does_not_add_up_is_refused(tmp_path: Path, at: int, text: bytes) -> None:
+    sparse = tb.gnu_sparse(b"x", b"data", 100_000)
+    block = bytearray(sparse[:512])
+    block[at : at + 12] = text
+    refuses(tmp_path, tb.seal(block) + sparse[512:], match=r"sparse (file|map)", error=ArchiveError)
+
+
 def test_endless_sparse_map_is_refused(tmp_path: Path) -> None:
     refuses(tmp_path, tb.gnu_sparse(b"x", b"", 1, extended=5000), match="large sparse map")
 
@@ -182,7 +199,7 @@ def test_sparse_file_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
 
 def test_pax_sparse_file_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
     records = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"99999999999999"}
-    refuses(tmp_path, tb.pax(records) + tb.file(b"x", b"0\n"), match="unpacks to more than it may")
+    refuses(tmp_path, tb.pax(records) + tb.file(b"x", b"0\n"), match="a sparse file in a PAX enc", error=ArchiveError)
 
 
 def test_size_beyond_the_limit_is_refused_before_its_content_is_read(tmp_path: Path) -> None:
@@ -265,7 +282,7 @@ def test_writing_through_a_link_is_refused_even_where_links_may_lead_out(tmp_pat
 
 
 def test_tangled_links_cost_bounded_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asynccache.archive.root._MAX_STEPS", 1000)
+    monkeypatch.setattr("asynccache.archive.root._MAX_FOLLOWED", 50_000)
     links = [tb.symlink(b"l%d" % i, b"x/" * 45) for i in range(50)]
     with pytest.raises(HostileArchiveError, match="too tangled"):
         check(tb.tar_bz2(tmp_path, *links))
@@ -302,6 +319,82 @@ def test_names_types_and_times_are_read_exactly(tmp_path: Path) -> None:
     assert by_name[b"f\xe9"].mtime == 7
     assert by_name[b"s"].linkname == b"t" * 150
     assert by_name["é/☃".encode()].mtime == 12.5
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (tb.file(b"lib/q", b"x"), tb.file(b"lib/q/r", b"y")),
+        (tb.file(b"lib/q/r", b"y"), tb.file(b"lib/q", b"x")),
+        (tb.file(b"lib/q", b"x"), tb.directory(b"lib/q/r/")),
+        (tb.file(b"lib/q", b"x"), tb.symlink(b"lib/q/r/s", b"x")),
+        (tb.file(b"lib/q", b"x"), tb.hardlink(b"lib/q/r", b"lib/q")),
+        (tb.directory(b"lib/q/"), tb.hardlink(b"lib/q", b"info/index.json")),
+    ],
+)
+def test_what_no_file_system_can_hold_is_refused(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
+    refuses(tmp_path, *parts, match=r"'lib/q.*(is a file|twice)")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (tb.file(b"lib/q/r", b"y"), tb.symlink(b"lib/q", b"x")),
+        (tb.symlink(b"lib/q", b"x"), tb.file(b"lib/q/r", b"y")),
+        (tb.file(b"lib/q/r/s", b"y"), tb.symlink(b"lib/q", b"x")),
+        (tb.symlink(b"lib/q", b"x"), tb.directory(b"lib/q/")),
+    ],
+)
+def test_symbolic_link_at_a_directory_that_members_imply_is_refused(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
+    refuses(tmp_path, *parts, match=r"'lib/q.*(twice|through the symbolic link)")
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (tb.pax_data({b"path": b"a"}) + tb.pax_data({b"path": b"b"}), "the record 'path' twice"),
+        (tb.pax_data({b"mtime": b"1"}) * 2, "the record 'mtime' twice"),
+        (tb.pax_data({b"VENDOR.x": b"1"}) + tb.pax_data({b"VENDOR.x": b"2"}), "the record 'VENDOR.x' twice"),
+        (tb.pax_data({b"path": b""}), "an empty path"),
+        (tb.pax_data({b"linkpath": b""}), "an empty linkpath"),
+        *(
+            (tb.pax_data({b"mtime": text}), "a malformed mtime")
+            for text in (b"nan", b"inf", b"1e9", b"1_0", b" 1", b"")
+        ),
+        *((tb.pax_data({key: b"x"}), f"a malformed {key.decode()}") for key in (b"atime", b"ctime", b"uid", b"gid")),
+        (tb.pax_data({b"size": b"-1"}), "a malformed size"),
+        (tb.pax_data({b"GNU.sparse.map": b"0,1"}), "a sparse file in a PAX encoding"),
+    ],
+)
+@pytest.mark.parametrize("kind", [b"x", b"g"])
+def test_records_that_readers_disagree_on_are_refused(
+    tmp_path: Path, records: bytes, message: str, kind: bytes
+) -> None:
+    part = tb.header(b"p", kind, len(records)) + tb.pad(records) + tb.file(b"c")
+    refuses(tmp_path, part, match=message, error=ArchiveError)
+
+
+@pytest.mark.parametrize("name", [b"a\0b", b"a\0", b""])
+@pytest.mark.parametrize("kind", [b"L", b"K"])
+def test_long_name_that_is_cut_or_empty_is_refused(tmp_path: Path, name: bytes, kind: bytes) -> None:
+    part = tb.gnu_long(name, kind) + tb.symlink(b"s", b"t")
+    refuses(tmp_path, part, match=r"a GNU long name is (empty|cut by a NUL)", error=ArchiveError)
+
+
+def test_link_target_with_nul_is_refused(tmp_path: Path) -> None:
+    refuses(tmp_path, tb.pax({b"linkpath": b"a\0b"}) + tb.symlink(b"s", b"t"), match="a NUL in its target")
+
+
+@pytest.mark.parametrize("at", [329, 337])
+def test_malformed_device_number_is_refused_where_it_means_nothing(tmp_path: Path, at: int) -> None:
+    block = bytearray(tb.header(b"lib/b", b"0", 1))
+    block[at : at + 8] = b"000 000\0"
+    refuses(tmp_path, tb.seal(block) + tb.pad(b"B"), match="malformed device number", error=ArchiveError)
+
+
+def test_global_header_without_member_behind_it_is_refused(tmp_path: Path) -> None:
+    part = tb.file(b"x") + tb.pax({b"comment": b"abc"}, b"g")
+    refuses(tmp_path, part, match="ends in an extended header without its member", error=ArchiveError)
 
 
 def test_old_signed_checksum_is_accepted(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import io
 import os
 import random
 import resource
 import subprocess
 import sys
+import tarfile
 import zipfile
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
@@ -98,12 +100,29 @@ def test_global_headers_go_to_both_parts(tmp_path: Path) -> None:
     source = tb.tar_bz2(tmp_path, tb.pax({b"comment": b"abc", b"mtime": b"9"}, b"g"), tb.file(b"x"), tb.file(b"info/y"))
     derived = tmp_path / f"{STEM}.conda"
     transmute(source, derived)
-    found = [(r.member.name, r.archive, r.member.pax.get(b"comment"), r.member.mtime) for r in members(derived)]
+    found = [(r.member.name, r.archive, r.member.globals.get(b"comment"), r.member.mtime) for r in members(derived)]
     assert found[1:] == [(b"info/y", Component.INFO, b"abc", 9), (b"x", Component.PKG, b"abc", 9)]
     back = tmp_path / "back" / source.name
     back.parent.mkdir()
     transmute(derived, back)
     assert split(back) == split(source)
+
+
+def test_part_without_members_has_no_global_header(tmp_path: Path) -> None:
+    path = tmp_path / f"{STEM}.tar.bz2"
+    path.write_bytes(bz2.compress(tb.pax({b"comment": b"0123"}, b"g") + tb.index() + tb.END))
+    derived = tmp_path / f"{STEM}.conda"
+    transmute(path, derived)
+    with zipfile.ZipFile(derived) as archive:
+        found = {}
+        for name in archive.namelist()[1:]:
+            with tarfile.open(fileobj=io.BytesIO(tb.zstd.decompress(archive.read(name)))) as tar:
+                found[name.partition("-")[0]] = [(m.name, m.pax_headers.get("comment")) for m in tar]
+    assert found == {"pkg": [], "info": [("info/index.json", "0123")]}
+    back = tmp_path / "back" / path.name
+    back.parent.mkdir()
+    transmute(derived, back)
+    assert split(back) == split(path)
 
 
 def test_global_header_that_would_reach_the_other_part_is_refused(tmp_path: Path) -> None:
