@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from asynccache.config import Settings
 from asynccache.engine import events
@@ -32,6 +32,9 @@ from asynccache.runtime.threads import Threads
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory
 from asynccache.store.open import StoreOptions, open_store
+
+if TYPE_CHECKING:
+    from asynccache.archive import Limits
 
 LOCATE_CHUNK: Final = 2000  # packages that one round of listings looks for
 
@@ -210,10 +213,17 @@ class Engine:
             clock=self.clock,
             level=self.settings.zstd_level,
             verify=self.settings.verify_transmute,
+            limits=self.limits,
             package_timeout=self.settings.package_timeout,
             dirname=self.settings.packages_dirname,
             emit=self._take,
         )
+
+    def limits(self) -> Limits:
+        """Return what an archive may ask of this machine."""
+        from asynccache.archive.limits import Limits  # noqa: PLC0415 - a run on a full cache needs no codec
+
+        return Limits.of(self.settings)
 
     def emit(self, event: events.Event) -> None:
         """Deliver an event of work that is done with this engine's budgets."""

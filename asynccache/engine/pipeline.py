@@ -8,7 +8,7 @@ directory that belongs to whoever holds the package's lock. Sources in order: th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory, StoredArchive
 
 if TYPE_CHECKING:
-    from asynccache.archive import Receipt
+    from asynccache.archive import Limits, Receipt
 
 UNKNOWN_SIZE: Final = 64 << 20  # bytes of temporary disk reserved for a package whose size nobody says
 _GROWTH: Final = 3  # a .conda written as .tar.bz2, or the reverse, stays below this multiple of its source
@@ -115,6 +115,7 @@ class Pipeline:
         clock: Time to measure with.
         level: zstd level of written .conda archives.
         verify: Whether to compare source and result when transmuting.
+        limits: Gives what an archive may ask of this machine.
         package_timeout: Seconds for one package in all, waiting for its lock excepted.
         dirname: Directory of the packages below the store's root.
         emit: Where events go.
@@ -132,6 +133,7 @@ class Pipeline:
         clock: Clock,
         level: int,
         verify: bool,
+        limits: Callable[[], Limits],
         package_timeout: float,
         dirname: str,
         emit: events.EventSink,
@@ -145,6 +147,7 @@ class Pipeline:
         self._clock = clock
         self._level = level
         self._verify = verify
+        self._limits = limits
         self._package_timeout = package_timeout
         self._dirname = dirname
         self._emit = emit
@@ -182,7 +185,7 @@ class Pipeline:
         await self._threads.run(self._workspace.require_free, needed, package.filename)
         source = directory / package.filename
         try:
-            digests = await self._obtain(package, found, source)
+            digests = await self._obtain(package, found, source, derived=missing != [package.url_format])
             forms = [
                 await self._derive(package, source, digests.size, fmt) for fmt in missing if fmt != package.url_format
             ]
@@ -196,7 +199,9 @@ class Pipeline:
             raise
         return forms
 
-    async def _obtain(self, package: Package, found: Sequence[StoredArchive], target: Path) -> Digests:
+    async def _obtain(
+        self, package: Package, found: Sequence[StoredArchive], target: Path, *, derived: bool
+    ) -> Digests:
         """Bring the published archive to local disk, verified; return what it is."""
         stored = next((a for a in found if a.format == package.url_format and a.stem == package.stem), None)
         async with self._phase("fetch", package, package.digests.size):
@@ -206,7 +211,7 @@ class Pipeline:
                     return digests
             result = await self._fetcher.fetch(package, target)
         self._emit(events.Fetched(package.filename, result.source, result.digests.size or 0, result.resumed_from))
-        if not package.digests:
+        if not derived:
             await self._check_archive(target)
         return result.digests
 
@@ -236,11 +241,11 @@ class Pipeline:
         return None
 
     async def _check_archive(self, path: Path) -> None:
-        """Read an archive of unknown digest to its end: what is not whole is not published."""
+        """Read an archive to its end: what is not whole or harmless is not published, whatever its digest."""
         from asynccache.archive import check  # noqa: PLC0415 - a run on a full cache needs no codec
 
         async with self._budgets.cpu.borrow():
-            await self._threads.work(lambda stop: check(path, cancelled=stop))
+            await self._threads.work(lambda stop: check(path, limits=self._limits(), cancelled=stop))
 
     async def _derive(self, package: Package, source: Path, size: int | None, fmt: Format) -> StoredForm:
         from asynccache.archive import transmute  # noqa: PLC0415 - as above
@@ -262,6 +267,7 @@ class Pipeline:
                     level=self._level,
                     verify=self._verify,
                     threads=cores,
+                    limits=self._limits(),
                     cancelled=stop,
                     progress=progress,
                 )

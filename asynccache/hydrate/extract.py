@@ -10,10 +10,12 @@ import functools
 import os
 import shutil
 import stat
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,9 +23,13 @@ from isal import igzip_lib, isal_zlib
 from rattler.networking import Client
 from rattler.package_streaming import download_and_extract
 
+from asynccache.archive.bound import check_unpacked, several_streams
 from asynccache.archive.limits import DEFAULT_LIMITS, Allowance, Limits
-from asynccache.archive.root import checked_path
+from asynccache.archive.root import checked_path, refuse_links_outside
+from asynccache.archive.transmute import transmute
 from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.model.digest import digest_file
+from asynccache.model.package import Format
 
 _BLOCK: Final = 1 << 20  # bytes
 _WHOLE: Final = 64 << 20  # bytes of a member that is unpacked in memory
@@ -37,30 +43,90 @@ def offline_client() -> Client:
     return Client()
 
 
-def extract_conda(archive: Path, target: Path) -> dict[str, str]:
+def extract_conda(
+    archive: Path, target: Path, *, limits: Limits = DEFAULT_LIMITS, stop: Callable[[], bool] | None = None
+) -> dict[str, str]:
     """Unpack a conda package, in either form.
 
     Args:
         archive: Verified by the caller.
         target: Directory to make.
+        limits: What it may ask of this machine.
+        stop: Asked now and then whether to stop.
 
     Returns:
         md5 and sha256 of the archive.
 
     Raises:
+        HostileArchiveError: It unpacks to more than it may, or to links that lead out of it.
         ArchiveError: It cannot be unpacked.
+        concurrent.futures.CancelledError: `stop` said so.
     """
+    check_unpacked(archive, limits, stop)
     target.mkdir(parents=True, exist_ok=True)
-    try:
-        # the library's blocking call would hold the interpreter's lock for the whole archive
-        sha256, md5 = asyncio.run(download_and_extract(offline_client(), archive.as_uri(), target))
-    except Exception as exc:  # the library has many kinds
-        if is_full(exc):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
-        raise ArchiveError(f"{archive.name} cannot be unpacked ({exc})", hint="verify the package") from exc
+    hashes: dict[str, str] = {}
+    with _readable(archive, target, limits, stop) as (readable, is_archive):
+        try:
+            # the library's blocking call would hold the interpreter's lock for the whole archive
+            sha256, md5 = asyncio.run(download_and_extract(offline_client(), readable.as_uri(), target))
+        except Exception as exc:  # the library has many kinds
+            if is_full(exc):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
+            raise ArchiveError(f"{archive.name} cannot be unpacked ({exc})", hint="verify the package") from exc
+        if is_archive:
+            hashes = {"md5": md5.hex(), "sha256": sha256.hex()}
     if not (target / "info" / "index.json").is_file():
         raise ArchiveError(f"{archive.name} has no info/index.json", hint="it is not a conda package")
-    return {"md5": md5.hex(), "sha256": sha256.hex()}
+    _check_tree(os.fspath(target), limits)
+    if not hashes:
+        digests = digest_file(os.fspath(archive), "md5", "sha256")
+        hashes = {"md5": digests.md5 or "", "sha256": digests.sha256 or ""}
+    return hashes
+
+
+@contextmanager
+def _readable(
+    archive: Path, target: Path, limits: Limits, stop: Callable[[], bool] | None
+) -> Iterator[tuple[Path, bool]]:
+    """Give an archive that the library reads to its end, and whether it is the one that was given.
+
+    Of several bzip2 streams, as parallel compressors write them, the library reads the first only.
+    """
+    several = False
+    if archive.name.endswith(Format.TAR_BZ2):
+        with archive.open("rb") as file:
+            several = several_streams(file)
+    if not several:
+        yield archive, True
+        return
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        single = Path(scratch, archive.name.removesuffix(Format.TAR_BZ2) + Format.CONDA)
+        transmute(archive, single, level=1, limits=limits, cancelled=stop)
+        yield single, False
+
+
+def _check_tree(root: str, limits: Limits) -> None:
+    """Refuse what an archive left that nobody read before: too many files, links that lead out of it.
+
+    Raises:
+        HostileArchiveError: Which.
+    """
+    links: dict[bytes, bytes] = {}
+    count = 0
+    waiting = [os.fsencode(root)]
+    start = len(waiting[0]) + 1
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                count += 1
+                if entry.is_symlink():
+                    links[entry.path[start:]] = os.readlink(entry.path)  # noqa: PTH115
+                elif entry.is_dir():
+                    waiting.append(entry.path)
+    if count > 2 * limits.members:
+        raise HostileArchiveError("the archive has too many members", expected=f"at most {limits.members}")
+    if links and not limits.links_outside:
+        refuse_links_outside(links)
 
 
 def is_full(error: Exception) -> bool:

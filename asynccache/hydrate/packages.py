@@ -152,11 +152,12 @@ class NodePackages:
         self, package: EnvironmentPackage, obtained: Obtained, tree: Path, stop: Callable[[], bool]
     ) -> Extracted:
         """Unpack, describe and move into place: there is a package of this name afterwards, or nothing."""
+        limits = self._engine.limits()
         with disk_errors(tree):
             if package.kind == "conda":
-                hashes = extract_conda(obtained.path, tree)
+                hashes = extract_conda(obtained.path, tree, limits=limits, stop=stop)
             else:
-                extract_wheel(obtained.path, tree / "files", stop)
+                extract_wheel(obtained.path, tree / "files", stop, limits=limits)
                 hashes = {"sha256": obtained.digest}
             write_record(tree, package, obtained.format, hashes)
             extracted = self._find(package)  # where locks keep nobody out, another may have been first
