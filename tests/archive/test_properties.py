@@ -35,14 +35,16 @@ def trees(draw: st.DrawFn) -> list[Part]:
     """Draw the blocks of a package's members, each with headers of some kind."""
     parts: list[bytes] = []
     files: list[bytes] = []
-    links: set[bytes] = set()
+    no_directories: set[bytes] = {b"info/index.json"}
     taken: set[bytes] = {b"info/index.json", b"info"}
     for path in draw(st.lists(PATH, max_size=12, unique=True)):
         above = [path[:i] for i, byte in enumerate(path) if byte == 0x2F]
-        if path in taken or links & set(above):
+        if path in taken or no_directories & set(above):
             continue
-        taken.add(path)
         kind = draw(st.sampled_from(["file", "file", "directory", "symlink", "hardlink", "sparse", "global"]))
+        taken |= {path, *above}
+        if kind != "directory":
+            no_directories.add(path)
         spelling = draw(st.sampled_from([b"", b"./"])) + path
         named, short = spelled(draw, spelling)
         same = [f for f in files if f.startswith(b"info/") == path.startswith(b"info/") and len(f) <= 100]
@@ -51,7 +53,6 @@ def trees(draw: st.DrawFn) -> list[Part]:
             long_target = tb.gnu_long(target, b"K") if len(target) > 100 and not named else b""
             if long_target or len(target) <= 100:
                 parts.append(named + long_target + tb.symlink(short, target))
-                links.add(path)
         elif kind == "hardlink" and same:
             parts.append(named + tb.hardlink(short, draw(st.sampled_from(same))))
         elif kind == "directory":
