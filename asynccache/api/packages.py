@@ -107,7 +107,8 @@ class PackageVerbs(Opened):
             UsageError: There is no such form.
             DiskError: `out` cannot be made.
         """
-        from asynccache.ops.transmute_files import transmute_files  # noqa: PLC0415 - other verbs do without
+        from asynccache.archive import Limits  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.transmute_files import transmute_files  # noqa: PLC0415
 
         return await transmute_files(
             [Path(file) for file in files],
@@ -116,6 +117,7 @@ class PackageVerbs(Opened):
             level=self.settings.zstd_level,
             verify=self.settings.verify_transmute,
             cores=self.settings.cpu_slots,
+            limits=Limits.of(self.settings),
             done=done,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asynccache.archive import Receipt, bzip2_children, transmute
+from asynccache.archive import Limits, Receipt, bzip2_children, transmute
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.package import Format, split_filename
 from asynccache.node.disk import disk_errors
@@ -91,6 +91,7 @@ async def transmute_files(
     level: int,
     verify: bool,
     cores: int,
+    limits: Limits | None = None,
     done: Callable[[Conversion], None] | None = None,
 ) -> Conversions:
     """Convert files; one that fails does not stop the others.
@@ -102,6 +103,7 @@ async def transmute_files(
         level: zstd level, for .conda.
         verify: Whether to compare source and result member by member.
         cores: How many to use.
+        limits: What an archive may ask of this machine; None for the defaults.
         done: Told of each file as it ends.
 
     Raises:
@@ -122,6 +124,7 @@ async def transmute_files(
                     level=level,
                     verify=verify,
                     threads=threads_given,
+                    limits=limits or Limits(),
                     cancelled=stop,
                 )
             )
