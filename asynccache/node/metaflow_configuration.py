@@ -6,11 +6,11 @@ count here, the first kind before the second. Python 3.7, standard library.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from asynccache.node.json_text import read_json
 from asynccache.node.settings_table import DATASTORES, SETTINGS
 
 _BARE = "CONDA_"
@@ -132,7 +132,7 @@ def _table(path: str) -> dict[str, Any] | None:
         return None
     try:
         with open(path, encoding="utf-8") as file:
-            table = json.load(file)
+            table = read_json(file.read())
     except (OSError, ValueError) as exc:
         raise ValueError(f"Metaflow's configuration file {path} cannot be read ({exc})") from exc
     if not isinstance(table, dict):

@@ -5,10 +5,11 @@ Python 3.7, standard library.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from asynccache.node.json_text import read_json
 
 _FALSE = ("", "0", "false", "no", "off")
 _WORDS = {
@@ -164,7 +165,7 @@ class Setting:
             return _number(raw, whole=self.kind == "whole")
         if self.kind == "texts" and not strict and isinstance(raw, str) and raw.lstrip()[:1] not in ("[", "{", '"'):
             return [part.strip() for part in raw.split(",") if part.strip()]
-        return _checked(json.loads(raw) if isinstance(raw, str) else raw, self.kind)
+        return _checked(read_json(raw) if isinstance(raw, str) else raw, self.kind)
 
 
 def _number(raw: Any, *, whole: bool) -> Any:
