@@ -21,6 +21,7 @@ ROOMS = [
     "store",
     "engine",
     "catalog",
+    "resolve",
     "hydrate",
     "ops",
     "api",

@@ -7,7 +7,6 @@ writer, or a crash between move and entry, leave the log behind, the next reader
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -28,6 +27,7 @@ from asynccache.errors import (
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.node.json_text import read_json
+from asynccache.node.user import user_name
 from asynccache.store.base import ObjectInfo, Store
 
 _SWAPS: Final = 200  # attempts of a compare-and-swap before giving up
@@ -102,7 +102,7 @@ class Aliases:
     def __init__(self, store: Store, keys: CatalogKeys | None = None, user: str | None = None) -> None:
         self._store = store
         self._keys = keys or CatalogKeys()
-        self._user = user or getpass.getuser()
+        self._user = user or user_name()
 
     async def get(self, alias: Alias) -> Ids | None:
         """Return what a name stands for, None when it is not given.

@@ -12,6 +12,7 @@ from asynccache.engine.keyring import keyring_login
 from asynccache.engine.transport import Credentials
 from asynccache.errors import ConfigurationError
 from asynccache.model.url import Access, PackageURL
+from asynccache.node.user import home_directory
 
 
 class HostCredentials:
@@ -30,7 +31,9 @@ class HostCredentials:
             if len(pair) != 2:
                 raise ConfigurationError(f"auth for {host!r} is wrong", expected="[user, password]")
         self._auth = {host.lower(): Credentials(*pair) for host, pair in auth.items()}
-        self._netrc_file = netrc_file or Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+        self._netrc_file = netrc_file or Path(
+            os.environ.get("NETRC") or Path(home_directory() or os.devnull) / ".netrc"
+        )
         self._netrc: dict[str, Credentials] | None = None
         self._kept: dict[str, Credentials | None] = {}
         self._asking = threading.Lock()
@@ -74,7 +77,7 @@ class HostCredentials:
             self._netrc = {}
             try:
                 table = netrc.netrc(self._netrc_file)
-            except (FileNotFoundError, PermissionError, IsADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError):
                 return self._netrc
             except netrc.NetrcParseError as exc:
                 # its message can quote the line, which may hold the password

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from asynccache.errors import ConfigurationError
+from asynccache.node.user import home_directory
 
 _FILE: Final = "pip.conf"
 _NOT_OPTIONS: Final = {"version", "help"}
@@ -34,7 +35,7 @@ def read_pip_configuration(
     """
     env = os.environ if environ is None else environ
     options: dict[str, str] = {}
-    for path in _paths(env, home or Path.home(), prefix or Path(sys.prefix)):
+    for path in _paths(env, home or Path(home_directory() or os.devnull), prefix or Path(sys.prefix)):
         options |= _read(path)
     for name, value in env.items():
         option = name.removeprefix("PIP_").lower().replace("_", "-")

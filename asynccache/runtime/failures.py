@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from asynccache import __version__
-from asynccache.errors import AsyncCacheError, DefectError, PartialFailureError, UsageError
+from asynccache.errors import AsyncCacheError, ConfigurationError, DefectError, PartialFailureError, UsageError
 from asynccache.model.url import redacted
 from asynccache.node.disk import FULL, disk_error
 
@@ -56,6 +56,10 @@ def _failure(error: BaseException, whole: BaseException) -> AsyncCacheError:
     if isinstance(error, FileNotFoundError) and not _has_current_directory():
         failure: AsyncCacheError = UsageError(
             "the current directory does not exist any more", hint="change to another directory"
+        )
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # what pathlib says of `~`
+        failure = ConfigurationError(
+            "this user has no home directory", hint="set HOME, or name the directory, such as ASYNCCACHE_CACHE_DIR"
         )
     elif isinstance(error, OSError) and error.errno in _DISK:
         named = error.filename
