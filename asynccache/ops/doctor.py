@@ -170,19 +170,17 @@ def _cpu(cores: int, note: Note) -> None:
 
 def _disk(path: Path, note: Note) -> None:
     there = next(place for place in (path, *path.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise DiskError(f"{path} cannot be made: {there} is not a directory", hint="set cache_dir to a writable place")
     try:
         free = shutil.disk_usage(there).free
+        text = f"{free / 1e9:.1f} GB free"
         if there == path:
-            text = f"{path}: {_written(path):.0f} MB/s written, {free / 1e9:.1f} GB free"
-        elif os.access(there, os.W_OK | os.X_OK):
-            text = f"{path} is made by the first command that needs it, {free / 1e9:.1f} GB free"
+            text = f"{path}: {_written(path):.0f} MB/s written, {text}"
         else:
-            raise DiskError(f"{path} cannot be made in {there}", hint="set cache_dir to a writable place")
+            with tempfile.TemporaryFile(dir=there):  # whether one may, without making the directory
+                text = f"{path} is made by the first command that needs it, {text}"
     except OSError as exc:
         hint = "set cache_dir to a writable place"
-        raise DiskError(f"{path} cannot be written ({exc.strerror or exc})", hint=hint) from exc
+        raise DiskError(f"{path} cannot be written ({there}: {exc.strerror or exc})", hint=hint) from exc
     low = free < 2 << 30
     note("disk", "warning" if low else "ok", text, "free some space or set cache_dir to a larger disk" if low else "")
 

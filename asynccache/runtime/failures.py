@@ -19,8 +19,8 @@ from asynccache.model.url import redacted
 from asynccache.node.disk import FULL, disk_error
 
 _DISK: Final = FULL | {
-    errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOTDIR, errno.EISDIR,
-    errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG,
+    errno.ENOENT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG,
 }  # fmt: skip
 _SECRET_NAMES: Final = re.compile(r"SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|_KEY$|_SAS$", re.IGNORECASE)
 _HEADERS: Final = re.compile(r"(?i)\b(authorization|x-amz-security-token|cookie)\b(['\"]?\s*[:=]\s*).*")
