@@ -23,6 +23,7 @@ from asynccache.model.url import redacted
 from asynccache.node.metaflow_configuration import MetaflowConfiguration, Said, metaflow_tables, root_name, with_scheme
 from asynccache.node.setting import Setting
 from asynccache.node.settings_table import DATASTORES
+from asynccache.node.user import home_directory
 
 _DEFAULT: Final = "default"
 
@@ -117,10 +118,10 @@ def load_settings(
         for name, row in ROWS.items():
             values[name], origins[name] = sources.value(row)
         datastore = values["datastore"] or ROWS["datastore"].default
-        values["store"], origins["store"] = sources.root(datastore)
+        values["store"], origins["store"], derived = sources.root(datastore)
     except ValueError as exc:
         raise ConfigurationError(redacted(str(exc))) from None
-    settings = Settings(**{name: value for name, value in values.items() if value is not None})
+    settings = Settings(**{name: value for name, value in values.items() if value is not None}, root_is_derived=derived)
     warnings = () if values["store"] is not None else tuple(_unused_roots(metaflow, datastore))
     return LoadedSettings(settings, origins, tuple(metaflow.bare), warnings)
 
@@ -151,9 +152,10 @@ class _Sources:
             return Path(value).expanduser() if row.kind == "path" else value, Origin(kind, said.name)
         return None, Origin(_DEFAULT)
 
-    def root(self, datastore: str) -> tuple[str | None, Origin]:
-        """Return the store's root, None for the embedded one, and the origin."""
-        for kind, said, theirs in self._roots(datastore):
+    def root(self, datastore: str) -> tuple[str | None, Origin, bool]:
+        """Return the store's root, None for the embedded one, the origin, and whether it is a datastore's default."""
+        default = self.metaflow.default_root(datastore)
+        for kind, said, theirs in (*self._roots(datastore), (_kind_of(default), default, True)):
             if said is None or said.raw is None or said.raw == "":
                 continue
             text = ROWS["store"].read(str(said.raw) if isinstance(said.raw, Path) else said.raw, said.name)
@@ -161,11 +163,11 @@ class _Sources:
                 StoreRoot.parse(text, datastore=datastore if theirs else None)  # type: ignore[arg-type]  # checked
             except ConfigurationError as exc:
                 raise ConfigurationError(f"{said.name}: {exc}") from None
-            return with_scheme(text, datastore) if theirs else text, Origin(kind, said.name)
-        return None, Origin(_DEFAULT)
+            return with_scheme(text, datastore) if theirs else text, Origin(kind, said.name), said is default
+        return None, Origin(_DEFAULT), False
 
     def _roots(self, datastore: str) -> Iterator[tuple[str, Said | None, bool]]:
-        """Yield what may say the root: kind of origin, what is said, whether in Metaflow's notation."""
+        """Yield what may name the root: kind of origin, what is said, whether in Metaflow's notation."""
         name = root_name(datastore)
         yield "flag", self._flag("store"), False
         yield "flag", self._flag("conda_root"), True
@@ -174,8 +176,6 @@ class _Sources:
         yield "file", self._own("store"), False
         yield "file", self.metaflow.in_files(name), True
         yield "extension", self._extension(name), True
-        derived = self.metaflow.default_root(datastore)
-        yield "file" if derived is not None and derived.key else "environment", derived, True
 
     def _said(self, row: Setting) -> Iterator[tuple[str, Said, bool]]:
         """Yield what may say a setting's value: kind of origin, what is said, whether lists have to be JSON."""
@@ -209,6 +209,10 @@ class _Sources:
         return None if value is None else Said(value, f"metaflow_config of another extension, {name}")
 
 
+def _kind_of(said: Said | None) -> str:
+    return "file" if said is not None and said.key else "environment"
+
+
 def _unused_roots(metaflow: MetaflowConfiguration, datastore: str) -> Iterator[str]:
     """Tell of roots that are set and not used, since another datastore is in use."""
     for other in DATASTORES:
@@ -225,8 +229,8 @@ def _own_path(env: Mapping[str, str], config_file: Path | None) -> tuple[Path, b
         return config_file, True
     if named := env.get("ASYNCCACHE_CONFIG"):
         return Path(named).expanduser(), True
-    base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
-    return base / "asynccache" / "config.toml", False
+    base = env.get("XDG_CONFIG_HOME") or os.path.join(home_directory() or os.devnull, ".config")  # noqa: PTH118
+    return Path(base) / "asynccache" / "config.toml", False
 
 
 def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
@@ -235,7 +239,7 @@ def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if required:
             raise ConfigurationError(f"the configuration file {path} does not exist") from None
         return {}

@@ -109,7 +109,15 @@ class Settings:
     s3_profile: str | None = _setting("s3_profile")
     s3_region: str | None = _setting("s3_region")
 
+    root_is_derived: bool = False
+    """Whether nobody has named the store: its root follows from where Metaflow's datastore lies."""
+
     def __post_init__(self) -> None:
+        if self.cache_dir.parts[:1] == ("~",):
+            raise ConfigurationError(
+                "this user has no home directory, so nothing says where the cache lies",
+                hint="set ASYNCCACHE_CACHE_DIR, XDG_CACHE_HOME or HOME",
+            )
         # programs that run elsewhere, and addresses made of paths, need to know where it is
         object.__setattr__(self, "cache_dir", self.cache_dir.absolute())
         for name in ROWS:
@@ -131,6 +139,11 @@ class Settings:
                 )
             return StoreRoot.local(self.cache_dir / "store")
         return StoreRoot.parse(self.store, endpoint=self.s3_endpoint_url)
+
+    @property
+    def root_is_named(self) -> bool:
+        """Whether somebody has named the store; a default one that was never written is empty, not absent."""
+        return self.store is not None and not self.root_is_derived
 
     @property
     def wanted_format(self) -> Format | None:

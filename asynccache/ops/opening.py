@@ -93,7 +93,7 @@ class Opening:
 
         async with self._lock:
             if self._store is None:
-                may_be_absent = writing or self._writing or self.settings.store is None
+                may_be_absent = writing or self._writing or not self.settings.root_is_named
                 options = store_options(self.settings)
                 opened = open_store(self.settings.root, options, may_be_absent=may_be_absent)
                 self._store = await self._stack.enter_async_context(opened)

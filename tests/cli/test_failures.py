@@ -170,3 +170,25 @@ def test_several_causes_are_a_sentence_each(run: Run) -> None:
     assert result.returncode == 5
     assert result.stderr.count("failed: ") == 2
     assert "Traceback" not in result.stderr
+
+
+NOBODY = "import os; os.environ.pop('HOME', None); os.getuid = lambda: 1234567\n" + PROGRAM
+
+
+def test_a_user_that_nobody_knows_goes_on_with_what_is_set(run: Run, tmp_path: Path) -> None:
+    set_ = {"ASYNCCACHE_CACHE_DIR": str(tmp_path / "cache"), "LOGNAME": "", "USER": "", "USERNAME": ""}
+    for words in (("ls",), ("stat",), ("config",), ("env", "ls"), ("envs",), ("doctor",)):
+        result = run(*words, program=NOBODY, **set_)
+        assert result.returncode == 0, (words, result.stderr)
+
+
+def test_a_user_without_home_is_told_what_to_set(run: Run, tmp_path: Path) -> None:
+    result = run("ls", program=NOBODY)
+    assert result.returncode == 3
+    assert result.stderr.count("\n") == 1
+    assert "set ASYNCCACHE_CACHE_DIR, XDG_CACHE_HOME or HOME" in result.stderr
+    result = run("ls", program=NOBODY, ASYNCCACHE_CACHE_DIR="~/cache")
+    assert result.returncode == 3
+    assert "this user has no home directory" in result.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "tmp"]
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -114,3 +114,12 @@ def test_secrets_are_not_shown(home: Path) -> None:
 def test_the_working_directory_is_known_wherever_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_settings({"cache_dir": "node"}, {}).settings.cache_dir == tmp_path / "node"
+
+
+def test_a_root_that_follows_from_a_datastore_is_not_named(home: Path, tmp_path: Path) -> None:
+    derived = load_settings(environ={"HOME": str(home), "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(tmp_path)}).settings
+    assert derived.store == f"{tmp_path}/conda_env"
+    assert not derived.root_is_named
+    for named in ({"ASYNCCACHE_STORE": str(tmp_path)}, {"METAFLOW_CONDA_LOCALROOT": str(tmp_path)}):
+        assert load_settings(environ={"HOME": str(home), **named}).settings.root_is_named
+    assert not load_settings(environ={"HOME": str(home)}).settings.root_is_named
