@@ -7,7 +7,9 @@ takes its place whole: the marker file is in it before it is there.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -19,9 +21,9 @@ from asynccache.config import Settings
 from asynccache.errors import ArchiveError, ObjectNotFoundError, ResolverMissingError
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors
+from asynccache.node.lock_file import lock_file
 from asynccache.ops.opening import Opening
 from asynccache.resolve.find_programs import COMPLETE
-from asynccache.runtime.locks import LockDirectory
 
 _LOCK: Final = ".conda-install.lock"
 
@@ -51,8 +53,8 @@ async def install_local_distribution(opening: Opening) -> Path | None:
         return None
     engine = await opening.engine()
     await engine.threads.run(_made, root.parent)
-    locks = LockDirectory(root.parent, settings.lock_timeout)
-    async with locks.hold(_LOCK, label=f"the installation of conda in {root}"):
+    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
+    async with engine.workspace.locks.hold(f"conda-{name}", label=f"the installation of conda in {root}"):
         if await engine.threads.run((root / COMPLETE).is_file):
             return None
         scratch = await engine.threads.run(_scratch, root)
@@ -66,10 +68,11 @@ async def install_local_distribution(opening: Opening) -> Path | None:
                     hint="put a tar archive of an installation there, or unset CONDA_LOCAL_PATH",
                 ) from exc
             source = f"{engine.store.address}/{key}"
-            await engine.threads.run(_install, archive, scratch / "root", root, source)
+            await engine.threads.run(_unpack, archive, scratch / "root", source)
+            made = await engine.threads.run(_take_place, scratch / "root", root, settings.lock_timeout)
         finally:
             await engine.threads.certainly(lambda: shutil.rmtree(scratch, ignore_errors=True))
-    return root
+    return root if made else None
 
 
 def distribution_key(settings: Settings) -> str | None:
@@ -90,8 +93,8 @@ def _scratch(root: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix=f".{root.name}.asynccache-", dir=root.parent))
 
 
-def _install(archive: Path, unpacked: Path, root: Path, source: str) -> None:
-    with disk_errors(root):
+def _unpack(archive: Path, unpacked: Path, source: str) -> None:
+    with disk_errors(unpacked):
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(unpacked, filter="tar")  # keeps modes; refuses what leads out of the directory
@@ -99,5 +102,13 @@ def _install(archive: Path, unpacked: Path, root: Path, source: str) -> None:
             raise ArchiveError(f"{source} cannot be unpacked ({exc})") from exc
         marker = {"src": source, "install_time": datetime.now().isoformat()}  # noqa: DTZ005 - local time, as others read
         (unpacked / COMPLETE).write_text(json.dumps(marker), encoding="utf-8")
+
+
+def _take_place(unpacked: Path, root: Path, timeout: float) -> bool:
+    """Put an installation at its place unless another program has done so meanwhile; tell whether it was put there."""
+    with disk_errors(root), lock_file(str(root.parent / _LOCK), timeout):
+        if (root / COMPLETE).is_file():
+            return False
         shutil.rmtree(root, ignore_errors=True)
         unpacked.replace(root)
+        return True

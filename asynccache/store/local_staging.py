@@ -138,8 +138,11 @@ def root_lock(root: Path, address: str) -> Iterator[None]:
         try:
             free = wait(lambda: take(descriptor, str(root)), LOCK_SECONDS)
         except LocksUnsupportedError:
-            (root / HIDDEN).mkdir(exist_ok=True)
-            stack.enter_context(lock_file(str(root / HIDDEN / _LOCK), LOCK_SECONDS))
+            for _ in range(_ATTEMPTS):
+                with suppress(FileNotFoundError):  # swept between the two steps
+                    (root / HIDDEN).mkdir(exist_ok=True)
+                    stack.enter_context(lock_file(str(root / HIDDEN / _LOCK), LOCK_SECONDS))
+                    break
         else:
             if not free:
                 raise LockTimeoutError(

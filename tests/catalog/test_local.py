@@ -1,6 +1,7 @@
 """The manifest on this machine: shared, never lost, kept when it is damaged."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from asynccache.catalog.local import LocalManifest, Manifest
-from asynccache.errors import IntegrityError, UsageError
+from asynccache.errors import IntegrityError, LockTimeoutError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
+from tests.support.file_locks import site_without_file_locks, without_file_locks
 
 ADD = """
 import sys
@@ -60,13 +62,54 @@ def test_the_file_has_the_shape_that_other_programs_read(tmp_path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_sixteen_writers_at_once_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "conda_v2.cnd"
-    processes = [subprocess.Popen([sys.executable, "-c", ADD, str(path), str(n)]) for n in range(16)]
+@pytest.mark.parametrize("locks", [True, False])
+def test_sixteen_writers_at_once_lose_nothing(tmp_path: Path, locks: bool) -> None:
+    path = tmp_path / "here" / "conda_v2.cnd"
+    more = [] if locks else [str(site_without_file_locks(tmp_path / "site"))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*more, *sys.path])}
+    processes = [subprocess.Popen([sys.executable, "-c", ADD, str(path), str(n)], env=environment) for n in range(16)]
     assert [p.wait(60) for p in processes] == [0] * 16
     aliases = LocalManifest(path).read().aliases["aliases"]
     assert len(aliases) == 80
-    assert [p.name for p in tmp_path.iterdir()] == ["conda_v2.cnd"]
+    assert [p.name for p in path.parent.iterdir()] == ["conda_v2.cnd"]
+
+
+def test_without_file_locks_a_lock_file_that_stays_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_file_locks(monkeypatch)
+    (tmp_path / "conda_v2.cnd.lock").write_text("another-host 1\n")
+    manifest = LocalManifest(tmp_path / "conda_v2.cnd", lock_timeout=0.1)
+    with pytest.raises(LockTimeoutError, match=r"conda_v2\.cnd\.lock was held by another program .*remove the file"):
+        manifest.update(lambda m: m.add(environment(1)))
+    (tmp_path / "conda_v2.cnd.lock").unlink()
+    manifest.update(lambda m: m.add(environment(1)))
+    assert manifest.read().get(environment(1).id) == environment(1)
+
+
+def test_a_file_that_was_replaced_while_it_was_opened_is_not_the_one_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "conda_v2.cnd"
+    manifest, real, late = LocalManifest(path), os.open, list[bool]()
+    manifest.update(lambda m: m.add(environment(1)))
+
+    def open_late(name: object, *words: int, **more: int) -> int:
+        descriptor = real(name, *words, **more)  # type: ignore[arg-type]
+        if str(name) == str(path) and not late:
+            late.append(True)
+            LocalManifest(path).update(lambda m: m.add(environment(3)))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_late)
+    seen = list[int]()
+
+    def change(content: Manifest) -> None:
+        seen.append(len(content.environments["linux-64"]))
+        content.add(environment(5))
+
+    manifest.update(change)
+    assert late == [True]
+    assert seen[0] == 2, "what another writer has just put there is what is changed"
+    assert len(manifest.read().environments["linux-64"]) == 3
 
 
 def test_an_update_that_a_careless_writer_overwrote_is_made_again(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.metaflow.hub_bed import (
     files,
     hub_bed,
 )
+from tests.support.file_locks import site_without_file_locks
 from tests.support.waiting import alive, until
 
 
@@ -104,6 +105,15 @@ class TestSnapshots:
         until(lambda: not alive(int(children[0])))
         bed.hub.stall.clear()
         assert files(Path(bed.value(SNAPSHOT))) == OLD
+
+    def test_where_files_cannot_be_locked_each_task_downloads_and_one_snapshot_is_shown(self, bed: Bed) -> None:
+        bed.hub.publish("team/tiny", OLD)
+        site = site_without_file_locks(bed.directory / "no-locks")
+        path = f"{site}:{bed.variables()['PYTHONPATH']}"
+        tasks = [bed.start(SNAPSHOT, PYTHONPATH=path) for _ in range(2)]
+        assert [task.wait(60) for task in tasks] == [0, 0]
+        assert files(Path(bed.value(SNAPSHOT, PYTHONPATH=path))) == OLD
+        assert [path.name for path in bed.parent.iterdir() if ".partial" in path.name] == []
 
     def test_a_directory_of_another_tool_is_put_aside(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD)

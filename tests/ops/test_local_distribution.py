@@ -11,7 +11,7 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.errors import ArchiveError, AsyncCacheError, ResolverMissingError
+from asynccache.errors import ArchiveError, AsyncCacheError, LockTimeoutError, ResolverMissingError
 from asynccache.model.platform import current_architecture
 from asynccache.ops.local_distribution import install_local_distribution
 from asynccache.ops.opening import Opening
@@ -99,3 +99,18 @@ async def test_without_the_setting_nothing_is_fetched(settings: Settings, tmp_pa
     assert await install(replace(settings, local_dist=None)) is None
     assert await install(replace(settings, conda_local_path=None)) is None
     assert not (tmp_path / "tools").exists()
+
+
+async def test_the_lock_of_other_programs_is_honoured_and_stays_theirs(settings: Settings, tmp_path: Path) -> None:
+    await put(settings, archive())
+    lock = tmp_path / "tools" / ".conda-install.lock"
+    lock.parent.mkdir()
+    lock.touch()  # as the other program makes it: empty
+
+    with pytest.raises(LockTimeoutError, match=r"\.conda-install\.lock was held by another program"):
+        await install(replace(settings, lock_timeout=0.2))
+
+    assert [path.name for path in lock.parent.iterdir()] == [".conda-install.lock"]
+    lock.unlink()
+    assert await install(settings) == tmp_path / "tools/conda"
+    assert [path.name for path in lock.parent.iterdir()] == ["conda"]

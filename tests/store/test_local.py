@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from asynccache.store import local_files, local_staging
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
 from tests.store.conftest import digests_of, written
+from tests.support.file_locks import site_without_file_locks, without_file_locks
 from tests.support.waiting import until_it_holds
 
 HIDDEN = local_staging.HIDDEN
@@ -280,6 +282,63 @@ async def test_a_lock_that_is_never_freed_is_an_error(root: Path, monkeypatch: p
                 await store.put("a", b"2")
         finally:
             held.kill()
+
+
+_SWAPS = """
+import asyncio, pathlib, sys
+from asynccache.errors import PreconditionFailedError
+from asynccache.store.local import LocalStore
+async def main():
+    async with LocalStore(pathlib.Path(sys.argv[1])) as store:
+        done = 0
+        while done < 10:
+            there = await store.head("count")
+            number = int(await store.get("count"))
+            try:
+                await store.put("count", str(number + 1).encode(), if_match=there.etag)
+                done += 1
+            except PreconditionFailedError:
+                pass
+asyncio.run(main())
+"""
+
+
+async def test_swaps_of_several_processes_lose_nothing_where_files_cannot_be_locked(root: Path, tmp_path: Path) -> None:
+    async with LocalStore(root) as store:
+        await store.put("count", b"0")
+        path = os.pathsep.join([str(site_without_file_locks(tmp_path / "site")), *sys.path])
+        environment = {**os.environ, "PYTHONPATH": path}
+        command = [sys.executable, "-c", _SWAPS, str(root)]
+        started = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(3)]
+        assert [await process.wait() for process in started] == [0] * 3
+        assert await store.get("count") == b"30"
+    assert [path.name for path in root.iterdir()] == ["count"]
+
+
+async def test_without_file_locks_a_lock_file_that_stays_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_file_locks(monkeypatch)
+    monkeypatch.setattr(local_staging, "LOCK_SECONDS", 0.2)
+    async with LocalStore(root) as store:
+        await store.put("a", b"1")
+        (root / HIDDEN).mkdir(exist_ok=True)
+        (root / HIDDEN / "lock").write_text("another-host 1\n")
+        with pytest.raises(LockTimeoutError, match=rf"{HIDDEN}/lock was held by another program .*remove the file"):
+            await store.put("a", b"2")
+        (root / HIDDEN / "lock").unlink()
+        await store.put("a", b"3")
+        assert await store.get("a") == b"3"
+
+
+async def test_without_file_locks_only_what_is_a_week_old_is_swept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = socket.gethostname().split(".", 1)[0]
+    for name, days in (("old", 8), ("young", 6)):
+        left = root / HIDDEN / f"{host}-1-{name}"
+        left.mkdir(parents=True)
+        then = time.time() - days * 24 * 3600
+        os.utime(left, (then, then))
+    without_file_locks(monkeypatch)
+    async with LocalStore(root):
+        assert [path.name for path in (root / HIDDEN).iterdir()] == [f"{host}-1-young"]
 
 
 _KILLED = """
