@@ -16,6 +16,7 @@ from asynccache.archive.member import Member, MemberType, shown
 from asynccache.errors import ArchiveError, HostileArchiveError
 
 _MAX_PATH: Final = 4096  # bytes; what Linux can open or store in a link (PATH_MAX)
+_MAX_NAME: Final = 255  # bytes; what file systems take for a name (NAME_MAX)
 _MAX_FOLLOWED: Final = 50_000_000  # bytes of paths looked at to follow all links of an archive: some 0.3 seconds
 # what a path, and a link, takes besides its bytes: the object and its place in a set that may be half empty
 _PATH_COST: Final = 100
@@ -40,6 +41,10 @@ def checked_path(name: bytes) -> bytes:
     parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
     if b".." in parts:
         raise HostileArchiveError(f"the member {shown(name)} climbs with '..'", expected="a path below the root")
+    if any(len(part) > _MAX_NAME for part in parts):
+        raise HostileArchiveError(
+            f"the member {shown(name[:80])} has a long name", expected=f"at most {_MAX_NAME} bytes in each directory"
+        )
     if b"\0" in name:
         raise HostileArchiveError(f"the member {shown(name)} has a NUL in its name")
     return b"/".join(parts)

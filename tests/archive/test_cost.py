@@ -54,7 +54,7 @@ def test_records_of_a_header_are_bounded(tmp_path: Path) -> None:
     [
         lambda n: tb.gnu_long(b"%d/" % n + b"a/" * 2000 + b"f") + tb.header(b"x"),
         lambda n: tb.gnu_long(b"%d/" % n + b"a/" * 2000) + tb.header(b"x", b"5"),
-        lambda n: tb.gnu_long(b"%d" % n + b"b" * 4000) + tb.header(b"x"),
+        lambda n: tb.gnu_long(b"%d/" % n + (b"b" * 250 + b"/") * 16 + b"f") + tb.header(b"x"),
         lambda n: tb.gnu_long(b"t" * 4000, b"K") + tb.symlink(b"%d" % n, b"x"),
     ],
     ids=["directories above members", "directories", "names", "targets"],

@@ -63,6 +63,13 @@ def test_name_longer_than_any_path_is_refused(tmp_path: Path) -> None:
     refuses(tmp_path, tb.gnu_long(b"a/" * 3000 + b"b") + tb.file(b"x"), match="long path")
 
 
+def test_name_longer_than_file_systems_take_is_refused(tmp_path: Path) -> None:
+    check(tb.tar_bz2(tmp_path, tb.gnu_long(b"d/" + b"n" * 255) + tb.file(b"cut")))
+    refuses(
+        tmp_path, tb.gnu_long(b"d/" + b"n" * 256 + b"/f") + tb.file(b"cut"), match="has a long name: expected at mos"
+    )
+
+
 def test_symbolic_link_with_an_absolute_target_is_refused(tmp_path: Path) -> None:
     refuses(tmp_path, tb.symlink(b"lib/x", b"/etc/passwd"), match="leads out of the root")
 

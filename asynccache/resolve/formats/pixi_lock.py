@@ -94,5 +94,6 @@ def _package(reference: Entry, record: Entry | None) -> Package:
         )
     for known in _KINDS:
         if kind == known:
-            return package_at(record.place, location, record.digests(), kind=known)
+            # `direct+` says that the requirement itself gave the address
+            return package_at(record.place, location.removeprefix("direct+"), record.digests(), kind=known)
     raise record.place.error("a package has an unknown kind", expected="conda or pypi", found=repr(kind[:40]))

@@ -170,3 +170,14 @@ def test_a_source_tree_is_refused_or_left_out(location: str, key: str, what: str
     found = read(text, "linux-64", skip_sources=True)
     assert (len(found), len(found.skipped)) == (2, 1)
     assert "hunter2" not in str(caught.value) + found.skipped[0]
+
+
+def test_an_address_that_a_requirement_gave_itself_is_read_as_it_is() -> None:
+    url = "https://files.example/direct-1.0-py3-none-any.whl"
+    found = read(
+        f"version: 6\nenvironments:\n  default:\n    channels: []\n    packages:\n      linux-64:\n"
+        f"      - pypi: direct+{url}\npackages:\n- pypi: direct+{url}\n  name: direct\n  version: '1.0'\n"
+        f"  sha256: {'0' * 64}\n",
+        "linux-64",
+    )
+    assert [str(package.url) for package in found] == [url]
