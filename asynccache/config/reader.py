@@ -195,7 +195,8 @@ class _Sources:
 
     def _flag(self, name: str) -> Said | None:
         value = self.flags.get(name)
-        return None if value is None else Said(value, "--" + name.replace("_", "-"))
+        said = ROWS[name].flag if name in ROWS else "--" + name.replace("_", "-")
+        return None if value is None else Said(value, said)
 
     def _variable(self, name: str) -> Said | None:
         return Said(self.env[name], name) if self.env.get(name) else None

@@ -38,6 +38,7 @@ class Setting:
         core: Metaflow itself has this name; the extension adds the others.
         metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is another word.
         also: Further environment variables.
+        flag: Its flag on the command line, where that is not the name.
         choices: The values that it can have.
         minimum: Smallest value.
         maximum: Largest value.
@@ -59,6 +60,7 @@ class Setting:
         core: bool = False,
         metaflow_default: Any = None,
         also: Sequence[str] = (),
+        flag: str = "",
         choices: Sequence[str] = (),
         minimum: float | None = None,
         maximum: float | None = None,
@@ -76,6 +78,7 @@ class Setting:
         self.core = core
         self.metaflow_default = metaflow_default
         self.also = tuple(also)
+        self.flag = flag or "--" + name.replace("_", "-")
         self.choices = tuple(choices)
         self.minimum = minimum
         self.maximum = maximum

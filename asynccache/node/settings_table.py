@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from asynccache.node.environments import default_cache_directory
 from asynccache.node.setting import Setting
 
 DATASTORES = {"local": "LOCAL", "s3": "S3", "azure": "AZURE", "gs": "GS"}
@@ -17,6 +16,13 @@ REMOTE_LATEST = (":none:", ":username:", ":any:")
 
 _MIB = 1 << 20
 _USER_VARIABLES = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")
+
+
+def default_cache_dir() -> str:
+    """Return the user's cache directory for asynccache."""
+    from asynccache.node.environments import default_cache_directory  # noqa: PLC0415 - Metaflow's start does without
+
+    return default_cache_directory()
 
 
 def cpu_count() -> int:
@@ -76,7 +82,7 @@ SETTINGS = (
     Setting(
         "cache_dir",
         "path",
-        default_cache_directory,
+        default_cache_dir,
         "This machine's working directory: partial downloads, locks, the embedded store.",
         default_text="`~/.cache/asynccache`; `~/Library/Caches/asynccache` on macOS",
     ),
@@ -133,9 +139,10 @@ SETTINGS = (
         "none",
         "Format that conda packages are wanted in; none: as published.",
         metaflow="CONDA_PREFERRED_FORMAT",
+        flag="--format",
         choices=(".conda", ".tar.bz2", "none"),
     ),
-    Setting("zstd_level", "whole", 3, "zstd level of written .conda archives.", minimum=1, maximum=22),
+    Setting("zstd_level", "whole", 3, "zstd level of written .conda archives.", flag="--level", minimum=1, maximum=22),
     Setting("verify_transmute", "flag", True, "Compare all members of source and result."),
     Setting("unpacked_bytes", "whole", 65536 * _MIB, "Bytes that one archive may unpack to.", minimum=1),
     Setting(
@@ -169,6 +176,7 @@ SETTINGS = (
         "whole",
         cpu_count,
         "Cores used for decompressing, compressing and verifying.",
+        flag="--jobs",
         minimum=1,
         default_text="all cores this process may use",
     ),

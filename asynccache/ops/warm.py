@@ -239,8 +239,8 @@ class Warm:
             if need.complete:
                 need.origins.add(_STORE)
                 need.ready_at = now
-        address = engine.store.address
-        self._known[address] = await engine.threads.run(self._memory.known, address)
+        place = engine.store.root.identity
+        self._known[place] = await engine.threads.run(self._memory.known, place)
         return needs
 
     async def _fetch(self, todo: Sequence[Need], needs: Needs) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on behind what the last interrupted run on this machine completed.")
 @click.option("--shard", metavar="I/N", help="Do the I-th of N parts; the parts may run on different machines at once.")
 @click.option("--allow-empty", is_flag=True, help="Succeed although there is no package to look at.")
-@click.option("--level", type=click.IntRange(1, 22), help="zstd level of written .conda archives.")
+@click.option("--level", type=int, help="zstd level of written .conda archives.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @store_options
 @json_option

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     help="Form of conda packages that the store shall hold; none: as published.",
 )
 @click.option("--keep-published", is_flag=True, help="Hold the published form as well as the transmuted one.")
-@click.option("--level", type=click.IntRange(1, 22), help="zstd level of written .conda archives.")
+@click.option("--level", type=int, help="zstd level of written .conda archives.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @store_options
 @json_option

@@ -21,7 +21,9 @@ T = TypeVar("T")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 store_option = click.option(
-    "--store", metavar="ROOT", help="Store: a path, file://, or s3://bucket/prefix. Default: a local store of your own."
+    "--store",
+    metavar="ROOT",
+    help="Store: a path, file://, or s3://bucket/prefix. Default: as configured, also for Metaflow, or your own.",
 )
 cache_dir_option = click.option(
     "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Working directory of this machine."

@@ -17,9 +17,11 @@ from asynccache.errors import FetchRefusedError, LockTimeoutError, PartialFailur
 from asynccache.hydrate.package_directory import LOCK, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import Format
+from asynccache.model.root import StoreRoot
 from asynccache.ops.environments import Environments
 from asynccache.ops.verify_environments import verify_environments
 from asynccache.ops.warm import Readiness, Target, Warm
+from asynccache.store.memory import MemoryStore
 from tests.support.environments import environment_of
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
@@ -87,6 +89,27 @@ async def test_a_second_warm_finds_everything_and_reads_nothing(
     assert again.rows[0].ready
     assert (server.requests, again.reports, again.checked_bytes) == ([], [], 0)
     assert again.rows[0].sources == {"node" if to != "remote" else "store": 12}
+
+
+async def test_what_was_verified_on_one_server_is_read_again_on_another_of_the_same_address(
+    channel: SyntheticChannel, server: FaultServer, settings: Settings
+) -> None:
+    class OnServer(MemoryStore):
+        endpoint = "http://one"
+
+        @property
+        def root(self) -> StoreRoot:
+            return StoreRoot("s3", "team", "envs", self.endpoint)
+
+    store = OnServer("s3://team/envs")
+    environments = [environment_of(channel.packages(server.url, 4))]
+    checked = []
+    for store.endpoint in ("http://one", "http://one", "http://two", "http://one"):
+        async with Engine(settings, store=store) as engine:
+            catalog = Environments(settings, store)
+            warming = Warm(engine, catalog, to="remote", wanted=None, verify=True)
+            checked.append((await warming.run([("a", each) for each in environments])).checked_bytes)
+    assert checked == [0, 0, sum(p.digests.size or 0 for p in channel.packages(server.url, 4)), 0]
 
 
 async def test_what_the_store_has_is_found_although_the_document_records_nothing(
