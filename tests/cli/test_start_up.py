@@ -1,0 +1,69 @@
+"""What each command imports when everything that it needs is on this machine: nothing that it does not use.
+
+What a library brings along is not named: asyncio brings ssl, subprocess and logging; click brings inspect and uuid.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from asynccache_cli.commands import COMMANDS
+from tests.cli.resolving import Commands, serve
+from tests.support.tiny_channel import write_tiny_channel
+
+HEAVY: Final = (
+    "aiobotocore", "aiofiles", "aiohttp", "asyncio", "backports.zstd", "botocore", "conda_package_handling",
+    "conda_package_streaming", "ctypes", "email", "fractions", "http.client", "http.cookies", "importlib.metadata",
+    "indexed_bzip2", "isal", "multiprocessing", "netrc", "packaging", "random", "rattler", "rich", "sqlite3",
+    "tarfile", "tempfile", "tomllib", "urllib.request", "uvloop", "yaml", "zipfile", "zstandard",
+)  # fmt: skip
+WATCH: Final = """
+import os, sys
+heavy, told = frozenset(os.environ["WATCHED"].split()), os.open(os.environ["TOLD"], os.O_WRONLY | os.O_APPEND)
+class Watch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in heavy:
+            os.write(told, name.encode() + b"\\n")
+sys.meta_path.insert(0, Watch)
+from asynccache_cli.main import main
+main()
+"""
+HELPS: Final = [("--help",), ("--version",), *((name, "--help") for name in COMMANDS)]
+ENVIRONMENT: Final = "team/tiny:v1"
+# command -> what it imports; everything is on this machine, and every command ran before
+EXPECTED: Final[dict[str, str]] = {}
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """A directory whose store has an environment, which was made, warmed and packed; and an empty store."""
+    root = tmp_path_factory.mktemp("start-up")
+    with serve(write_tiny_channel(root / "channel")) as address:
+        run = Commands(root, address)
+        (root / "environment.yml").write_text("dependencies:\n  - app\n")
+        run("resolve", "environment.yml", "--python", "3.11.*", "--arch", "linux-64", "--alias", ENVIRONMENT)
+        run("create", ENVIRONMENT)
+        run("warm", "--to", "local", "--env", ENVIRONMENT)
+        yield run
+
+
+def imported(run: Commands, *words: str, code: int = 0) -> set[str]:
+    """Return the heavy modules that a command imports."""
+    told = run.directory / "told"
+    told.write_text("")
+    environment = run.environment(WATCHED=" ".join(HEAVY), TOLD=str(told), ASYNCCACHE_STORE=run.store, SHELL="/bin/true")
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH, *words],
+        capture_output=True, text=True, check=False, cwd=run.directory, env=environment,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr + done.stdout
+    return set(told.read_text().split())
