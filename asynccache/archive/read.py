@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
@@ -18,6 +17,7 @@ from asynccache.archive.member import Component, Member
 from asynccache.archive.tar_scan import Kind
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import ArchiveError, HostileArchiveError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import CONDA_FORMATS, Format, split_filename
 from asynccache.node.json_text import read_json
 

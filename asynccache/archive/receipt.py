@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from asynccache import __version__
 from asynccache.errors import ArchiveError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format
 from asynccache.node.json_text import read_json

@@ -31,7 +31,7 @@ from asynccache.runtime.retry import Backoff, RetryPolicy
 from asynccache.runtime.threads import Threads
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory
-from asynccache.store.open import StoreOptions, open_store
+from asynccache.store.open import open_store, store_options
 
 if TYPE_CHECKING:
     from asynccache.archive import Limits
@@ -266,15 +266,3 @@ def wanted_formats(package: Package, wanted: Format | None, *, keep_published: b
     if wanted is None or wanted.kind != package.kind or wanted == package.url_format:
         return (package.url_format,)
     return (wanted, package.url_format) if keep_published else (wanted,)
-
-
-def store_options(settings: Settings) -> StoreOptions:
-    """Return what a store needs of the settings."""
-    return StoreOptions(
-        profile=settings.s3_profile,
-        region=settings.s3_region,
-        connections=settings.store_connections,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        attempts=settings.attempts,
-    )

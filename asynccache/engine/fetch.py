@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.partial import PartialDownload
 from asynccache.engine.transport import Response, Transport, TransportError
 from asynccache.errors import AsyncCacheError, FetchError, FetchRefusedError, IntegrityError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.model.url import Access, PackageURL, redacted

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ from asynccache.errors import (
     ObjectNotFoundError,
     PreconditionFailedError,
 )
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.node.disk import disk_errors

@@ -6,10 +6,11 @@ import resource
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from asynccache.engine import events
 from asynccache.errors import AsyncCacheError, PartialFailureError
+from asynccache.model.dataclass import dataclass
 
 
 @dataclass(slots=True)

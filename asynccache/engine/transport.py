@@ -12,12 +12,12 @@ import base64
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from asynccache import __version__
 from asynccache.errors import FetchError, FetchRefusedError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.url import PackageURL, redacted
 
 if TYPE_CHECKING:

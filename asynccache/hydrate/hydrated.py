@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.hydrate import prefix as places
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.identity import EnvID
 from asynccache.node import building

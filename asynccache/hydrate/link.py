@@ -11,7 +11,6 @@ import asyncio
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.extract import is_full, offline_client
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
+from asynccache.model.dataclass import dataclass
 from asynccache.model.url import redacted
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json

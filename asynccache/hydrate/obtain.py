@@ -7,7 +7,6 @@ the next source is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from asynccache.errors import (
     UsageError,
 )
 from asynccache.hydrate.package_directory import PackageDirectory
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from asynccache.engine.engine import Engine
+from asynccache.model.dataclass import dataclass
 from asynccache.model.identity import EnvID
 from asynccache.node import pack_format as packs
 from asynccache.node.errors import PackUnusableError

@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 import zstandard
 
 from asynccache.errors import TransmuteError
+from asynccache.model.dataclass import dataclass
 from asynccache.node import pack_format as packs
 from asynccache.node.json_text import read_json
 from asynccache.node.pack_patch import CONDA, WHEEL

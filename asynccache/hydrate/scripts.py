@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import configparser
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from asynccache.model.dataclass import dataclass
 
 _LONGEST_LINE: Final = 127  # bytes that every kernel reads of an interpreter line (Linux before 5.1)
 _REFERENCE: Final = re.compile(r"\s*([\w.]+)\s*:\s*([\w.]+)\s*(?:\[.*\])?\s*")

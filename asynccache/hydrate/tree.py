@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.engine import events
@@ -16,6 +15,7 @@ from asynccache.hydrate.link import CLOBBERED, Clobbered, check_prefix, link_con
 from asynccache.hydrate.packages import NodePackages
 from asynccache.hydrate.place import LinkType, best_link_type
 from asynccache.hydrate.wheels import Installed, install_wheels, python_layout
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json

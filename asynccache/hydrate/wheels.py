@@ -17,7 +17,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from asynccache.errors import ArchiveError, HydrationError
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType, place_file
 from asynccache.hydrate.scripts import entry_points, launcher, with_interpreter
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import parse_stem
 from asynccache.node.disk import disk_errors

@@ -173,8 +173,7 @@ async def opened_catalog(settings: Settings, *, remote: bool) -> AsyncIterator[E
     if not remote:
         yield Environments(settings, None)
         return
-    from asynccache.engine.engine import store_options  # noqa: PLC0415 - most flows name nothing
-    from asynccache.store.open import open_store  # noqa: PLC0415
+    from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - most need no other store
 
     async with open_store(settings.root, store_options(settings)) as store:
         yield Environments(settings, store)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from asynccache.engine.engine import Engine
 from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.ops.contents import StoredObject
 from asynccache.ops.verify import Damage, Verification, verify_store
 from asynccache.ops.verify_environments import EnvironmentsVerification, verify_environments

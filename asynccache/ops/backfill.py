@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.node.disk import disk_errors

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from asynccache.config import Settings
@@ -22,6 +22,7 @@ from asynccache.errors import AsyncCacheError, LockTimeoutError, PartialFailureE
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.hydrate.packages import BY_DIGEST, IN_USE
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.package import Format
 from asynccache.node.building import sweep

@@ -13,7 +13,6 @@ import json
 import os
 import shlex
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from asynccache.errors import (
     ObjectNotFoundError,
     UsageError,
 )
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.root import StoreRoot
 from asynccache.node.disk import disk_errors
@@ -129,8 +129,7 @@ async def _unpack(settings: Settings, pathspec: str, directory: Path) -> None:
     if location is not None and location.startswith("/"):
         await asyncio.to_thread(_extracted, Path(location), directory)
     elif location is not None and location.startswith("s3://"):
-        from asynccache.engine.engine import store_options  # noqa: PLC0415 - most code packages lie on this machine
-        from asynccache.store.open import open_store  # noqa: PLC0415
+        from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - most need no other store
 
         root, _, name = location.rpartition("/")
         work = Workspace(settings.cache_dir).path / f"code-{os.getpid()}.tar"

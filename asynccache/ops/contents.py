@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store

@@ -7,10 +7,11 @@ So presence is looked up where the objects lie (contract, sections 2.4 and 3.4).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from asynccache.engine.pipeline import Job
 from asynccache.errors import AsyncCacheError, FetchRefusedError, IntegrityError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format, Package

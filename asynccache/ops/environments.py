@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from asynccache.catalog.runs import Runs
 from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, StoreError, UsageError
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID

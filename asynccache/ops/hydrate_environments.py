@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from asynccache.catalog.runs import END
 from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from asynccache.config import Settings
 from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError
 from asynccache.hydrate import prefix as places
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document, plain
 from asynccache.model.identity import EnvID
 from asynccache.node.building import creation_lock, remove_prefix

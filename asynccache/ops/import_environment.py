@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from asynccache.catalog.export import channel_of
 from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import CATEGORIES, EnvID, Request
 from asynccache.model.package import Package

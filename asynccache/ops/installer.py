@@ -19,7 +19,6 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -32,6 +31,7 @@ from asynccache.boot.zstd import WHEELS_KEY
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import ObjectNotFoundError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import digest_file
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors

@@ -16,13 +16,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.node.environments import MARKER, ids_in_name
 

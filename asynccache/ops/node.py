@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.engine.engine import Engine
 from asynccache.engine.quarantine import set_aside
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM, Format
 from asynccache.node.disk import disk_errors

@@ -88,8 +88,7 @@ class Opening:
             StoreNotFoundError: There is no store at the address.
             StoreError: It cannot be opened.
         """
-        from asynccache.engine.engine import store_options  # noqa: PLC0415 - what is known needs none
-        from asynccache.store.open import open_store  # noqa: PLC0415
+        from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - what is known needs none
 
         async with self._lock:
             if self._store is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.hydrate.pack_find import Packed, find_pack
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.verified import Verified

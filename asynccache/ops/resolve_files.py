@@ -53,8 +53,7 @@ async def resolve_files(
     async with AsyncExitStack() as stack:
         catalog = Environments(settings, None, say)
         if not options.local_only and any(i.using or i.source for i in inputs):
-            from asynccache.engine.engine import store_options  # noqa: PLC0415 - only to look for a base
-            from asynccache.store.open import open_store  # noqa: PLC0415
+            from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - most need no other store
 
             store = await stack.enter_async_context(open_store(settings.root, store_options(settings)))
             catalog = Environments(settings, store, say)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from asynccache.config import Settings
 from asynccache.errors import ObjectNotFoundError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments

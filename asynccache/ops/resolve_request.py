@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 
 from asynccache.errors import ConfigurationError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.resolve.assemble import Assembled
 from asynccache.resolve.resolver import Resolver
 

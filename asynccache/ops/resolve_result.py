@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePosixPath
 
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.resolve.resolver import SourceBuild

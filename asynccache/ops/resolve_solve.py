@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.errors import AsyncCacheError, ResolveTimeoutError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.identify import UNIDENTIFIED, identified

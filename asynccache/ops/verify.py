@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from asynccache.archive import Receipt
 from asynccache.engine.engine import Engine
 from asynccache.engine.quarantine import set_aside
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM
 from asynccache.ops.contents import StoredObject, archives

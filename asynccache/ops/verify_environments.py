@@ -5,13 +5,14 @@ Nothing is repaired here: `asynccache warm` brings what is missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.environment_packages import Needs

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from asynccache.engine.pipeline import Job
 from asynccache.engine.quarantine import set_aside
 from asynccache.engine.report import Report
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PartialFailureError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.errors import UsageError
 from asynccache.hydrate.package_directory import DIRNAME
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.opening import Opening
 from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted

@@ -11,7 +11,6 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from asynccache.config import Settings
 from asynccache.errors import ResolverFailedError, ResolverMissingError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.resolve.conda_output import failure, find_document, read_packages
 from asynccache.resolve.conda_problem import CondaProblem, pinned_names, read_conda_problem, with_base
 from asynccache.resolve.explain import secrets_of

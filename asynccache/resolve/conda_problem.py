@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from asynccache.config import Settings
 from asynccache.errors import ResolverFailedError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import DistributionName, parse_stem, split_filename
 from asynccache.model.url import redacted

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from asynccache.config import Settings
 from asynccache.errors import ResolverMissingError
+from asynccache.model.dataclass import dataclass
 
 CONDA_PROGRAMS: Final = ("mamba", "conda", "micromamba")
 COMPLETE: Final = ".metaflow-local-env"

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from rattler import MatchSpec, PackageRecord, Version
@@ -20,6 +20,7 @@ from rattler.package import BuildString
 
 from asynccache.config import Settings
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.platform import NOARCH
 from asynccache.resolve.channel_index import channel_addresses

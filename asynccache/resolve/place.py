@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from asynccache.errors import AsyncCacheError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.package import Kind, Package
 from asynccache.model.url import redacted

@@ -7,11 +7,11 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from asynccache.errors import ResolverMissingError
+from asynccache.model.dataclass import dataclass
 from asynccache.resolve.explain import timed_out
 
 _REAP_SECONDS: Final = 10.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from packaging.utils import canonicalize_name
 
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, Package
 from asynccache.resolve.resolver import SourceBuild

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -15,6 +15,7 @@ from asynccache.config import Settings
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.transport import Credentials
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import parse_stem
 from asynccache.model.platform import current_architecture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from asynccache.errors import BuildError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import Format, split_filename
 from asynccache.model.url import redacted
 from asynccache.resolve.resolver import SourceBuild

@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from asynccache.config import Settings
 from asynccache.errors import IndexUnreachableError, ResolverMissingError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.resolve.explain import secrets_of
 from asynccache.resolve.index_refusal import kept_logins
 from asynccache.resolve.program import run_program

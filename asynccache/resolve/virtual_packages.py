@@ -15,13 +15,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from packaging.version import InvalidVersion, Version
 
 from asynccache.config import Settings
+from asynccache.model.dataclass import dataclass
 from asynccache.model.platform import current_architecture
 from asynccache.resolve.requirement_text import split_value
 from asynccache.resolve.requirements import SYS_PACKAGES

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, BuildError, PreconditionFailedError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format

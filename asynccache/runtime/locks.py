@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from asynccache.errors import LockTimeoutError
+from asynccache.model.dataclass import dataclass
 from asynccache.node.kernel_lock import Holder, KernelLock, LocksUnsupportedError, Patience, take, timed_out
 from asynccache.runtime.clock import Clock, SystemClock
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from asynccache.model.dataclass import dataclass
 
 # Statuses that say "later", not "no": RFC 9110 section 15, RFC 6585.
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -72,7 +73,9 @@ def parse_retry_after(value: str | None, now: float | None = None) -> float | No
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        moment = email.utils.parsedate_to_datetime(text)
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few servers say a date
+
+        moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
     return max(0.0, moment.timestamp() - (time.time() if now is None else now))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Final
 
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import Format
 from asynccache.model.url import PackageURL
 from asynccache.runtime.tasks import run_together

@@ -6,11 +6,11 @@ import asyncio
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, Hasher
 from asynccache.model.root import StoreRoot
 from asynccache.store.base import (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from asynccache.config import Settings
 from asynccache.errors import ConfigurationError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.root import StoreRoot
 from asynccache.store.base import Store
 from asynccache.store.local import LocalStore
@@ -37,6 +38,18 @@ class StoreOptions:
     attempts: int = 5
     part_bytes: int = 8 << 20
     parts_at_once: int = 4
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """Return what a store needs of the settings."""
+    return StoreOptions(
+        profile=settings.s3_profile,
+        region=settings.s3_region,
+        connections=settings.store_connections,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        attempts=settings.attempts,
+    )
 
 
 def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_absent: bool = True) -> Store:

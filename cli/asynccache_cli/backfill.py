@@ -74,6 +74,7 @@ def command(
                 to, pattern=pattern, shard=part, resume=resume, dry_run=dry_run, found=show
             ),
             emit=take,
+            busy=True,
         )
     plan, report = result.plan, result.report
     failed = report is not None and bool(report.failures)

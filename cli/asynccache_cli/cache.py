@@ -95,6 +95,7 @@ def command(
                 keep_published=keep_published,
             ),
             emit=take,
+            busy=True,
         )
     if as_json:
         click.echo(json.dumps({"event": "Receipt", **report.as_document()}))

@@ -81,7 +81,6 @@ def command(
                 options=options,
             ),
             emit=display.take,
-            quick=True,
         )
     if as_json:
         click.echo(json.dumps(created.as_document()))

@@ -26,7 +26,7 @@ def command(ctx: click.Context, /, *, environments: tuple[str, ...], as_json: bo
       asynccache envs
       asynccache envs team/env:v1 --json
     """
-    found = run_verb(ctx, flags, lambda session: session.on_disk(*environments), quick=True)
+    found = run_verb(ctx, flags, lambda session: session.on_disk(*environments))
     if as_json:
         click.echo(json.dumps([environment.as_document() for environment in found]))
         return

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from asynccache.config import LoadedSettings, Settings, load_settings
 from asynccache.errors import UsageError
 from asynccache_cli.main import stop_in_order
 
 if TYPE_CHECKING:
     from asynccache.api import Session, events
+    from asynccache.config import LoadedSettings
 
 T = TypeVar("T")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -47,6 +46,8 @@ def store_options(function: Decorated) -> Decorated:
 
 def settings_from(ctx: click.Context, **flags: object) -> LoadedSettings:
     """Collect settings from this command's flags, the environment and the configuration files."""
+    from asynccache.config import load_settings  # noqa: PLC0415 - a command's help needs none
+
     named = (ctx.obj or {}).get("config_file")
     loaded = load_settings(flags, config_file=Path(named) if named else None)
     for line in loaded.warnings:
@@ -60,7 +61,7 @@ def run_verb(
     verb: Callable[[Session], Coroutine[Any, Any, T]],
     *,
     emit: events.EventSink | None = None,
-    quick: bool = False,
+    busy: bool = False,
 ) -> T:
     """Run one verb with this command's settings, and return its result; notes go to standard error.
 
@@ -69,15 +70,27 @@ def run_verb(
         flags: Settings that the command's options give; None where an option was not given.
         verb: `lambda session: session.VERB(...)`.
         emit: Where events go.
-        quick: Usually over before a faster event loop would be loaded.
+        busy: Moves so much that it is worth loading a faster event loop.
     """
+    settings = settings_from(ctx, **flags).settings
+
+    import asyncio  # noqa: PLC0415 - a command's help needs none
+
     from asynccache.api import Session  # noqa: PLC0415 - after the settings, so that a wrong one is told at once
 
-    async def run(settings: Settings) -> T:
+    async def run() -> T:
         async with Session(settings, emit=emit, say=warn) as session:
             return await verb(session)
 
-    return run_async(run(settings_from(ctx, **flags).settings), quick=quick)
+    loop_factory = None
+    if busy:
+        with suppress(ImportError):
+            import uvloop  # noqa: PLC0415
+
+            loop_factory = uvloop.new_event_loop
+    stop_in_order()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(run())
 
 
 def run_listing(
@@ -94,19 +107,6 @@ def run_listing(
                 show(result)
 
     run_verb(ctx, flags, run)
-
-
-def run_async(coroutine: Coroutine[Any, Any, T], *, quick: bool = False) -> T:
-    """Run a coroutine on uvloop when it is there and worth being loaded, else on asyncio's own loop."""
-    stop_in_order()
-    if quick:
-        return asyncio.run(coroutine)
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return asyncio.run(coroutine)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(coroutine)
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -159,7 +159,7 @@ def command(
         return resolved, [] if as_json else await session.presence(*resolved.environments)
 
     with ResolveDisplay(quiet=quiet or as_json) as display:
-        resolved, presences = run_verb(ctx, flags, work, emit=display.take, quick=True)
+        resolved, presences = run_verb(ctx, flags, work, emit=display.take)
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, **resolved.as_document()}))
     else:

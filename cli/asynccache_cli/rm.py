@@ -28,7 +28,7 @@ def command(
       asynccache rm train
       asynccache rm team/env:v1
     """
-    done = run_verb(ctx, flags, lambda session: session.remove(*environments, force=force), quick=True)
+    done = run_verb(ctx, flags, lambda session: session.remove(*environments, force=force))
     if as_json:
         click.echo(json.dumps(done.as_document()))
     else:

@@ -41,9 +41,7 @@ def command(ctx: click.Context, /, *, environment: str, words: tuple[str, ...], 
       asynccache run ./env -- sh -c 'echo $CONDA_PREFIX'
     """
     with HydrateDisplay() as display:
-        activation = run_verb(
-            ctx, flags, lambda session: session.run(environment, words), emit=display.take, quick=True
-        )
+        activation = run_verb(ctx, flags, lambda session: session.run(environment, words), emit=display.take)
     become(activation)
 
 

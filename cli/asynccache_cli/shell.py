@@ -23,5 +23,5 @@ def command(ctx: click.Context, /, *, environment: str, **flags: object) -> None
       asynccache shell team/env:v1
     """
     with HydrateDisplay() as display:
-        activation = run_verb(ctx, flags, lambda session: session.shell(environment), emit=display.take, quick=True)
+        activation = run_verb(ctx, flags, lambda session: session.shell(environment), emit=display.take)
     become(activation)

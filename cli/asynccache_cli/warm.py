@@ -77,6 +77,7 @@ def command(
             {"preferred_format": fmt, **flags},
             lambda session: session.warm(*names, arches=arches, to=to, verify=verify, pack=pack),
             emit=display.take,
+            busy=True,
         )
     for note in warmed.notes:
         warn(note)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from asynccache.errors import IntegrityError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import Package
 from asynccache.resolve.formats.registry import FileFormat, format_names, recognise
 from asynccache.resolve.formats.selection import Selection

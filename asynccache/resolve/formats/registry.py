@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
+
+from asynccache.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from asynccache.model.package import Package

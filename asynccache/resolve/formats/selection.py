@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.platform import ARCHITECTURES, NOARCH, checked_architecture, current_architecture
 
 _PYTHON = re.compile(r"3\.\d+(\.\d+((a|b|rc)\d+)?)?")

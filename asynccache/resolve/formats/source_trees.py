@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 
 from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import split_filename
 from asynccache.model.url import redacted
 from asynccache.resolve.place import Place, has_scheme, local_url
