@@ -11,9 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from packaging.utils import canonicalize_version
-from packaging.version import InvalidVersion, Version
-
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.url import redacted
@@ -22,6 +19,7 @@ _URL_VALUE: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)@(?P
 _END_OF_NAME: Final = re.compile(r"==|;")
 _DOUBLED: Final = re.compile(r"==(?=[<>!~=])")
 _OPERATORS: Final = "~<>!="
+_PLAIN_VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _CLAUSE: Final = re.compile(r"(?P<operator>===?|[<>!~]=|[<>=])?(?P<version>.*)", re.DOTALL)
 _NAME: Final = re.compile(r"(?:(?P<channel>.+)::)?(?P<name>[^\[\]:@]+)(?:\[(?P<extras>[^\]]*)\])?")
 
@@ -114,6 +112,11 @@ def canonical_version(text: str) -> str:
     >>> canonical_version("1.4.0"), canonical_version("1.0rc1"), canonical_version(">=1.4.0"), canonical_version("1.*")
     ('1.4', '1rc1', '>=1.4.0', '1.*')
     """
+    if _PLAIN_VERSION.fullmatch(text):
+        return re.sub(r"(\.0)+$", "", ".".join(str(int(part)) for part in text.split(".")))
+    from packaging.utils import canonicalize_version  # noqa: PLC0415 - most versions are numbers
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
     try:
         return canonicalize_version(Version(text))
     except InvalidVersion:

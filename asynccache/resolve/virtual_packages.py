@@ -16,9 +16,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
-
-from packaging.version import InvalidVersion, Version
+from typing import Any, Final
 
 from asynccache.config import Settings
 from asynccache.model.dataclass import dataclass
@@ -182,7 +180,9 @@ def smaller(first: str, second: str) -> str:
     return min(first, second, key=_version_key)
 
 
-def _version_key(text: str) -> tuple[int, Version | str]:
+def _version_key(text: str) -> tuple[int, Any]:
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - few environments need several
+
     number = re.sub(r"^[<>=!~]+", "", text).partition("=")[0].partition(",")[0]
     try:
         return 0, Version(number)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.utils import canonicalize_version
+from packaging.version import Version
 
 from asynccache.errors import UsageError
 from asynccache.resolve.requirement_text import (
@@ -128,3 +130,9 @@ def test_a_value_of_pypi_becomes_a_pep_508_text(value: str, spec: str) -> None:
 def test_a_value_without_a_name_is_refused() -> None:
     with pytest.raises(UsageError, match="names no package"):
         read_requirement("==1.0")
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=5).map(lambda parts: ".".join(map(str, parts))))
+def test_versions_of_numbers_are_written_as_the_packaging_library_writes_them(text: str) -> None:
+    for written in (text, f"0{text}"):
+        assert canonical_version(written) == canonicalize_version(Version(written))

@@ -19,8 +19,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from packaging.markers import InvalidMarker, Marker
-
 from asynccache.model.url import redacted
 from asynccache.resolve.formats.requirements_txt import read_item, read_line, sys_requirement
 from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
@@ -134,6 +132,8 @@ def _marked(item: str, place: Place) -> tuple[str, str]:
     body, separator, text = item.partition(";")
     if not separator:
         return body.strip(), ""
+    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415 - few files have one
+
     try:
         return body.strip(), str(Marker(text.strip()))
     except InvalidMarker:

@@ -11,9 +11,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as ParsedRequirement
-
 from asynccache.model.url import redacted
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
@@ -134,9 +131,11 @@ def pep508_requirement(line: str, place: Place) -> Requirement:
     Raises:
         UsageError: It is none.
     """
+    from packaging import requirements  # noqa: PLC0415 - conda's lines need none
+
     try:
-        parsed = ParsedRequirement(line)
-    except InvalidRequirement as exc:
+        parsed = requirements.Requirement(line)
+    except requirements.InvalidRequirement as exc:
         raise place.error(f"Could not parse {redacted(line)!r}", hint=_why_not(line, exc)) from None
     name = parsed.name
     if parsed.extras:
@@ -162,7 +161,7 @@ def _requirement(line: str, place: Place, collector: Collector) -> None:
         collector.want_python(requirement.constraint, place)
 
 
-def _why_not(line: str, error: InvalidRequirement) -> str:
+def _why_not(line: str, error: ValueError) -> str:
     if "--hash" in line:
         return _REFUSED["--hash"]
     if line.endswith("\\"):

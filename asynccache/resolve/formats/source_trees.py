@@ -6,8 +6,6 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from packaging.utils import canonicalize_name
-
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.package import split_filename
@@ -59,6 +57,8 @@ class SourceTree:
         """
         if not self.name:
             raise self.refused()
+        from packaging.utils import canonicalize_name  # noqa: PLC0415 - few locks have trees
+
         name, location = canonicalize_name(self.name), redacted(self.location)
         if self.editable:
             raise self.place.error("Cannot include an editable PYPI package", found=location)
