@@ -5,12 +5,9 @@ What a library brings along is not named: asyncio brings ssl, subprocess and log
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -39,8 +36,25 @@ main()
 """
 HELPS: Final = [("--help",), ("--version",), *((name, "--help") for name in COMMANDS)]
 ENVIRONMENT: Final = "team/tiny:v1"
-# command -> what it imports; everything is on this machine, and every command ran before
-EXPECTED: Final[dict[str, str]] = {}
+# command -> what it imports, in this order: everything is on this machine, and was looked at before
+WARM: Final = {
+    "config": "",
+    "ls": "asyncio random",
+    "stat": "asyncio random",
+    "env ls": "asyncio random sqlite3 tempfile",
+    f"env show {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
+    f"env get {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
+    f"env export {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
+    f"env diff {ENVIRONMENT} {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
+    "resolve environment.yml --python 3.11.* --arch linux-64": "asyncio ctypes random sqlite3 tempfile yaml",
+    f"create {ENVIRONMENT}": "asyncio random sqlite3 tarfile tempfile",
+    f"run {ENVIRONMENT} -- true": "asyncio random sqlite3 tarfile tempfile",
+    f"shell {ENVIRONMENT}": "asyncio random sqlite3 tarfile tempfile",
+    "envs": "asyncio random sqlite3 tempfile",
+    f"warm --to local --env {ENVIRONMENT}": "asyncio backports.zstd netrc random sqlite3 tempfile uvloop zipfile zstandard",
+    f"rm {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
+}
+EMPTY: Final = {"ls": "asyncio random", "stat": "asyncio random", "env ls": "asyncio random sqlite3 tempfile"}
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +70,30 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
         yield run
 
 
-def imported(run: Commands, *words: str, code: int = 0) -> set[str]:
+def imported(run: Commands, *words: str, store: str | None = None) -> set[str]:
     """Return the heavy modules that a command imports."""
     told = run.directory / "told"
     told.write_text("")
-    environment = run.environment(WATCHED=" ".join(HEAVY), TOLD=str(told), ASYNCCACHE_STORE=run.store, SHELL="/bin/true")
+    watched = {"WATCHED": " ".join(HEAVY), "TOLD": str(told), "SHELL": "/bin/true"}
+    environment = run.environment(**watched, ASYNCCACHE_STORE=store or run.store)
     done = subprocess.run(
         [sys.executable, "-c", WATCH, *words],
         capture_output=True, text=True, check=False, cwd=run.directory, env=environment,
     )  # fmt: skip
-    assert done.returncode == code, done.stderr + done.stdout
+    assert done.returncode == 0, done.stderr + done.stdout
     return set(told.read_text().split())
+
+
+@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+def test_help_imports_nothing_but_the_command_line(warm: Commands, words: tuple[str, ...]) -> None:
+    assert imported(warm, *words) == set()
+
+
+@pytest.mark.parametrize("words", WARM)
+def test_what_is_here_needs_no_client_codec_solver_or_http_library(warm: Commands, words: str) -> None:
+    assert imported(warm, *words.split()) == set(WARM[words].split())
+
+
+@pytest.mark.parametrize("words", EMPTY)
+def test_an_empty_local_store_is_looked_at_with_as_little(warm: Commands, words: str) -> None:
+    assert imported(warm, *words.split(), store="never-written") == set(EMPTY[words].split())
