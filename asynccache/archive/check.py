@@ -8,7 +8,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -18,6 +17,7 @@ from asynccache.archive.read import archives, find_index, parse_index
 from asynccache.archive.root import checked_path
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import CONDA_FORMATS, Format, split_filename
 
 _BLOCK: Final = 1 << 20  # bytes

@@ -11,11 +11,11 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import IO, Final
 
 from asynccache.archive.member import Component
 from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.model.dataclass import dataclass
 from asynccache.node.json_text import read_json
 
 METADATA: Final = "metadata.json"

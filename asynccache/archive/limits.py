@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from asynccache.config import Settings
 from asynccache.errors import HostileArchiveError
+from asynccache.model.dataclass import dataclass
 
 _MIB = 1 << 20
 _GIB = 1 << 30

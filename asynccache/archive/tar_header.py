@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.model.dataclass import dataclass
 
 BLOCK: Final = 512  # bytes
 ZERO_BLOCK: Final = bytes(BLOCK)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.config.settings import ROWS, Settings
 from asynccache.errors import ConfigurationError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.root import StoreRoot
 from asynccache.model.url import redacted
 from asynccache.node.metaflow_configuration import MetaflowConfiguration, Said, metaflow_tables, root_name, with_scheme
@@ -235,14 +235,14 @@ def _own_path(env: Mapping[str, str], config_file: Path | None) -> tuple[Path, b
 
 
 def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - most have no such file
-
     try:
         with path.open("rb") as file:
+            import tomllib  # noqa: PLC0415 - most have no such file
+
             return tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
         if required:
             raise ConfigurationError(f"the configuration file {path} does not exist") from None
         return {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise ConfigurationError(f"the configuration file {path} cannot be read ({exc})") from exc

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 import threading
 from collections.abc import Mapping
@@ -74,6 +73,8 @@ class HostCredentials:
 
     def _from_netrc(self) -> dict[str, Credentials]:
         if self._netrc is None:
+            import netrc  # noqa: PLC0415 - most hosts are not asked
+
             self._netrc = {}
             try:
                 table = netrc.netrc(self._netrc_file)

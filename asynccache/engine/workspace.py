@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import time
 from contextlib import suppress
@@ -39,7 +38,7 @@ class Workspace:
     def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0, emit: EventSink = ignore) -> None:
         self.path = cache_dir / "work"
         self.locks = LockDirectory(cache_dir / "locks", lock_timeout, observer=LockEvents(emit))
-        self._own = f"-{os.getpid()}-{secrets.token_hex(8)}"
+        self._own = f"-{os.getpid()}-{os.urandom(8).hex()}"
 
     @staticmethod
     def name(url: PackageURL) -> str:

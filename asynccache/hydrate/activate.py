@@ -12,12 +12,13 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from asynccache.config import Settings
 from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate.prefix import environments_directory
+from asynccache.model.dataclass import dataclass
 from asynccache.node.json_text import read_json
 
 

@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import shlex
-import tarfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -200,6 +199,8 @@ def _asked(parts: list[str], directory: Path) -> bool:
 
 
 def _extracted(archive: Path, directory: Path) -> None:
+    import tarfile  # noqa: PLC0415 - few environments come with code
+
     if not archive.is_file():
         raise ObjectNotFoundError(f"the code package {archive} is not there any more")
     with disk_errors(directory):

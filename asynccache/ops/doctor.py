@@ -13,13 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
 from asynccache.archive.bzip2_read import choose
 from asynccache.errors import DiskError, StoreError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Hasher, digest_file
 from asynccache.ops.opening import Opening
 from asynccache.runtime.tasks import outcome_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.archive import Limits, Receipt, bzip2_children, transmute
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import Format, split_filename
 from asynccache.node.disk import disk_errors
 from asynccache.runtime.budget import Budget

@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import field
+from typing import TYPE_CHECKING
 
-from asynccache.archive import Receipt
 from asynccache.engine.engine import Engine
 from asynccache.engine.quarantine import set_aside
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError
@@ -16,6 +16,9 @@ from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import KEY_ALGORITHM
 from asynccache.ops.contents import StoredObject, archives
 from asynccache.store import layout
+
+if TYPE_CHECKING:
+    from asynccache.archive import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,8 @@ async def check_archive(engine: Engine, item: StoredObject, result: Verification
 
 async def _receipt(engine: Engine, key: str) -> Receipt | None:
     try:
+        from asynccache.archive import Receipt  # noqa: PLC0415 - few archives have one, and all codecs come with it
+
         return Receipt.from_json(await engine.store.get(layout.receipt_key(key, engine.settings.packages_dirname)))
     except ObjectNotFoundError:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -90,6 +89,8 @@ def write_error(path: Path, needed: int, exc: OSError) -> DiskError:
 
 
 def _free(root: Path) -> str:
+    import shutil  # noqa: PLC0415 - brings all decoders of archives
+
     for path in (root, *root.parents):
         with suppress(OSError):
             return f"{shutil.disk_usage(path).free} bytes"

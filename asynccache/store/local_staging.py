@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import socket
 import threading
@@ -67,7 +66,7 @@ class Staging:
 
     def _make(self) -> Path:
         for _ in range(_ATTEMPTS):
-            path = self._hidden / f"{self._host}-{os.getpid()}-{secrets.token_hex(4)}"
+            path = self._hidden / f"{self._host}-{os.getpid()}-{os.urandom(4).hex()}"
             try:
                 path.mkdir(parents=True)
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

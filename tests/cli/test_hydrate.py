@@ -254,23 +254,3 @@ def test_the_hint_names_the_environment_as_short_as_it_can_be_with_the_flags_tha
     assert "my cache" in run(*words, "--", "sh", "-c", "echo $CONDA_PREFIX").stdout
     listed = run("envs").stdout.splitlines()
     assert listed[1].startswith("team/light:v1  ")
-
-
-@pytest.mark.parametrize("words", [["create"], ["run", "--", "true"], ["envs"], ["rm"]], ids=lambda words: words[0])
-def test_what_is_here_is_used_without_clients_codecs_solvers_and_other_loops(
-    run: Run, light: str, tmp_path: Path, words: list[str]
-) -> None:
-    run("create", light)
-    log = tmp_path / "modules"
-    (tmp_path / "sitecustomize.py").write_text(
-        "import atexit, os, sys\n"
-        f"def note(*_): open({str(log)!r}, 'w').write(' '.join(sys.modules))\n"
-        "atexit.register(note)\n"
-        "execute = os.execvpe\n"
-        "os.execvpe = lambda *words: (note(), execute(*words))\n"
-    )
-    run(words[0], light, *words[1:], PYTHONPATH=str(tmp_path))
-    loaded = set(log.read_text().split())
-    assert "asynccache.ops.naming" in loaded
-    heavy = {"aiohttp", "aiobotocore", "zstandard", "rattler", "yaml", "uvloop", "rich", "asynccache.engine.engine"}
-    assert loaded & heavy == set()

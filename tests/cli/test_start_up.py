@@ -17,6 +17,7 @@ from tests.cli.resolving import Commands, serve
 from tests.support.tiny_channel import write_tiny_channel
 
 HEAVY: Final = (
+    "asynccache.archive", "asynccache.engine.engine", "asynccache.resolve.rattler_solver", "asynccache.store.s3",
     "aiobotocore", "aiofiles", "aiohttp", "asyncio", "backports.zstd", "botocore", "conda_package_handling",
     "conda_package_streaming", "ctypes", "email", "fractions", "http.client", "http.cookies", "importlib.metadata",
     "indexed_bzip2", "isal", "multiprocessing", "netrc", "packaging", "random", "rattler", "rich", "sqlite3",
@@ -39,22 +40,22 @@ ENVIRONMENT: Final = "team/tiny:v1"
 # command -> what it imports, in this order: everything is on this machine, and was looked at before
 WARM: Final = {
     "config": "",
-    "ls": "asyncio random",
-    "stat": "asyncio random",
+    "ls": "asyncio",
+    "stat": "asyncio",
     "env ls": "asyncio random sqlite3 tempfile",
     f"env show {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
     f"env get {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
     f"env export {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
     f"env diff {ENVIRONMENT} {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
     "resolve environment.yml --python 3.11.* --arch linux-64": "asyncio ctypes random sqlite3 tempfile yaml",
-    f"create {ENVIRONMENT}": "asyncio random sqlite3 tarfile tempfile",
-    f"run {ENVIRONMENT} -- true": "asyncio random sqlite3 tarfile tempfile",
-    f"shell {ENVIRONMENT}": "asyncio random sqlite3 tarfile tempfile",
+    f"create {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
+    f"run {ENVIRONMENT} -- true": "asyncio random sqlite3 tempfile",
+    f"shell {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
     "envs": "asyncio random sqlite3 tempfile",
-    f"warm --to local --env {ENVIRONMENT}": "asyncio backports.zstd netrc random sqlite3 tempfile uvloop zipfile zstandard",
+    f"warm --to local --env {ENVIRONMENT}": "asyncio asynccache.engine.engine random sqlite3 tempfile uvloop",
     f"rm {ENVIRONMENT}": "asyncio random sqlite3 tempfile",
 }
-EMPTY: Final = {"ls": "asyncio random", "stat": "asyncio random", "env ls": "asyncio random sqlite3 tempfile"}
+EMPTY: Final = {"ls": "asyncio", "stat": "asyncio", "env ls": "asyncio random sqlite3 tempfile"}
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +71,12 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
         yield run
 
 
-def imported(run: Commands, *words: str, store: str | None = None) -> set[str]:
+def imported(run: Commands, *words: str, **more: str) -> set[str]:
     """Return the heavy modules that a command imports."""
     told = run.directory / "told"
     told.write_text("")
     watched = {"WATCHED": " ".join(HEAVY), "TOLD": str(told), "SHELL": "/bin/true"}
-    environment = run.environment(**watched, ASYNCCACHE_STORE=store or run.store)
+    environment = run.environment(**watched, **(more or {"ASYNCCACHE_STORE": run.store}))
     done = subprocess.run(
         [sys.executable, "-c", WATCH, *words],
         capture_output=True, text=True, check=False, cwd=run.directory, env=environment,
@@ -95,5 +96,6 @@ def test_what_is_here_needs_no_client_codec_solver_or_http_library(warm: Command
 
 
 @pytest.mark.parametrize("words", EMPTY)
-def test_an_empty_local_store_is_looked_at_with_as_little(warm: Commands, words: str) -> None:
-    assert imported(warm, *words.split(), store="never-written") == set(EMPTY[words].split())
+def test_the_empty_store_of_this_machine_is_looked_at_with_as_little(warm: Commands, words: str) -> None:
+    never = str(warm.directory / "never")
+    assert imported(warm, *words.split(), ASYNCCACHE_CACHE_DIR=never) == set(EMPTY[words].split())
