@@ -195,8 +195,8 @@ class _Sources:
 
     def _flag(self, name: str) -> Said | None:
         value = self.flags.get(name)
-        said = ROWS[name].flag if name in ROWS else "--" + name.replace("_", "-")
-        return None if value is None else Said(value, said)
+        flag = ROWS[name].flag if name in ROWS else ""
+        return None if value is None else Said(value, flag or "--" + name.replace("_", "-"))
 
     def _variable(self, name: str) -> Said | None:
         return Said(self.env[name], name) if self.env.get(name) else None

@@ -6,8 +6,7 @@ Python 3.7, standard library.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 from asynccache.node.json_text import read_json
 
@@ -26,10 +25,10 @@ _WORDS = {
 _JSON = ("texts", "map of texts", "map of lists", "map of maps")
 
 
-class Setting:
+class Setting(NamedTuple):
     """A row of the table of settings.
 
-    Args:
+    Attributes:
         name: Field of `asynccache.config.Settings`; empty for what only Metaflow knows.
         kind: `text`, `path`, `flag`, `whole`, `number`, `texts`, `map of texts`, `map of lists` or `map of maps`.
         default: Its value when nothing is said, or what returns it.
@@ -38,7 +37,7 @@ class Setting:
         core: Metaflow itself has this name; the extension adds the others.
         metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is another word.
         also: Further environment variables.
-        flag: Its flag on the command line, where that is not the name.
+        flag: Its flag on the command line; empty where that is the name.
         choices: The values that it can have.
         minimum: Smallest value.
         maximum: Largest value.
@@ -49,44 +48,23 @@ class Setting:
         default_text: The default in words, where it depends on the machine.
     """
 
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        default: Any,
-        text: str,
-        *,
-        metaflow: str = "",
-        core: bool = False,
-        metaflow_default: Any = None,
-        also: Sequence[str] = (),
-        flag: str = "",
-        choices: Sequence[str] = (),
-        minimum: float | None = None,
-        maximum: float | None = None,
-        check: Callable[[str], bool] | None = None,
-        words: str = "",
-        null: str | None = None,
-        secret: bool = False,
-        default_text: str = "",
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.default = default
-        self.text = text
-        self.metaflow = metaflow
-        self.core = core
-        self.metaflow_default = metaflow_default
-        self.also = tuple(also)
-        self.flag = flag or "--" + name.replace("_", "-")
-        self.choices = tuple(choices)
-        self.minimum = minimum
-        self.maximum = maximum
-        self.check = check
-        self.words = words
-        self.null = null
-        self.secret = secret
-        self.default_text = default_text
+    name: str
+    kind: str
+    default: Any
+    text: str
+    metaflow: str = ""
+    core: bool = False
+    metaflow_default: Any = None
+    also: tuple[str, ...] = ()
+    flag: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    check: Callable[[str], bool] | None = None
+    words: str = ""
+    null: str | None = None
+    secret: bool = False
+    default_text: str = ""
 
     @property
     def variables(self) -> list[str]:
