@@ -8,14 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from asynccache.api import Session
 from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from asynccache.hydrate.hydrate import hydrate
-from asynccache.hydrate.pack import pack
-from asynccache.hydrate.unpack import unpack_environment
-from asynccache.ops.environments import Environments, read_document
-from asynccache.ops.installer import publish_bundle
-from bench.hydrate_tasks import write_archive
+from bench.hydrate_tasks import archive_of_pack
 
 Figures = dict[str, float]
 
@@ -29,13 +24,13 @@ def prepare(settings: dict[str, Any], document: str, out: str) -> Callable[[], F
 async def _publish(settings: Settings, document: str, out: Path) -> Figures:
     from tests.support.metaflow_venv import bare_venv  # noqa: PLC0415 - makes one at first
 
-    environment = read_document(Path(document), None)
-    async with Engine(settings) as engine:
-        environment = await Environments(settings, engine.store).publish(environment)
-        packed = await pack(engine, environment)
-        bundle = await publish_bundle(engine)
-        await hydrate(engine, environment, out / "packed-tree", packed=unpack_environment)
-        write_archive(out / "packed-tree", out / "packed.tar.zst")
+    async with Session(settings) as session:
+        warmed = await session.warm(document, to="remote", pack=False)
+        warmed.raise_for_failures()
+        environment = warmed.environments[0]
+        (packed,) = await session.pack(environment)
+        bundle = await session.publish_engine()
+    await archive_of_pack(settings, document, out / "packed.tar.zst")
     root = {"version": 1, "root": str(settings.store), "endpoint_url": settings.s3_endpoint_url}
     key = f"{environment.id.req_id}:{environment.id.full_id}:{environment.id.arch}"
     told = {**root, "bundles": {environment.id.arch: bundle.as_document()}}

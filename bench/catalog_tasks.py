@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from asynccache.api import Session
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.alias import Alias
@@ -19,7 +20,6 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
 from asynccache.model.package import split_filename
 from asynccache.ops.environments import Environments
-from asynccache.ops.warm import Warm
 
 ARCH: Final = "linux-64"
 LOOKUPS: Final = 200
@@ -38,8 +38,9 @@ def prepare(name: str, settings: dict[str, Any], **arguments: Any) -> Callable[[
 
 
 async def _run(task: Task, settings: Settings, arguments: dict[str, Any]) -> dict[str, float] | None:
-    async with Engine(settings) as engine:
-        return await task(engine, Environments(settings, engine.store), **arguments)
+    async with Session(settings) as session:
+        await session.open(writing=True)
+        return await task(session, **arguments)
 
 
 def overlapping(packages: Sequence[dict[str, Any]], count: int, size: int, shared: int) -> list[ResolvedEnvironment]:
@@ -83,24 +84,23 @@ def _environment(number: int, packages: tuple[EnvironmentPackage, ...]) -> Resol
     return replace(unnamed, id=EnvID(request.req_id, unnamed.computed_full_id(), ARCH))
 
 
-async def _warm(
-    engine: Engine, catalog: Environments, packages: str, count: int, size: int, shared: int
-) -> dict[str, float]:
+async def _warm(session: Session, packages: str, count: int, size: int, shared: int) -> dict[str, float]:
     entries = json.loads(await asyncio.to_thread(Path(packages).read_text, "utf-8"))
     environments = overlapping(entries, count, size, shared)
-    readiness = await Warm(engine, catalog, to="remote").run([(str(e.id), e) for e in environments])
-    readiness.raise_for_failures()
+    warmed = await session.warm(*environments, to="remote", pack=False)
+    warmed.raise_for_failures()
+    readiness = warmed.readiness
     return {
         "fetched": readiness.fetched_bytes,
         "distinct": readiness.distinct,
         "named": sum(row.packages for row in readiness.rows),
         "run_wall": readiness.seconds,
-        "store_requests": engine.store.requests,
+        "store_requests": session.store_requests,
     }
 
 
-async def _fill_here(engine: Engine, catalog: Environments, count: int, size: int) -> dict[str, float]:
-    del engine
+async def _fill_here(session: Session, count: int, size: int) -> dict[str, float]:
+    catalog = Environments(session.settings, None)
     environments = numbered(count, size)
     await catalog.keep(environments, default=True)
 
@@ -112,36 +112,37 @@ async def _fill_here(engine: Engine, catalog: Environments, count: int, size: in
     return {"manifest_bytes": (await asyncio.to_thread(catalog.manifest.path.stat)).st_size}
 
 
-async def _fill_store(engine: Engine, catalog: Environments, count: int, size: int) -> None:
+async def _fill_store(session: Session, count: int, size: int) -> None:
     limit = asyncio.Semaphore(64)
+    async with Engine(session.settings) as engine:
+        keys = Environments(session.settings, engine.store).keys
 
-    async def put(environment: ResolvedEnvironment) -> None:
-        async with limit:
-            await engine.store.put(catalog.keys.document(environment.id), environment.to_json(), if_absent=True)
+        async def put(environment: ResolvedEnvironment) -> None:
+            async with limit:
+                await engine.store.put(keys.document(environment.id), environment.to_json(), if_absent=True)
 
-    async with asyncio.TaskGroup() as group:
-        for environment in numbered(count, size):
-            group.create_task(put(environment))
+        async with asyncio.TaskGroup() as group:
+            for environment in numbered(count, size):
+                group.create_task(put(environment))
 
 
-async def _look_up(engine: Engine, catalog: Environments, count: int) -> dict[str, float]:
-    del engine
+async def _look_up(session: Session, count: int) -> dict[str, float]:
     seconds = []
     for number in range(LOOKUPS):
         wanted = f"team/env{number * 7919 % count}:v1"
         started = time.perf_counter()
-        await catalog.find(wanted, ARCH)
+        await session.find(wanted, arch=ARCH)
         seconds.append(time.perf_counter() - started)
     return {"first": seconds[0], "median": statistics.median(seconds), "most": max(seconds)}
 
 
-async def _list(engine: Engine, catalog: Environments, *, remote: bool) -> dict[str, float]:
-    before, started = engine.store.requests, time.perf_counter()
-    rows = await catalog.listed(local=not remote, remote=remote)
+async def _list(session: Session, *, remote: bool) -> dict[str, float]:
+    before, started = session.store_requests, time.perf_counter()
+    rows = [row async for row in session.list_environments(local=not remote, remote=remote)]
     return {
         "environments": len(rows),
         "run_wall": time.perf_counter() - started,
-        "store_requests": engine.store.requests - before,
+        "store_requests": session.store_requests - before,
     }
 
 

@@ -15,14 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from asynccache.api import Session
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.hydrate.from_pack import from_pack
 from asynccache.hydrate.hydrate import hydrate
-from asynccache.hydrate.pack import pack
 from asynccache.hydrate.tree import link_tree
-from asynccache.hydrate.unpack import unpack_environment
 from asynccache.model.package import Format
 from asynccache.ops.environments import read_document
 
@@ -91,15 +90,23 @@ def write_archive(tree: Path, archive: Path) -> None:
     shutil.rmtree(tree)
 
 
+async def archive_of_pack(settings: Settings, document: str, archive: Path) -> None:
+    """Put what an environment's pack becomes on a node that has none of its packages into one archive."""
+    tree = archive.with_name("packed-tree")
+    async with Session(replace(settings, cache_dir=archive.with_name("packed-node"))) as session:
+        made = await session.create(document, tree)
+    if not made.hydrated.packed:
+        raise RuntimeError("the pack was not used")
+    write_archive(tree, archive)
+    shutil.rmtree(archive.with_name("packed-node"))
+
+
 async def _pack(settings: Settings, document: str, archive: str | None = None) -> Figures:
     """Make the environment's pack, and an archive of what it becomes."""
-    environment = read_document(Path(document), None)
-    async with Engine(settings) as engine:
-        made = await pack(engine, environment)
-        if archive is not None:
-            tree = Path(archive).with_name("packed-tree")
-            await hydrate(engine, environment, tree, packed=unpack_environment)
-            write_archive(tree, Path(archive))
+    async with Session(settings) as session:
+        (made,) = await session.pack(document)
+    if archive is not None:
+        await archive_of_pack(settings, document, Path(archive))
     return {"size": made.size, "seconds": made.seconds, "files": made.files, "bytes": made.raw_bytes}
 
 

@@ -39,19 +39,18 @@ def prepare_ours(files: Sequence[str], out: str, *, threads: int = 1, verify: bo
 
 def prepare_ours_side_by_side(files: Sequence[str], out: str, *, cores: int, to: str) -> Work:
     """Transmute several files at once with what `asynccache transmute` calls, on so many cores and no others."""
-    from asynccache.model.package import Format  # noqa: PLC0415
-    from asynccache.ops.transmute_files import Conversion, transmute_files  # noqa: PLC0415
+    from asynccache.api import Session, Settings  # noqa: PLC0415
+    from asynccache.ops import transmute_files  # noqa: F401, PLC0415 - imports are not measured
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
-    def done(conversion: Conversion) -> None:
-        if conversion.error is not None:
-            raise conversion.error
+    async def transmute() -> None:
+        async with Session(Settings(zstd_level=3, verify_transmute=True, cpu_slots=cores)) as session:
+            (await session.transmute(*files, to=to, out=out)).raise_for_failures()
 
     def work() -> None:
-        sources = [Path(file) for file in files]
-        asyncio.run(transmute_files(sources, Format(to), out=Path(out), level=3, verify=True, cores=cores, done=done))
+        asyncio.run(transmute())
 
     return work
 

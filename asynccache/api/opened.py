@@ -38,6 +38,23 @@ class Opened:
     async def __aenter__(self) -> Self:
         return self
 
+    async def open(self, *, writing: bool = False) -> None:
+        """Open store, connections and threads now; otherwise the first verb that needs them waits for that.
+
+        Args:
+            writing: Something may be stored: a store that is named and not there is made then.
+
+        Raises:
+            StoreNotFoundError: There is no store at the address.
+            StoreError: The store cannot be opened.
+        """
+        await self._opening.engine(writing=writing)
+
+    @property
+    def store_requests(self) -> int:
+        """How many requests the store was sent so far; file operations for a local store."""
+        return self._opening.store_requests
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -78,6 +78,11 @@ class Opening:
             self._here = Environments(self.settings, None, self._say)
         return self._here
 
+    @property
+    def store_requests(self) -> int:
+        """How many requests the store was sent so far."""
+        return self._store.requests if self._store is not None else 0
+
     async def store(self, *, writing: bool = False) -> Store:
         """Return the store alone; the engine and the catalog use the same.
 

@@ -158,3 +158,20 @@ async def test_a_check_that_fails_is_a_finding_and_the_others_are_made(
             examination.raise_for_failures()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["afile", "store"]
     assert list((tmp_path / "store").rglob("*")) == []
+
+
+async def test_a_session_can_be_opened_before_its_first_verb_and_counts_what_its_store_is_asked(
+    filled: FaultServer, configured: Settings, tmp_path: Path
+) -> None:
+    async with Session(configured) as session:
+        assert session.store_requests == 0
+        await session.open()
+        before = session.store_requests
+        await session.stat()
+        assert session.store_requests > before
+    nowhere = replace(configured, store=str(tmp_path / "nowhere"))
+    async with Session(nowhere) as session:
+        with pytest.raises(StoreNotFoundError):
+            await session.open()
+        await session.open(writing=True)
+        assert (await session.stat()).packages == 0
