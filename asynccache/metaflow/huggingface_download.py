@@ -7,6 +7,7 @@ ends when that input ends. It answers with a line of JSON on standard output. Py
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ def main(job: dict[str, Any]) -> None:
 
     Args:
         job: `repo`, `commit`, `directory` (what is there already is gone on from), `endpoint`, `token`, `timeout`
-            (seconds for one answer of the hub).
+            (seconds for one answer of the hub), `locks` (whether files can be locked in the directory).
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -59,6 +60,10 @@ def download(job: dict[str, Any]) -> None:
         DamagedFileError: A file came differently, twice; nothing of it is left.
         Exception: What huggingface_hub raises.
     """
+    if not job["locks"]:
+        # nobody else uses the directory, and kernel locks, for which huggingface_hub takes this name, would fail
+        filelock: Any = importlib.import_module("filelock")
+        filelock.FileLock = filelock.SoftFileLock
     from huggingface_hub import HfApi, __version__  # noqa: PLC0415 - an optional dependency, and slow to import
 
     directory, commit = job["directory"], job["commit"]

@@ -28,6 +28,7 @@ from asynccache.metaflow.huggingface_download import COMMAND
 from asynccache.metaflow.huggingface_models import HuggingFaceException, Model
 from asynccache.node.kernel_lock import LocksUnsupportedError, take
 
+_PARTIAL = ".partial"  # of all tasks; what one task has alone has a name that goes on
 _WAIT_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 _END_SECONDS = 10
@@ -118,7 +119,7 @@ class Hub:
 
         Yields the directory to download to: one of this task's own where the file system has no locks.
         """
-        partial = place + ".partial"
+        partial = place + _PARTIAL
         with open(place + ".lock", "ab") as lock:
             got_on = _Watch(partial, self._timeout)
             try:
@@ -133,7 +134,7 @@ class Hub:
             try:
                 yield partial
             finally:
-                if partial != place + ".partial":
+                if not partial.endswith(_PARTIAL):
                     shutil.rmtree(partial, ignore_errors=True)
 
     def _download(self, model: Model, commit: str, directory: str) -> None:
@@ -146,6 +147,7 @@ class Hub:
             "endpoint": self._endpoint,
             "token": self._token,
             "timeout": self._timeout,
+            "locks": directory.endswith(_PARTIAL),
         }
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
             process = subprocess.Popen(  # noqa: S603 - this interpreter

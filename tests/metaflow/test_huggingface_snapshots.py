@@ -112,7 +112,9 @@ class TestSnapshots:
         path = f"{site}:{bed.variables()['PYTHONPATH']}"
         tasks = [bed.start(SNAPSHOT, PYTHONPATH=path) for _ in range(2)]
         assert [task.wait(60) for task in tasks] == [0, 0]
-        assert files(Path(bed.value(SNAPSHOT, PYTHONPATH=path))) == OLD
+        shown = bed.value(SNAPSHOT, PYTHONPATH=path)
+        assert shown == str(bed.parent / "team%2Ftiny_main")
+        assert files(Path(shown)) == OLD
         assert [path.name for path in bed.parent.iterdir() if ".partial" in path.name] == []
 
     def test_a_directory_of_another_tool_is_put_aside(self, bed: Bed) -> None:
