@@ -74,6 +74,39 @@ def test_the_command_line_knows_verbs_settings_and_errors_only(path: Path) -> No
     assert [name for name in sorted(ours) if not allowed.fullmatch(name)] == []
 
 
+def _loaded_when(path: Path) -> tuple[set[str], set[str]]:
+    """Return what of ours a module imports when it is loaded, and what later or for type checkers only."""
+    tree = ast.parse(path.read_text("utf-8"))
+    later = [
+        node
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING")
+        for node in ast.walk(outer)
+        if isinstance(node, ast.ImportFrom | ast.Import)
+    ]
+    found: tuple[set[str], set[str]] = (set(), set())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asynccache"):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("asynccache")]
+        else:
+            continue
+        found[node in later].update(name.split(".")[1] for name in names)
+    return found
+
+
+METAFLOW = sorted((REPOSITORY / "asynccache" / "metaflow").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", METAFLOW, ids=lambda p: p.stem)
+def test_metaflows_front_loads_what_steps_have_and_calls_verbs_for_the_rest(path: Path) -> None:
+    at_load, later = _loaded_when(path)
+    assert at_load <= {"errors", "boot", "node", "metaflow"}
+    assert later <= {"errors", "boot", "node", "metaflow", "api", "model", "config"}
+
+
 def test_importing_the_package_loads_nothing_but_itself() -> None:
     code = "import sys; before = set(sys.modules); import asynccache; print(sorted(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout

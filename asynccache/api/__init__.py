@@ -48,10 +48,12 @@ if TYPE_CHECKING:
     from asynccache.ops.hydrated import OnDisk, Presence, Removed
     from asynccache.ops.import_environment import Imported
     from asynccache.ops.installer import Published
+    from asynccache.ops.node_supplies import NodeSupplies
     from asynccache.ops.pack_cached import PacksMade
     from asynccache.ops.resolve_inputs import InputFile, InputKind, Inputs
-    from asynccache.ops.resolve_request import ResolveOptions
+    from asynccache.ops.resolve_request import ResolveOptions, Wanted
     from asynccache.ops.resolve_result import Resolved, Row
+    from asynccache.ops.resolve_steps import Known, StepInputs
     from asynccache.ops.transmute_files import Conversion, Conversions
     from asynccache.ops.verify import Damage, Verification
     from asynccache.ops.verify_environments import EnvironmentDamage, EnvironmentsVerification
@@ -90,8 +92,10 @@ __all__ = [
     "InputKind",
     "Inputs",
     "Job",
+    "Known",
     "Listed",
     "Move",
+    "NodeSupplies",
     "OnDisk",
     "Outcome",
     "Package",
@@ -116,12 +120,14 @@ __all__ = [
     "Session",
     "Settings",
     "Shown",
+    "StepInputs",
     "StoredForm",
     "StoredObject",
     "Taken",
     "Target",
     "Totals",
     "Verification",
+    "Wanted",
     "Warmed",
     "as_failure",
     "events",
@@ -160,10 +166,12 @@ _PLACES: Final = {
     "ops.hydrated": ("OnDisk", "Presence", "Removed"),
     "ops.import_environment": ("Imported",),
     "ops.installer": ("Published",),
+    "ops.node_supplies": ("NodeSupplies",),
     "ops.pack_cached": ("PacksMade",),
     "ops.resolve_inputs": ("InputFile", "InputKind", "Inputs"),
-    "ops.resolve_request": ("ResolveOptions",),
+    "ops.resolve_request": ("ResolveOptions", "Wanted"),
     "ops.resolve_result": ("Resolved", "Row"),
+    "ops.resolve_steps": ("Known", "StepInputs"),
     "ops.transmute_files": ("Conversion", "Conversions"),
     "ops.verify": ("Damage", "Verification"),
     "ops.verify_environments": ("EnvironmentDamage", "EnvironmentsVerification"),

@@ -112,6 +112,19 @@ class EnvironmentVerbs(Opened):
             self._doubt(environment)
         return Taken(tuple(taken), catalog.manifest.path, default)
 
+    async def keep(self, *environments: ResolvedEnvironment, default: bool = False) -> None:
+        """Enter environments into this machine's list.
+
+        Args:
+            environments: Which.
+            default: Make each what its request means on this machine.
+
+        Raises:
+            DiskError: The list cannot be written.
+            LockTimeoutError: Another program holds it.
+        """
+        await self._opening.here.keep(environments, default=default)
+
     async def alias(self, name: str, *names: str) -> Aliased:
         """Give an environment further names, for everybody who uses the store (see `asynccache env alias`).
 

@@ -19,6 +19,8 @@ class Opened:
 
     Args:
         settings: All settings; None: as the environment and the configuration files say.
+        writing: Whether what is done may store something: a store that somebody has named and that is not there is made
+            then. A verb that only reads reports it as not found otherwise; one that writes says so itself.
         emit: Where events go; None for nowhere.
         say: Told in a sentence what the user should know and no result holds.
     """
@@ -27,13 +29,14 @@ class Opened:
         self,
         settings: Settings | None = None,
         *,
+        writing: bool = False,
         emit: events.EventSink | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.settings: Settings = settings or load_settings().settings
         self._emit = emit or events.ignore
         self._say = say
-        self._opening = Opening(self.settings, emit=self._emit, say=say)
+        self._opening = Opening(self.settings, writing=writing, emit=self._emit, say=say)
 
     async def __aenter__(self) -> Self:
         return self

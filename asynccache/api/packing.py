@@ -1,4 +1,4 @@
-"""Verbs that publish what nodes read first: pack, publish_engine, publish_decoders."""
+"""Verbs that publish what nodes read first: pack, supply_nodes, publish_engine, publish_decoders."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asynccache.hydrate.pack_find import Packed
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.ops.installer import Published
+    from asynccache.ops.node_supplies import NodeSupplies
 
 
 class PackingVerbs(Opened):
@@ -49,6 +50,20 @@ class PackingVerbs(Opened):
         for each in environments:
             found += [await self._opening.find(each, a) for a in chosen] if isinstance(each, str) else [each]
         return [await pack(engine, each, force=force, level=LEVEL if level is None else level) for each in found]
+
+    async def supply_nodes(self, *environments: ResolvedEnvironment) -> NodeSupplies:
+        """Make what nodes need of environments: packs, and an engine for nodes that cannot take one.
+
+        Args:
+            environments: Those that run there.
+
+        Raises:
+            ConfigurationError: An environment can have no pack, and its nodes have no engine either.
+            StoreError: The store cannot be used.
+        """
+        from asynccache.ops.node_supplies import NodeSupplies, supply_nodes  # noqa: PLC0415 - other verbs do without
+
+        return await supply_nodes(await self._opening.engine(), environments) if environments else NodeSupplies()
 
     async def publish_engine(self, *, force: bool = False) -> Published:
         """Put this Python with the engine in it where nodes of this architecture find it, or where settings say.

@@ -1,30 +1,79 @@
-"""Verbs that turn requirements into environments and make them ready: resolve, warm."""
+"""Verbs that turn requirements into environments and make them ready: read, known, resolve, published, warm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike, fspath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from asynccache.api.opened import Opened
 
 if TYPE_CHECKING:
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.ops.resolve_inputs import Inputs
-    from asynccache.ops.resolve_request import ResolveOptions
+    from asynccache.ops.resolve_request import ResolveOptions, Wanted
     from asynccache.ops.resolve_result import Resolved
+    from asynccache.ops.resolve_steps import Known, StepInputs
     from asynccache.ops.warm import Target
     from asynccache.ops.warm_environments import Warmed
+
+    _Asked: TypeAlias = Inputs | StepInputs | Wanted
 
 
 class ResolvingVerbs(Opened):
     """What is done with requirements."""
 
-    async def resolve(self, *wanted: Inputs | str | PathLike[str], options: ResolveOptions | None = None) -> Resolved:
+    async def read(self, *inputs: Inputs | StepInputs | str | PathLike[str], local_only: bool = False) -> list[Wanted]:
+        """Return what is asked for, read and identified, to be given to `known` and `resolve`.
+
+        Args:
+            inputs: One for each environment: a file as `asynccache resolve` takes it, `Inputs`, or `StepInputs`.
+            local_only: Look for environments that are named on this machine only.
+
+        Raises:
+            UsageError: A file is malformed, or options contradict each other.
+            ObjectNotFoundError: No environment is known under a name.
+            PartialFailureError: Several are wrong; says what, by name.
+        """
+        from asynccache.errors import AsyncCacheError, PartialFailureError  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.resolve_files import read_inputs  # noqa: PLC0415
+        from asynccache.ops.resolve_request import Wanted  # noqa: PLC0415
+
+        given = _inputs(inputs)
+        outcomes = await read_inputs(self._opening, given, local_only=local_only)
+        failed = {
+            each.name or str(number): outcome
+            for number, (each, outcome) in enumerate(zip(given, outcomes, strict=True))
+            if isinstance(outcome, AsyncCacheError)
+        }
+        if len(failed) == 1:
+            raise next(iter(failed.values()))
+        if failed:
+            raise PartialFailureError(f"{len(failed)} of {len(given)} requests are wrong", failed)
+        return [outcome for outcome in outcomes if isinstance(outcome, Wanted)]
+
+    async def known(self, *wanted: Wanted, local_only: bool = False) -> list[Known]:
+        """Return what is known of requests: a row for each and each of its architectures; nothing is resolved.
+
+        Args:
+            wanted: As `read` returns it.
+            local_only: Look on this machine only.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        from asynccache.ops.resolve_steps import known_of  # noqa: PLC0415 - other verbs do without
+
+        return await known_of(self._opening, wanted, local_only=local_only)
+
+    async def resolve(
+        self, *wanted: Inputs | StepInputs | Wanted | str | PathLike[str], options: ResolveOptions | None = None
+    ) -> Resolved:
         """Resolve environments, all at once, and cache them (see `asynccache resolve`).
 
         Args:
-            wanted: One for each environment: a file as `asynccache resolve` takes it, or `Inputs`.
+            wanted: One for each environment: a file as `asynccache resolve` takes it, `Inputs`, `StepInputs`, or what
+                `read` returned.
             options: `ResolveOptions(force=..., dry_run=..., cache=..., set_default=..., local_only=...)`.
 
         Returns:
@@ -34,10 +83,26 @@ class ResolvingVerbs(Opened):
             UsageError: The environments contradict each other, or the options.
         """
         from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415 - other verbs do without
-        from asynccache.ops.resolve_inputs import InputFile, Inputs  # noqa: PLC0415
 
-        inputs = [w if isinstance(w, Inputs) else Inputs((InputFile(fspath(w)),)) for w in wanted]
-        return await resolve_files(self.settings, inputs, options=options, emit=self._emit, say=self._say)
+        return await resolve_files(
+            self.settings, _inputs(wanted), opening=self._opening, options=options, emit=self._emit, say=self._say
+        )
+
+    async def published(self, *environments: ResolvedEnvironment) -> list[bool]:
+        """Tell of environments, in their order, whether their documents are in the store.
+
+        Args:
+            environments: Which.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        from asynccache.runtime.tasks import run_together  # noqa: PLC0415 - other verbs do without
+
+        documents = (await self._opening.catalog()).documents
+        if documents is None:
+            return [False for _each in environments]
+        return [each is not None for each in await run_together([documents.get(e.id) for e in environments])]
 
     async def warm(
         self,
@@ -73,3 +138,10 @@ class ResolvingVerbs(Opened):
         for environment in warmed.environments:
             self._doubt(environment)
         return warmed
+
+
+def _inputs(given: Iterable[_Asked | str | PathLike[str]]) -> list[_Asked]:
+    """Return what is asked for, a path as `Inputs`."""
+    from asynccache.ops.resolve_inputs import InputFile, Inputs  # noqa: PLC0415 - warming does without
+
+    return [Inputs((InputFile(fspath(each)),)) if isinstance(each, str | PathLike) else each for each in given]

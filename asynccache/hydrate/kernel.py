@@ -60,12 +60,11 @@ def install_kernel(prefix: Path, alias: str, *, directory: Path | None = None, p
     found = next(iter(sorted(prefix.glob("lib/python3*/site-packages/ipykernel_launcher.py"))), None)
     if read_marker(prefix) is None or found is None:
         raise HydrationError(f"{prefix} has no ipykernel", hint="create it with --install-notebook")
-    kernels = directory or jupyter_data_directory(os.environ)
     return write_kernel(
         kernel_name(alias),
         f"Metaflow {alias}",
         prefix / "bin" / "python",
-        directory=kernels,
+        directory=directory,
         pythonpath=[pythonpath] if pythonpath else (),
         logos=found.parent / "ipykernel" / "resources",
     )
@@ -76,7 +75,7 @@ def write_kernel(
     display_name: str,
     python: Path,
     *,
-    directory: Path,
+    directory: Path | None = None,
     pythonpath: Sequence[Path] = (),
     logos: Path | None = None,
 ) -> Path:
@@ -86,7 +85,7 @@ def write_kernel(
         name: Of its directory.
         display_name: As the user sees it.
         python: Interpreter that has ipykernel.
-        directory: Jupyter's data directory.
+        directory: Jupyter's data directory; the user's when None.
         pythonpath: Directories that the kernel's Python finds modules in as well.
         logos: Directory with the pictures that Jupyter shows; without those that are not there.
 
@@ -96,6 +95,7 @@ def write_kernel(
     Raises:
         DiskError: The directory cannot be written.
     """
+    directory = directory or jupyter_data_directory(os.environ)
     document = {
         "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": display_name,

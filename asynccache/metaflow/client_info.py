@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
-from asynccache.metaflow.resolve_steps import opened_catalog
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
-from asynccache.model.package import parse_stem
+from asynccache.metaflow.resolve_steps import fetch_named
+
+if TYPE_CHECKING:
+    from asynccache.model.environment import ResolvedEnvironment
 
 _SECONDS = 60.0
 
@@ -30,14 +30,16 @@ def client_info(ids: Sequence[str], metadata: Mapping[str, str]) -> dict[str, An
         settings = launch_settings(metadata.get("ds-type", "local")).settings
 
         async def find() -> ResolvedEnvironment:
-            async with asyncio.timeout(_SECONDS), opened_catalog(settings, remote=True) as catalog:
-                return await catalog.find(f"{ids[0]}:{ids[1]}", EnvID(*ids).arch)
+            async with asyncio.timeout(_SECONDS):
+                return await fetch_named(settings, f"{ids[0]}:{ids[1]}", ids[2])
 
         environment = loop.call(find())
     except (AsyncCacheError, TimeoutError) as exc:
         return {**info, "error": str(exc)}
     finally:
         loop.close()
+    from asynccache.model.package import parse_stem  # noqa: PLC0415 - as what was just asked
+
     names = [(p.kind, parse_stem(p.kind, p.filename)) for p in environment.packages]
     return {
         **info,

@@ -13,22 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from metaflow._vendor import click
 
-from asynccache.config import LoadedSettings, Settings, settings_environment
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
-from asynccache.hydrate.hydrated import HydrateOptions
 from asynccache.metaflow.environment_text import EnvironmentText, plain
 from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
-from asynccache.metaflow.resolve_steps import opened_catalog
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.platform import checked_architecture, current_architecture
-from asynccache.ops.environments import Environments
-from asynccache.ops.resolve_inputs import InputFile, Inputs, check
-from asynccache.ops.resolve_request import ResolveOptions
-from asynccache.ops.resolve_result import Resolved
 
 if TYPE_CHECKING:
-    from asynccache.api.session import Session
+    from asynccache.api import Inputs, Presence, Resolved, ResolvedEnvironment, ResolveOptions, Session
+    from asynccache.config import LoadedSettings, Settings
 
 T = TypeVar("T")
 _PROGRAM = "import sys; from asynccache_cli.main import main; main(sys.argv[1:])"
@@ -76,6 +68,9 @@ class Work:
 
     def resolve(self, *, requirement: Any, yml: Any, pyproject: Any, **options: Any) -> None:
         """Resolve what files and options ask for."""
+        from asynccache.api import InputFile, Inputs, ResolveOptions  # noqa: PLC0415 - when the command runs
+        from asynccache.model.platform import checked_architecture  # noqa: PLC0415
+
         given = ((yml, "environment.yml"), (requirement, "requirements.txt"), (pyproject, "pyproject.toml"))
         using = _one(options["using"], options["using_pathspec"], "--using")
         source = _one(options["source"], options["from_pathspec"], "--from")
@@ -89,7 +84,7 @@ class Work:
                 datastore=None if options["skip_metaflow_deps"] else self.settings.datastore,
                 aliases=tuple(options["aliases"]),
             )
-            check(inputs)
+            inputs.check()
         except UsageError as exc:
             raise click.UsageError(str(exc)) from exc
         caching = self.settings.datastore not in _ignored()
@@ -126,7 +121,7 @@ class Work:
                 self._say(f"### Environment for '{name}' (arch '{place}') was not found")
             else:
                 self._say(f"### Environment for '{name}' (arch '{place}'):")
-                default = self._is_default(found)
+                default = self._run(self._presence(found)).default
                 for line in text.long(found, default=default):
                     self._say(plain(line))
 
@@ -134,11 +129,11 @@ class Work:
         """Fetch an environment into this machine's list."""
         name, place = _named(env, pathspec), _arch(arch)
 
-        async def fetch() -> list[ResolvedEnvironment]:
-            async with self._catalog() as catalog:
-                return await catalog.get(name, place, default=default)
+        async def fetch() -> ResolvedEnvironment:
+            async with self._session() as session:
+                return (await session.get(name, arch=place, default=default)).environments[0]
 
-        found = self._run(fetch())[0]
+        found = self._run(fetch())
         text = self._text()
         if self._quiet:
             self._line(f"{env}@{place}", text.quiet(found))
@@ -151,10 +146,9 @@ class Work:
         name = _named(source_env, pathspec)
 
         async def give() -> None:
-            async with self._catalog(remote=not local_only) as catalog:
-                given = await catalog.alias(name, [alias])
-                for error in given.failed.values():
-                    raise error
+            async with self._session() as session:
+                known = str((await session.find(name, local_only=True)).id) if local_only else name
+                (await session.alias(known, alias)).raise_for_failures()
 
         self._run(give())
         if not self._quiet:
@@ -182,6 +176,8 @@ class Work:
 
     def pass_on(self, words: Sequence[str]) -> None:
         """Run a command of `asynccache` with the same settings."""
+        from asynccache.config import settings_environment  # noqa: PLC0415 - when the command runs
+
         variables = {**os.environ, **settings_environment(self.loaded)}
         done = subprocess.run(  # noqa: S603 - our own program, with an argument list
             [sys.executable, "-c", _PROGRAM, *words], env=variables, check=False
@@ -190,12 +186,11 @@ class Work:
             raise click.exceptions.Exit(done.returncode)
 
     async def _resolved(self, inputs: Inputs, options: ResolveOptions) -> Resolved:
-        from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415
-
         if not self._quiet:
             count = max(1, len(inputs.arches))
             click.echo(f"    Resolving {count} environment{'s' if count > 1 else ''} ...", nl=False, err=True)
-        resolved = await resolve_files(self.settings, [inputs], options=options, say=self._say)
+        async with self._session() as session:
+            resolved = await session.resolve(inputs, options=options)
         if not self._quiet:
             click.echo(f" done in {round(resolved.seconds)} seconds.", err=True)
             for note in resolved.notes:
@@ -204,9 +199,9 @@ class Work:
         return resolved
 
     async def _find(self, name: str, arch: str, *, local_only: bool) -> ResolvedEnvironment | None:
-        async with self._catalog(remote=not local_only) as catalog:
+        async with self._session() as session:
             try:
-                return await catalog.find(name, arch)
+                return await session.find(name, arch=arch, local_only=local_only)
             except ObjectNotFoundError:
                 return None
 
@@ -224,6 +219,8 @@ class Work:
         install_notebook: bool,
         name: str | None,
     ) -> tuple[Path, bool]:
+        from asynccache.api import HydrateOptions  # noqa: PLC0415 - when the command runs
+
         place = _arch(arch)
         async with self._session() as session:
             try:
@@ -241,37 +238,28 @@ class Work:
                 kernel=install_notebook,
                 options=HydrateOptions(force),
             )
-        await Environments(self.settings, None).keep([done.environment])
+            await session.keep(done.environment)
         for note in done.notes[:5]:
             self._say(note)
         return done.prefix, done.created
 
-    def _is_default(self, found: ResolvedEnvironment) -> bool:
-        known = Environments(self.settings, None).manifest.read().environments
-        return bool(known.get(found.id.arch, {}).get(found.id.req_id, {}).get("_default") == found.id.full_id)
+    async def _presence(self, found: ResolvedEnvironment) -> Presence:
+        async with self._session() as session:
+            return (await session.presence(found))[0]
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
-        from asynccache.api.session import Session  # noqa: PLC0415 - when a command runs
+        from asynccache.api import Session  # noqa: PLC0415 - when a command runs
 
-        self._use_metadata()
-        async with Session(self.settings, say=self._say) as session:
-            yield session
-
-    def _use_metadata(self) -> None:
         if self._metadata:
             from metaflow import metadata  # noqa: PLC0415
 
             metadata(self._metadata)
-
-    @asynccontextmanager
-    async def _catalog(self, *, remote: bool = True) -> AsyncIterator[Environments]:
-        self._use_metadata()
-        async with opened_catalog(self.settings, remote=remote) as catalog:
-            yield catalog
+        async with Session(self.settings, say=self._say) as session:
+            yield session
 
     def _text(self) -> EnvironmentText:
-        return EnvironmentText(self.settings, Environments(self.settings, None))
+        return EnvironmentText(lambda found: self._run(self._presence(found)))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -310,7 +298,9 @@ def _one(name: str | None, pathspec: str | None, option: str) -> str | None:
 
 
 def _arch(text: str | None) -> str:
+    from asynccache.model.platform import wanted_architecture  # noqa: PLC0415 - when the command runs
+
     try:
-        return current_architecture() if text is None else checked_architecture(text)
+        return wanted_architecture(text)
     except AsyncCacheError as exc:
         raise click.UsageError(str(exc)) from exc

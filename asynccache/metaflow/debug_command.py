@@ -209,14 +209,14 @@ def install_kernel(pathspec: str, interpreter: str, directory: Path) -> tuple[st
     Raises:
         ClickException: It cannot be written.
     """
-    from asynccache.errors import DiskError  # noqa: PLC0415 - not for what only imports this module
-    from asynccache.hydrate.kernel import jupyter_data_directory, write_kernel  # noqa: PLC0415 - as above
+    from asynccache.api.flows import write_kernel  # noqa: PLC0415 - not for what only imports this module
+    from asynccache.errors import DiskError  # noqa: PLC0415 - as above
 
     name = "mf_debug_" + re.sub(r"[^a-z0-9_]", "_", pathspec.lower())
     display = f"Metaflow debug {pathspec}"
     places = [directory / part for part in ("", ".mf_code", "_escape_trampolines")]
     try:
-        write_kernel(name, display, Path(interpreter), directory=jupyter_data_directory(os.environ), pythonpath=places)
+        write_kernel(name, display, Path(interpreter), pythonpath=places)
     except DiskError as exc:
         raise click.ClickException(str(exc)) from exc
     return name, display

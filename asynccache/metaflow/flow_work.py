@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaflow.exception import CommandException
 
@@ -16,16 +16,11 @@ from asynccache.metaflow.environment import CondaEnvironment
 from asynccache.metaflow.environment_text import EnvironmentText, plain
 from asynccache.metaflow.errors import as_metaflow
 from asynccache.metaflow.launch import Launch
-from asynccache.metaflow.requirements_of import StepAsk, wanted_of_step
-from asynccache.metaflow.resolve_steps import Found, opened_catalog
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.platform import checked_architecture
-from asynccache.ops.environments import Environments
-from asynccache.ops.opening import Opening
-from asynccache.ops.resolve_known import look_up
-from asynccache.ops.resolve_request import grouped
-from asynccache.resolve.assemble import Assembled, Machine
-from asynccache.resolve.requirement_text import packages_of
+from asynccache.metaflow.requirements_of import StepAsk, inputs_of
+from asynccache.metaflow.resolve_steps import Found, read_steps
+
+if TYPE_CHECKING:
+    from asynccache.api import Known, Presence, ResolvedEnvironment
 
 
 def check_type(obj: Any) -> None:
@@ -57,6 +52,8 @@ def resolve_flow(
         CommandException: A step is not there, or one name would mean several environments.
         CondaException: Something cannot be had.
     """
+    from asynccache.model.platform import checked_architecture  # noqa: PLC0415 - when the command runs
+
     launch = _launch(obj)
     quiet = obj.asynccache_quiet
     asks = _chosen(launch, steps)
@@ -82,7 +79,7 @@ def resolve_flow(
     if not new and not aliases and not force:
         obj.echo("No environments to resolve, use --force to resolve them again")
         return
-    text = EnvironmentText(launch.settings, Environments(launch.settings, None))
+    text = _text(launch)
     groups: dict[Any, list[str]] = {}
     for step, by_arch in found.items():
         for each in by_arch.values():
@@ -117,7 +114,7 @@ def show_flow(obj: Any, *, steps: Sequence[str], local_only: bool, output: str |
     if output:
         _write(output, {state.asked.step: state.as_document() for state in states})
         return
-    text = EnvironmentText(launch.settings, Environments(launch.settings, None))
+    text = _text(launch)
     for number, state in enumerate(states):
         if number and not obj.asynccache_quiet:
             obj.echo("=" * 80)
@@ -133,29 +130,27 @@ class _State:
         self.error: str | None = None
         self._launch = launch
         self._local_only = local_only
-        self._assembled: Assembled | None = None
+        self._known: Known | None = None
         self._environment: ResolvedEnvironment | None = None
         self._cached = False
 
     async def look(self) -> None:
         """Find out."""
-        ask, settings = self.asked.ask, self._launch.settings
+        from asynccache.api import Session  # noqa: PLC0415 - when the command runs
+
+        ask = self.asked.ask
         if ask.disabled or (ask.fetch_at_exec and "@{" in str(ask.base)):
             return
-        remote = not self._local_only
-        async with opened_catalog(settings, remote=remote and bool(ask.base)) as catalog:
+        async with Session(self._launch.settings, writing=True) as session:
             if ask.fetch_at_exec:
-                self._environment = await catalog.find(str(ask.base), self.asked.arch)
+                self._environment = await session.find(str(ask.base), arch=self.asked.arch, local_only=self._local_only)
                 return
-            wanted = await wanted_of_step(self.asked, catalog, settings, self._launch.datastore_type, Machine())
-        self._assembled = next(iter(wanted.asked.values()))
-        async with Opening(settings, writing=True) as opening:
-            known = await look_up(grouped([wanted])[0], opening, local_only=self._local_only)
-            self._environment = next((each.environment for each in known.values()), None)
-            if self._environment is not None and remote:
-                catalog = await opening.catalog()
-                documents = catalog.documents
-                self._cached = documents is not None and await documents.get(self._environment.id) is not None
+            inputs = inputs_of(self.asked, self._launch.datastore_type)
+            wanted = await session.read(inputs, local_only=self._local_only)
+            self._known = (await session.known(*wanted, local_only=self._local_only))[0]
+            self._environment = self._known.environment
+            if self._environment is not None and not self._local_only:
+                self._cached = (await session.published(self._environment))[0]
 
     def states(self, text: EnvironmentText) -> list[str]:
         """Return the words for it."""
@@ -168,17 +163,17 @@ class _State:
         if found is None:
             return words if ask.fetch_at_exec else [*words, "unresolved"]
         words.append("resolved")
-        if self._assembled is not None and self._assembled.compatible:
+        if self._known is not None and self._known.compatible:
             words.append("compatible with base environment")
         if self._cached:
             words.append("cached")
-        if text.prefixes(found):
+        if text.present(found):
             words.append("locally present")
         return words
 
     def lines(self, text: EnvironmentText, *, quiet: bool) -> list[str]:
         """Return what is printed."""
-        found, request = self._environment, self._assembled.request if self._assembled else None
+        found, request = self._environment, self._known.request if self._known else None
         states = self.states(text) if self.error is None else [f"unknown: {self.error}"]
         if quiet:
             return [self.asked.step, text.quiet(found) if found else ",".join(states).replace(" ", "_")]
@@ -193,8 +188,10 @@ class _State:
 
     def as_document(self) -> dict[str, Any]:
         """Return it as plain values."""
+        from asynccache.api.flows import packages_of  # noqa: PLC0415 - when the command runs
+
         ask, found = self.asked.ask, self._environment
-        request = self._assembled.request if self._assembled else None
+        request = self._known.request if self._known else None
         return {
             "is_disabled": bool(ask.disabled),
             "error": self.error,
@@ -206,6 +203,16 @@ class _State:
             "env_id": None if found is None else found.id.as_list(),
             "env": None if found is None else found.as_document(),
         }
+
+
+def _text(launch: Launch) -> EnvironmentText:
+    async def presence(found: ResolvedEnvironment) -> Presence:
+        from asynccache.api import Session  # noqa: PLC0415 - when the command runs
+
+        async with Session(launch.settings) as session:
+            return (await session.presence(found))[0]
+
+    return EnvironmentText(lambda found: launch.run(presence(found)))
 
 
 def _launch(obj: Any) -> Launch:
@@ -236,8 +243,10 @@ def _in_graph_order(flow: Any, names: Sequence[str]) -> list[str]:
 
 def _check_one(launch: Launch, asks: Sequence[StepAsk]) -> None:
     async def ids() -> dict[str, str]:
-        async with opened_catalog(launch.settings, remote=any(a.ask.base for a in asks)) as catalog:
-            wanted = [await wanted_of_step(a, catalog, launch.settings, launch.datastore_type, Machine()) for a in asks]
+        from asynccache.api import Session  # noqa: PLC0415 - when the command runs
+
+        async with Session(launch.settings, writing=True) as session:
+            wanted = await read_steps(session, asks, launch.datastore_type)
         return {each.name: asked.request.req_id for each in wanted for asked in each.asked.values()}
 
     try:

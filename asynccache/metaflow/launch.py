@@ -9,10 +9,8 @@ import sys
 import tempfile
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from asynccache.catalog.local import Manifest
-from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow import launch_settings
 from asynccache.metaflow.environment import MANIFEST
@@ -25,8 +23,10 @@ from asynccache.metaflow.node_manifest import as_json, node_manifest
 from asynccache.metaflow.other_names import other_extension_installed
 from asynccache.metaflow.requirements_of import StepAsk, flow_asks, notices, task_variables
 from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_steps
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
+
+if TYPE_CHECKING:
+    from asynccache.config import Settings
+    from asynccache.model.environment import ResolvedEnvironment
 
 T = TypeVar("T")
 _INDENT = "    "
@@ -159,6 +159,8 @@ class Launch:
 
     def interpreter(self, target: Sequence[str]) -> list[str]:
         """Return the command that is the Python of a local task."""
+        from asynccache.model.identity import EnvID  # noqa: PLC0415 - where flows are launched
+
         env_id = EnvID(*target)
         environment = next((e for e in (*self._found.values(), *self._fetched.values()) if e.id == env_id), None)
         if environment is not None:
@@ -170,6 +172,8 @@ class Launch:
         if not sys.platform.startswith("linux"):
             return {}
         old = os.environ.get("LD_LIBRARY_PATH", "")
+        from asynccache.model.identity import EnvID  # noqa: PLC0415 - where flows are launched
+
         libraries = str(self.local.prefix(EnvID(*target)) / "lib")
         found = {"LD_LIBRARY_PATH": f"{libraries}:{old}" if old else libraries}
         return {**found, "MF_ORIG_LD_LIBRARY_PATH": old} if old else found
@@ -237,6 +241,8 @@ class Launch:
 
     def _write_manifests(self) -> None:
         """Write the environments of this flow, and no others, for those who read them on nodes."""
+        from asynccache.api.flows import Manifest  # noqa: PLC0415 - where flows are launched
+
         manifest = Manifest()
         for environment in {e.id: e for e in self._found.values()}.values():
             manifest.add(environment, default=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from asynccache.config import LoadedSettings, load_settings
 from asynccache.node.metaflow_configuration import root_name
 from asynccache.node.settings_table import DATASTORES, SETTINGS
+
+if TYPE_CHECKING:
+    from asynccache.config import LoadedSettings
 
 
 def launch_settings(datastore: str | None = None, flags: Mapping[str, object] | None = None) -> LoadedSettings:
@@ -20,6 +23,8 @@ def launch_settings(datastore: str | None = None, flags: Mapping[str, object] | 
         ConfigurationError: A value that a setting cannot have.
     """
     from metaflow import metaflow_config  # noqa: PLC0415 - this module is also imported by tests without it
+
+    from asynccache.config import load_settings  # noqa: PLC0415 - where flows are launched
 
     # an extension of the user's company may have set names of Metaflow's in its own module
     extensions = {row.name: getattr(metaflow_config, row.metaflow, None) for row in SETTINGS if row.core}

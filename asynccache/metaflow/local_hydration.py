@@ -7,28 +7,26 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from asynccache.config import Settings
-from asynccache.engine import events
 from asynccache.errors import AsyncCacheError
-from asynccache.hydrate import prefix as places
 from asynccache.metaflow import wait_and_run
 from asynccache.metaflow.loop_thread import LoopThread
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
-from asynccache.node.environments import MARKER, find_complete
+from asynccache.node.environments import MARKER, environment_name, find_complete, note_use, read_marker
 
 if TYPE_CHECKING:
-    from asynccache.engine.engine import Engine
+    from asynccache.api import ResolvedEnvironment, Session, events
+    from asynccache.config import Settings
+    from asynccache.model.identity import EnvID
+    from asynccache.node.environments import Triple
 
 _END_SECONDS = 60.0
 Outcome: TypeAlias = "Future[None]"
-Work: TypeAlias = tuple[ResolvedEnvironment, Path, Outcome]
+Work: TypeAlias = "tuple[ResolvedEnvironment, Path, Outcome]"
 
 
 class LocalEnvironments:
@@ -46,13 +44,15 @@ class LocalEnvironments:
         settings: Settings,
         loop: LoopThread,
         say: Callable[[str], None],
-        emit: events.EventSink = events.ignore,
+        emit: events.EventSink | None = None,
     ) -> None:
+        from asynccache.api.flows import environments_directory  # noqa: PLC0415 - where flows are launched
+
         self._settings = settings
         self._loop = loop
         self._say = say
         self._emit = emit
-        self._directory = places.environments_directory(settings)
+        self._directory = environments_directory(settings)
         self._making: dict[EnvID, Future[None]] = {}
         self._failures: tempfile.TemporaryDirectory[str] | None = None
         self._queue: asyncio.Queue[Work | None] | None = None
@@ -61,12 +61,12 @@ class LocalEnvironments:
 
     def prefix(self, env_id: EnvID) -> Path:
         """Return where an environment is or will be."""
-        prefix = self._directory / places.environment_name(env_id, "step")
-        return Path(find_complete(str(prefix), places.triple(env_id)) or prefix)
+        place = self._directory / environment_name(env_id.req_id, env_id.full_id, "step")
+        return Path(find_complete(str(place), _triple(env_id)) or place)
 
     def complete(self, env_id: EnvID) -> bool:
         """Tell whether it is there."""
-        return places.read_marker(self.prefix(env_id)) == env_id
+        return read_marker(str(self.prefix(env_id))) == _triple(env_id)
 
     def want(self, environment: ResolvedEnvironment) -> None:
         """Begin to make an environment unless it is there; one that failed before is tried again."""
@@ -79,7 +79,7 @@ class LocalEnvironments:
             self._making[env_id] = outcome
             if self.complete(env_id):
                 self._say(f"Using existing Conda environment {env_id.req_id} ({env_id.full_id})")
-                places.note_use(self.prefix(env_id))
+                note_use(str(self.prefix(env_id)))
                 outcome.set_result(None)
                 return
             self._say(f"Creating Conda environment {env_id.req_id} ({env_id.full_id})...")
@@ -122,21 +122,17 @@ class LocalEnvironments:
             await queue.put(work)
 
     async def _serve(self, queue: asyncio.Queue[Work | None]) -> None:
-        from asynccache.engine.engine import Engine  # noqa: PLC0415 - not for environments that are there
-        from asynccache.runtime.tasks import run_works  # noqa: PLC0415
+        from asynccache.api import Session  # noqa: PLC0415 - not for environments that are there
 
         given: list[Work] = []
 
-        async def taken() -> AsyncGenerator[Work]:
-            work = await queue.get()
-            while work is not None:
-                given.append(work)
-                yield work
-                work = await queue.get()
-
         try:
-            async with Engine(self._settings, emit=self._emit) as engine:
-                await run_works(taken(), lambda work: self._make(engine, *work))
+            async with Session(self._settings, emit=self._emit) as session, asyncio.TaskGroup() as tasks:
+                work = await queue.get()
+                while work is not None:
+                    given.append(work)
+                    tasks.create_task(self._make(session, *work))
+                    work = await queue.get()
         except BaseException as exc:
             # whatever ended it: no task may wait for what is no longer made
             while not queue.empty():
@@ -148,13 +144,12 @@ class LocalEnvironments:
             if not isinstance(exc, AsyncCacheError):
                 raise
 
-    async def _make(self, engine: Engine, environment: ResolvedEnvironment, failure: Path, outcome: Outcome) -> None:
-        from asynccache.runtime.failures import as_failure  # noqa: PLC0415 - not for environments that are there
+    async def _make(self, session: Session, environment: ResolvedEnvironment, failure: Path, outcome: Outcome) -> None:
+        from asynccache.api import as_failure  # noqa: PLC0415 - not for environments that are there
 
         try:
-            from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
-
-            done = await hydrate(engine, environment, self.prefix(environment.id))
+            # under this name: its task waits for it there
+            done = await session.create(environment, self.prefix(environment.id))
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others are made
             await asyncio.to_thread(self._fail, failure, outcome, as_failure(exc))
             return
@@ -171,3 +166,7 @@ class LocalEnvironments:
             aside.replace(failure)
         self._say(text)
         outcome.set_exception(error)
+
+
+def _triple(env_id: EnvID) -> Triple:
+    return env_id.req_id, env_id.full_id, env_id.arch

@@ -10,20 +10,20 @@ from typing import Any
 
 def req_parser(text: str) -> dict[str, Any]:
     """Return what a requirements.txt says, as arguments of `@pypi`."""
-    from asynccache.resolve.formats import config_parsers  # noqa: PLC0415
+    from asynccache.api import flows  # noqa: PLC0415
 
-    return config_parsers.req_parser(text)
+    return flows.req_parser(text)
 
 
 def yml_parser(text: str) -> dict[str, Any]:
     """Return what an environment.yml says, as arguments of `@conda`."""
-    from asynccache.resolve.formats import config_parsers  # noqa: PLC0415
+    from asynccache.api import flows  # noqa: PLC0415
 
-    return config_parsers.yml_parser(text)
+    return flows.yml_parser(text)
 
 
 def toml_parser(text: str) -> dict[str, Any]:
     """Return what a pyproject.toml says, as arguments of `@pypi`."""
-    from asynccache.resolve.formats import config_parsers  # noqa: PLC0415
+    from asynccache.api import flows  # noqa: PLC0415
 
-    return config_parsers.toml_parser(text)
+    return flows.toml_parser(text)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaflow.metaflow_environment import InvalidEnvironmentException
 
-from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError
 from asynccache.metaflow.decorator_arguments import Arguments
-from asynccache.metaflow.errors import CondaException
 from asynccache.metaflow.merge import Ask, AskError, step_ask
-from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.platform import current_architecture
-from asynccache.ops.environments import Environments
-from asynccache.ops.resolve_request import Wanted
-from asynccache.resolve.assemble import Assembled, Machine, assemble
-from asynccache.resolve.requirement_text import canonical_version, merge_constraints
-from asynccache.resolve.requirements import Requirements
+
+if TYPE_CHECKING:
+    from asynccache.api import StepInputs
 
 _DEFAULT_REMOTE = "linux-64"
 
@@ -62,6 +54,8 @@ def flow_asks(flow: Any, remote_commands: Iterable[str], steps: Iterable[str] = 
     Raises:
         InvalidEnvironmentException: Decorators contradict each other.
     """
+    from asynccache.api.flows import canonical_version, merge_constraints  # noqa: PLC0415 - where flows are launched
+
     wanted = set(steps)
     of_flow = [d.ask(canonical_version) for d in flow_level(flow)]
     commands = set(remote_commands)
@@ -94,66 +88,35 @@ def notices(flow: Any) -> list[str]:
     return list(dict.fromkeys(text for text in found if text))
 
 
-async def wanted_of_step(
-    asked: StepAsk, catalog: Environments, settings: Settings, datastore_type: str, machine: Machine
-) -> Wanted:
-    """Return the request of a step.
+def inputs_of(asked: StepAsk, datastore_type: str) -> StepInputs:
+    """Return what a step asks for as the engine takes it.
 
-    Raises:
-        CondaException: Its base environment is not there.
-        AsyncCacheError: It cannot be assembled, or contradicts its base.
+    Args:
+        asked: The step.
+        datastore_type: Whose pins Metaflow needs.
     """
+    from asynccache.api import StepInputs  # noqa: PLC0415 - where flows are launched
+
     ask = asked.ask
-    requirements = Requirements.of(
-        {category: dict(found) for category, found in ask.packages.items() if found},
-        sources={category: list(found) for category, found in ask.sources.items() if found},
-        extras={"pypi": list(ask.extras)} if ask.extras else {},
+    return StepInputs(
+        asked.step,
+        asked.arch,
+        datastore_type,
+        packages=ask.packages,
+        sources=ask.sources,
+        extras=ask.extras,
         python=ask.python,
+        base=ask.base,
+        lock=ask.files[0] if ask.files else None,
+        unique_keys=ask.unique_keys,
+        gpu=asked.gpu,
     )
-    options: dict[str, Any] = {"settings": settings, "datastore": datastore_type, "step": True, "gpu": asked.gpu}
-    options["machine"] = machine
-    if ask.base is not None:
-        from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
-
-        base = await base_environment(catalog, ask.base, asked.arch)
-        bases = {asked.arch: base}
-        return Wanted(asked.step, extend(bases, requirements, arches=[asked.arch], name=ask.base, **options))
-    assembled = assemble(requirements, arches=[asked.arch], **options)
-    if ask.files:
-        return await asyncio.to_thread(_locked, asked, assembled, settings)
-    return Wanted(asked.step, assembled, unique_keys=dict(ask.unique_keys))
-
-
-async def base_environment(catalog: Environments, name: str, arch: str) -> ResolvedEnvironment:
-    """Return the environment that a step names.
-
-    Raises:
-        CondaException: There is none of that name, or not for this architecture.
-    """
-    try:
-        return await catalog.find(name, arch)
-    except ObjectNotFoundError as exc:
-        try:
-            await catalog.lookup.named(name)
-        except AsyncCacheError:
-            raise CondaException(f"Base environment '{name}' not found; {exc.hint or exc}") from exc
-        raise CondaException(
-            f"Base environment '{name}' exists but is not available for architecture '{arch}' ({exc})"
-        ) from exc
-
-
-def _locked(asked: StepAsk, assembled: Mapping[str, Assembled], settings: Settings) -> Wanted:
-    """Return a request whose answer stands in a lock file. Blocking."""
-    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - not in steps
-    from asynccache.resolve.locked import LockedResolver, read_lock  # noqa: PLC0415 - brings readers of locks
-
-    path = asked.ask.files[0]
-    lock = LockedResolver(read_lock(path, read_text(path)), settings)
-    return Wanted(asked.step, assembled, lock=lock, unique_keys=dict(asked.ask.unique_keys))
 
 
 def _architecture(remote: list[Any]) -> str:
     if not remote:
+        from asynccache.model.platform import current_architecture  # noqa: PLC0415 - where flows are launched
+
         return current_architecture()
     platforms = [getattr(decorator, "target_platform", None) for decorator in remote]
     return next((p for p in platforms if isinstance(p, str) and p), _DEFAULT_REMOTE)

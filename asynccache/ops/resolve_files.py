@@ -1,30 +1,58 @@
-"""Resolving what files and options ask for: reading all of it, then resolving all that could be read."""
+"""Resolving what files, options and steps ask for: reading all of it, then resolving all that could be read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.errors import AsyncCacheError
-from asynccache.ops.environments import Environments
+from asynccache.ops.opening import Opening
 from asynccache.ops.resolve import resolve
 from asynccache.ops.resolve_inputs import Inputs, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.ops.resolve_result import Resolved, Row
+from asynccache.ops.resolve_steps import StepInputs, wanted_of_step
 from asynccache.resolve.assemble import Machine
 from asynccache.runtime.tasks import run_works
 
 if TYPE_CHECKING:
     from asynccache.ops.resolve_solve import ChooseResolver
 
+Asked = Inputs | StepInputs | Wanted
+
+
+async def read_inputs(
+    opening: Opening, inputs: Sequence[Asked], *, local_only: bool = False, machine: Machine | None = None
+) -> list[Wanted | AsyncCacheError]:
+    """Return what is asked for, or why that is wrong, in order.
+
+    Args:
+        opening: Its catalog is asked for environments that are named; a store is opened only for that.
+        inputs: One for each environment; what was read already stays as it is.
+        local_only: Look for environments on this machine only.
+        machine: What of this machine enters requests; found out when None.
+    """
+    known_machine = machine or Machine()
+    naming = any(_names(each) for each in inputs)
+    catalog = await opening.catalog(writing=True) if naming and not local_only else opening.here
+
+    async def read(each: Asked) -> Wanted:
+        if isinstance(each, Wanted):
+            return each
+        if isinstance(each, StepInputs):
+            return await wanted_of_step(each, opening.settings, catalog, known_machine)
+        return await wanted_of(each, opening.settings, catalog, machine=known_machine)
+
+    return await run_works(inputs, read)
+
 
 async def resolve_files(
     settings: Settings,
-    inputs: Sequence[Inputs],
+    inputs: Sequence[Asked],
     *,
+    opening: Opening | None = None,
     options: ResolveOptions | None = None,
     choose: ChooseResolver | None = None,
     emit: events.EventSink = events.ignore,
@@ -36,6 +64,7 @@ async def resolve_files(
     Args:
         settings: All settings.
         inputs: One for each environment.
+        opening: Where environments that are named are looked for; None to open one where that is needed.
         options: How.
         choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go (see `resolve`).
@@ -49,16 +78,11 @@ async def resolve_files(
         UsageError: The environments contradict each other, or the options.
     """
     options = options or ResolveOptions()
-    machine = machine or Machine()
-    async with AsyncExitStack() as stack:
-        catalog = Environments(settings, None, say)
-        if not options.local_only and any(i.using or i.source for i in inputs):
-            from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - most need no other store
-
-            store = await stack.enter_async_context(open_store(settings.root, store_options(settings)))
-            catalog = Environments(settings, store, say)
-
-        read_ones = await run_works(inputs, lambda each: wanted_of(each, settings, catalog, machine=machine))
+    if opening is None:
+        async with Opening(settings, say=say) as own:
+            read_ones = await read_inputs(own, inputs, local_only=options.local_only, machine=machine)
+    else:
+        read_ones = await read_inputs(opening, inputs, local_only=options.local_only, machine=machine)
     wanted = [each for each in read_ones if isinstance(each, Wanted)]
     resolved = await resolve(settings, wanted, options=options, choose=choose, emit=emit, say=say)
     rows = iter(resolved.rows)
@@ -72,6 +96,16 @@ async def resolve_files(
     return resolved
 
 
-def _unread(inputs: Inputs, error: AsyncCacheError) -> Row:
-    name = inputs.name or next((file.path for file in inputs.files), None) or inputs.using or inputs.source or "input"
-    return Row(name, ", ".join(inputs.arches), "", errors={"": error})
+def _names(each: Asked) -> bool:
+    if isinstance(each, Inputs):
+        return bool(each.using or each.source)
+    return isinstance(each, StepInputs) and each.base is not None
+
+
+def _unread(asked: Asked, error: AsyncCacheError) -> Row:
+    if not isinstance(asked, Inputs):
+        return Row(asked.name, asked.arch if isinstance(asked, StepInputs) else "", "", errors={"": error})
+    first = next((file.path for file in asked.files), None)
+    return Row(
+        asked.name or first or asked.using or asked.source or "input", ", ".join(asked.arches), "", errors={"": error}
+    )

@@ -64,6 +64,30 @@ class Inputs:
     environment: str | None = None
     name: str | None = None
 
+    def check(self) -> None:
+        """Refuse options that exclude each other.
+
+        Raises:
+            UsageError: Which two.
+        """
+        wrong = (
+            (self.using and self.source, "--using and --from exclude each other"),
+            (self.source and self.files, "--from takes its requirements from an environment, not from files"),
+            (self.python and self.using, "--python and --using exclude each other: Python is that of the environment"),
+            (self.python and self.source, "--python and --from exclude each other: Python is that of the environment"),
+        )
+        for found, sentence in wrong:
+            if found:
+                raise UsageError(sentence)
+        if not (self.files or self.using or self.source):
+            raise UsageError(
+                "there is nothing to resolve", hint="give a file such as requirements.txt, or --using or --from ENV"
+            )
+        if {file.kind for file in self.files} >= set(_ORDER):
+            raise UsageError(
+                "-r, -f and -p exclude each other when all three are given", hint="give at most two of them"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class _Text:
@@ -88,7 +112,7 @@ async def wanted_of(
         ObjectNotFoundError: No environment is known under a name, or not for an architecture.
         ConfigurationError: pip's configuration cannot be read.
     """
-    check(inputs)
+    inputs.check()
     arches = tuple(dict.fromkeys(map(checked_architecture, inputs.arches))) or (current_architecture(),)
     texts = [await asyncio.to_thread(_read, file) for file in inputs.files]
     named = inputs.name or (texts[0].path if texts else inputs.using or inputs.source or "the environment")
@@ -100,29 +124,6 @@ async def wanted_of(
     return await asyncio.to_thread(
         _assembled, inputs, settings, named, arches, locks, rest, bases, sources, machine or Machine()
     )
-
-
-def check(inputs: Inputs) -> None:
-    """Refuse options that exclude each other.
-
-    Raises:
-        UsageError: Which two.
-    """
-    wrong = (
-        (inputs.using and inputs.source, "--using and --from exclude each other"),
-        (inputs.source and inputs.files, "--from takes its requirements from an environment, not from files"),
-        (inputs.python and inputs.using, "--python and --using exclude each other: Python is that of the environment"),
-        (inputs.python and inputs.source, "--python and --from exclude each other: Python is that of the environment"),
-    )
-    for found, sentence in wrong:
-        if found:
-            raise UsageError(sentence)
-    if not (inputs.files or inputs.using or inputs.source):
-        raise UsageError(
-            "there is nothing to resolve", hint="give a file such as requirements.txt, or --using or --from ENV"
-        )
-    if {file.kind for file in inputs.files} >= set(_ORDER):
-        raise UsageError("-r, -f and -p exclude each other when all three are given", hint="give at most two of them")
 
 
 def _assembled(

@@ -30,6 +30,19 @@ class Wanted:
     lock: Resolver | None = None
     unique_keys: Mapping[str, str] = field(default_factory=dict)
 
+    def as_document(self) -> dict[str, object]:
+        """Return it as plain values."""
+        requests = {arch: asked.request for arch, asked in self.asked.items()}
+        return {
+            "name": self.name,
+            "asked": {
+                arch: {"req_id": r.req_id, "deps": dict(r.deps), "sources": dict(r.sources), "extras": dict(r.extras)}
+                for arch, r in requests.items()
+            },
+            "aliases": list(self.aliases),
+            "unique_keys": dict(self.unique_keys),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ResolveOptions:

@@ -188,6 +188,22 @@ def format_named(name: str) -> FileFormat:
     return next(fmt for fmt in FORMATS if fmt.name == name)
 
 
+def read_requirements(path: str, name: str) -> Requirements:
+    """Read a file of requirements whose format is known. Blocking.
+
+    Args:
+        path: Its path.
+        name: Of the format, such as `requirements.txt`.
+
+    Raises:
+        UsageError: It cannot be read, is malformed or asks for what is not supported; names file, line and reason.
+    """
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - telling formats apart does without
+    from asynccache.resolve.place import Place  # noqa: PLC0415
+
+    return format_named(name).read_requirements(read_text(path), Place(path))
+
+
 def format_names(*, lock: bool) -> str:
     """Return what locks, or files of requirements, are called, for help texts.
 
