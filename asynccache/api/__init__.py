@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from asynccache.ops.backfill import Backfilled, Plan
     from asynccache.ops.clean import Cleaned, Removal
     from asynccache.ops.code_package import Placed
-    from asynccache.ops.contents import StoredObject, Totals
+    from asynccache.ops.contents import Totals
     from asynccache.ops.doctor import Examination, Finding
     from asynccache.ops.environments import Aliased
     from asynccache.ops.hydrate_environments import Created
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from asynccache.ops.warm_environments import Warmed
     from asynccache.resolve.formats.registry import format_names
     from asynccache.runtime.failures import as_failure, leaves, without_secrets
+    from asynccache.store.stored import StoredArchive
 
 __all__ = [
     "EXPORT_FORMATS",
@@ -121,8 +122,8 @@ __all__ = [
     "Settings",
     "Shown",
     "StepInputs",
+    "StoredArchive",
     "StoredForm",
-    "StoredObject",
     "Taken",
     "Target",
     "Totals",
@@ -159,7 +160,8 @@ _PLACES: Final = {
     "ops.backfill": ("Backfilled", "Plan"),
     "ops.clean": ("Cleaned", "Removal"),
     "ops.code_package": ("Placed",),
-    "ops.contents": ("StoredObject", "Totals"),
+    "ops.contents": ("Totals",),
+    "store.stored": ("StoredArchive",),
     "ops.doctor": ("Examination", "Finding"),
     "ops.environments": ("Aliased",),
     "ops.hydrate_environments": ("Created",),

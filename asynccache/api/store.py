@@ -9,14 +9,15 @@ from asynccache.api.opened import Opened
 
 if TYPE_CHECKING:
     from asynccache.ops.audit import Audit
-    from asynccache.ops.contents import StoredObject, Totals
+    from asynccache.ops.contents import Totals
     from asynccache.ops.doctor import Examination, Finding
+    from asynccache.store.stored import StoredArchive
 
 
 class StoreVerbs(Opened):
     """What is done with a store as a whole."""
 
-    async def list_packages(self, pattern: str | None = None) -> AsyncGenerator[StoredObject]:
+    async def list_packages(self, pattern: str | None = None) -> AsyncGenerator[StoredArchive]:
         """Yield the archives of the store in the order of their keys; says when there is none.
 
         Args:
@@ -58,7 +59,7 @@ class StoreVerbs(Opened):
         sample: float = 1.0,
         seed: str = "",
         quarantine: bool = False,
-        checked: Callable[[StoredObject], None] | None = None,
+        checked: Callable[[StoredArchive], None] | None = None,
     ) -> Audit:
         """Read and digest the archives of the store; all of it, also documents, names and packs of environments.
 

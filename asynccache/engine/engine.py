@@ -7,10 +7,9 @@ async with Engine(settings) as engine:
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -27,11 +26,14 @@ from asynccache.errors import AsyncCacheError
 from asynccache.model.package import Format, Package
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.clock import Clock, SystemClock
+from asynccache.runtime.failures import as_failure
 from asynccache.runtime.retry import Backoff, RetryPolicy
+from asynccache.runtime.tasks import run_works
 from asynccache.runtime.threads import Threads
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory
 from asynccache.store.open import open_store, store_options
+from asynccache.store.verified import MEND, Damaged, Misread, VerifiedReader
 
 if TYPE_CHECKING:
     from asynccache.archive import Limits
@@ -94,6 +96,9 @@ class Engine:
                 uploads=Budget(max(1, settings.store_connections // 4), "uploads"),
             )
             self.workspace = Workspace(settings.cache_dir, settings.lock_timeout, self._take)
+            self.reader = VerifiedReader(
+                self.store, self.threads, self.budgets.memory, self.budgets.cpu, self._take_finding
+            )
             self.inventory = Inventory(self.store, settings.packages_dirname)
             self.fetcher = Fetcher(
                 transport,
@@ -144,12 +149,7 @@ class Engine:
         pipeline = self._pipeline()
         try:
             with self.listening(report.take):
-                async with aclosing(jobs), asyncio.TaskGroup() as group:
-                    async for job in jobs:
-                        # taken here, so that a hundred thousand packages are not a hundred thousand tasks
-                        await self.budgets.in_flight.acquire()
-                        task = group.create_task(self._run_one(pipeline, job, report))
-                        task.add_done_callback(lambda _task: self.budgets.in_flight.release())
+                await run_works(jobs, lambda job: self._run_one(pipeline, job, report), room=self.budgets.in_flight)
         finally:
             report.finish({"store": self.store.requests - sent, "sources": self.fetcher.requests - asked})
         return report
@@ -172,15 +172,16 @@ class Engine:
         package, url, started = job.package, str(job.package.url), self.clock.now()
         try:
             there = job.complete(job.found)
-            if len(there) == len(job.formats):
+            if len(there) == len(job.formats) and not job.damaged:
                 forms = tuple(StoredForm(a.key, a.size, created=False) for a in there.values())
                 self._take(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
                 await self._tidy(package)
             else:
                 forms = await pipeline.run(job)
-        except AsyncCacheError as exc:
-            report.outcomes.append(Outcome(package.filename, url, (), exc))
-            self._take(events.PackageFailed(package.filename, url, str(exc)))
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is this package's failure and no other's
+            failure = as_failure(exc)
+            report.outcomes.append(Outcome(package.filename, url, (), failure))
+            self._take(events.PackageFailed(package.filename, url, str(failure)))
         else:
             report.outcomes.append(Outcome(package.filename, url, forms))
             self._take(events.PackageDone(package.filename, url, self.clock.now() - started))
@@ -206,6 +207,7 @@ class Engine:
         return Pipeline(
             store=self.store,
             inventory=self.inventory,
+            reader=self.reader,
             fetcher=self.fetcher,
             workspace=self.workspace,
             threads=self.threads,
@@ -228,6 +230,14 @@ class Engine:
     def emit(self, event: events.Event) -> None:
         """Deliver an event of work that is done with this engine's budgets."""
         self._take(event)
+
+    def _take_finding(self, finding: Damaged | Misread) -> None:
+        store, key = self.store.address, finding.archive.key
+        reason = f"the {finding.part} is {finding.found}, expected {finding.expected}"
+        if isinstance(finding, Damaged):
+            self._take(events.DamageFound(store, key, reason, MEND))
+        else:
+            self._take(events.Misread(store, key, reason))
 
     def _take(self, event: events.Event) -> None:
         for sink in self._sinks:

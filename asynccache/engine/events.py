@@ -158,12 +158,38 @@ class SourceFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined(Event):
-    """A stored object was not what its key says and was set aside."""
+class DamageFound(Event):
+    """A stored object differed from its own key in two independent readings; it was left where it is."""
+
+    store: str
+    key: str
+    reason: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.key} in {self.store} is damaged: {self.reason}; {self.mend}"
+
+
+@dataclass(frozen=True, slots=True)
+class Misread(Event):
+    """A stored object was read wrong once and right on another connection: trouble on the way, not in the store."""
+
+    store: str
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key} was read wrong from {self.store} and right the second time: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mended(Event):
+    """A damaged object was replaced, at its key, by what its key says."""
 
     key: str
-    moved_to: str
-    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key} was damaged and is mended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,25 +15,26 @@ from typing import TYPE_CHECKING, Final
 
 from asynccache.engine import events
 from asynccache.engine.fetch import Fetcher
-from asynccache.engine.quarantine import set_aside
 from asynccache.engine.report import StoredForm
 from asynccache.engine.workspace import Workspace
 from asynccache.errors import (
     FetchError,
     IntegrityError,
-    ObjectNotFoundError,
     PreconditionFailedError,
+    StoreError,
 )
 from asynccache.model.dataclass import dataclass
-from asynccache.model.digest import Digests, digest_file
+from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.node.disk import disk_errors
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.clock import Clock
 from asynccache.runtime.threads import Threads
 from asynccache.store import layout
-from asynccache.store.base import Store
-from asynccache.store.inventory import Inventory, StoredArchive
+from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.inventory import Inventory
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import Absent, Damaged, NotWanted, VerifiedReader, Whole
 
 if TYPE_CHECKING:
     from asynccache.archive import Limits, Receipt
@@ -69,16 +70,18 @@ class Job:
         package: Which one.
         formats: Forms that the store shall hold, the published one included only if wanted.
         found: What the store held below the package's URL when it was asked.
+        damaged: What was read of it and is to be replaced.
     """
 
     package: Package
     formats: tuple[Format, ...]
     found: tuple[StoredArchive, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
 
     @property
     def estimated_temp_bytes(self) -> int:
         """Temporary disk that the job needs at most, by what is known."""
-        size = self.package.digests.size or UNKNOWN_SIZE
+        size = self.package.digests.size or max((archive.size for archive in self.found), default=UNKNOWN_SIZE)
         return size * (1 + (_GROWTH if any(f != self.package.url_format for f in self.formats) else 0))
 
     def complete(self, found: Iterable[StoredArchive]) -> dict[Format, StoredArchive]:
@@ -93,12 +96,7 @@ class Job:
         if published is not None:
             known = package.digests.get(KEY_ALGORITHM[package.kind])
             if known is not None and known != published.hash:
-                raise IntegrityError(
-                    f"the store already holds other bytes for {package.url}",
-                    expected=f"{KEY_ALGORITHM[package.kind]} {known}",
-                    found=published.hash,
-                    hint="the file at this URL was replaced; take a new build of the package or check your lock",
-                )
+                raise _other_bytes(package, f"{KEY_ALGORITHM[package.kind]} {known}", published.hash)
         return {f: there[f] for f in self.formats if f in there}
 
 
@@ -108,6 +106,7 @@ class Pipeline:
     Args:
         store: An open store.
         inventory: What the store holds.
+        reader: Reads what it holds.
         fetcher: Where upstream bytes come from.
         workspace: This node's working directory.
         threads: Where CPU work and file operations run.
@@ -126,6 +125,7 @@ class Pipeline:
         *,
         store: Store,
         inventory: Inventory,
+        reader: VerifiedReader,
         fetcher: Fetcher,
         workspace: Workspace,
         threads: Threads,
@@ -140,6 +140,7 @@ class Pipeline:
     ) -> None:
         self._store = store
         self._inventory = inventory
+        self._reader = reader
         self._fetcher = fetcher
         self._workspace = workspace
         self._threads = threads
@@ -162,7 +163,8 @@ class Pipeline:
         async with self._workspace.locks.hold(self._workspace.name(url), label=package.filename):
             # what was found before the lock may be old: another process may just have finished this package
             found = await self._inventory.refresh(url)
-            there = job.complete(found)
+            damaged = {d.archive.format: d for d in job.damaged if await self._is_still(d)}
+            there = {f: a for f, a in job.complete(found).items() if f not in damaged}
             forms = [StoredForm(a.key, a.size, created=False) for a in there.values()]
             missing = [f for f in job.formats if f not in there]
             if not missing:
@@ -170,7 +172,7 @@ class Pipeline:
                 return tuple(forms)
             try:
                 async with self._budgets.temp.borrow(job.estimated_temp_bytes), asyncio.timeout(self._package_timeout):
-                    forms += await self._make(job, found, missing)
+                    forms += await self._make(job, found, missing, damaged)
             except TimeoutError:
                 raise FetchError(
                     f"{package.filename} took longer than {self._package_timeout:g} seconds",
@@ -178,20 +180,32 @@ class Pipeline:
                 ) from None
             return tuple(forms)
 
-    async def _make(self, job: Job, found: Sequence[StoredArchive], missing: Sequence[Format]) -> list[StoredForm]:
-        package = job.package
+    async def _is_still(self, damaged: Damaged) -> bool:
+        """Tell whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
+        there = await self._store.head(damaged.archive.key)
+        return there is not None and there.etag == damaged.version
+
+    async def _make(
+        self, job: Job, found: Sequence[StoredArchive], missing: Sequence[Format], damaged: dict[Format, Damaged]
+    ) -> list[StoredForm]:
+        """Make the missing forms; `damaged` takes what is found to be so on the way."""
+        package, published = job.package, job.package.url_format
         directory = await self._threads.run(self._workspace.prepare, package.url)
         needed = job.estimated_temp_bytes if package.digests.size is not None else 0
         await self._threads.run(self._workspace.require_free, needed, package.filename)
         source = directory / package.filename
         try:
-            digests = await self._obtain(package, found, source, derived=missing != [package.url_format])
+            digests = await self._obtain(package, found, source, damaged, derived=missing != [published])
             forms = [
-                await self._derive(package, source, digests.size, fmt) for fmt in missing if fmt != package.url_format
+                await self._derive(package, source, digests.size, fmt, damaged.get(fmt))
+                for fmt in missing
+                if fmt != published
             ]
-            if package.url_format in missing:
-                key = layout.key_for(package, package.url_format, _key_hash(package, digests), self._dirname)
-                forms.append(await self._publish(package, key, source, digests))
+            if published in missing:
+                forms.append(await self._publish_source(package, source, digests, damaged.get(published)))
+            elif published in damaged:
+                with suppress(StoreError, IntegrityError):  # it was not asked for, and that it is damaged was said
+                    await self._publish_source(package, source, digests, damaged[published])
             await self._threads.run(self._workspace.discard, package.url)
         except BaseException:
             await self._threads.run(_keep_partial, directory)
@@ -200,45 +214,47 @@ class Pipeline:
         return forms
 
     async def _obtain(
-        self, package: Package, found: Sequence[StoredArchive], target: Path, *, derived: bool
+        self,
+        package: Package,
+        found: Sequence[StoredArchive],
+        target: Path,
+        damaged: dict[Format, Damaged],
+        *,
+        derived: bool,
     ) -> Digests:
         """Bring the published archive to local disk, verified; return what it is."""
-        stored = next((a for a in found if a.format == package.url_format and a.stem == package.stem), None)
+        published = package.url_format
+        stored = next((a for a in found if a.format == published and a.stem == package.stem), None)
         async with self._phase("fetch", package, package.digests.size):
-            if stored is not None:
-                digests = await self._from_store(package, stored, target)
-                if digests is not None:
-                    return digests
-            result = await self._fetcher.fetch(package, target)
+            if stored is not None and published not in damaged:
+
+                def moved(count: int) -> None:
+                    self._emit(events.BytesMoved("fetch", package.filename, count))
+
+                match await self._reader.read(stored, target, wanted=package.digests, moved=moved):
+                    case Whole(digests):
+                        self._emit(events.Fetched(package.filename, self._store.address, stored.size, 0))
+                        return digests
+                    case NotWanted() as other:
+                        raise _other_bytes(package, f"{other.part} {other.expected}", other.found)
+                    case Damaged() as broken:
+                        damaged[published] = broken
+                    case Absent():
+                        pass
+            wanted = package
+            if published in damaged:
+                # nothing but what its key says may take its place
+                wanted = package.with_digests(damaged[published].archive.digests)
+            try:
+                result = await self._fetcher.fetch(wanted, target)
+            except IntegrityError as exc:
+                if published in damaged:
+                    raise damaged[published].error(self._store.address, exc) from exc
+                raise
         self._emit(events.Fetched(package.filename, result.source, result.digests.size or 0, result.resumed_from))
         if not derived:
             await self._check_archive(target)
         return result.digests
-
-    async def _from_store(self, package: Package, stored: StoredArchive, target: Path) -> Digests | None:
-        """Read the published archive out of the store; None, and set aside, when it is not what its key says."""
-
-        def moved(count: int) -> None:
-            self._emit(events.BytesMoved("fetch", package.filename, count))
-
-        algorithms = {KEY_ALGORITHM[package.kind], *package.digests.algorithms()}
-        expected = package.digests.merged(Digests.of(KEY_ALGORITHM[package.kind], stored.hash))
-        async with self._budgets.memory.borrow(min(stored.size, 32 << 20)):
-            try:
-                await self._store.download(stored.key, target, size=stored.size, moved=moved)
-            except ObjectNotFoundError:
-                return None
-        async with self._budgets.cpu.borrow():
-            digests = await self._threads.work(lambda _stop: digest_file(str(target), *algorithms))
-        difference = expected.mismatch(digests)
-        if difference is None:
-            self._emit(events.Fetched(package.filename, self._store.address, stored.size, 0))
-            return digests
-        part, want, have = difference
-        reason = f"the {part} is {have}, expected {want}"
-        moved_to = await set_aside(self._store, stored.key)
-        self._emit(events.Quarantined(stored.key, moved_to, reason))
-        return None
 
     async def _check_archive(self, path: Path) -> None:
         """Read an archive to its end: what is not whole or harmless is not published, whatever its digest."""
@@ -247,7 +263,9 @@ class Pipeline:
         async with self._budgets.cpu.borrow():
             await self._threads.work(lambda stop: check(path, limits=self._limits(), cancelled=stop))
 
-    async def _derive(self, package: Package, source: Path, size: int | None, fmt: Format) -> StoredForm:
+    async def _derive(
+        self, package: Package, source: Path, size: int | None, fmt: Format, broken: Damaged | None
+    ) -> StoredForm:
         from asynccache.archive import transmute  # noqa: PLC0415 - as above
 
         target = source.with_name(package.stem + fmt)
@@ -282,19 +300,81 @@ class Pipeline:
                 receipt.verified,
             )
         )
-        return await self._publish_derived(package, target, fmt, receipt)
+        return await self._publish_derived(package, target, fmt, receipt, broken)
 
-    async def _publish_derived(self, package: Package, path: Path, fmt: Format, receipt: Receipt) -> StoredForm:
+    async def _publish_derived(
+        self, package: Package, path: Path, fmt: Format, receipt: Receipt, broken: Damaged | None
+    ) -> StoredForm:
         # never a second hash directory for one file name (contract, section 3.4): adopt what came meanwhile
         for archive in await self._inventory.refresh(package.url):
-            if archive.format == fmt and archive.stem == package.stem:
+            if archive.format != fmt or archive.stem != package.stem:
+                continue
+            if broken is None or archive.key != broken.archive.key:
                 self._emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
                 return StoredForm(archive.key, archive.size, created=False)
+            if archive.digests.mismatch(receipt.derived) is not None:
+                raise broken.error(self._store.address, "what this version makes has other bytes")
         key = layout.key_for(package, fmt, _key_hash(package, receipt.derived), self._dirname)
         await self._store.put(layout.receipt_key(key, self._dirname), receipt.to_json())
-        return await self._publish(package, key, path, receipt.derived)
+        return await self._publish(package, key, path, receipt.derived, broken)
 
-    async def _publish(self, package: Package, key: str, path: Path, digests: Digests) -> StoredForm:
+    async def _publish_source(
+        self, package: Package, path: Path, digests: Digests, broken: Damaged | None
+    ) -> StoredForm:
+        key = layout.key_for(package, package.url_format, _key_hash(package, digests), self._dirname)
+        return await self._publish(package, key, path, digests, broken)
+
+    async def _publish(
+        self, package: Package, key: str, path: Path, digests: Digests, broken: Damaged | None
+    ) -> StoredForm:
+        """Put a file at its key, also in the place of a damaged object; what is there in the right size is adopted."""
+        created = True
+        try:
+            if broken is None:
+                await self._upload(package, key, path, digests)
+            else:
+                key = broken.archive.key
+                await self._replace(package, broken, path, digests)
+        except PreconditionFailedError:
+            there = await self._store.head(key)
+            if there is None or there.size != digests.size:
+                remains = await self._remains(there, path) if there is not None and broken is None else None
+                if remains is None and (there is not None or broken is not None):
+                    raise  # it has just been changed by others, who know what they do
+                return await self._publish(package, key, path, digests, remains)
+            created = False
+        size = digests.size or 0
+        self._emit(events.Uploaded(package.filename, key, size, created))
+        return StoredForm(key, size, created)
+
+    async def _remains(self, there: ObjectInfo, path: Path) -> Damaged | None:
+        """Read what has the key of an upload and not even its size; None unless it is damaged."""
+        parts = layout.parse_key(there.key, self._dirname)
+        if parts is None:
+            return None
+        reading = await self._reader.read(StoredArchive(there, parts), path.with_name(path.name + ".there"))
+        return reading if isinstance(reading, Damaged) else None
+
+    async def _replace(self, package: Package, broken: Damaged, path: Path, digests: Digests) -> None:
+        """Write a file over a damaged object.
+
+        Raises:
+            PreconditionFailedError: It has changed since it was read.
+            IntegrityError: It cannot be written over.
+        """
+        if broken.version is None:
+            raise broken.error(self._store.address, "this store gives objects no version")
+        try:
+            await self._upload(package, broken.archive.key, path, digests, if_match=broken.version)
+        except PreconditionFailedError:
+            raise
+        except StoreError as exc:
+            raise broken.error(self._store.address, exc) from exc
+        self._emit(events.Mended(broken.archive.key))
+
+    async def _upload(
+        self, package: Package, key: str, path: Path, digests: Digests, if_match: str | None = None
+    ) -> None:
         size = digests.size or 0
 
         def moved(count: int) -> None:
@@ -305,18 +385,7 @@ class Pipeline:
             self._budgets.memory.borrow(min(size, 32 << 20)),
             self._phase("upload", package, size),
         ):
-            try:
-                await self._store.upload(key, path, digests, if_absent=True, consume=True, moved=moved)
-                created = True
-            except PreconditionFailedError:
-                there = await self._store.head(key)
-                created = there is None or there.size != size
-                if created:
-                    # what has this key does not even have its size: an unverified writer's remains
-                    self._emit(events.Quarantined(key, await set_aside(self._store, key), "it has the wrong size"))
-                    await self._store.upload(key, path, digests, if_absent=True, consume=True, moved=moved)
-        self._emit(events.Uploaded(package.filename, key, size, created))
-        return StoredForm(key, size, created)
+            await self._store.upload(key, path, digests, if_match=if_match, consume=True, moved=moved)
 
     @asynccontextmanager
     async def _phase(self, phase: events.Phase, package: Package, size: int | None) -> AsyncIterator[None]:
@@ -326,6 +395,15 @@ class Pipeline:
             yield
         finally:
             self._emit(events.PhaseEnded(phase, package.filename, self._clock.now() - started))
+
+
+def _other_bytes(package: Package, expected: str, found: str) -> IntegrityError:
+    return IntegrityError(
+        f"the store already holds other bytes for {package.url}",
+        expected=expected,
+        found=found,
+        hint="the file at this URL was replaced; take a new build of the package or check your lock",
+    )
 
 
 def _key_hash(package: Package, digests: Digests) -> str:

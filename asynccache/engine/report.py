@@ -83,7 +83,8 @@ class Report:
         self.hits: int = 0
         self.retries: int = 0
         self.lock_waits: int = 0
-        self.quarantined: list[str] = []
+        self.damaged: list[str] = []
+        self.mended: list[str] = []
         self.requests: dict[str, int] = {}
         self.outcomes: list[Outcome] = []
         self.seconds: float = 0.0
@@ -125,8 +126,10 @@ class Report:
                 self.retries += 1
             case events.LockWaited():
                 self.lock_waits += 1
-            case events.Quarantined(key=key):
-                self.quarantined.append(key)
+            case events.DamageFound(key=key):
+                self.damaged.append(key)
+            case events.Mended(key=key):
+                self.mended.append(key)
             case _:
                 pass
 
@@ -172,7 +175,8 @@ class Report:
             "adopted_objects": self.adopted,
             "requests": self.requests,
             "retries": self.retries,
-            "quarantined": self.quarantined,
+            "damaged": self.damaged,
+            "mended": self.mended,
             "seconds": round(self.seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3),
             "peak_memory_bytes": self.peak_memory_bytes,

@@ -1,7 +1,7 @@
 """Where a package's archive comes from: this node, the store in any form that can be installed, then upstream.
 
-Nothing is used before its digest was compared. What the store holds damaged is set aside, as the engine does it, and
-the next source is asked.
+Nothing is used before its digest was compared. What the store holds damaged, or what is not the archive that the
+document names, is left where it is, and the next source is asked.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import Final
 
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.engine.quarantine import set_aside
 from asynccache.errors import (
     AsyncCacheError,
     FetchError,
     FetchRefusedError,
     IntegrityError,
     ObjectNotFoundError,
-    StoreError,
     UsageError,
 )
 from asynccache.hydrate.package_directory import PackageDirectory
@@ -29,7 +27,9 @@ from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind
 from asynccache.model.url import redacted
 from asynccache.store import layout
-from asynccache.store.inventory import StoredArchive
+from asynccache.store.base import ObjectInfo, not_found
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import Absent, Damaged, NotWanted, Whole
 
 # what can be installed as it is; the form that unpacks faster first
 INSTALLABLE: Final[dict[Kind, tuple[Format, ...]]] = {"conda": (Format.CONDA, Format.TAR_BZ2), "pypi": (Format.WHEEL,)}
@@ -50,14 +50,6 @@ class Obtained:
     format: Format
     digest: str
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Object:
-    key: str
-    format: Format
-    digest: str
-    size: int | None
 
 
 class Archives:
@@ -91,7 +83,7 @@ class Archives:
                 except UsageError:
                     continue
         await engine.inventory.load(urls)
-        return [next((o.size or 0 for o in self._objects(p)), 0) for p in packages]
+        return [next((o.size for o in self._objects(p)), 0) for p in packages]
 
     async def obtain(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
         """Return a verified archive of a package.
@@ -127,7 +119,7 @@ class Archives:
         damaged = next((f for f in failures if isinstance(f, IntegrityError)), None)
         if damaged is not None:
             others = "; ".join(str(f) for f in failures if f is not damaged)
-            damaged.hint = f"no other source has it: {others}" if others else damaged.hint
+            damaged.hint = f"{damaged.hint}; no other source has it: {others}" if others else damaged.hint
             raise damaged
         if len(failures) == 1:
             raise failures[0]
@@ -139,25 +131,32 @@ class Archives:
     async def _here(self, package: EnvironmentPackage) -> Obtained | None:
         """Take an archive that lies on this node and whose digest is known and right."""
         for fmt in INSTALLABLE[package.kind]:
-            digest = package.hashes.get(fmt) or _digest_in(package.cached.get(fmt))
+            recorded = self._recorded(package, fmt)
+            expected = package.digests_of(fmt) or (recorded.digests if recorded is not None else Digests())
+            digest = expected.get(KEY_ALGORITHM[package.kind])
             for directory in self._directories if digest else ():
                 path = directory.archive(package.filename, fmt)
-                expected = Digests.of(KEY_ALGORITHM[package.kind], digest or "")
                 if path.is_file() and await self._difference(path, expected) is None:
                     return Obtained(path, fmt, digest or "", str(directory.path))
         return None
 
-    def _objects(self, package: EnvironmentPackage) -> list[_Object]:
-        """Return what the store has as far as that is known, the form that is best first."""
+    def _objects(self, package: EnvironmentPackage) -> list[StoredArchive]:
+        """Return what the store has as far as that is known, the form that is best first; of two archives of one form
+        the one that the document names.
+        """
         listed = {a.format: a for a in self._known(package)}
-        found = []
+        found: dict[str, StoredArchive] = {}
         for fmt in INSTALLABLE[package.kind]:
-            archive, key = listed.get(fmt), package.cached.get(fmt)
-            if archive is not None:
-                found.append(_Object(archive.key, fmt, package.hashes.get(fmt) or archive.hash, archive.size))
-            elif key is not None:
-                found.append(_Object(key, fmt, package.hashes.get(fmt) or _digest_in(key), None))
-        return found
+            named = package.hashes.get(fmt)
+            both = [a for a in (listed.get(fmt), self._recorded(package, fmt)) if a is not None]
+            for archive in sorted(both, key=lambda a: named not in {None, a.hash}):
+                if archive.digests or named:
+                    found.setdefault(archive.key, archive)
+        return list(found.values())
+
+    def _recorded(self, package: EnvironmentPackage, fmt: Format) -> StoredArchive | None:
+        key, dirname = package.cached.get(fmt), self._engine.settings.packages_dirname
+        return StoredArchive.recorded(ObjectInfo(key, 0), package.filename, fmt, dirname) if key else None
 
     def _known(self, package: EnvironmentPackage) -> list[StoredArchive]:
         if not package.downloadable:
@@ -168,7 +167,7 @@ class Archives:
             return []
         return [a for a in found if a.stem == package.filename]
 
-    async def _listed(self, package: EnvironmentPackage) -> list[_Object]:
+    async def _listed(self, package: EnvironmentPackage) -> list[StoredArchive]:
         """Ask the store what lies below the package's address, whatever the document records."""
         engine = self._engine
         if package.downloadable:
@@ -181,43 +180,34 @@ class Archives:
             address = layout.SourceAddress.parse(package.url, package.kind, real=False)
         except UsageError:
             return []
-        directory = address.directory(engine.settings.packages_dirname)
-        found = []
-        async for info in engine.store.scan(directory + "/"):
-            parts = layout.parse_key(info.key, engine.settings.packages_dirname)
-            if parts is not None and info.size and parts.stem == package.filename:
-                found.append(_Object(info.key, parts.format, parts.hash, info.size))
-        return [item for item in found if item.format in INSTALLABLE[package.kind]]
+        dirname = engine.settings.packages_dirname
+        found = [StoredArchive.listed(i, dirname) async for i in engine.store.scan(address.directory(dirname) + "/")]
+        return [
+            a for a in found if a is not None and a.stem == package.filename and a.format in INSTALLABLE[package.kind]
+        ]
 
-    async def _from_store(self, package: EnvironmentPackage, item: _Object, scratch: Path) -> Obtained:
-        engine = self._engine
-        path = scratch / (package.filename + item.format)
+    async def _from_store(self, package: EnvironmentPackage, archive: StoredArchive, scratch: Path) -> Obtained:
+        engine, store = self._engine, self._engine.store
+        path = scratch / (package.filename + archive.format)
 
         def moved(count: int) -> None:
             engine.emit(events.BytesMoved("fetch", path.name, count))
 
-        engine.emit(events.PhaseStarted("fetch", path.name, item.size))
+        engine.emit(events.PhaseStarted("fetch", path.name, archive.size or None))
         started = engine.clock.now()
         try:
-            async with engine.budgets.memory.borrow(min(item.size or (8 << 20), 32 << 20)):
-                size = await engine.store.download(item.key, path, size=item.size, moved=moved)
-            difference = await self._difference(path, Digests.of(KEY_ALGORITHM[package.kind], item.digest))
+            reading = await engine.reader.read(archive, path, wanted=package.digests_of(archive.format), moved=moved)
         finally:
             engine.emit(events.PhaseEnded("fetch", path.name, engine.clock.now() - started))
-        if difference is None:
-            engine.emit(events.Fetched(path.name, engine.store.address, size, 0))
-            return Obtained(path, item.format, item.digest, engine.store.address)
-        part, want, have = difference
-        where = f"{engine.store.address}/{item.key}"
-        hint = "it was set aside"
-        try:
-            moved_to = await set_aside(engine.store, item.key)
-            engine.emit(events.Quarantined(item.key, moved_to, f"the {part} is {have}, expected {want}"))
-        except StoreError as exc:
-            hint = f"it could not be set aside ({exc})"
-        raise IntegrityError(
-            f"the {part} of {path.name} in the store ({where}) is wrong", expected=want, found=have, hint=hint
-        )
+        match reading:
+            case Whole(digests):
+                engine.emit(events.Fetched(path.name, store.address, digests.size or 0, 0))
+                digest = digests.get(KEY_ALGORITHM[package.kind]) or ""
+                return Obtained(path, archive.format, digest, store.address)
+            case Damaged() | NotWanted():
+                raise reading.error(store.address)
+            case Absent():
+                raise not_found(store.address, archive.key)
 
     async def _from_upstream(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
         fmt = package.url_format
@@ -244,7 +234,3 @@ def _digesting(path: Path, expected: Digests) -> Callable[[object], Digests]:
 
 def _recorded(package: EnvironmentPackage) -> bool:
     return any(fmt in package.cached for fmt in INSTALLABLE[package.kind])
-
-
-def _digest_in(key: str | None) -> str:
-    return key.split("/")[-2] if key and key.count("/") > 1 else ""

@@ -89,12 +89,21 @@ class EnvironmentPackage:
         if not self.downloadable:
             raise UsageError(f"{self.filename} was built locally from {redacted(self.url)}: it has no address to fetch")
         url, access = PackageURL.parse(self.url)
-        digest = self.published_hash
+        return Package(url, self.filename, Format(self.url_format), self.digests_of(self.url_format), access)
+
+    def digests_of(self, fmt: str) -> Digests:
+        """Return what the document says of the bytes of a form.
+
+        Raises:
+            UsageError: A digest is malformed.
+            IntegrityError: Two records contradict each other.
+        """
+        digest = self.hashes.get(fmt)
         digests = Digests.of(KEY_ALGORITHM[self.kind], digest) if digest else Digests()
-        for algorithm in HEX_LENGTH:
+        for algorithm in HEX_LENGTH if fmt == self.url_format else ():
             if also := self.hashes.get(algorithm):
                 digests = digests.merged(Digests.of(algorithm, also))
-        return Package(url, self.filename, Format(self.url_format), digests, access)
+        return digests
 
     def as_document(self) -> dict[str, Any]:
         """Return the package object; the address without credentials."""

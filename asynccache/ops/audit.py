@@ -7,9 +7,9 @@ from collections.abc import Callable
 from asynccache.engine.engine import Engine
 from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.ops.contents import StoredObject
 from asynccache.ops.verify import Damage, Verification, verify_store
 from asynccache.ops.verify_environments import EnvironmentsVerification, verify_environments
+from asynccache.store.stored import StoredArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ async def audit(
     sample: float = 1.0,
     seed: str = "",
     quarantine: bool = False,
-    checked: Callable[[StoredObject], None] | None = None,
+    checked: Callable[[StoredArchive], None] | None = None,
 ) -> Audit:
     """Read a store (see `verify_store`); without pattern and sample also documents, names and packs.
 
@@ -110,7 +110,7 @@ async def audit(
     if not 0 < sample <= 1:
         raise UsageError("--sample is wrong", expected="a share above 0 and up to 1 (100%)", found=f"{sample:g}")
 
-    def read(item: StoredObject, damage: Damage | None) -> None:
+    def read(item: StoredArchive, damage: Damage | None) -> None:
         del damage
         if checked is not None:
             checked(item)

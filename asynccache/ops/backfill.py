@@ -20,13 +20,12 @@ from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
-from asynccache.ops.contents import StoredObject, by_source, matches
+from asynccache.ops.contents import archives, by_source, matches
 from asynccache.store import layout
-from asynccache.store.inventory import StoredArchive
+from asynccache.store.stored import StoredArchive
 
 SAVE_EVERY: Final = 5.0  # seconds: what a killed run looks at again
 
@@ -93,11 +92,11 @@ class Selection:
         text = json.dumps([store, self.to, self.pattern, self.shard])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def means(self, group: list[StoredObject]) -> bool:
+    def means(self, group: list[StoredArchive]) -> bool:
         """Tell whether a source directory fits the pattern."""
-        return any(matches(o.parts, o.info.key, self.pattern) for o in group)
+        return any(matches(archive, self.pattern) for archive in group)
 
-    def takes(self, group: list[StoredObject]) -> bool:
+    def takes(self, group: list[StoredArchive]) -> bool:
         """Tell whether a source directory belongs to the shard."""
         if self.shard is None:
             return True
@@ -227,16 +226,16 @@ class Backfill:
         Args:
             journal: Where to go on; None to look at the whole store.
         """
-        dirname, to = self.engine.settings.packages_dirname, self.selection.to
+        store, dirname, to = self.engine.store, self.engine.settings.packages_dirname, self.selection.to
         if journal is not None:
             for directory in sorted(journal.failed):
-                async for group in by_source(self._objects(directory + "/", "")):
+                async for group in by_source(archives(store, dirname, below=directory)):
                     if (job := self._job(group, to)) is not None:
                         yield job
         # "0" follows "/" in byte order: everything below the directory lies before it
         after = journal.behind + "0" if journal is not None and journal.behind else ""
         self.plan.resumed = bool(after)
-        async for group in by_source(self._objects(f"{dirname}/conda/", after)):
+        async for group in by_source(archives(store, dirname, below=f"{dirname}/conda", start_after=after)):
             directory = group[0].parts.source_directory
             if journal is not None and directory in journal.failed:
                 continue
@@ -293,14 +292,7 @@ class Backfill:
                 await self.engine.threads.run(journal.save, journal.text())
         return report
 
-    async def _objects(self, prefix: str, start_after: str) -> AsyncGenerator[StoredObject]:
-        dirname = self.engine.settings.packages_dirname
-        async for info in self.engine.store.scan(prefix, start_after=start_after):
-            parts = layout.parse_key(info.key, dirname)
-            if parts is not None and info.size:
-                yield StoredObject(info, parts)
-
-    def _job(self, group: list[StoredObject], to: Format) -> Job | None:
+    def _job(self, group: list[StoredArchive], to: Format) -> Job | None:
         if not self.selection.means(group):
             self.plan.skipped += 1
             return None
@@ -314,15 +306,14 @@ class Backfill:
         except AsyncCacheError:
             self.plan.skipped += 1
             return None
-        found = tuple(StoredArchive.of(o.info, o.parts) for o in group)
-        if any(a.format == to and a.stem == package.stem for a in found):
+        if any(a.format == to and a.stem == package.stem for a in group):
             self.plan.complete += 1
             return None
-        published = next((a for a in found if a.format == package.url_format and a.stem == package.stem), None)
+        published = next((a for a in group if a.format == package.url_format and a.stem == package.stem), None)
         self.plan.todo += 1
         if published is None:
             self.plan.unpublished += 1
         else:
             self.plan.todo_bytes += published.size
-            package = package.with_digests(Digests(md5=published.hash, size=published.size))
-        return Job(package, (to,), found)
+            package = package.with_digests(published.digests)
+        return Job(package, (to,), tuple(group))

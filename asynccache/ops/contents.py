@@ -9,49 +9,34 @@ from dataclasses import field
 
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
-from asynccache.store import layout
-from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.base import Store
+from asynccache.store.stored import StoredArchive
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One archive in the store.
-
-    Attributes:
-        info: Key, size and age.
-        parts: What the key says.
-    """
-
-    info: ObjectInfo
-    parts: layout.KeyParts
-
-    def as_document(self) -> dict[str, object]:
-        """Return the object as plain values; sizes in bytes, times in seconds since the epoch."""
-        said = document(self.parts, "kind", "format", "transmuted", "hash", package=self.parts.stem)
-        held = document(self.info, "modified", "key", bytes=self.info.size)
-        return {**said, "url": self.parts.source_url, **held}
-
-
-async def archives(store: Store, dirname: str, pattern: str | None = None) -> AsyncGenerator[StoredObject]:
+async def archives(
+    store: Store, dirname: str, pattern: str | None = None, *, below: str = "", start_after: str = ""
+) -> AsyncGenerator[StoredArchive]:
     """Yield the archives of a store in the order of their keys.
 
     Args:
         store: An open store.
         dirname: Directory of the packages (setting `packages_dirname`).
         pattern: Shell pattern that the file name, or the key when the pattern has a `/`, must match.
+        below: Only of this directory; all when empty.
+        start_after: Only those whose key comes behind this one.
     """
-    async for info in store.scan(dirname + "/"):
-        parts = layout.parse_key(info.key, dirname)
-        if parts is not None and info.size and matches(parts, info.key, pattern):
-            yield StoredObject(info, parts)
+    async for info in store.scan(f"{below or dirname}/", start_after=start_after):
+        archive = StoredArchive.listed(info, dirname)
+        if archive is not None and matches(archive, pattern):
+            yield archive
 
 
-def matches(parts: layout.KeyParts, key: str, pattern: str | None) -> bool:
+def matches(archive: StoredArchive, pattern: str | None) -> bool:
     """Tell whether an archive is meant by a pattern (see `archives`)."""
     if pattern is None:
         return True
-    subject = key if "/" in pattern else parts.filename
-    return fnmatch.fnmatchcase(subject, pattern) or fnmatch.fnmatchcase(parts.stem, pattern)
+    subject = archive.key if "/" in pattern else archive.filename
+    return fnmatch.fnmatchcase(subject, pattern) or fnmatch.fnmatchcase(archive.stem, pattern)
 
 
 @dataclass(slots=True)
@@ -97,26 +82,27 @@ async def totals(store: Store, dirname: str) -> Totals:
     return result
 
 
-async def _all(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredObject]:
+async def _all(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredArchive]:
     async for info in store.scan(dirname + "/"):
-        parts = layout.parse_key(info.key, dirname)
-        if parts is None or not info.size:
+        archive = StoredArchive.listed(info, dirname)
+        if archive is None:
             result.other += 1
             continue
+        parts = archive.parts
         label = f"{parts.kind} {parts.format}"
         result.objects[label] += 1
         result.bytes[label] += info.size
         result.transmuted += parts.transmuted
         result.hosts[parts.host] += 1
-        yield StoredObject(info, parts)
+        yield archive
 
 
-async def by_source(objects: AsyncIterator[StoredObject]) -> AsyncGenerator[list[StoredObject]]:
+async def by_source(objects: AsyncIterator[StoredArchive]) -> AsyncGenerator[list[StoredArchive]]:
     """Group archives by source directory: everything that was ever made from one URL.
 
     The order of keys keeps a source directory together, so only one group is held at a time.
     """
-    group: list[StoredObject] = []
+    group: list[StoredArchive] = []
     async for item in objects:
         if group and item.parts.source_directory != group[0].parts.source_directory:
             yield group

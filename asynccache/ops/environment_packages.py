@@ -19,7 +19,9 @@ from asynccache.model.url import redacted
 from asynccache.runtime.tasks import run_together
 from asynccache.store import layout
 from asynccache.store.base import Store
-from asynccache.store.inventory import Inventory, StoredArchive
+from asynccache.store.inventory import Inventory
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import Damaged, NotWanted
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Need:
         fetchable: What the engine can fetch; None when nothing can be downloaded at its address.
         below: Everything that the store has below its address.
         found: What the store has of the forms that are needed or of use.
+        damaged: What of it was read and is to be replaced.
         error: Why it cannot be had; None as long as nothing failed.
         origins: Where its bytes came from in this run: `store`, `node`, or an upstream host.
         ready_at: When it was ready, on the clock of whoever brought it.
@@ -42,6 +45,7 @@ class Need:
     fetchable: Package | None
     below: tuple[StoredArchive, ...] = ()
     found: dict[Format, StoredArchive] = field(default_factory=dict)
+    damaged: dict[Format, Damaged] = field(default_factory=dict)
     error: AsyncCacheError | None = None
     origins: set[str] = field(default_factory=set)
     ready_at: float = 0.0
@@ -53,8 +57,8 @@ class Need:
 
     @property
     def missing(self) -> tuple[Format, ...]:
-        """Forms that the store does not have."""
-        return tuple(f for f in self.formats if f not in self.found)
+        """Forms that the store does not have, or has damaged."""
+        return tuple(f for f in self.formats if f not in self.found or f in self.damaged)
 
     @property
     def complete(self) -> bool:
@@ -65,6 +69,11 @@ class Need:
     def bytes(self) -> int:
         """Bytes of the needed forms that the store has."""
         return sum(self.found[f].size for f in self.formats if f in self.found)
+
+    def forget(self, archive: StoredArchive) -> None:
+        """Take an archive of the store for absent."""
+        self.found.pop(archive.format, None)
+        self.below = tuple(a for a in self.below if a.key != archive.key)
 
     def job(self) -> Job | None:
         """Return what the engine has to do, None when there is nothing; an impossible job becomes the error."""
@@ -79,7 +88,7 @@ class Need:
                 hint="resolve the environment again where it can be built",
             )
             return None
-        return Job(self.fetchable, self.formats, self.below)
+        return Job(self.fetchable, self.formats, self.below, tuple(self.damaged.values()))
 
 
 class Needs:
@@ -158,14 +167,30 @@ class Needs:
             need.below = await self._below_built(package)
         need.found = {a.format: a for a in need.below if a.stem == package.filename}
         for fmt in need.formats:
-            key = package.cached.get(fmt)
-            if fmt not in need.found and key is not None:
-                # a key that no address leads to, such as those of very old caches
-                info = await self._store.head(key)
-                if info is not None and info.size:
-                    need.found[fmt] = StoredArchive(
-                        key, package.filename, fmt, key.split("/")[-2], info.size, info.modified
-                    )
+            try:
+                await self._take_named(need, fmt)
+            except AsyncCacheError as exc:
+                need.error = need.error or exc
+
+    async def _take_named(self, need: Need, fmt: Format) -> None:
+        """Take the archive that the document names, where it lies elsewhere or there are two of one name.
+
+        Raises:
+            IntegrityError: The store has another one.
+            UsageError: The document names no digest but something else.
+        """
+        package, found = need.package, need.found.get(fmt)
+        key = package.cached.get(fmt)
+        other = found.digests.mismatch(package.digests_of(fmt)) if found is not None else None
+        if key is not None and (found is None or (other is not None and found.key != key)):
+            # a key that no address leads to, such as those of very old caches, or the second archive of a name
+            info = await self._store.head(key)
+            if info is not None and info.size:
+                need.found[fmt] = StoredArchive.recorded(info, package.filename, fmt, self._dirname)
+                return
+        if found is not None and other is not None and (key is not None or fmt == package.url_format):
+            part, have, want = other
+            raise NotWanted(found, part, str(want), str(have)).error(self._store.address)
 
     async def _below_built(self, package: EnvironmentPackage) -> tuple[StoredArchive, ...]:
         try:
@@ -174,9 +199,9 @@ class Needs:
             return ()
         found = []
         async for info in self._store.scan(directory + "/"):
-            parts = layout.parse_key(info.key, self._dirname)
-            if parts is not None and info.size and parts.source_directory == directory:
-                found.append(StoredArchive.of(info, parts))
+            archive = StoredArchive.listed(info, self._dirname)
+            if archive is not None and archive.parts.source_directory == directory:
+                found.append(archive)
         return tuple(found)
 
 

@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asynccache.engine.engine import Engine
-from asynccache.engine.quarantine import set_aside
-from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError
+from asynccache.errors import AsyncCacheError
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
-from asynccache.model.package import KEY_ALGORITHM, Format
+from asynccache.model.package import Format
 from asynccache.node.disk import disk_errors
 from asynccache.ops.environment_packages import Need
 from asynccache.ops.verified import Verified
-from asynccache.runtime.tasks import run_together
-from asynccache.store.inventory import StoredArchive
+from asynccache.runtime.tasks import run_together, run_works
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import Absent, Damaged, NotWanted, Whole
+
+Suspect = tuple[Need, Absent | Damaged]
+"""What the store was said to have and is not there as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,15 @@ class NodeArchives:
                 need.ready_at = need.ready_at or self._engine.clock.now()
                 return None
             archive = need.found.get(fmt)
-            expected = need.package.hashes.get(fmt) or (archive.hash if archive else None)
-            if expected is None:
+            try:
+                expected = need.package.digests_of(fmt) or (archive.digests if archive else None)
+            except AsyncCacheError:  # a malformed document
+                expected = None
+            if not expected:
                 continue
-            algorithm = KEY_ALGORITHM[need.package.kind]
             async with self._engine.budgets.cpu.borrow():
-                digests = await self._engine.threads.work(_digesting(path, algorithm))
-            if digests.get(algorithm) == expected:
+                digests = await self._engine.threads.work(_digesting(path, expected.algorithms()))
+            if expected.mismatch(digests) is None:
                 self._sizes[id(need)] = status.st_size
                 need.ready_at = self._engine.clock.now()
                 return path.name, version
@@ -90,16 +95,16 @@ class NodeArchives:
 
     async def bring(
         self, needs: Sequence[Need], engine_of: Callable[[Need], Engine], verified: list[tuple[Engine, StoredArchive]]
-    ) -> list[tuple[Need, str]]:
+    ) -> list[Suspect]:
         """Copy archives out of a store, verify them and move them into place.
 
         Args:
-            needs: Packages that are complete in a store.
+            needs: Packages that are complete in a store; what fails becomes their error.
             engine_of: The engine on that store.
             verified: Takes what was read and found to be right.
 
         Returns:
-            What was damaged, and where it was set aside.
+            What is not as the store says.
 
         Raises:
             DiskError: The directory cannot be written.
@@ -109,18 +114,19 @@ class NodeArchives:
             return []
         engine = self._engine
         staging = engine.workspace.path / f"node-{os.getpid()}"
-        damaged: list[tuple[Need, str]] = []
 
         def prepare() -> None:
             with disk_errors(staging):
                 staging.mkdir(parents=True, exist_ok=True)
 
+        async def stage(numbered: tuple[int, Need]) -> _Brought | Suspect | None:
+            number, need = numbered
+            return await self._stage(need, engine_of(need), staging / str(number))
+
         await engine.threads.run(prepare)
         try:
-            results = await run_together(
-                [self._stage(n, engine_of(n), staging / str(i), damaged) for i, n in enumerate(needs)]
-            )
-            brought = [b for b in results if b is not None]
+            results = await run_works(enumerate(needs), stage, room=engine.budgets.in_flight)
+            brought = [result for result in results if isinstance(result, _Brought)]
             await engine.threads.run(self._place, brought)
         finally:
             await engine.threads.run(_remove, staging)
@@ -129,31 +135,23 @@ class NodeArchives:
             verified.append((engine_of(item.need), item.archive))
             self._sizes[id(item.need)] = item.archive.size
             item.need.ready_at = now
-        return damaged
+        for need, result in zip(needs, results, strict=True):
+            if isinstance(result, AsyncCacheError):
+                need.error = result
+        return [result for result in results if isinstance(result, tuple)]
 
-    async def _stage(self, need: Need, engine: Engine, path: Path, damaged: list[tuple[Need, str]]) -> _Brought | None:
+    async def _stage(self, need: Need, engine: Engine, path: Path) -> _Brought | Suspect | None:
         archive = _chosen(need, self._engine.settings.wanted_format)
-        size = archive.size
-        budgets = self._engine.budgets
-        try:
-            async with (
-                budgets.in_flight.borrow(),
-                budgets.temp.borrow(size),
-                budgets.memory.borrow(min(size, 32 << 20)),
-            ):
-                await engine.store.download(archive.key, path, size=size)
-                algorithm = KEY_ALGORITHM[need.package.kind]
-                async with budgets.cpu.borrow():
-                    digests = await self._engine.threads.work(_digesting(path, algorithm))
-            Digests.of(algorithm, archive.hash).check(digests, archive.key)
-        except (IntegrityError, ObjectNotFoundError) as exc:
-            moved = await set_aside(engine.store, archive.key) if isinstance(exc, IntegrityError) else ""
-            damaged.append((need, moved or archive.key))
-            return None
-        except AsyncCacheError as exc:
-            need.error = exc
-            return None
-        return _Brought(need, archive, path, self._address(need, archive, engine))
+        async with self._engine.budgets.temp.borrow(archive.size):
+            reading = await engine.reader.read(archive, path, wanted=need.package.digests_of(archive.format))
+        match reading:
+            case Whole():
+                return _Brought(need, archive, path, self._address(need, archive, engine))
+            case NotWanted():
+                need.error = reading.error(engine.store.address)
+                return None
+            case Absent() | Damaged():
+                return need, reading
 
     def _address(self, need: Need, archive: StoredArchive, engine: Engine) -> str:
         """Return what other programs find in `urls.txt` for this archive (contract, section 4.2)."""
@@ -181,8 +179,8 @@ def _usable(need: Need, wanted: Format | None) -> tuple[Format, ...]:
     return need.formats
 
 
-def _digesting(path: Path, algorithm: str) -> Callable[[object], Digests]:
-    return lambda _stop: digest_file(str(path), algorithm)
+def _digesting(path: Path, algorithms: tuple[str, ...]) -> Callable[[object], Digests]:
+    return lambda _stop: digest_file(str(path), *algorithms)
 
 
 def _chosen(need: Need, preferred: Format | None) -> StoredArchive:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable
-from dataclasses import field
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynccache.engine.engine import Engine
-from asynccache.engine.quarantine import set_aside
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.digest import Digests, digest_file
-from asynccache.model.package import KEY_ALGORITHM
-from asynccache.ops.contents import StoredObject, archives
+from asynccache.model.digest import Digests
+from asynccache.ops.contents import archives
+from asynccache.runtime.tasks import run_works
 from asynccache.store import layout
+from asynccache.store.base import Store
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import Absent, Damaged, NotWanted, Reading, Whole
 
 if TYPE_CHECKING:
     from asynccache.archive import Receipt
@@ -30,7 +33,7 @@ class Damage:
         part: `size`, `md5`, `sha256`, `receipt` or `missing`.
         expected: What the key or the receipt says.
         found: What is there.
-        moved_to: Where it was set aside; empty when it was left in place.
+        moved_to: Where it was quarantined; empty when it was left in place.
     """
 
     key: str
@@ -40,7 +43,7 @@ class Damage:
     moved_to: str = ""
 
     def __str__(self) -> str:
-        moved = f"; set aside as {self.moved_to}" if self.moved_to else ""
+        moved = f"; quarantined as {self.moved_to}" if self.moved_to else ""
         return f"{self.key} has the wrong {self.part}: expected {self.expected}, found {self.found}{moved}"
 
 
@@ -85,7 +88,7 @@ class Verification:
         }
 
 
-Checked = Callable[[StoredObject, Damage | None], None]
+Checked = Callable[[StoredArchive, Damage | None], None]
 """Called after each object, with what is wrong with it."""
 
 
@@ -106,73 +109,86 @@ async def verify_store(
         sample: Share of the objects to read, above 0 up to 1. Which ones depends on key and seed only, so shards of a
             store can be read on different days with different seeds.
         seed: Any text.
-        quarantine: Set damaged objects aside, so that the next `cache` brings them anew.
+        quarantine: Move damaged objects out of every reader's way, so that the next `cache` brings them anew.
         checked: Told of every object.
 
     Raises:
         StoreError: The store cannot be listed.
     """
     result = Verification()
-    limit = asyncio.Semaphore(engine.settings.in_flight)
+    keys: list[str] = []
 
-    async def check(item: StoredObject) -> None:
-        try:
-            damage = await check_archive(engine, item, result)
-            if damage is not None and quarantine and damage.part != "receipt":
-                moved = await set_aside(engine.store, damage.key)
-                damage = Damage(damage.key, damage.part, damage.expected, damage.found, moved)
-        except AsyncCacheError as exc:
-            result.errors[item.info.key] = exc
-        else:
-            if damage is not None:
-                result.damaged.append(damage)
-            if checked is not None:
-                checked(item, damage)
-        finally:
-            limit.release()
-
-    async with asyncio.TaskGroup() as group:
-        async for item in archives(engine.store, engine.settings.packages_dirname, pattern):
-            if not _in_sample(item.info.key, sample, seed):
+    async def chosen() -> AsyncGenerator[StoredArchive]:
+        async for archive in archives(engine.store, engine.settings.packages_dirname, pattern):
+            if _in_sample(archive.key, sample, seed):
+                keys.append(archive.key)
+                yield archive
+            else:
                 result.skipped += 1
-                continue
-            await limit.acquire()
-            group.create_task(check(item))
+
+    async def check(archive: StoredArchive) -> None:
+        reading = await read_archive(engine, archive, result)
+        damage = None if isinstance(reading, Whole) else _damage(archive.key, reading)
+        if damage is not None:
+            if quarantine and isinstance(reading, Damaged):
+                damage = replace(damage, moved_to=await _quarantined(engine.store, reading))
+            result.damaged.append(damage)
+        if checked is not None:
+            checked(archive, damage)
+
+    outcomes = await run_works(chosen(), check, room=engine.budgets.in_flight)
+    result.errors = {
+        key: outcome for key, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, AsyncCacheError)
+    }
     result.damaged.sort(key=lambda d: d.key)
     return result
 
 
-async def check_archive(engine: Engine, item: StoredObject, result: Verification) -> Damage | None:
-    """Read one archive, count it in `result`, and return what is wrong with it.
+async def read_archive(engine: Engine, archive: StoredArchive, result: Verification) -> Reading:
+    """Read one archive, compare it with its key and its receipt, and count it in `result`.
 
     Raises:
         StoreError: It cannot be read.
     """
-    key, parts = item.info.key, item.parts
-    receipt = await _receipt(engine, key) if parts.transmuted else None
-    algorithm = KEY_ALGORITHM[parts.kind]
-    algorithms = {algorithm, "sha256"} if receipt else {algorithm}
+    receipt = await _receipt(engine, archive.key) if archive.parts.transmuted else None
+    wanted = Digests(sha256=receipt.derived.sha256) if receipt is not None else None
     directory = engine.workspace.path / "verify"
-    path = directory / hashlib.sha256(key.encode()).hexdigest()[:32]
-    async with engine.budgets.temp.borrow(item.info.size), engine.budgets.memory.borrow(min(item.info.size, 32 << 20)):
+    await engine.threads.run(directory.mkdir, parents=True, exist_ok=True)
+    path = directory / hashlib.sha256(archive.key.encode()).hexdigest()[:32]
+    async with engine.budgets.temp.borrow(archive.size):
         try:
-            await engine.threads.run(directory.mkdir, parents=True, exist_ok=True)
-            try:
-                await engine.store.download(key, path, size=item.info.size)
-            except ObjectNotFoundError:
-                return Damage(key, "missing", "the object that was listed", "none: it was removed meanwhile")
-            async with engine.budgets.cpu.borrow():
-                found = await engine.threads.work(lambda _stop: digest_file(str(path), *algorithms))
+            reading = await engine.reader.read(archive, path, wanted=wanted)
         finally:
-            await engine.threads.run(path.unlink, missing_ok=True)
-    result.checked += 1
-    result.bytes += found.size or 0
-    if parts.transmuted and receipt is None:
-        result.without_receipt += 1
-    difference = Digests.of(algorithm, parts.hash, size=item.info.size).mismatch(found)
-    if difference is None and receipt is not None and receipt.derived.mismatch(found):
-        return Damage(key, "receipt", f"sha256 {receipt.derived.sha256}", str(found.sha256))
-    return None if difference is None else Damage(key, difference[0], str(difference[1]), str(difference[2]))
+            await engine.threads.certainly(_remove, path)
+    if not isinstance(reading, Absent):
+        result.checked += 1
+        result.bytes += archive.size
+        result.without_receipt += archive.parts.transmuted and receipt is None
+    return reading
+
+
+def _damage(key: str, reading: Absent | NotWanted | Damaged) -> Damage:
+    match reading:
+        case Absent():
+            return Damage(key, "missing", "the object that was listed", "none: it was removed meanwhile")
+        case NotWanted():
+            return Damage(key, "receipt", f"{reading.part} {reading.expected}", reading.found)
+        case Damaged():
+            return Damage(key, reading.part, reading.expected, reading.found)
+
+
+async def _quarantined(store: Store, damaged: Damaged) -> str:
+    """Move a damaged object out of every reader's way; return its new key, empty when it has changed meanwhile."""
+    key = damaged.archive.key
+    there = await store.head(key)
+    if there is None or there.etag != damaged.version:
+        return ""
+    moved_to = layout.quarantine_key(key, datetime.now(UTC))
+    try:
+        await store.move(key, moved_to)
+    except ObjectNotFoundError:
+        return ""
+    return moved_to
 
 
 async def _receipt(engine: Engine, key: str) -> Receipt | None:
@@ -187,3 +203,7 @@ async def _receipt(engine: Engine, key: str) -> Receipt | None:
 def _in_sample(key: str, share: float, seed: str) -> bool:
     number = int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")
     return number < share * 2**64
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.engine import Engine
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
@@ -128,6 +128,7 @@ async def _verify(
         key = keys.document(environment.id)
         result.damaged += [EnvironmentDamage(key, sentence) for sentence in doubts(environment)]
         result.damaged += _missing(environment, needs, key)
+        result.damaged += _other_bytes(environment, needs, key)
 
 
 def _missing(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[EnvironmentDamage]:
@@ -138,3 +139,8 @@ def _missing(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[E
     shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     heal = f"`asynccache warm --env {environment.id} --arch {environment.id.arch} --to remote` brings them"
     return [EnvironmentDamage(key, f"{len(missing)} of its {len(of)} packages are missing: {shown}; {heal}", missing)]
+
+
+def _other_bytes(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[EnvironmentDamage]:
+    errors = [need.error for need in needs.by_environment[environment.id]]
+    return [EnvironmentDamage(key, str(error)) for error in errors if isinstance(error, IntegrityError)]

@@ -1,8 +1,9 @@
 """Making environments ready: every package in the store, on this node, or both, each verified once.
 
 All environments of a call are one run of the engine over the packages that they need together. What the store has is
-found by listing; what it lacks comes from upstream; what was never verified is read; what is damaged is set aside and
-brought anew. A document that only this machine knows is published when its last package is there.
+found by listing; what it lacks comes from upstream; what was never verified is read; what is damaged is written anew
+where the store may be written, and not taken from it where not. A document that only this machine knows is published
+when its last package is there.
 """
 
 from __future__ import annotations
@@ -16,23 +17,20 @@ from urllib.parse import urlsplit
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
-from asynccache.engine.quarantine import set_aside
 from asynccache.engine.report import Report
-from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PartialFailureError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format
-from asynccache.ops.contents import StoredObject
 from asynccache.ops.environment_packages import Need, Needs
 from asynccache.ops.environments import Environments
-from asynccache.ops.node import NodeArchives
+from asynccache.ops.node import NodeArchives, Suspect
 from asynccache.ops.verified import Verified
-from asynccache.ops.verify import Verification, check_archive
-from asynccache.runtime.tasks import run_together
-from asynccache.store import layout
-from asynccache.store.base import ObjectInfo
-from asynccache.store.inventory import StoredArchive
+from asynccache.ops.verify import Verification, read_archive
+from asynccache.runtime.tasks import run_works
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import Absent, Damaged
 
 Target = Literal["remote", "local", "both"]
 _PASSES: Final = 3  # fetch, verify, and fetch anew what was damaged
@@ -99,7 +97,7 @@ class Readiness:
         rows: One per environment and architecture, as asked for.
         distinct: Packages that they need together.
         checked_bytes: Bytes read from the store to verify them.
-        damaged: Objects that were set aside.
+        damaged: Objects that differ from their own keys in two readings.
         reports: Of the engine's runs; none when the store had everything.
         documents: What the store holds of the environments, as far as it was looked up or written.
         sizes: URL -> bytes of what the store has as it was published.
@@ -119,6 +117,11 @@ class Readiness:
     def fetched_bytes(self) -> int:
         """Bytes that came from upstream."""
         return sum(n for report in self.reports for origin, n in report.fetched_bytes.items() if _is_host(origin))
+
+    @property
+    def mended(self) -> list[str]:
+        """Damaged objects that were replaced by what their keys say."""
+        return [key for report in self.reports for key in report.mended]
 
     def raise_for_failures(self) -> None:
         """Raise unless everything is there.
@@ -143,7 +146,8 @@ class Readiness:
             "distinct_packages": self.distinct,
             "fetched_bytes": self.fetched_bytes,
             "checked_bytes": self.checked_bytes,
-            "quarantined": self.damaged,
+            "damaged": self.damaged,
+            "mended": self.mended,
             "runs": [report.as_document(packages=False) for report in self.reports],
             "seconds": round(self.seconds, 3),
         }
@@ -185,6 +189,7 @@ class Warm:
         self._result = Readiness()
         self._upstream: dict[str, str] = {}
         self._aside: set[int] = set()
+        self._suspected: set[str] = set()
 
     async def run(self, environments: Sequence[tuple[str, ResolvedEnvironment]]) -> Readiness:
         """Make environments ready.
@@ -210,16 +215,10 @@ class Warm:
             todo = [n for n in needs.all if node is None or self._to == "both" or not node.has(n)]
             await self._fetch(todo, needs)
             suspects = await self._bring(needs.all, node) if node is not None else []
-            gone = {id(need) for need, _moved in suspects}
+            gone = {id(need) for need, _reading in suspects}
             suspects += await self._check([need for need in todo if id(need) not in gone])
-            if not suspects:
+            if not await self._treat(suspects, needs):
                 break
-            result.damaged += [moved for _need, moved in suspects]
-            await needs.look_up([need for need, _moved in suspects])
-        for need, moved in suspects:
-            need.error = IntegrityError(
-                f"{need.name} was damaged each of {_PASSES} times that it was read from the store", found=moved
-            )
         published = await self._publish(environments, needs)
         for name, environment in environments:
             of = needs.by_environment[environment.id]
@@ -243,6 +242,28 @@ class Warm:
         place = engine.store.root.identity
         self._known[place] = await engine.threads.run(self._memory.known, place)
         return needs
+
+    async def _treat(self, suspects: Sequence[Suspect], needs: Needs) -> bool:
+        """Decide what becomes of what is not as the store says; tell whether something is to be brought anew."""
+        absent = [need for need, reading in suspects if isinstance(reading, Absent)]
+        again = bool(absent)
+        for need, reading in suspects:
+            if isinstance(reading, Absent):
+                continue
+            archive, engine = reading.archive, self._store_of(need)
+            if archive.key in self._suspected or need.fetchable is None:
+                need.error = reading.error(engine.store.address)  # written anew already, or nobody has it
+            elif engine is self._fetching:
+                need.damaged[archive.format] = reading
+                again = True
+            else:
+                need.forget(archive)
+                again = True
+            if archive.key not in self._suspected:
+                self._suspected.add(archive.key)
+                self._result.damaged.append(archive.key)
+        await needs.look_up(absent)
+        return again
 
     async def _fetch(self, todo: Sequence[Need], needs: Needs) -> None:
         """Run the engine over what is missing, all environments together."""
@@ -277,6 +298,7 @@ class Warm:
         for outcome in report.outcomes:
             for need in waiting.get(outcome.url, ()):
                 need.error = outcome.error
+                need.damaged.clear()
                 published = need.package.filename + need.package.url_format
                 need.origins.add(self._upstream.get(published, _STORE))
         fetched = [need for group in waiting.values() for need in group]
@@ -298,15 +320,15 @@ class Warm:
                     if archive.stem == need.package.filename:
                         need.found.setdefault(archive.format, archive)
 
-    async def _bring(self, needs: Sequence[Need], node: NodeArchives) -> list[tuple[Need, str]]:
+    async def _bring(self, needs: Sequence[Need], node: NodeArchives) -> list[Suspect]:
         verified: list[tuple[Engine, StoredArchive]] = []
         damaged = await node.bring([n for n in needs if n.complete and not node.has(n)], self._store_of, verified)
         for engine in {engine for engine, _archive in verified}:
             await self._remember(engine, [archive for of, archive in verified if of is engine])
         return damaged
 
-    async def _check(self, todo: Sequence[Need]) -> list[tuple[Need, str]]:
-        """Read what was never verified; return what was damaged and where it was set aside."""
+    async def _check(self, todo: Sequence[Need]) -> list[Suspect]:
+        """Read what was never verified; return what is not as the store says."""
         if not self._verify or self._to == "local":
             return []
         unknown = [
@@ -316,31 +338,32 @@ class Warm:
             if f in need.found and not self._is_verified(self._engine, need.found[f])
         ]
         counted = Verification()
-
-        async def check(need: Need, archive: StoredArchive) -> tuple[Need, str] | None:
-            parts = layout.parse_key(archive.key, self._engine.settings.packages_dirname)
-            if parts is None:
-                return None  # of a very old cache; read when it is used
-            info = ObjectInfo(archive.key, archive.size, None, archive.modified)
-            async with self._engine.budgets.in_flight.borrow():
-                damage = await check_archive(self._engine, StoredObject(info, parts), counted)
-            need.ready_at = self._engine.clock.now()
-            if damage is None or damage.part == "receipt":
-                good.append(archive)
-                return None
-            return need, await set_aside(self._engine.store, archive.key) or archive.key
-
         good: list[StoredArchive] = []
-        found = await run_together([check(need, archive) for need, archive in unknown])
+
+        async def check(item: tuple[Need, StoredArchive]) -> Suspect | None:
+            need, archive = item
+            if not archive.parts.source_directory:
+                return None  # of a very old cache; read when it is used
+            reading = await read_archive(self._engine, archive, counted)
+            need.ready_at = self._engine.clock.now()
+            if isinstance(reading, Absent | Damaged):
+                return need, reading
+            good.append(archive)
+            return None
+
+        results = await run_works(unknown, check, room=self._engine.budgets.in_flight)
+        for (need, _archive), result in zip(unknown, results, strict=True):
+            if isinstance(result, AsyncCacheError):
+                need.error = result
         self._result.checked_bytes += counted.bytes
         await self._remember(self._engine, good)
-        return [each for each in found if each is not None]
+        return [result for result in results if isinstance(result, tuple)]
 
     def _is_verified(self, engine: Engine, archive: StoredArchive) -> bool:
-        return self._known.get(engine.store.root.identity, {}).get(archive.key) == _version(archive)
+        return self._known.get(engine.store.root.identity, {}).get(archive.key) == archive.version
 
     async def _remember(self, engine: Engine, archives: Iterable[StoredArchive]) -> None:
-        entries = [(a.key, _version(a)) for a in archives]
+        entries = [(a.key, a.version) for a in archives]
         self._known.setdefault(engine.store.root.identity, {}).update(entries)
         await engine.threads.run(self._memory.add, engine.store.root.identity, entries)
 
@@ -395,10 +418,6 @@ class Warm:
             published=published,
             errors=missing,
         )
-
-
-def _version(archive: StoredArchive) -> str:
-    return f"{archive.size}:{archive.modified}"
 
 
 def _absent(need: Need) -> AsyncCacheError:

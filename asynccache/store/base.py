@@ -84,6 +84,10 @@ class Store(Protocol):
         """
         ...
 
+    def another(self) -> Store:
+        """Return the same store, to be opened anew: it shares nothing with this one, connections least of all."""
+        ...
+
     async def capabilities(self) -> Capabilities:
         """Find out what this store promises, by trying where it cannot be known; the answer is remembered."""
         ...
@@ -134,6 +138,7 @@ class Store(Protocol):
         digests: Digests,
         *,
         if_absent: bool = True,
+        if_match: str | None = None,
         consume: bool = False,
         moved: BytesMoved | None = None,
     ) -> ObjectInfo:
@@ -144,13 +149,14 @@ class Store(Protocol):
             path: The file.
             digests: Its size and digests, computed by the caller; a store that can verify one on arrival does.
             if_absent: Only when no object has this key.
+            if_match: In its place: only when the object's etag is this one.
             consume: The caller gives the file away: a store in the same file system takes it instead of copying it,
                 and after success it may be gone. On failure, and without `consume`, the file stays as it is.
             moved: Told of progress, in bytes; what is sent again after a failure counts again.
 
         Raises:
             UsageError: The file is empty.
-            PreconditionFailedError: An object is there already.
+            PreconditionFailedError: The condition does not hold.
             IntegrityError: The store received other bytes than `digests` says.
         """
         ...

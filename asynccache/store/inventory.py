@@ -13,54 +13,19 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
 from typing import Final
 
-from asynccache.model.dataclass import dataclass
-from asynccache.model.package import Format
 from asynccache.model.url import PackageURL
 from asynccache.runtime.tasks import run_together
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.stored import StoredArchive
 
 _PAGE: Final = 1000  # keys
 _DENSE: Final = 16  # wanted directories per page below which listing each by itself is cheaper than parsing the page
 _AT_ONCE: Final = 16  # listings
 
 
-@dataclass(frozen=True, slots=True)
-class StoredArchive:
-    """One archive in the store.
-
-    Attributes:
-        key: Its key.
-        stem: File name without extension.
-        format: Its format.
-        hash: md5 (conda) or sha256 (PyPI) of its bytes, as the key says.
-        size: In bytes.
-        modified: Seconds since the epoch; None where unknown.
-    """
-
-    key: str
-    stem: str
-    format: Format
-    hash: str
-    size: int
-    modified: float | None
-
-    @classmethod
-    def of(cls, info: ObjectInfo, parts: layout.KeyParts) -> StoredArchive:
-        """Put together what the store and the key say."""
-        return cls(info.key, parts.stem, parts.format, parts.hash, info.size, info.modified)
-
-    @property
-    def filename(self) -> str:
-        """The archive's file name."""
-        return self.stem + self.format
-
-
 class Inventory:
     """Remembers what the store held when it was asked.
-
-    Directories without an object in them do not exist, and empty objects count as none: that is how a local root looks
-    after another reader has moved its archives away (contract, section 3.5).
 
     Args:
         store: An open store.
@@ -149,10 +114,9 @@ class Inventory:
     def _record(self, wanted: Sequence[str], infos: Iterable[ObjectInfo]) -> None:
         by_directory: dict[str, dict[str, list[StoredArchive]]] = {directory: {} for directory in wanted}
         for info in infos:
-            parts = layout.parse_key(info.key, self._dirname)
-            if parts is not None and info.size and parts.source_directory in by_directory:
-                archive = StoredArchive.of(info, parts)
-                by_directory[parts.source_directory].setdefault(archive.filename, []).append(archive)
+            archive = StoredArchive.listed(info, self._dirname)
+            if archive is not None and archive.parts.source_directory in by_directory:
+                by_directory[archive.parts.source_directory].setdefault(archive.filename, []).append(archive)
         for directory, names in by_directory.items():
             taken = []
             for filename in sorted(names):

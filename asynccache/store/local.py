@@ -101,6 +101,10 @@ class LocalStore:
         finally:
             self._threads.close()
 
+    def another(self) -> LocalStore:
+        """See `Store.another`."""
+        return LocalStore(self._root)
+
     async def capabilities(self) -> Capabilities:
         """Conditional writes are atomic where the file system has hard links."""
         if self._capabilities is None:
@@ -172,11 +176,13 @@ class LocalStore:
         digests: Digests,
         *,
         if_absent: bool = True,
+        if_match: str | None = None,
         consume: bool = False,
         moved: BytesMoved | None = None,
     ) -> ObjectInfo:
         """See `Store.upload`; of the digests the size is verified, since nothing lies between the file and the disk."""
         target = self._path(key)
+        if_absent = if_absent and if_match is None
 
         def write(progress: Progress) -> ObjectInfo:
             try:
@@ -185,7 +191,7 @@ class LocalStore:
             except OSError as exc:
                 raise local_files.read_error(path, exc) from exc
             with store_errors(self.address, key, self._root, size):
-                checked_put(self.address, key, size, if_absent=if_absent, if_match=None)
+                checked_put(self.address, key, size, if_absent=if_absent, if_match=if_match)
                 if digests.size is not None and digests.size != size:
                     raise IntegrityError(
                         f"{path} is not the file that was to become {key}",
@@ -201,7 +207,7 @@ class LocalStore:
                         progress.advance(size)
                     else:
                         local_files.copy_file(path, staged, progress)
-                    info = self._publish(key, staged, target, if_absent=if_absent)
+                    info = self._publish(key, staged, target, if_absent=if_absent, if_match=if_match)
                     if taken:
                         path.unlink(missing_ok=True)
                     return info

@@ -6,6 +6,7 @@ import asyncio
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,7 +45,7 @@ class MemoryStore:
         self._address = address
         self._objects: dict[str, _Object] = {}
         self._keys: list[str] = []  # ascending
-        self._versions = 0
+        self._versions = count(1)
         self._requests = 0
 
     @property
@@ -74,6 +75,16 @@ class MemoryStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    def another(self) -> MemoryStore:
+        """See `Store.another`; what is stored is the same."""
+        other = MemoryStore(self._address)
+        self.share(other)
+        return other
+
+    def share(self, other: MemoryStore) -> None:
+        """Let another one hold the same objects."""
+        other._objects, other._keys, other._versions = self._objects, self._keys, self._versions
 
     async def capabilities(self) -> Capabilities:
         """Conditional writes are atomic."""
@@ -117,6 +128,7 @@ class MemoryStore:
         digests: Digests,
         *,
         if_absent: bool = True,
+        if_match: str | None = None,
         consume: bool = False,
         moved: BytesMoved | None = None,
     ) -> ObjectInfo:
@@ -126,14 +138,15 @@ class MemoryStore:
             data = await asyncio.to_thread(path.read_bytes)
         except OSError as exc:
             raise read_error(path, exc) from exc
-        checked_put(self._address, key, len(data), if_absent=if_absent, if_match=None)
+        if_absent = if_absent and if_match is None
+        checked_put(self._address, key, len(data), if_absent=if_absent, if_match=if_match)
         await self._request(key)
         hasher = Hasher(*digests.algorithms())
         await asyncio.to_thread(hasher.update, data)
         digests.check(
             hasher.digests(), f"{key} as it arrived in {self._address}", hint="the file changed; fetch it anew"
         )
-        info = self._write(key, data, if_absent=if_absent)
+        info = self._write(key, data, if_absent=if_absent, if_match=if_match)
         if moved is not None:
             moved(len(data))
         return info
@@ -193,8 +206,7 @@ class MemoryStore:
             raise lost(self._address, key)
         if if_match is not None and (there is None or there.info.etag != if_match):
             raise lost(self._address, key, if_match=if_match)
-        self._versions += 1
-        info = ObjectInfo(key, len(data), f'"{self._versions}"', time.time())
+        info = ObjectInfo(key, len(data), f'"{next(self._versions)}"', time.time())
         self._objects[key] = _Object(data, info)
         if there is None:
             insort(self._keys, key)

@@ -101,6 +101,10 @@ class S3Store:
         finally:
             self._threads.close()
 
+    def another(self) -> S3Store:
+        """See `Store.another`."""
+        return S3Store(self._root, self._options)
+
     async def capabilities(self) -> Capabilities:
         """Try conditional writes on a probe object; Amazon's own service is known to honour them."""
         async with self._probing:
@@ -248,32 +252,44 @@ class S3Store:
         digests: Digests,
         *,
         if_absent: bool = True,
+        if_match: str | None = None,
         consume: bool = False,
         moved: BytesMoved | None = None,
     ) -> ObjectInfo:
         """See `Store.upload`. Small files go in one request, large ones in parts; the server verifies either."""
         del consume
+        if_absent = if_absent and if_match is None
         try:
             size = (await self._threads.run(path.stat)).st_size
-            checked_put(self._address, key, size, if_absent=if_absent, if_match=None)
+            checked_put(self._address, key, size, if_absent=if_absent, if_match=if_match)
             digests.check(Digests(size=size), str(path), hint="the file has changed; make it anew")
             if size > 2 * self._part_bytes:
-                return await self._upload_parts(key, path, size, digests, if_absent=if_absent, moved=moved)
+                return await self._upload_parts(
+                    key, path, size, digests, if_absent=if_absent, if_match=if_match, moved=moved
+                )
             data = await self._threads.run(path.read_bytes)
         except OSError as exc:
             raise read_error(path, exc) from exc
-        info = await self._put(key, data, _checksum(digests), if_absent=if_absent)
+        info = await self._put(key, data, _checksum(digests), if_absent=if_absent, if_match=if_match)
         if moved is not None:
             moved(size)
         return info
 
     async def _upload_parts(
-        self, key: str, path: Path, size: int, digests: Digests, *, if_absent: bool, moved: BytesMoved | None
+        self,
+        key: str,
+        path: Path,
+        size: int,
+        digests: Digests,
+        *,
+        if_absent: bool,
+        if_match: str | None,
+        moved: BytesMoved | None,
     ) -> ObjectInfo:
         # looking first spares the transfer; the condition is checked again where it counts
         if if_absent and await self._head(key) is not None:
             raise lost(self._address, key)
-        condition = await self._condition(key, if_absent=if_absent, if_match=None)
+        condition = await self._condition(key, if_absent=if_absent, if_match=if_match)
         for attempt in range(1, _RESTARTS + 1):
             writer = secrets.token_hex(16)
             parts = MultipartUpload(
@@ -295,7 +311,7 @@ class S3Store:
                 if own is not None:
                     return own
                 if attempt == _RESTARTS or not gone:
-                    raise self._error(exc, key) from exc.cause
+                    raise self._error(exc, key, if_match) from exc.cause
         raise AssertionError("the last attempt returns or raises")
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:

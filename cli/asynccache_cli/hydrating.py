@@ -58,8 +58,8 @@ class HydrateDisplay:
             case events.LocksUnsupported(directory=directory) if directory not in self._without_locks:
                 self._without_locks.add(directory)
                 self._say(str(event))
-            case events.Quarantined(key=key, moved_to=moved_to, reason=reason):
-                self._say(f"damaged object {key} set aside as {moved_to}: {reason}")
+            case events.DamageFound() | events.Misread() | events.Mended():
+                self._say(str(event))
             case events.SourceFailed(package="pack", source=source, reason=reason):
                 self._say(f"{source} is not used, packages are: {reason}")
             case events.Retried(package=package, attempt=attempt, delay=delay, reason=reason):

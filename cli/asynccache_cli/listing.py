@@ -12,7 +12,7 @@ from asynccache_cli.options import json_option, run_listing, store_options
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import StoredObject
+    from asynccache.api import StoredArchive
 
 
 @click.command("ls", short_help="List the packages of a store.")
@@ -32,7 +32,7 @@ def command(ctx: click.Context, /, *, pattern: str | None, long_form: bool, as_j
       asynccache ls --store s3://bucket/conda_env --json | jq -r .key
     """
 
-    def show(item: StoredObject) -> None:
+    def show(item: StoredArchive) -> None:
         if as_json:
             click.echo(json.dumps(item.as_document()))
             return

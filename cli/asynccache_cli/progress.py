@@ -92,8 +92,8 @@ class ProgressDisplay:
                 self.say(f"packing {environment} for {arch} ...")
             case events.PackEnded(environment=environment, arch=arch, size=size, seconds=seconds) if not self._quiet:
                 self.say(f"packing {environment} for {arch}: {human_bytes(size)} in {seconds:.1f} seconds")
-            case events.Quarantined(key=key, moved_to=moved_to, reason=reason):
-                self.say(f"damaged object {key} set aside as {moved_to}: {reason}")
+            case events.DamageFound() | events.Misread() | events.Mended():
+                self.say(str(event))
             case _:
                 return
         self._refresh()

@@ -13,7 +13,7 @@ from asynccache_cli.options import json_option, run_verb, store_options
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import StoredObject
+    from asynccache.api import StoredArchive
 
 
 @click.command("verify", short_help="Read and digest the packages of a store.")
@@ -54,7 +54,7 @@ def command(
     share = _share(sample)
     with Counter("verified", quiet=as_json) as counter:
 
-        def count(item: StoredObject) -> None:
+        def count(item: StoredArchive) -> None:
             counter.add(item.info.size)
 
         result = run_verb(

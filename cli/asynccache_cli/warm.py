@@ -107,7 +107,6 @@ def _table(readiness: Readiness) -> str:
     head = ("ENVIRONMENT", "ARCH", "PACKAGES", "BYTES", "FROM", "SECONDS", "VERIFIED", "")
     ready = sum(row.ready for row in readiness.rows)
     lines = [table(head, rows, right=(2, 3, 5, 6))]
-    lines += [f"damaged object set aside as {key}" for key in readiness.damaged]
     lines.append(
         f"{ready} of {len(readiness.rows)} environments ready, {readiness.distinct} distinct packages,"
         f" {human_bytes(readiness.fetched_bytes)} fetched, {readiness.seconds:.2f} s"

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from asynccache.archive import members
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import FetchRefusedError, IntegrityError, PartialFailureError
+from asynccache.errors import DefectError, FetchRefusedError, IntegrityError, PartialFailureError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
+from asynccache.store.base import ObjectInfo
 from asynccache.store.memory import MemoryStore
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
@@ -143,7 +145,19 @@ async def test_a_form_that_is_asked_for_later_is_made_from_the_store_without_the
     assert damaged_in(tmp_path / "store") == []
 
 
-async def test_a_damaged_object_is_set_aside_and_taken_from_upstream(
+def _damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def _all_of(root: Path) -> list[str]:
+    """Return every key of a local store."""
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+async def test_a_damaged_object_is_reported_and_replaced_by_what_its_key_says(
     channel: SyntheticChannel, settings: Make, tmp_path: Path
 ) -> None:
     seen: list[events.Event] = []
@@ -152,16 +166,64 @@ async def test_a_damaged_object_is_set_aside_and_taken_from_upstream(
         async with Engine(settings()) as engine:
             await engine.cache(packages)
         (stored,) = archives_in(tmp_path / "store")
-        data = bytearray(stored.read_bytes())
-        data[len(data) // 2] ^= 1
-        stored.chmod(0o644)
-        stored.write_bytes(data)
+        _damage(stored)
         async with Engine(settings(), emit=seen.append) as engine:
-            (await engine.cache(packages, wanted=packages[0].url_format.other)).raise_for_failures()
-    aside = [e for e in seen if isinstance(e, events.Quarantined)]
-    assert len(aside) == 1
-    assert (tmp_path / "store" / aside[0].moved_to).read_bytes() == data
+            report = await engine.cache(packages, wanted=packages[0].url_format.other)
+    report.raise_for_failures()
+    (found,) = [e for e in seen if isinstance(e, events.DamageFound)]
+    assert found.key == str(stored.relative_to(tmp_path / "store"))
+    assert "`asynccache verify --quarantine`" in str(found)
+    assert (report.damaged, report.mended) == ([found.key], [found.key])
     assert damaged_in(tmp_path / "store") == []
+    assert len(archives_in(tmp_path / "store")) == 2
+    assert not any("quarantine" in key for key in _all_of(tmp_path / "store"))
+
+
+async def test_what_upstream_has_replaced_does_not_take_the_place_of_a_damaged_object(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "ch/linux-64").mkdir(parents=True)
+    published = tmp_path / "ch/linux-64" / channel.paths[0].name
+    published.write_bytes(channel.paths[0].read_bytes())
+    async with FaultServer(tmp_path / "ch") as server:
+        package = Package.from_url(f"{server.url}/linux-64/{published.name}")
+        async with Engine(settings()) as engine:
+            (await engine.cache([package])).raise_for_failures()
+        (stored,) = archives_in(tmp_path / "store")
+        _damage(stored)
+        damaged = stored.read_bytes()
+        published.write_bytes(channel.paths[2].read_bytes())
+        async with Engine(settings()) as engine:
+            report = await engine.cache([package], wanted=package.url_format.other)
+    with pytest.raises(IntegrityError, match=r"is damaged, .*`asynccache verify --quarantine`"):
+        report.raise_for_failures()
+    assert archives_in(tmp_path / "store") == [stored]
+    assert stored.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("remains", [b"", b"half of an arch"])
+async def test_what_an_unverified_writer_left_at_a_key_is_replaced(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path, remains: bytes
+) -> None:
+    async with FaultServer(channel.root) as server:
+        packages = channel.packages(server.url, 1)
+        async with Engine(settings()) as engine:
+            await engine.cache(packages)
+        (stored,) = archives_in(tmp_path / "store")
+        whole = stored.read_bytes()
+
+        def leave(event: events.Event) -> None:
+            if isinstance(event, events.Fetched):  # after the store was listed, before the upload
+                stored.parent.mkdir(parents=True)
+                stored.write_bytes(remains)
+
+        shutil.rmtree(stored.parent)
+        async with Engine(settings(), emit=leave) as engine:
+            report = await engine.cache(packages)
+    report.raise_for_failures()
+    assert report.mended == [str(stored.relative_to(tmp_path / "store"))]
+    assert stored.read_bytes() == whole
+    assert not any("quarantine" in key for key in _all_of(tmp_path / "store"))
 
 
 async def test_an_archive_that_another_writer_transmuted_differently_is_adopted(
@@ -170,14 +232,53 @@ async def test_an_archive_that_another_writer_transmuted_differently_is_adopted(
     async with FaultServer(channel.root) as server:
         packages = channel.packages(server.url, 1)
         assert packages[0].url_format is Format.TAR_BZ2
-        async with Engine(settings(zstd_level=1)) as engine:
+        async with Engine(settings(store=str(tmp_path / "other"), zstd_level=1)) as engine:
             await engine.cache(packages, wanted=Format.CONDA)
-        async with Engine(settings(zstd_level=9)) as engine:
-            stale = engine.inventory
+        (theirs,) = archives_in(tmp_path / "other")
+
+        def meanwhile(event: events.Event) -> None:
+            if isinstance(event, events.Transmuted):  # ours is made and not yet published
+                shutil.copytree(tmp_path / "other" / "packages", tmp_path / "store" / "packages")
+
+        async with Engine(settings(zstd_level=9), emit=meanwhile) as engine:
             report = await engine.cache(packages, wanted=Format.CONDA)
-            assert stale is engine.inventory
+    report.raise_for_failures()
+    (adopted,) = archives_in(tmp_path / "store")
+    assert adopted.relative_to(tmp_path / "store") == theirs.relative_to(tmp_path / "other")
+    assert adopted.read_bytes() == theirs.read_bytes()
+    assert (report.adopted, report.uploaded_bytes) == (1, 0)
+
+
+async def test_an_archive_that_is_there_in_the_wanted_form_is_not_made_again(
+    channel: SyntheticChannel, settings: Make, tmp_path: Path
+) -> None:
+    async with FaultServer(channel.root) as server:
+        packages = channel.packages(server.url, 1)
+        for level in (1, 9):
+            async with Engine(settings(zstd_level=level)) as engine:
+                report = await engine.cache(packages, wanted=Format.CONDA)
     assert report.hits == 1
     assert len(archives_in(tmp_path / "store")) == 1
+
+
+class _Explosive(MemoryStore):
+    """A store with a defect that shows with one package."""
+
+    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> list[ObjectInfo]:
+        if "synthetic-0002" in prefix:
+            raise ZeroDivisionError(prefix)
+        return await super().list_page(prefix, start_after=start_after, limit=limit)
+
+
+async def test_whatever_is_raised_in_the_work_on_one_package_is_its_failure_and_the_others_go_on(
+    channel: SyntheticChannel, settings: Make
+) -> None:
+    async with FaultServer(channel.root) as server, _Explosive() as store, Engine(settings(), store=store) as engine:
+        packages = channel.packages(server.url, 20)
+        report = await engine.cache(packages)
+    (failure,) = report.failures.values()
+    assert isinstance(failure, DefectError)
+    assert len(report.outcomes) == 20
 
 
 async def test_other_bytes_under_a_known_url_are_refused(channel: SyntheticChannel, settings: Make) -> None:
@@ -258,6 +359,7 @@ from pathlib import Path
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.package import Format, Package
+from asynccache.store.base import ObjectInfo
 from asynccache.store.memory import MemoryStore
 async def main():
     store, cache, urls = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])

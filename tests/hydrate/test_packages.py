@@ -2,6 +2,7 @@
 
 import asyncio
 import bz2
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
-from asynccache.engine.events import Event, Fetched, PackageExtracted, Quarantined
+from asynccache.engine.events import DamageFound, Event, Fetched, PackageExtracted
 from asynccache.errors import DiskError, FetchError, HydrationError, IntegrityError
 from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.packages import BY_DIGEST
@@ -84,7 +85,7 @@ async def test_what_documents_do_not_record_is_found_by_listing(
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "truncated", "absent"])
-async def test_a_damaged_object_is_set_aside_and_its_package_comes_from_upstream(
+async def test_a_damaged_object_is_reported_and_its_package_comes_from_upstream(
     engine: Engine, tiny: ResolvedEnvironment, tmp_path: Path, events: list[Event], damage: str
 ) -> None:
     victim = _stored(engine, "feature-names")
@@ -94,10 +95,45 @@ async def test_a_damaged_object_is_set_aside_and_its_package_comes_from_upstream
         os.truncate(victim, victim.stat().st_size // 2)
     else:
         victim.unlink()
+    left = victim.read_bytes() if damage != "absent" else b""
     await hydrate(engine, tiny, tmp_path / "env")
     assert (tmp_path / "env/share/feature-names/with blank/x").read_bytes() == b"y"
-    assert sum(isinstance(e, Quarantined) for e in events) == (damage != "absent")
-    assert not victim.exists()
+    # a node that hydrates writes nothing into the store
+    assert sum(isinstance(e, DamageFound) for e in events) == (damage != "absent")
+    assert (victim.read_bytes() if victim.exists() else b"") == left
+    assert not list(Path(engine.settings.store or "").rglob("*quarantine*"))
+
+
+async def test_a_good_object_stays_when_the_document_names_other_bytes(
+    engine: Engine, tmp_path: Path, events: list[Event]
+) -> None:
+    path = package(tmp_path / "built", "only", Member("share/only", b"x" * 5000))
+    environment = await cached(engine, packages_of([path]))
+    wrong = replace(environment.packages[0], hashes={".conda": "0" * 32})
+    with pytest.raises(IntegrityError, match=r"is what its key says, but not what is wanted: .*expected 0{32}"):
+        await hydrate(engine, replace(environment, packages=(wrong,)), tmp_path / "env")
+    assert not any(isinstance(e, DamageFound) for e in events)
+    assert (await hydrate(engine, environment, tmp_path / "env")).created
+
+
+async def test_of_two_archives_of_one_name_the_one_that_the_document_names_is_read(
+    engine: Engine, tmp_path: Path
+) -> None:
+    first = package(tmp_path / "a", "two", Member("share/two", b"first"))
+    second = package(tmp_path / "b", "two", Member("share/two", b"second"))
+    environment = await cached(engine, packages_of([first]))
+    key = environment.packages[0].cached[".conda"]
+    digest = hashlib.md5(second.read_bytes()).hexdigest()
+    other = key.replace(environment.packages[0].hashes[".conda"], digest)
+    await engine.store.put(other, second.read_bytes())
+    first.unlink()
+    for wanted, hashed, content in ((key, None, b"first"), (other, digest, b"second")):
+        packages = tuple(
+            replace(p, cached={".conda": wanted}, hashes={".conda": hashed or p.hashes[".conda"]})
+            for p in environment.packages
+        )
+        await hydrate(engine, replace(environment, packages=packages), tmp_path / f"env-{wanted == key}")
+        assert (tmp_path / f"env-{wanted == key}/share/two").read_bytes() == content
 
 
 async def test_a_damaged_object_that_no_other_source_has_is_named_with_its_digests(

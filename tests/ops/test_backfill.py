@@ -94,7 +94,7 @@ async def test_what_failed_is_tried_again_first_when_resumed(
         # damaged in the store, and https instead of http upstream: nobody has it
         assert len(report.failures) == 1
         assert len(_failed(backfill.journal_path)) == 1
-    victim.parent.mkdir(parents=True)
+    assert victim.read_bytes() != good  # reported, and left where it is
     victim.write_bytes(good)
     resumed = await _run(configured, resume=True)
     assert resumed.plan.todo == 1

@@ -44,7 +44,7 @@ async def test_a_flipped_bit_is_found_and_named_with_both_digests(
     assert victim.exists()
 
 
-async def test_quarantine_sets_it_aside_whole(filled: FaultServer, configured: Settings, tmp_path: Path) -> None:
+async def test_quarantine_keeps_it_whole(filled: FaultServer, configured: Settings, tmp_path: Path) -> None:
     victim = archives_in(tmp_path / "store")[3]
     data = _damage(victim)
     (damage,) = (await _verify(configured, quarantine=True)).damaged

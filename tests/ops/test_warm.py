@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from asynccache.config import Settings
+from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import FetchRefusedError, LockTimeoutError, PartialFailureError
+from asynccache.errors import FetchRefusedError, IntegrityError, LockTimeoutError, PartialFailureError
 from asynccache.hydrate.package_directory import LOCK, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import Format
@@ -21,6 +22,7 @@ from asynccache.model.root import StoreRoot
 from asynccache.ops.environments import Environments
 from asynccache.ops.verify_environments import verify_environments
 from asynccache.ops.warm import Readiness, Target, Warm
+from asynccache.store.base import BytesMoved
 from asynccache.store.memory import MemoryStore
 from tests.support.environments import environment_of
 from tests.support.fault_server import FaultServer
@@ -144,7 +146,7 @@ async def test_a_missing_object_is_reported_by_verify_and_healed_by_warm(
 
 
 @pytest.mark.parametrize("to", ["remote", "both"])
-async def test_a_damaged_object_is_set_aside_and_brought_anew(
+async def test_a_damaged_object_is_reported_and_written_anew_at_its_key(
     channel: SyntheticChannel, filled: FaultServer, settings: Settings, tmp_path: Path, to: Target
 ) -> None:
     victim = archives_in(tmp_path / "store")[4]
@@ -152,8 +154,93 @@ async def test_a_damaged_object_is_set_aside_and_brought_anew(
     readiness = await warm(settings, [environment_of(channel.packages(filled.url, 12))], to)
     assert readiness.rows[0].ready
     assert [Path(key).name for key in readiness.damaged] == [victim.name]
-    assert (tmp_path / "store" / readiness.damaged[0]).exists()
+    assert readiness.mended == readiness.damaged
+    assert [r.path.rsplit("/", 1)[1] for r in filled.requests] == [victim.name]
     assert damaged_in(tmp_path / "store") == []
+    assert not list((tmp_path / "store").rglob("*quarantine*"))
+
+
+async def test_a_node_that_is_warmed_alone_takes_what_is_damaged_from_upstream_and_leaves_the_store_as_it_is(
+    channel: SyntheticChannel, filled: FaultServer, settings: Settings, tmp_path: Path
+) -> None:
+    victim = archives_in(tmp_path / "store")[4]
+    _damage(victim)
+    left = victim.read_bytes()
+    readiness = await warm(settings, [environment_of(channel.packages(filled.url, 12))], "local", aside=True)
+    readiness.raise_for_failures()
+    assert victim.read_bytes() == left
+    assert len(archives_in(tmp_path / "store")) == 12
+    assert not list((tmp_path / "store").rglob("*quarantine*"))
+
+
+class Liar(MemoryStore):
+    """Flips a bit of what is downloaded: of the first reading of each object, or of every one."""
+
+    def __init__(self, *, always: bool, flipped: set[str] | None = None) -> None:
+        super().__init__()
+        self._always = always
+        self._flipped = set[str]() if flipped is None else flipped
+
+    def another(self) -> MemoryStore:
+        other = Liar(always=self._always, flipped=self._flipped)
+        self.share(other)
+        return other
+
+    async def download(self, key: str, path: Path, *, size: int | None = None, moved: BytesMoved | None = None) -> int:
+        count = await super().download(key, path, size=size, moved=moved)
+        if self._always or key not in self._flipped:
+            self._flipped.add(key)
+            _damage(path)
+        return count
+
+
+@pytest.mark.parametrize("to", ["remote", "local", "both"])
+async def test_what_is_read_wrong_once_is_read_again_and_nothing_else_happens(
+    channel: SyntheticChannel, server: FaultServer, settings: Settings, to: Target
+) -> None:
+    packages = channel.packages(server.url, 4)
+    async with Liar(always=False) as store, Engine(settings, store=store) as engine:
+        (await engine.cache(packages)).raise_for_failures()
+        before = [info async for info in store.scan()]
+        seen: list[events.Event] = []
+        with engine.listening(seen.append):
+            readiness = await Warm(engine, Environments(settings, store), to=to).run([("e", environment_of(packages))])
+        kept = [info async for info in store.scan("packages/")]
+    readiness.raise_for_failures()
+    assert kept == before
+    assert (readiness.damaged, readiness.reports) == ([], [])
+    assert sum(isinstance(e, events.Misread) for e in seen) == 4
+
+
+@pytest.mark.parametrize("to", ["local", "both"])
+async def test_a_node_on_which_every_reading_is_wrong_is_not_ready(
+    channel: SyntheticChannel, server: FaultServer, settings: Settings, to: Target
+) -> None:
+    packages = channel.packages(server.url, 2)
+    async with Liar(always=True) as store, Engine(settings, store=store) as engine:
+        (await engine.cache(packages)).raise_for_failures()
+        readiness = await Warm(engine, Environments(settings, store), to=to).run([("e", environment_of(packages))])
+        assert sorted([i.key async for i in store.scan("packages/")]) == sorted(readiness.damaged)
+    (row,) = readiness.rows
+    assert (row.complete, row.ready) == (0, False)
+    with pytest.raises(PartialFailureError, match="1 of 1 environments are not ready: 2 packages") as caught:
+        readiness.raise_for_failures()
+    assert caught.value.exit_code == IntegrityError.exit_code
+    assert "`asynccache verify --quarantine`" in str(next(iter(row.errors.values())))
+
+
+@pytest.mark.parametrize("to", ["remote", "both"])
+async def test_a_document_that_names_other_bytes_than_the_store_has_is_not_ready_and_the_object_stays(
+    channel: SyntheticChannel, filled: FaultServer, settings: Settings, tmp_path: Path, to: Target
+) -> None:
+    before = archives_in(tmp_path / "store")
+    environment = environment_of(channel.packages(filled.url, 3))
+    first, *rest = environment.packages
+    wrong = replace(first, hashes={first.url_format: "0" * 32})
+    (row,) = (await warm(settings, [replace(environment, packages=(wrong, *rest))], to)).rows
+    assert (row.complete, row.ready) == (2, False)
+    assert "is what its key says, but not what is wanted" in str(next(iter(row.errors.values())))
+    assert archives_in(tmp_path / "store") == before
 
 
 async def test_on_the_node_archives_lie_where_conda_programs_look_for_them(

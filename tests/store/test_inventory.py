@@ -12,10 +12,11 @@ from asynccache.errors import StoreError
 from asynccache.model.package import Format
 from asynccache.model.url import PackageURL
 from asynccache.store.base import ObjectInfo
-from asynccache.store.inventory import Inventory, StoredArchive
+from asynccache.store.inventory import Inventory
 from asynccache.store.layout import SourceAddress, archive_key, source_directory
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
+from asynccache.store.stored import StoredArchive
 
 ZEROS = "0" * 32
 

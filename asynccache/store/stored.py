@@ -1,0 +1,104 @@
+"""An archive in a store, as its key and a listing describe it."""
+
+from __future__ import annotations
+
+from asynccache.errors import UsageError
+from asynccache.model.dataclass import dataclass
+from asynccache.model.digest import Digests
+from asynccache.model.document import document
+from asynccache.model.package import KEY_ALGORITHM, Format
+from asynccache.store import layout
+from asynccache.store.base import ObjectInfo
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """One archive in the store.
+
+    Attributes:
+        info: Key, size, version and age; a size of 0 means that only the key is known.
+        parts: What the key says.
+    """
+
+    info: ObjectInfo
+    parts: layout.KeyParts
+
+    @classmethod
+    def listed(cls, info: ObjectInfo, dirname: str = layout.DIRNAME) -> StoredArchive | None:
+        """Return the archive that an object of a listing is; None when it is none.
+
+        Empty objects count as none: that is how a local root looks after another reader has moved its archives away
+        (contract, section 3.5).
+        """
+        parts = layout.parse_key(info.key, dirname) if info.size else None
+        return None if parts is None else cls(info, parts)
+
+    @classmethod
+    def recorded(cls, info: ObjectInfo, stem: str, fmt: Format, dirname: str = layout.DIRNAME) -> StoredArchive:
+        """Return the archive that a document names by its key, such as those of very old caches.
+
+        Args:
+            info: Key, and what else is known.
+            stem: File name without extension.
+            fmt: Its format.
+            dirname: Directory of the packages.
+        """
+        parts = layout.parse_key(info.key, dirname)
+        if parts is None:
+            digest = info.key.split("/")[-2] if info.key.count("/") > 1 else ""
+            parts = layout.KeyParts(fmt.kind, "", "", "", stem, fmt, digest)
+        return cls(info, parts)
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return self.info.key
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 when it is not known."""
+        return self.info.size
+
+    @property
+    def modified(self) -> float | None:
+        """Seconds since the epoch; None where unknown."""
+        return self.info.modified
+
+    @property
+    def stem(self) -> str:
+        """File name without extension."""
+        return self.parts.stem
+
+    @property
+    def format(self) -> Format:
+        """Its format."""
+        return self.parts.format
+
+    @property
+    def filename(self) -> str:
+        """File name."""
+        return self.parts.filename
+
+    @property
+    def hash(self) -> str:
+        """md5 (conda) or sha256 (PyPI) of its bytes, as the key says."""
+        return self.parts.hash
+
+    @property
+    def digests(self) -> Digests:
+        """What the key says of its bytes; nothing where the key is of no known layout."""
+        try:
+            return Digests.of(KEY_ALGORITHM[self.parts.kind], self.parts.hash)
+        except UsageError:
+            return Digests()
+
+    @property
+    def version(self) -> str:
+        """Text that changes when the object does, for remembering that it was verified."""
+        return f"{self.info.size}:{self.info.etag or self.info.modified}"
+
+    def as_document(self) -> dict[str, object]:
+        """Return the archive as plain values; sizes in bytes, times in seconds since the epoch."""
+        said = document(self.parts, "kind", "format", "transmuted", "hash", package=self.parts.stem)
+        held = document(self.info, "modified", "key", bytes=self.info.size)
+        return {**said, "url": self.parts.source_url, **held}

@@ -1,0 +1,217 @@
+"""The one verified read: an archive out of a store, compared with what its key says and with what is wanted.
+
+What a read shows is decided here, for every caller. An archive is *damaged* only if it differs from its own key on a
+second, independent read: the store opened anew, on another connection. An archive that is what its key says and not
+what the reader wanted, such as the digest that a document names, is *not wanted*, and nothing is wrong with it. Nothing
+is moved or deleted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from asynccache.errors import IntegrityError, ObjectNotFoundError
+from asynccache.model.dataclass import dataclass
+from asynccache.model.digest import Digests, digest_file
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.threads import Threads
+from asynccache.store.base import BytesMoved, Store
+from asynccache.store.stored import StoredArchive
+
+MEND: Final = "`asynccache verify --quarantine` moves it out of the way"
+_UNKNOWN: Final = 8 << 20  # bytes of memory for an archive whose size is not known
+_MOST: Final = 32 << 20  # bytes that moving one archive takes at most
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The archive is in the file, and what it should be.
+
+    Attributes:
+        digests: What was computed: what the key names and what was wanted.
+    """
+
+    digests: Digests
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no such object."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotWanted:
+    """The object is what its key says, but not what was wanted.
+
+    Attributes:
+        archive: Which.
+        part: `size`, `md5` or `sha256`.
+        expected: What was wanted.
+        found: What it is.
+    """
+
+    archive: StoredArchive
+    part: str
+    expected: str
+    found: str
+
+    def error(self, address: str) -> IntegrityError:
+        """Return the failure of whoever can do with nothing else; `address` is the store's."""
+        return IntegrityError(
+            f"{self.archive.key} in {address} is what its key says, but not what is wanted: its {self.part} differs",
+            expected=self.expected,
+            found=self.found,
+            hint="check the digest in the environment or lock that names it",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """The first reading differed from the key and the second did not: trouble on the way, and none with the object.
+
+    Attributes:
+        archive: Which.
+        part: The digest that differed.
+        expected: What the key says.
+        found: What was read first.
+    """
+
+    archive: StoredArchive
+    part: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Both readings differed from the key.
+
+    Attributes:
+        archive: Which.
+        part: `size` where the listing says another one than was read, else the digest.
+        expected: What the listing or the key says.
+        found: What the second reading showed.
+        readings: Size and digests of both.
+        version: Of the object that was read the second time, for replacing exactly that; None where the store has none.
+    """
+
+    archive: StoredArchive
+    part: str
+    expected: str
+    found: str
+    readings: tuple[Digests, Digests]
+    version: str | None
+
+    def error(self, address: str, why: object = None) -> IntegrityError:
+        """Return the failure of whoever needs this object.
+
+        Args:
+            address: The store.
+            why: Why it was not replaced, where that was tried.
+        """
+        return IntegrityError(
+            f"{self.archive.key} in {address} is damaged, the {self.part} is wrong in two readings",
+            expected=self.expected,
+            found=self.found,
+            hint=MEND if why is None else f"it could not be replaced ({why}); {MEND}",
+        )
+
+
+Reading = Whole | Absent | NotWanted | Damaged
+
+
+class VerifiedReader:
+    """Reads archives of one store.
+
+    Args:
+        store: An open store.
+        threads: Where files are digested.
+        memory: Budget of bytes held in memory.
+        cpu: Budget of cores.
+        report: Told of what is wrong with an object, or with reading it.
+    """
+
+    def __init__(
+        self, store: Store, threads: Threads, memory: Budget, cpu: Budget, report: Callable[[Damaged | Misread], None]
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._memory = memory
+        self._cpu = cpu
+        self._report = report
+
+    async def read(
+        self, archive: StoredArchive, path: Path, *, wanted: Digests | None = None, moved: BytesMoved | None = None
+    ) -> Reading:
+        """Bring an archive into a file and judge it.
+
+        Args:
+            archive: Which.
+            path: The file; there is none afterwards unless the archive is whole.
+            wanted: What the reader knows of the bytes that it wants.
+            moved: Told of progress.
+
+        Raises:
+            StoreError: The store cannot be read: nothing is known of the object then.
+            DiskError: The file cannot be written.
+        """
+        reading: Reading | None = None
+        try:
+            reading = await self._read(archive, path, wanted or Digests(), moved)
+        finally:
+            if not isinstance(reading, Whole):
+                await self._threads.certainly(_remove, path)
+        return reading
+
+    async def _read(self, archive: StoredArchive, path: Path, wanted: Digests, moved: BytesMoved | None) -> Reading:
+        key = archive.digests or wanted  # a key that names no digest cannot be compared with
+        first = await self._once(self._store, archive, path, wanted, moved)
+        if first is None:
+            return Absent()
+        wrong = key.mismatch(first)
+        if wrong is None:
+            return _judged(archive, first, wanted)
+        async with self._store.another() as store:
+            # asked before reading: were it replaced meanwhile, replacing this version would be refused
+            there = await store.head(archive.key)
+            second = await self._once(store, archive, path, wanted, moved)
+        if second is None:
+            return Absent()
+        if key.mismatch(second) is None:
+            self._report(Misread(archive, wrong[0], str(wrong[1]), str(wrong[2])))
+            return _judged(archive, second, wanted)
+        if not archive.digests:
+            return _judged(archive, second, wanted)
+        listed = Digests(size=archive.size or None)
+        part, expected, found = listed.mismatch(second) or archive.digests.mismatch(second) or wrong
+        version = there.etag if there is not None else None
+        damaged = Damaged(archive, part, str(expected), str(found), (first, second), version)
+        self._report(damaged)
+        return damaged
+
+    async def _once(
+        self, store: Store, archive: StoredArchive, path: Path, wanted: Digests, moved: BytesMoved | None
+    ) -> Digests | None:
+        size = archive.size
+        async with self._memory.borrow(min(size or _UNKNOWN, _MOST)):
+            try:
+                await store.download(archive.key, path, size=size or None, moved=moved)
+            except ObjectNotFoundError:
+                return None
+        algorithms = {*archive.digests.algorithms(), *wanted.algorithms()}
+        async with self._cpu.borrow():
+            return await self._threads.work(lambda _stop: digest_file(str(path), *algorithms))
+
+
+def _judged(archive: StoredArchive, found: Digests, wanted: Digests) -> Whole | NotWanted:
+    difference = wanted.mismatch(found)
+    if difference is None:
+        return Whole(found)
+    part, expected, have = difference
+    return NotWanted(archive, part, str(expected), str(have))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
