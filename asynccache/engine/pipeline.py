@@ -337,10 +337,12 @@ class Pipeline:
                 await self._replace(package, broken, path, digests)
         except PreconditionFailedError:
             there = await self._store.head(key)
-            if there is None or there.size != digests.size:
-                remains = await self._remains(there, path) if there is not None and broken is None else None
-                if remains is None and (there is not None or broken is not None):
-                    raise  # it has just been changed by others, who know what they do
+            if there is None:  # it has just been removed
+                return await self._publish(package, key, path, digests, None)
+            if there.size != digests.size:
+                remains = await self._remains(there, path) if broken is None else None
+                if remains is None:
+                    raise  # it has just been changed
                 return await self._publish(package, key, path, digests, remains)
             created = False
         size = digests.size or 0

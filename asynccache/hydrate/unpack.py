@@ -11,13 +11,14 @@ from typing import Any, Final
 from asynccache.boot.zstd import find_decompressor
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, ObjectNotFoundError
+from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, ObjectNotFoundError, StoreError
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.node import pack_reader as reader
 from asynccache.node.errors import NoPackError, PackUnusableError
 from asynccache.node.ranges import LocalRanges, Ranges
+from asynccache.store.base import Store
 
 _STREAMS: Final = 4
 _RANGES: Final = 8
@@ -28,21 +29,25 @@ class StoreRanges(Ranges):
     """An object of an open store, read from threads.
 
     Args:
-        engine: Its store is read.
+        store: Open; its loop must be running.
         key: Of the object.
         size: Of the object, in bytes.
-        loop: That the store lives on; it must be running.
+        timeout: Seconds for one range.
+
+    Attributes:
+        failure: What the store raised; None when it answered, whatever it sent.
     """
 
     streams = _STREAMS
 
-    def __init__(self, engine: Engine, key: str, size: int, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(f"{engine.store.address}/{key}")
-        self._store = engine.store
+    def __init__(self, store: Store, key: str, size: int, timeout: float) -> None:
+        super().__init__(f"{store.address}/{key}")
+        self.failure: AsyncCacheError | None = None
+        self._store = store
         self._key = key
         self._size = size
-        self._loop = loop
-        self._timeout = engine.settings.package_timeout
+        self._loop = asyncio.get_running_loop()
+        self._timeout = timeout
         self._piece = max(2 << 20, min(_LARGEST, -(-size // _RANGES)))
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
@@ -69,6 +74,7 @@ class StoreRanges(Ranges):
             raise NoPackError(str(exc)) from exc
         except (AsyncCacheError, TimeoutError) as exc:
             reading.cancel()
+            self.failure = exc if isinstance(exc, AsyncCacheError) else StoreError(f"{self.name} was not read in time")
             raise PackUnusableError(f"{self.name} cannot be read ({exc})") from exc
         if len(data) != length:
             raise PackUnusableError(f"{self.name} ended early: expected {length} bytes at {start}, found {len(data)}")
@@ -95,7 +101,7 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     if engine.store.root.kind == "local":
         ranges: Ranges = LocalRanges(str(engine.store.root.directory / key))
     else:
-        ranges = StoreRanges(engine, key, info.size, asyncio.get_running_loop())
+        ranges = StoreRanges(engine.store, key, info.size, settings.package_timeout)
 
     def run() -> None:
         env_id = environment.id
@@ -119,18 +125,32 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
 async def verify_pack(engine: Engine, env_id: EnvID) -> bool:
     """Read the pack of an environment and compare every digest in it; False when there is none.
 
+    What is wrong is read a second time, by the store opened anew, before it counts as damaged.
+
     Raises:
         IntegrityError: It is damaged; says where.
+        StoreError: It cannot be read, which says nothing of it.
         HydrationError: Nothing here can decompress it.
     """
+    wrong = await _difference(engine, engine.store, env_id)
+    if wrong:
+        async with engine.store.another() as store:
+            wrong = await _difference(engine, store, env_id)
+    if wrong:
+        raise IntegrityError(wrong)
+    return wrong is not None
+
+
+async def _difference(engine: Engine, store: Store, env_id: EnvID) -> str | None:
+    """Return what is wrong with a pack, empty when it is whole; None when there is none."""
     key = pack_key(env_id, engine.settings.envs_dirname)
-    info = await engine.store.head(key)
+    info = await store.head(key)
     if info is None:
-        return False
+        return None
     decoder = find_decompressor()
     if decoder is None:
         raise HydrationError(f"{key} cannot be read: no zstd decoder is here", hint="install backports.zstd")
-    ranges = StoreRanges(engine, key, info.size, asyncio.get_running_loop())
+    ranges = StoreRanges(store, key, info.size, engine.settings.package_timeout)
 
     def run() -> None:
         index = reader.read_index(ranges, decoder[1], identity=(env_id.req_id, env_id.full_id, env_id.arch))
@@ -138,6 +158,10 @@ async def verify_pack(engine: Engine, env_id: EnvID) -> bool:
 
     try:
         await engine.threads.run(run)
+    except NoPackError:
+        return None
     except PackUnusableError as exc:
-        raise IntegrityError(str(exc)) from exc
-    return True
+        if ranges.failure is not None:
+            raise ranges.failure from exc
+        return str(exc)
+    return ""

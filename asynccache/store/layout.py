@@ -2,7 +2,7 @@
 
     PACKAGES/KIND/[_fake/]HOST/PATH/FILE/HASH/FILE      an archive (contract, section 3.1)
     asynccache/receipts/KIND/.../FILE.json              how a derived archive was made
-    asynccache/quarantine/TIME/KEY                      a damaged object, set aside
+    asynccache/quarantine/TIME/KEY                      a damaged object, out of every reader's way
 
 The part up to PATH is the *source directory*: everything that was ever made from one URL lies below it. Other readers
 abort on foreign objects there, so side-car objects live under a top-level name of our own (contract, section 3.4).
@@ -210,7 +210,7 @@ def receipt_key(key: str, dirname: str = DIRNAME) -> str:
 
 
 def quarantine_key(key: str, moment: datetime) -> str:
-    """Return where a damaged object is set aside; the key stays readable in it.
+    """Return where a damaged object is quarantined; the key stays readable in it.
 
     Args:
         key: The object's key.

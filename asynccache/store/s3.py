@@ -231,10 +231,16 @@ class S3Store:
             return {}
         if (await self.capabilities()).conditional_put:
             return {"IfNoneMatch": "*"} if if_match is None else {"IfMatch": if_match}
+        await self._look(key, if_absent=if_absent, if_match=if_match)
+        return {}
+
+    async def _look(self, key: str, *, if_absent: bool, if_match: str | None) -> None:
+        """Raise if a condition does not hold now."""
+        if not if_absent and if_match is None:
+            return
         found = await self.head(key)
         if (if_absent and found is not None) or (if_match is not None and (found is None or found.etag != if_match)):
             raise lost(self._address, key, if_match=if_match)
-        return {}
 
     async def _own(self, key: str, writer: str) -> ObjectInfo | None:
         """Return the object if this writer wrote it: an earlier try succeeded and its answer was lost.
@@ -287,8 +293,7 @@ class S3Store:
         moved: BytesMoved | None,
     ) -> ObjectInfo:
         # looking first spares the transfer; the condition is checked again where it counts
-        if if_absent and await self._head(key) is not None:
-            raise lost(self._address, key)
+        await self._look(key, if_absent=if_absent, if_match=if_match)
         condition = await self._condition(key, if_absent=if_absent, if_match=if_match)
         for attempt in range(1, _RESTARTS + 1):
             writer = secrets.token_hex(16)

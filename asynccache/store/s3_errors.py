@@ -161,7 +161,7 @@ def store_error(
     what = f"{key} in {address}" if key else address
     if not isinstance(cause, ClientError):
         return _without_answer(cause, what, address, endpoint)
-    if failure.lost:
+    if failure.lost or (failure.absent and if_match is not None):
         return lost(address, key, if_match=if_match)
     if code == "NoSuchBucket":
         return StoreNotFoundError(

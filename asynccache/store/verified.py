@@ -159,7 +159,7 @@ class VerifiedReader:
         """
         reading: Reading | None = None
         try:
-            reading = await self._read(archive, path, wanted or Digests(), moved)
+            reading = await self._read(archive, path, Digests() if wanted is None else wanted, moved)
         finally:
             if not isinstance(reading, Whole):
                 await self._threads.certainly(_remove, path)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -271,8 +272,9 @@ class _Explosive(MemoryStore):
 
 
 async def test_whatever_is_raised_in_the_work_on_one_package_is_its_failure_and_the_others_go_on(
-    channel: SyntheticChannel, settings: Make
+    channel: SyntheticChannel, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the report of the defect goes
     async with FaultServer(channel.root) as server, _Explosive() as store, Engine(settings(), store=store) as engine:
         packages = channel.packages(server.url, 20)
         report = await engine.cache(packages)

@@ -3,13 +3,23 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from asynccache.config import Settings
+from asynccache.engine import events
 from asynccache.engine.engine import Engine
+from asynccache.errors import PartialFailureError, StoreRefusedError
+from asynccache.hydrate.pack_find import pack_key
+from asynccache.model.identity import EnvID
 from asynccache.model.package import Format
+from asynccache.ops.audit import audit
 from asynccache.ops.backfill import Backfill, Selection
 from asynccache.ops.contents import archives, totals
 from asynccache.ops.verify import Verification, verify_store
+from asynccache.store.base import BytesMoved
+from asynccache.store.memory import MemoryStore
 from tests.support.fault_server import FaultServer
+from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
 
 
@@ -51,6 +61,52 @@ async def test_quarantine_keeps_it_whole(filled: FaultServer, configured: Settin
     assert not victim.exists()
     assert (tmp_path / "store" / damage.moved_to).read_bytes() == data
     assert (await _verify(configured)).whole
+
+
+async def test_an_object_that_was_mended_after_it_was_read_is_not_quarantined(
+    filled: FaultServer, configured: Settings, tmp_path: Path
+) -> None:
+    victim = archives_in(tmp_path / "store")[3]
+    good = victim.read_bytes()
+    _damage(victim)
+
+    def mend(event: events.Event) -> None:
+        if isinstance(event, events.DamageFound):
+            victim.write_bytes(good)
+
+    async with Engine(configured, emit=mend) as engine:
+        (damage,) = (await verify_store(engine, quarantine=True)).damaged
+    assert damage.moved_to == ""
+    assert victim.read_bytes() == good
+
+
+class _Silent(MemoryStore):
+    """A store that stops answering when it is to be read."""
+
+    async def download(self, key: str, path: Path, *, size: int | None = None, moved: BytesMoved | None = None) -> int:
+        raise StoreRefusedError(f"{key} cannot be read")
+
+    async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        raise StoreRefusedError(f"{key} cannot be read")
+
+
+async def test_a_store_that_fails_while_it_is_verified_is_no_damage(
+    channel: SyntheticChannel, configured: Settings
+) -> None:
+    async with (
+        FaultServer(channel.root) as server,
+        _Silent() as store,
+        Engine(configured, store=store) as engine,
+    ):
+        (await engine.cache(channel.packages(server.url, 3))).raise_for_failures()
+        await store.put(pack_key(EnvID("a" * 40, "b" * 40, "linux-64")), bytes(1000))
+        archives_read = await audit(engine, pattern="*")
+        with pytest.raises(StoreRefusedError):
+            await audit(engine)
+    assert (archives_read.archives.damaged, len(archives_read.archives.errors)) == ([], 3)
+    with pytest.raises(PartialFailureError) as caught:
+        archives_read.raise_for_failures()
+    assert caught.value.exit_code == StoreRefusedError.exit_code
 
 
 async def test_a_transmuted_archive_without_receipt_is_counted_and_one_that_differs_from_it_is_damaged(

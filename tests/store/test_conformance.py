@@ -12,7 +12,7 @@ import pytest
 from asynccache.errors import DiskError, IntegrityError, ObjectNotFoundError, PreconditionFailedError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.store.base import ObjectInfo, Store
-from tests.store.conftest import digests_of, written
+from tests.store.conftest import PART, digests_of, written
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 
@@ -103,6 +103,25 @@ async def test_put_replaces(store: Store) -> None:
     second = await store.put("a", b"other")
     assert first.etag != second.etag
     assert await store.get("a") == b"other"
+
+
+@pytest.mark.parametrize("size", [10, 2 * PART + 1000])
+async def test_a_file_replaces_the_version_that_was_read_and_no_other(store: Store, tmp_path: Path, size: int) -> None:
+    data, other = b"n" * size, b"o" * size
+    path = written(tmp_path / "file", data)
+    first = await store.put("a", b"damaged")
+    second = await store.upload("a", path, digests_of(data), if_match=first.etag)
+    assert await store.get("a") == data
+    path = written(tmp_path / "other", other)
+    for stale in (first.etag, '"00000000000000000000000000000000"'):
+        with pytest.raises(PreconditionFailedError, match="no longer the object that was read"):
+            await store.upload("a", path, digests_of(other), if_match=stale)
+    assert await store.get("a") == data
+    assert path.read_bytes() == other
+    await store.delete("a")
+    with pytest.raises(PreconditionFailedError, match="no longer"):
+        await store.upload("a", path, digests_of(other), if_match=second.etag)
+    assert await store.head("a") is None
 
 
 async def test_two_hundred_writers_have_one_winner(store: Store) -> None:
