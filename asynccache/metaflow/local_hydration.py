@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -123,16 +123,20 @@ class LocalEnvironments:
 
     async def _serve(self, queue: asyncio.Queue[Work | None]) -> None:
         from asynccache.api import Session  # noqa: PLC0415 - not for environments that are there
+        from asynccache.api.flows import run_works  # noqa: PLC0415
 
         given: list[Work] = []
 
-        try:
-            async with Session(self._settings, emit=self._emit) as session, asyncio.TaskGroup() as tasks:
+        async def taken() -> AsyncGenerator[Work]:
+            work = await queue.get()
+            while work is not None:
+                given.append(work)
+                yield work
                 work = await queue.get()
-                while work is not None:
-                    given.append(work)
-                    tasks.create_task(self._make(session, *work))
-                    work = await queue.get()
+
+        try:
+            async with Session(self._settings, emit=self._emit) as session:
+                await run_works(taken(), lambda work: self._make(session, *work))
         except BaseException as exc:
             # whatever ended it: no task may wait for what is no longer made
             while not queue.empty():
