@@ -1,9 +1,8 @@
-"""Resolving: two environments of a flow, ten at once, one that is known, and what starting costs."""
+"""Resolving: two environments of a flow, and ten at once."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -78,49 +77,6 @@ def ten(bed: Bed) -> CaseResult:
     together, apart = series
     share = together.median("run_wall") / apart.median("slowest")
     result.targets = [Target("ten at once by the slowest of them alone", 3.0, share, False, "x")]
-    return result
-
-
-def known(bed: Bed) -> CaseResult:
-    """A command that finds everything known, and what starting costs."""
-    result = CaseResult(
-        "resolve-known",
-        "Resolving what is known",
-        "`asynccache resolve environment.yml` whose request this machine knows: no solver, no store, no network. "
-        "Beside it what starting costs (an interpreter that imports asyncio and click and does nothing), and "
-        "`asynccache --help`.",
-        metrics=(CPU, WALL, PEAK),
-    )
-    with _index(bed) as (url, _size), bed.directory() as directory:
-        (directory / "environment.yml").write_text("dependencies: [numpy, pandas, requests]\n")
-        environment = {
-            "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(directory),
-            "ASYNCCACHE_CHANNELS": json.dumps([f"{url}/{_CHANNEL}"]),
-            "ASYNCCACHE_CONDA_DEPENDENCY_RESOLVER": "rattler",
-            "ASYNCCACHE_CACHE_DIR": str(directory / "node"),
-            "ASYNCCACHE_STORE": str(directory / "store"),
-        }
-        program = [sys.executable, "-c", "from asynccache_cli.main import main; main()"]
-        command = [*program, "resolve", "-f", str(directory / "environment.yml"), "--python", "3.12.*"]
-        command += ["--arch", "linux-64", "--quiet"]
-        first = [*command, "--no-cache"]
-        made = subprocess.run(first, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-        if made.returncode:
-            raise ContenderError(made.stderr[-500:])
-        series = bed.measure(
-            [
-                Contender("resolve, known", lambda _run: command, environment),
-                Contender("start-up", lambda _run: [sys.executable, "-c", "import asyncio, click"]),
-                Contender("asynccache --help", lambda _run: [*program, "--help"]),
-            ]
-        )
-    result.groups.append(Group("one environment", series, compared=False))
-    resolve, start, shown = series
-    over = (resolve.median("cpu") - start.median("cpu")) * 1e3
-    result.targets = [
-        Target("a known environment over start-up, CPU", 150.0, over, False, "ms"),
-        Target("asynccache --help, wall", 250.0, shown.median("wall") * 1e3, False, "ms", "start-up included"),
-    ]
     return result
 
 

@@ -56,6 +56,7 @@ _METAFLOW: Final = "bench.metaflow_cases"
 CASES: Final[dict[str, Case]] = {
     "limits": Case(_TRANSMUTE, "machine_limits", "how fast this machine's codecs and digests are"),
     "start": Case(_TRANSMUTE, "start", "what starting costs before any work"),
+    "start-up": Case("bench.start_up_cases", "start_up", "commands with little to do, by what any program costs"),
     "transmute-to-conda": Case(_TRANSMUTE, "to_conda", ".tar.bz2 to .conda against other tools, CPU seconds"),
     "transmute-to-tar-bz2": Case(_TRANSMUTE, "to_tar_bz2", ".conda to .tar.bz2 against other tools, wall seconds"),
     "transmute-scaling": Case(_TRANSMUTE, "scaling", "several packages on one core and on two"),
@@ -67,7 +68,6 @@ CASES: Final[dict[str, Case]] = {
     "catalog": Case(_CATALOG, "catalog", "a list and lookups among 5,000 environments"),
     "resolve-flow": Case(_RESOLVE, "flow", "2 environments of a flow, warm index, against the conda executable"),
     "resolve-ten": Case(_RESOLVE, "ten", "10 environments at once, against the slowest of them alone"),
-    "resolve-known": Case(_RESOLVE, "known", "a known environment over start-up, and `--help`"),
     "hydrate": Case(_HYDRATE, "environment", "a data-science environment from stores and from the node's packages"),
     "hydrate-wheels": Case(_HYDRATE, "wheels", "its wheels alone, against uv"),
     "hydrate-together": Case(_HYDRATE, "together", "16 processes that want one environment at once"),

@@ -116,6 +116,7 @@ TASKS: Final[dict[str, tuple[str, str, bool]]] = {
     "boot-publish": ("bench.bootstrap_tasks", "prepare", False),
     "metaflow-venvs": ("bench.metaflow_tasks", "venvs", False),
     "metaflow-channel": ("bench.metaflow_tasks", "channel", False),
+    "start-up-inputs": ("bench.start_up_cases", "inputs", False),
     "nothing": ("bench.worker", "prepare_nothing", False),
     **{name: (module, "prepare", True) for module, names in _MODULES.items() for name in names},
 }

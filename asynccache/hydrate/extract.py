@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import os
 import shutil
 import stat
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import IO, Final
 
 from isal import igzip_lib, isal_zlib
-from rattler.networking import Client
 from rattler.package_streaming import download_and_extract
 
 from asynccache.archive.bound import check_unpacked, several_streams
@@ -28,6 +26,7 @@ from asynccache.archive.limits import DEFAULT_LIMITS, Allowance, Limits
 from asynccache.archive.root import checked_path, refuse_links_outside
 from asynccache.archive.transmute import transmute
 from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.hydrate.py_rattler import is_full, offline_client
 from asynccache.model.digest import digest_file
 from asynccache.model.package import Format
 
@@ -35,12 +34,6 @@ _BLOCK: Final = 1 << 20  # bytes
 _WHOLE: Final = 64 << 20  # bytes of a member that is unpacked in memory
 _LOCAL_HEADER: Final = 30  # bytes
 _EXECUTABLE: Final = 0o111
-
-
-@functools.cache
-def offline_client() -> Client:
-    """Return a client that knows no credentials; no request is made with it."""
-    return Client()
 
 
 def extract_conda(
@@ -127,11 +120,6 @@ def _check_tree(root: str, limits: Limits) -> None:
         raise HostileArchiveError("the archive has too many members", expected=f"at most {limits.members}")
     if links and not limits.links_outside:
         refuse_links_outside(links)
-
-
-def is_full(error: Exception) -> bool:
-    """Tell whether a failure of the library means a full disk, which it says in words only."""
-    return "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
 
 
 def extract_wheel(archive: Path, target: Path, stop: Callable[[], bool], *, limits: Limits = DEFAULT_LIMITS) -> None:

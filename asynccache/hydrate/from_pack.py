@@ -6,7 +6,6 @@ from pathlib import Path
 
 from asynccache.engine.engine import Engine
 from asynccache.hydrate.packages import NodePackages
-from asynccache.hydrate.unpack import unpack_environment
 from asynccache.model.environment import ResolvedEnvironment
 
 
@@ -22,4 +21,6 @@ async def from_pack(engine: Engine, environment: ResolvedEnvironment, building: 
     """
     if await NodePackages(engine).has_all(environment.packages):
         return False
+    from asynccache.hydrate.unpack import unpack_environment  # noqa: PLC0415 - not where packages are linked
+
     return await unpack_environment(engine, environment, building, prefix)

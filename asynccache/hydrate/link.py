@@ -21,9 +21,9 @@ from rattler.platform import Subdir
 
 from asynccache.engine.engine import Engine
 from asynccache.errors import DiskError, HydrationError
-from asynccache.hydrate.extract import is_full, offline_client
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
+from asynccache.hydrate.py_rattler import is_full, offline_client
 from asynccache.model.dataclass import dataclass
 from asynccache.model.url import redacted
 from asynccache.node.disk import disk_errors

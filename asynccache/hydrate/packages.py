@@ -14,7 +14,6 @@ from typing import Final
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.errors import DiskError
-from asynccache.hydrate.extract import extract_conda, extract_wheel
 from asynccache.hydrate.extracted import Extracted, note_use, read_record, write_record
 from asynccache.hydrate.obtain import Archives, Obtained
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
@@ -152,6 +151,8 @@ class NodePackages:
         self, package: EnvironmentPackage, obtained: Obtained, tree: Path, stop: Callable[[], bool]
     ) -> Extracted:
         """Unpack, describe and move into place: there is a package of this name afterwards, or nothing."""
+        from asynccache.hydrate.extract import extract_conda, extract_wheel  # noqa: PLC0415 - brings all codecs
+
         limits = self._engine.limits()
         with disk_errors(tree):
             if package.kind == "conda":

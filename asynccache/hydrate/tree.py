@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.extracted import Extracted
-from asynccache.hydrate.link import CLOBBERED, Clobbered, check_prefix, link_conda
+from asynccache.hydrate.link import CLOBBERED, check_prefix, link_conda
 from asynccache.hydrate.packages import NodePackages
 from asynccache.hydrate.place import LinkType, best_link_type
-from asynccache.hydrate.wheels import Installed, install_wheels, python_layout
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.node.disk import disk_errors
@@ -77,8 +76,12 @@ async def link_tree(
         clobbered = await link_conda(engine, conda, target, prefix, environment.id.arch, kind) if conda else []
         linked = engine.clock.now()
         engine.emit(events.Linked(str(target), "conda", len(conda), linked - started))
-        installed = Installed()
+        notes = [
+            f"{item.path} is in several packages; that of {item.package} lies in {CLOBBERED}" for item in clobbered
+        ]
         if wheels:
+            from asynccache.hydrate.wheels import install_wheels, python_layout  # noqa: PLC0415 - not all have some
+
             layout = await engine.threads.run(python_layout, conda)
             if layout is None:
                 raise HydrationError(
@@ -86,7 +89,11 @@ async def link_tree(
                 )
             installed = await engine.threads.run(install_wheels, wheels, target, prefix, layout, kind)
             engine.emit(events.Linked(str(target), "pypi", len(wheels), engine.clock.now() - linked))
-        notes = [*_notes(clobbered, installed), *await engine.threads.run(_case_notes, target)]
+            notes += [f"{old} was replaced by the wheel of the same name" for old in installed.replaced]
+            notes += [
+                f"{path} is in several packages; that of {wheel} was taken" for path, wheel in installed.clobbered
+            ]
+        notes += await engine.threads.run(_case_notes, target)
         if not conda:
             notes.append(f"{environment.id} has no conda packages")
     return Tree(
@@ -117,13 +124,6 @@ def _prepared(target: Path, source: Path, extracted: Sequence[Extracted], *, cop
             hint="free some space, or set environments_dir to a larger disk",
         )
     return kind
-
-
-def _notes(clobbered: Iterable[Clobbered], installed: Installed) -> list[str]:
-    notes = [f"{item.path} is in several packages; that of {item.package} lies in {CLOBBERED}" for item in clobbered]
-    notes += [f"{old} was replaced by the wheel of the same name" for old in installed.replaced]
-    notes += [f"{path} is in several packages; that of {wheel} was taken" for path, wheel in installed.clobbered]
-    return notes
 
 
 def _case_notes(target: Path) -> list[str]:
