@@ -77,6 +77,7 @@ def test_tasks_that_start_together_make_it_once(packed: PackedStore, tmp_path: P
     assert [path.name for path in (node.home / ".cache/asynccache").iterdir()] == ["envs"]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_is_made_by_the_next_try(packed: PackedStore, tmp_path: Path, node: Node) -> None:
     manifest = packed.manifest(tmp_path)
     assert node.boot(manifest, "train").returncode == 0

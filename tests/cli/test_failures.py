@@ -15,11 +15,11 @@ PROGRAM = "from asynccache_cli.main import main; main()"
 # a command that raises what its arguments say, in the place of one that exists
 RAISING = """
 import sys
-import asynccache_cli.options as options
+import asynccache.config
 from asynccache.errors import IntegrityError
 def load_settings(*_args, **_settings):
     raise {raised}
-options.load_settings = load_settings
+asynccache.config.load_settings = load_settings
 from asynccache_cli.main import main
 main()
 """
@@ -100,17 +100,22 @@ def test_a_signal_during_imports_ends_with_its_code(
 
 WAITING = """
 import asyncio, os, sys
-import asynccache_cli.options as options
-async def work():
-    asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), {number})
-    try:
-        await asyncio.sleep(60)
-    finally:
-        await asyncio.sleep(0)
-        print("tidied up", flush=True)
-def load_settings(*_args, **_settings):
-    options.run_async(work())
-options.load_settings = load_settings
+import asynccache.api
+class Waiting:
+    def __init__(self, *_settings, **_sinks):
+        pass
+    async def __aenter__(self):
+        return self
+    async def __aexit__(self, *_error):
+        pass
+    async def stat(self):
+        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), {number})
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            print("tidied up", flush=True)
+asynccache.api.Session = Waiting
 from asynccache_cli.main import main
 main()
 """
@@ -118,7 +123,7 @@ main()
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_work_ends_in_order(run: Run, number: int) -> None:
-    result = run("ls", program=WAITING.format(number=number))
+    result = run("stat", program=WAITING.format(number=number))
     assert result.returncode == 128 + number
     assert result.stdout == "tidied up\n"
     assert "what is complete stays" in result.stderr
@@ -128,7 +133,7 @@ def test_a_signal_during_work_ends_in_order(run: Run, number: int) -> None:
 def test_an_ignored_interrupt_stays_ignored_and_a_termination_ends_all_the_same(run: Run) -> None:
     ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     program = ignoring + WAITING.format(number=signal.SIGTERM)
-    result = run("ls", program=program)
+    result = run("stat", program=program)
     assert result.returncode == 143
     assert result.stdout == "tidied up\n"
 
