@@ -19,8 +19,9 @@ _MODULES: Final = {
 }
 _HELP: Final = """Environments: what was asked for, what was found, and how it is called.
 
-An environment can be named by team/env:TAG (`latest` without a tag), by REQ:FULL, by its 40-digit full id, by the step
-of a run (Flow/123/train; Flow/123 and Flow mean the end step, of the latest run), or by the file of its document.
+An environment can be named by team/env:TAG (`latest` without a tag), by REQ:FULL or its full id, also shortened, by the
+step of a run (Flow/123/train; Flow/123 and Flow mean the end step, of the latest run), by the name or path of one on
+this machine, or by the file of its document.
 
 Tags `latest`, `candidate` and `stable` move, with a history; every other tag is given once.
 
