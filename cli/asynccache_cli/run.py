@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def become(activation: Activation) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that
         os.execvpe(activation.words[0], activation.words, activation.variables)  # noqa: S606 - what the user asked for
     except OSError as exc:
         click.echo(f"`{activation.words[0]}` cannot be run ({exc.strerror})", err=True)
