@@ -160,5 +160,5 @@ def test_json_of_others_is_read_in_one_place_and_works_are_run_in_one_way(path: 
     }
     if room not in READS_JSON_ITSELF and inner != ["json_text.py"]:
         assert not used & {"json.loads", "json.load", "json.JSONDecoder"}, "node.json_text reads it"
-    if room != "runtime" and path.name not in {"engine.py", "verify.py"}:
+    if room != "runtime":
         assert not used & {"asyncio.TaskGroup", "asyncio.gather"}, "runtime.tasks runs works"

@@ -39,7 +39,7 @@ class EnvironmentDocuments:
         """Read one document; None when there is none.
 
         Raises:
-            UsageError: The object is not a document; says what is wrong with it.
+            IntegrityError: The object is not a document; says what is wrong with it.
         """
         try:
             data = await self._store.get(self._keys.document(env_id))
@@ -53,7 +53,7 @@ class EnvironmentDocuments:
         Every package that it names must be in the store already: a document is a promise.
 
         Raises:
-            UsageError: A document was there, and cannot be read.
+            IntegrityError: A document was there, and cannot be read.
         """
         env_id = environment.id
         try:

@@ -43,8 +43,7 @@ class IndexedManifest:
         """Return an environment, `_default` followed; None when it is not known.
 
         Raises:
-            UsageError: Its document is malformed.
-            IntegrityError: The file is damaged.
+            IntegrityError: Its document is malformed, or the file is damaged.
         """
 
         def read(file: int) -> ResolvedEnvironment | None:

@@ -243,15 +243,16 @@ class ResolvedEnvironment:
         """Read a stored document.
 
         Raises:
-            UsageError: Not JSON (truncated, say), or not such a document.
+            IntegrityError: Not JSON (truncated, say), or not such a document.
         """
         try:
-            document = read_json(data)
+            return cls.from_document(env_id, read_json(data))
         except ValueError as exc:
-            raise UsageError(
+            raise IntegrityError(
                 f"the document of {env_id} is not JSON ({exc})", hint="it is truncated or damaged"
             ) from exc
-        return cls.from_document(env_id, document)
+        except UsageError as exc:
+            raise IntegrityError(exc.message, expected=exc.expected, found=exc.found, hint=exc.hint) from exc
 
 
 def _tagged(part: str, texts: object) -> dict[str, list[str]]:

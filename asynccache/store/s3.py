@@ -29,7 +29,7 @@ from asynccache.store.local_files import read_error
 from asynccache.store.open import StoreOptions
 from asynccache.store.s3_client import S3Client
 from asynccache.store.s3_download import Download, ReplacedError
-from asynccache.store.s3_errors import CallFailedError, store_error
+from asynccache.store.s3_errors import CallFailedError, field_of, store_error
 from asynccache.store.s3_upload import WRITER, MultipartUpload
 
 _PAGE: Final = 1000  # keys; more is not to be had from ListObjectsV2
@@ -223,7 +223,7 @@ class S3Store:
             if own is None:
                 raise self._error(exc, key, if_match) from exc.cause
             return own
-        return ObjectInfo(key, len(data), answer["ETag"])
+        return ObjectInfo(key, len(data), field_of(answer, "ETag", self._client.endpoint))
 
     async def _condition(self, key: str, *, if_absent: bool, if_match: str | None) -> dict[str, str]:
         """Return the condition as a request states it; where the server ignores conditions, look before writing."""
@@ -342,10 +342,11 @@ class S3Store:
                 answer = await self._client.call("list_objects_v2", parameters)
             except CallFailedError as exc:
                 raise self._error(exc, "") from exc.cause
+            more = field_of(answer, "IsTruncated", self._client.endpoint)
             found = answer.get("Contents", [])
             infos += [_listed(item, len(self._prefix)) for item in found]
             # a server may send less than was asked for; only it knows whether that was all
-            if not found or not answer.get("IsTruncated"):
+            if not found or not more:
                 break
         return infos
 
@@ -377,7 +378,12 @@ class S3Store:
 
 def _info(key: str, answer: dict[str, Any]) -> ObjectInfo:
     modified = answer.get("LastModified")
-    return ObjectInfo(key, int(answer["ContentLength"]), answer.get("ETag"), modified.timestamp() if modified else None)
+    return ObjectInfo(
+        key,
+        int(field_of(answer, "ContentLength", "the server")),
+        answer.get("ETag"),
+        modified.timestamp() if modified else None,
+    )
 
 
 def _listed(item: dict[str, Any], prefix_length: int) -> ObjectInfo:

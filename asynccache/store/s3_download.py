@@ -14,6 +14,7 @@ from asynccache.runtime.threads import ThreadRoom
 from asynccache.store.base import BytesMoved
 from asynccache.store.local_files import write_error
 from asynccache.store.s3_client import S3Client
+from asynccache.store.s3_errors import field_of
 
 READ_BYTES: Final = 256 << 10  # taken from the connection at once
 _WRITE_BYTES: Final = 1 << 20  # written at once, in a thread
@@ -123,7 +124,7 @@ class Download:
 
     def _check(self, answer: Any, wanted: _Range) -> None:
         """Take note of what the object is, and refuse an answer about another part or version of it."""
-        length, described = int(answer["ContentLength"]), answer.get("ContentRange")
+        length, described = int(field_of(answer, "ContentLength", self._client.endpoint)), answer.get("ContentRange")
         begin, total = _content_range(described) if described else (0, length)
         asked = None if wanted.end is None else wanted.end - wanted.position
         if not described and wanted.position and length == asked:

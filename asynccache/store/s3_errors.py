@@ -6,7 +6,8 @@ passed on, since they may repeat parts of the request.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import aiohttp
 from botocore.exceptions import (  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from asynccache.errors import (
     AsyncCacheError,
@@ -33,7 +35,7 @@ from asynccache.errors import (
 )
 from asynccache.store.base import lost, not_found
 
-FAILURES: Final = (BotoCoreError, ClientError, aiohttp.ClientError, TimeoutError, OSError)
+FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, TimeoutError, OSError)
 """Everything that the client raises when a request does not succeed."""
 
 _NO_ANSWER: Final = (HTTPClientError, ConnectionError, IncompleteReadError, aiohttp.ClientError, TimeoutError, OSError)
@@ -101,6 +103,20 @@ class CallFailedError(Exception):
     def unsupported(self) -> bool:
         """The server does not know what was asked for."""
         return self.code in _UNSUPPORTED
+
+
+def field_of(answer: Mapping[str, Any], name: str, endpoint: str) -> Any:
+    """Return what an answer must hold.
+
+    Raises:
+        StoreError: It does not: something else than an S3 server has answered.
+    """
+    if name not in answer:
+        raise StoreError(
+            f"{endpoint} answered something else than an S3 server does (no {name})",
+            hint="check s3_endpoint_url, and proxies on the way",
+        )
+    return answer[name]
 
 
 def code_of(exc: BaseException) -> str:
@@ -228,5 +244,10 @@ def _without_answer(cause: BaseException, what: str, address: str, endpoint: str
         return StoreError(
             f"{endpoint} did not answer a request for {what} ({type(cause).__name__})",
             hint="check s3_endpoint_url and the network",
+        )
+    if isinstance(cause, ResponseParserError):
+        return StoreError(
+            f"{endpoint} answered something else than an S3 server does",
+            hint="check s3_endpoint_url, and proxies on the way",
         )
     return ConfigurationError(f"{address} cannot be opened ({type(cause).__name__})", hint="check the s3_* settings")

@@ -16,7 +16,7 @@ from asynccache.runtime.tasks import run_together, to_the_end
 from asynccache.runtime.threads import ThreadRoom
 from asynccache.store.base import BytesMoved
 from asynccache.store.s3_client import S3Client
-from asynccache.store.s3_errors import FAILURES, CallFailedError
+from asynccache.store.s3_errors import FAILURES, CallFailedError, field_of
 
 MOST_PARTS: Final = 10_000  # S3 user guide, "Amazon S3 multipart upload limits"
 WRITER: Final = "asynccache-writer"  # object metadata: who wrote it, to know one's own object after a lost reply
@@ -93,14 +93,14 @@ class MultipartUpload:
             if self._upload_id is not None:
                 await to_the_end(self._abort(self._upload_id), _ABORT_SECONDS)
             raise
-        return str(answer["ETag"])
+        return str(field_of(answer, "ETag", self._client.endpoint))
 
     async def _create(self, writer: str) -> None:
         answer = await self._client.call(
             "create_multipart_upload",
             {"Key": self._key, "ChecksumAlgorithm": "SHA256", "Metadata": {WRITER: writer}},
         )
-        self._upload_id = str(answer["UploadId"])
+        self._upload_id = str(field_of(answer, "UploadId", self._client.endpoint))
 
     async def _abort(self, upload_id: str) -> None:
         try:
@@ -147,7 +147,11 @@ class MultipartUpload:
             },
             body_bytes=len(data),
         )
-        self._parts[number] = {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest}
+        self._parts[number] = {
+            "PartNumber": number,
+            "ETag": field_of(answer, "ETag", self._client.endpoint),
+            "ChecksumSHA256": digest,
+        }
         if self._moved is not None:
             self._moved(len(data))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from asynccache_cli.main import run as run_here
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = "from asynccache_cli.main import main; main()"
 # a command that raises what its arguments say, in the place of one that exists
@@ -197,3 +199,51 @@ def test_a_user_without_home_is_told_what_to_set(run: Run, tmp_path: Path) -> No
     assert "this user has no home directory" in result.stderr
     assert list(tmp_path.iterdir()) == [tmp_path / "tmp"]
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+UNREACHABLE = {
+    "ASYNCCACHE_STORE": "s3://bucket/root",
+    "ASYNCCACHE_S3_ENDPOINT_URL": "http://127.0.0.1:9",
+    "ASYNCCACHE_ATTEMPTS": "1",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+}
+
+
+def test_every_command_says_in_a_sentence_that_the_store_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # in this process, since a client of S3 takes a while to import
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"@EXPLICIT\nfile://{tmp_path}/linux-64/a-1-0.conda#{'0' * 32}\n")
+    environment = f"{'a' * 40}:{'b' * 40}"
+    for name, value in {**UNREACHABLE, "ASYNCCACHE_CACHE_DIR": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    for words in (
+        ["ls"],
+        ["stat"],
+        ["verify"],
+        ["cache", "--from", str(listed)],
+        ["backfill", "--to", ".conda"],
+        ["backfill", "--to", ".conda", "--dry-run"],
+        ["env", "ls"],
+        ["env", "show", environment],
+        ["env", "alias", environment, "team/env:v1"],
+        ["env", "history", "team/env:latest"],
+        ["env", "rollback", "team/env:latest"],
+        ["env", "import", str(listed)],
+        ["env", "export", environment, "--format", "explicit"],
+        ["warm", "--env", environment],
+        ["create", environment],
+        ["pack", environment],
+    ):
+        assert run_here(words) == 6, words
+        said = capfd.readouterr().err
+        assert "127.0.0.1:9 did not answer a request for" in said.splitlines()[-1], words
+        assert "Traceback" not in said
+        assert run_here([*words, "--json"]) == 6, words
+        document = json.loads(capfd.readouterr().err.splitlines()[-1])
+        assert (document["cause"], document["retryable"]) == ("store", True), words
+    assert run_here(["doctor", "--json"]) == 6
+    findings = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [finding["subject"] for finding in findings if finding["level"] == "failure"] == ["store"]

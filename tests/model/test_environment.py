@@ -78,7 +78,7 @@ def test_a_missing_key_is_named(key: str) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 1000])
 def test_a_truncated_document_is_called_one(cut: int) -> None:
-    with pytest.raises(UsageError, match="not JSON"):
+    with pytest.raises(IntegrityError, match="not JSON"):
         ResolvedEnvironment.from_json(ID, json.dumps(B1).encode()[:cut])
 
 

@@ -150,7 +150,7 @@ async def test_a_corrupted_document_is_one_sentence_and_hides_nothing(
     await engine.store.put(f"envs/{ARCH}/{'e' * 40}/{'f' * 40}/env", data)
     await engine.store.put("envs/aliases/generic/lost/env/v1", json.dumps(["1" * 40, "2" * 40]).encode())
     await engine.store.put("envs/aliases/generic/broken/env/v1", b"{")
-    with pytest.raises(UsageError, match=f"the document of {'e' * 40}:{'f' * 40} is (malformed|not JSON)"):
+    with pytest.raises(IntegrityError, match=f"the document of {'e' * 40}:{'f' * 40} is (malformed|not JSON)"):
         await catalog.find(f"{'e' * 40}:{'f' * 40}", ARCH)
     rows = await catalog.listed()
     assert {r.summary.id: bool(r.summary.error) for r in rows} == {

@@ -296,7 +296,43 @@ async def test_a_bucket_that_is_not_there_is_no_store_and_one_with_nothing_below
     async with Session(there) as session:
         assert (await session.stat()).packages == 0
     async with Session(replace(there, store="s3://no-such-bucket/x")) as session:
-        with pytest.raises(StoreNotFoundError, match="the bucket of s3://no-such-bucket/x does not exist"):
-            await session.stat()
+        for reading in (session.stat(), session.verify(), session.cache("file:///nowhere/a-1-0.conda")):
+            with pytest.raises(StoreNotFoundError, match="the bucket of s3://no-such-bucket/x does not exist"):
+                await reading
         examination = await session.doctor()
     assert [finding.subject for finding in examination.findings if finding.level == "failure"] == ["store"]
+
+
+@pytest.mark.parametrize("page", ["<!DOCTYPE html><html>sign in</html>", "<html><br>sign in", "{}"])
+async def test_something_else_than_an_s3_server_is_named(
+    page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(text=page, content_type="text/html")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    host, port = runner.addresses[0][:2]
+    root = StoreRoot.parse("s3://bucket/x", endpoint=f"http://{host}:{port}")
+    data = b"x" * (12 << 20)
+    path = written(tmp_path / "file", data)
+    try:
+        async with S3Store(root, options_for(attempts=1)) as store:
+            for request in (
+                store.list_page(""),
+                store.put("k", b"x"),
+                store.upload("k", path, digests_of(data), if_absent=False),
+                anext(store.scan()),
+            ):
+                with pytest.raises(StoreError, match=f"{host}:{port} (answered something else|cannot serve)") as caught:
+                    await request
+                assert caught.value.retryable
+    finally:
+        await runner.cleanup()
