@@ -25,7 +25,6 @@ from typing import Final
 
 from bench.harness import REPOSITORY, ContenderError
 from bench.input_files import MIB, Recipe, write
-from tests.support.shared import making
 
 _VERSION: Final = 1  # of `bench.input_files`: another one makes all sets anew
 _BUILD_SECONDS: Final = 1800
@@ -108,6 +107,8 @@ def _directory(name: str) -> Path:
 
 
 def _make(name: str) -> None:
+    from tests.support.shared import making  # noqa: PLC0415 - the measuring process stays small
+
     final = _directory(name)
     with making(final.with_name(final.name + ".lock")):
         if final.is_dir():

@@ -127,7 +127,8 @@ class Settings:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and all(getattr(self, name) == getattr(other, name) for name in ROWS)
 
-    __hash__ = None  # type: ignore[assignment]  # some values are lists
+    def __hash__(self) -> int:
+        return hash((self.cache_dir, self.store))
 
     @property
     def root(self) -> StoreRoot:

@@ -26,8 +26,8 @@ class Budget:
             raise ValueError(f"{name}: a budget needs at least 1, got {total}")
         self.name = name
         self.total = total
-        self.used = 0
-        self.peak = 0
+        self.used: int = 0
+        self.peak: int = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
