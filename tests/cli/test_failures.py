@@ -13,6 +13,7 @@ import pytest
 from asynccache_cli.main import run as run_here
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 PROGRAM = "from asynccache_cli.main import main; main()"
 # a command that raises what its arguments say, in the place of one that exists
 RAISING = """
@@ -35,7 +36,8 @@ def run(tmp_path: Path) -> Run:
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_", "XDG_"))}
         (tmp_path / "tmp").mkdir(exist_ok=True)
         environ |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp"), **more}
-        argv = [sys.executable, "-c", program, *words]
+        # whoever runs the tests in the background may have them ignore interrupts
+        argv = [sys.executable, "-c", INTERRUPTIBLE + program, *words]
         if shell:
             argv = ["bash", "-c", f'set -o pipefail; "$@" {shell}', "bash", *argv]
         return subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
