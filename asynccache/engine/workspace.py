@@ -64,6 +64,21 @@ class Workspace:
         """
         return self.path / (name if self.locks.supported else name + self._own)
 
+    def passing_file(self, name: str) -> Path:
+        """Return the path of a file that is read once and removed by the caller, with its directory made.
+
+        Where the cache directory cannot be written it lies among the user's temporary files: reading a store does not
+        need that directory.
+        """
+        import tempfile  # noqa: PLC0415 - most commands do without
+
+        directory = self.path / "passing"
+        with suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            directory = Path(tempfile.gettempdir())
+        return directory / f"asynccache-{name}{self._own}"
+
     def discard(self, url: PackageURL) -> None:
         """Remove a URL's working directory with all that is in it."""
         shutil.rmtree(self.directory(self.name(url)), ignore_errors=True)

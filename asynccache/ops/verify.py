@@ -152,9 +152,8 @@ async def read_archive(engine: Engine, archive: StoredArchive, result: Verificat
     """
     receipt = await _receipt(engine, archive.key) if archive.parts.transmuted else None
     wanted = Digests(sha256=receipt.derived.sha256) if receipt is not None else None
-    directory = engine.workspace.path / "verify"
-    await engine.threads.run(directory.mkdir, parents=True, exist_ok=True)
-    path = directory / hashlib.sha256(archive.key.encode()).hexdigest()[:32]
+    name = hashlib.sha256(archive.key.encode()).hexdigest()[:32]
+    path = await engine.threads.run(engine.workspace.passing_file, name)
     async with engine.budgets.temp.borrow(archive.size):
         try:
             reading = await engine.reader.read(archive, path, wanted=wanted)

@@ -1,6 +1,7 @@
 """Reading a store shows every kind of damage and harms nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def _damage(path: Path) -> bytes:
 
 async def test_a_whole_store_is_whole(filled: FaultServer, configured: Settings) -> None:
     result = await _verify(configured)
+    assert (result.checked, result.whole) == (12, True)
+
+
+async def test_a_store_is_read_where_the_cache_directory_cannot_be_made(
+    filled: FaultServer, configured: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    root = str(tmp_path / "store")
+    result = await _verify(replace(configured, store=root, cache_dir=tmp_path / "file" / "cache"))
     assert (result.checked, result.whole) == (12, True)
 
 
