@@ -84,6 +84,6 @@ def test_every_command_shown_runs(shell: Shell, tmp_path: Path) -> None:
 
 def test_a_step_without_code_package_is_refused_unless_told_otherwise(shell: Shell, tmp_path: Path) -> None:
     next((tmp_path / ".metaflow").rglob("sysmeta_code-package_1.json")).unlink()
-    shell("asynccache create --pathspec Flow/123/train --into-dir work", code=4)
+    shell("asynccache create --pathspec Flow/123/train --into-dir work", code=17)
     shell("asynccache create --pathspec Flow/123/train --into-dir work --force --no-strict")
     assert (tmp_path / "work/__conda_python").exists()
