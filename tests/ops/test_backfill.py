@@ -88,7 +88,8 @@ async def test_what_failed_is_tried_again_first_when_resumed(
     good = victim.read_bytes()
     victim.chmod(0o644)
     victim.write_bytes(good[:-9] + bytes(9))
-    async with Engine(configured) as engine:
+    # its upstream is asked by https, which a server of plain HTTP never answers
+    async with Engine(replace(configured, connect_timeout=1.0)) as engine:
         backfill = Backfill(engine, TO_CONDA)
         report = await backfill.run()
         # damaged in the store, and https instead of http upstream: nobody has it

@@ -87,6 +87,7 @@ async def test_of_many_who_want_it_one_installs_it(settings: Settings, tmp_path:
 async def test_what_cannot_be_installed_is_told_and_leaves_nothing(
     settings: Settings, tmp_path: Path, data: bytes | None, error: type[AsyncCacheError], told: str
 ) -> None:
+    (tmp_path / "store").mkdir()
     if data is not None:
         await put(settings, data)
     with pytest.raises(error, match=told):
