@@ -75,6 +75,8 @@ async def test_every_command_shown_runs(tmp_path: Path) -> None:
         assert len(commands) >= 8
         for command in commands:
             line = command.replace("s3://team/conda_env", shlex.quote(bucket))
+            # a twentieth of six packages is mostly none, which is refused
+            line = line.replace("--sample 5%", "--sample 100%")
             if "conda-lock.yml" in line:
                 line += " --arch linux-64"
             process = await _run(line, work, environment)
