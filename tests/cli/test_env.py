@@ -183,7 +183,7 @@ def test_each_kind_of_bad_input_is_one_clear_sentence(run: Run, tmp_path: Path) 
     ids = ":".join(document.parts[-3:-1])
     document.write_bytes(document.read_bytes()[:200])
     (tmp_path / ".metaflow" / "conda_v2.cnd").unlink()
-    assert f"the document of {ids} is not JSON" in run("env", "show", ids, code=2).stderr
+    assert f"the document of {ids} is not JSON" in run("env", "show", ids, code=5).stderr
     assert "unreadable" in run("env", "ls").stdout
     (tmp_path / ".metaflow" / "conda_v2.cnd").write_text("{")
     assert "is malformed" in run("env", "ls", code=5).stderr
