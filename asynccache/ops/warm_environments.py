@@ -93,7 +93,6 @@ async def warm_environments(
         DiskError: This machine's disk cannot be written.
     """
     settings = opening.settings
-    engine, catalog = await opening.engine(writing=True), await opening.catalog(writing=True)
     found: list[tuple[str, ResolvedEnvironment]] = []
     for each in environments:
         if isinstance(each, str):
@@ -104,6 +103,8 @@ async def warm_environments(
         raise UsageError(
             "there is nothing to warm", hint="name an environment with --env; `asynccache env ls` lists them"
         )
+    # opened when it is known what for: a mistyped name asks no store that need not be asked
+    engine, catalog = await opening.engine(writing=True), await opening.catalog(writing=True)
     chosen = tuple(environment for _name, environment in found)
     packs = PacksMade()
     async with AsyncExitStack() as stack:
