@@ -84,7 +84,7 @@ def test_every_command_goes_on_and_says_so_once(run: Run, tmp_path: Path) -> Non
     run("rm", prefix)
     run("rm", tmp_path / "elsewhere")
     left = [*(tmp_path / "xdg/asynccache/envs").iterdir(), *(tmp_path / "xdg/asynccache/work").iterdir()]
-    assert {path.name for path in left} <= {"verify"}
+    assert {path.name for path in left} <= {"passing"}
 
     refused = run("clean", "--older-than", "0s", code=8).stderr.splitlines()
     assert len(refused) == 1
