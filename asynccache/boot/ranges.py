@@ -10,8 +10,7 @@ from typing import Any
 
 from asynccache.errors import HydrationError
 from asynccache.node.errors import NoPackError, PackUnusableError
-from asynccache.node.ranges import LocalRanges, Ranges
-from asynccache.node.retry import PassingError
+from asynccache.node.ranges import LocalRanges, PassingError, Ranges
 
 _TIMEOUT = 30.0  # seconds
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))

@@ -229,35 +229,28 @@ class KernelLock:
         raise DiskError(f"the lock directory {directory} is removed again and again")
 
 
-class Patience:
-    """When to look again at a lock that another holds, when to say so, and when to give up.
+def pauses(
+    started: float, timeout: float, now: Callable[[], float], waiting: Callable[[float], None] | None = None
+) -> Iterator[float]:
+    """Yield the seconds to pause before each look at a lock: none before the first, then more, until the time is over.
 
     Args:
-        now: Seconds on any monotonic clock.
+        started: When waiting began, on any monotonic clock.
         timeout: Seconds.
+        now: That clock.
+        waiting: Told the seconds waited so far, after one and every half minute after that.
     """
-
-    def __init__(self, now: float, timeout: float) -> None:
-        self._started = now
-        self._deadline = now + timeout
-        self._pause = _POLL_FIRST
-        self._say_at = _SAY_AFTER
-
-    def pause(self, now: float) -> float | None:
-        """Return the seconds to the next look; None when the time is over."""
-        if now >= self._deadline:
-            return None
-        pause = min(self._pause, max(self._deadline - now, 0.001))
-        self._pause = min(self._pause * 1.5, _POLL_LONGEST)
-        return pause
-
-    def to_say(self, now: float) -> float | None:
-        """Return the seconds waited when it is time to say so: after one, and every half minute after that."""
-        waited = now - self._started
-        if waited < self._say_at:
-            return None
-        self._say_at = waited + _SAY_AGAIN
-        return waited
+    yield 0.0
+    pause, say_at = _POLL_FIRST, _SAY_AFTER
+    while True:
+        waited = now() - started
+        if waited >= timeout:
+            return
+        if waiting is not None and waited >= say_at:
+            waiting(waited)
+            say_at = waited + _SAY_AGAIN
+        yield min(pause, max(timeout - waited, 0.001))
+        pause = min(pause * 1.5, _POLL_LONGEST)
 
 
 def wait(attempt: Callable[[], T], timeout: float, waiting: Callable[[float], None] | None = None) -> T:
@@ -266,24 +259,17 @@ def wait(attempt: Callable[[], T], timeout: float, waiting: Callable[[float], No
     Args:
         attempt: Such as to take a lock.
         timeout: Seconds.
-        waiting: Told the seconds waited so far, after one and every half minute after that.
+        waiting: See `pauses`.
 
     Returns:
         What the last attempt gave: None or False when the time is over.
     """
-    patience = Patience(time.monotonic(), timeout)
-    while True:
+    for pause in pauses(time.monotonic(), timeout, time.monotonic, waiting):
+        time.sleep(pause)
         result = attempt()
         if result is not None and result is not False:
-            return result
-        now = time.monotonic()
-        pause = patience.pause(now)
-        if pause is None:
-            return result
-        said = patience.to_say(now)
-        if said is not None and waiting is not None:
-            waiting(said)
-        time.sleep(pause)
+            break
+    return result
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ import bisect
 import hashlib
 import json
 import struct
-from typing import Any, Callable
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple
 
 from asynccache.node.errors import PackUnusableError
 from asynccache.node.json_text import read_json
@@ -40,7 +41,7 @@ def damaged(reason: str) -> PackUnusableError:
     )
 
 
-class Footer:
+class Footer(NamedTuple):
     """Where the index lies.
 
     Attributes:
@@ -50,11 +51,10 @@ class Footer:
         digest: sha256 of the index as stored, in hexadecimal digits: identifies the whole pack.
     """
 
-    def __init__(self, offset: int, size: int, raw_size: int, digest: str) -> None:
-        self.offset = offset
-        self.size = size
-        self.raw_size = raw_size
-        self.digest = digest
+    offset: int
+    size: int
+    raw_size: int
+    digest: str
 
     def to_bytes(self) -> bytes:
         """Return the footer as stored."""
@@ -75,7 +75,7 @@ class Footer:
         return cls(offset, size, raw_size, digest.hex())
 
 
-class Frame:
+class Frame(NamedTuple):
     """One independent piece.
 
     Attributes:
@@ -86,17 +86,14 @@ class Frame:
         digest: sha256 as stored, in hexadecimal digits.
     """
 
-    __slots__ = ("digest", "offset", "raw_offset", "raw_size", "size")
-
-    def __init__(self, offset: int, size: int, raw_offset: int, raw_size: int, digest: str) -> None:
-        self.offset = offset
-        self.size = size
-        self.raw_offset = raw_offset
-        self.raw_size = raw_size
-        self.digest = digest
+    offset: int
+    size: int
+    raw_offset: int
+    raw_size: int
+    digest: str
 
 
-class File:
+class File(NamedTuple):
     """One file.
 
     Attributes:
@@ -111,16 +108,14 @@ class File:
             its size (`s`).
     """
 
-    __slots__ = ("mode", "patches", "path", "raw_offset", "size")
-
-    def __init__(self, path: str, mode: int, raw_offset: int, size: int, patches: dict[str, Any]) -> None:
-        self.path = path
-        self.mode = mode
-        self.raw_offset = raw_offset
-        self.size = size
-        self.patches = patches
+    path: str
+    mode: int
+    raw_offset: int
+    size: int
+    patches: dict[str, Any]
 
 
+@dataclass
 class Index:
     """What a pack holds.
 
@@ -133,20 +128,15 @@ class Index:
         files: In order.
     """
 
-    def __init__(
-        self,
-        about: dict[str, Any],
-        frames: list[Frame],
-        directories: list[tuple[str, int]],
-        links: list[tuple[str, str]],
-        files: list[File],
-    ) -> None:
-        self.about = about
-        self.frames = frames
-        self.directories = directories
-        self.links = links
-        self.files = files
-        self._offsets = [f.raw_offset for f in files]
+    about: dict[str, Any]
+    frames: list[Frame]
+    directories: list[tuple[str, int]]
+    links: list[tuple[str, str]]
+    files: list[File]
+
+    def __post_init__(self) -> None:
+        self._begins = [f.raw_offset for f in self.files]
+        self._ends = [f.raw_offset + f.size for f in self.files]
 
     @property
     def raw_bytes(self) -> int:
@@ -155,27 +145,16 @@ class Index:
 
     def files_in(self, frame: Frame) -> list[int]:
         """Return the numbers of the files that have bytes in a frame."""
-        end = frame.raw_offset + frame.raw_size
-        number = max(0, bisect.bisect_right(self._offsets, frame.raw_offset) - 1)
-        while number > 0 and self.files[number - 1].raw_offset + self.files[number - 1].size > frame.raw_offset:
-            number -= 1
-        found = []
-        while number < len(self.files) and self.files[number].raw_offset < end:
-            file = self.files[number]
-            if file.size and file.raw_offset + file.size > frame.raw_offset:
-                found.append(number)
-            number += 1
-        return found
+        first = bisect.bisect_right(self._ends, frame.raw_offset)
+        beyond = bisect.bisect_left(self._begins, frame.raw_offset + frame.raw_size)
+        return [number for number in range(first, beyond) if self.files[number].size]
 
     def to_json(self) -> bytes:
         """Return the index as it is compressed."""
-        document = dict(self.about)
-        document["frames"] = [[f.offset, f.size, f.raw_size, f.digest] for f in self.frames]
-        document["directories"] = [[path, mode] for path, mode in self.directories]
-        document["links"] = [[path, target] for path, target in self.links]
-        document["files"] = [
-            [f.path, f.mode, f.size, f.patches] if f.patches else [f.path, f.mode, f.size] for f in self.files
-        ]
+        files = [[f.path, f.mode, f.size, *([f.patches] if f.patches else [])] for f in self.files]
+        frames = [[f.offset, f.size, f.raw_size, f.digest] for f in self.frames]
+        tree = {"frames": frames, "directories": self.directories, "links": self.links, "files": files}
+        document = {**self.about, **tree}
         return json.dumps(document, separators=(",", ":"), sort_keys=True).encode("ascii")
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from asynccache.errors import HydrationError
 from asynccache.node.pack_format import damaged
@@ -16,12 +16,11 @@ _LINE = re.compile(rb"#!( *)(/(?:\\ |[^ \n\r\t])*)(.*)", re.DOTALL)
 _PYTHON = re.compile(rb"python(?:\d+(?:\.\d+)?)?")
 
 
-class Digested:
+class Digested(NamedTuple):
     """What became of a file: its sha256 and size in bytes."""
 
-    def __init__(self, sha256: bytes, size: int) -> None:
-        self.sha256 = sha256
-        self.size = size
+    sha256: bytes
+    size: int
 
     def as_text(self, kind: str) -> bytes:
         """Return what a holder writes: `x` hexadecimal digits, `s` the size, `r` both as a row of RECORD has them."""

@@ -1,14 +1,24 @@
-"""Reading ranges of one object, repeated where a failure may pass; a local file is one."""
+"""Reading ranges of one object, again where a failure may pass: a busy server, a lost connection."""
 
 from __future__ import annotations
 
+import http.client
 import os
+import random
+import time
 from typing import Any, Callable, Iterator
 
+from asynccache.errors import AsyncCacheError
 from asynccache.node.errors import NoPackError, PackUnusableError
-from asynccache.node.retry import PassingError, Stalls, may_pass, repeated
 
 _PIECE = 1 << 20  # bytes
+_TRIES = 15  # without progress, after which something is given up: their pauses are a minute
+_FIRST = 0.2  # seconds
+_LONGEST = 5.0
+
+
+class PassingError(Exception):
+    """A failure that may pass."""
 
 
 class Ranges:
@@ -28,7 +38,6 @@ class Ranges:
         self.requests = 0
         self.received = 0
         self.say: Callable[[str], None] = _say_nothing
-        self._stalls = Stalls(name)
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
         """Return (something to `read` and `close`, size of the whole object); a negative start counts from the end.
@@ -36,23 +45,14 @@ class Ranges:
         Raises:
             NoPackError: There is no object.
             PassingError: To be tried again.
-            BootError: Refused.
+            PackUnusableError: Refused.
         """
         raise NotImplementedError
 
     def tail(self, length: int) -> tuple[bytes, int]:
         """Return the last bytes of the object, and its size."""
-        size = [0]
-
-        def once() -> bytes:
-            stream, size[0] = self.open(-length, length)
-            try:
-                wanted = min(length, size[0])
-                return self._exactly(stream, wanted)
-            finally:
-                stream.close()
-
-        return self._repeated(once), size[0]
+        source, size = self._opened(-length, length)
+        return b"".join(self._pieces(source, max(0, size - length), size)), size
 
     def read(self, start: int, length: int) -> bytes:
         """Return one range."""
@@ -60,45 +60,74 @@ class Ranges:
 
     def stream(self, start: int, length: int) -> Iterator[bytes]:
         """Yield one range in pieces; after a failure it goes on where it was."""
-        end = start + length
-        while start < end:
+        return self._pieces(None, start, start + length)
 
-            def begin(at: int = start) -> Any:
-                return self.open(at, end - at)[0]
-
-            source = self._repeated(begin)
+    def _pieces(self, source: Any, at: int, end: int) -> Iterator[bytes]:
+        """Yield a range, out of a source as long as one is open."""
+        tries = _Tries(self)
+        while source is not None or at < end:
+            if source is None:
+                source = self._opened(at, end - at)[0]
             try:
-                while start < end:
-                    piece = source.read(min(_PIECE, end - start))
+                while at < end:
+                    piece = source.read(min(_PIECE, end - at))
                     if not piece:
                         raise PassingError("the answer ended early")  # noqa: TRY301 - as any failure of reading
-                    start += len(piece)
+                    at += len(piece)
                     self.received += len(piece)
+                    tries = _Tries(self)
                     yield piece
-            except Exception as exc:
-                if not may_pass(exc):
-                    raise
-                self._stalls.pause(exc, start, end)
+            except Exception as exc:  # noqa: BLE001 - what does not pass is raised again
+                tries.failed(exc)
             finally:
                 source.close()
+            source = None
 
-    def _exactly(self, stream: Any, length: int) -> bytes:
-        parts, missing = [], length
-        while missing:
-            piece = stream.read(missing)
-            if not piece:
-                raise PassingError("the answer ended early")
-            parts.append(piece)
-            missing -= len(piece)
-            self.received += len(piece)
-        return b"".join(parts)
-
-    def _repeated(self, once: Callable[[], Any]) -> Any:
-        def counted() -> Any:
+    def _opened(self, start: int, length: int) -> tuple[Any, int]:
+        tries = _Tries(self)
+        while True:
             self.requests += 1
-            return once()
+            try:
+                return self.open(start, length)
+            except Exception as exc:  # noqa: BLE001 - what does not pass is raised again
+                tries.failed(exc)
 
-        return repeated(self.name, counted, self.say)
+
+class _Tries:
+    """Counts failures without progress between them, with pauses that grow and differ between nodes.
+
+    Args:
+        ranges: What is read.
+    """
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._ranges = ranges
+        self._count = 0
+
+    def failed(self, error: Exception) -> None:
+        """Say so and wait until the next try.
+
+        Raises:
+            PackUnusableError: It was the last try.
+            Exception: The failure, when it will not pass.
+        """
+        if not _may_pass(error):
+            raise error
+        if self._count == _TRIES:
+            raise PackUnusableError(f"{self._ranges.name} cannot be read, tried {_TRIES} times ({error})") from error
+        self._ranges.say(f"{self._ranges.name}: {error}; trying again")
+        pause = min(_LONGEST, _FIRST * 2**self._count)
+        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads the tries of many nodes
+        self._count += 1
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether something that failed is worth another try; boto3 brings the errors of its own HTTP library."""
+    if isinstance(error, AsyncCacheError):
+        return False
+    if isinstance(error, (PassingError, OSError, http.client.HTTPException)):
+        return True
+    return type(error).__module__.split(".")[0] in {"botocore", "urllib3", "ssl"}
 
 
 def _say_nothing(text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from asynccache.errors import LockTimeoutError
 from asynccache.model.dataclass import dataclass
-from asynccache.node.kernel_lock import Holder, KernelLock, LocksUnsupportedError, Patience, take, timed_out
+from asynccache.node.kernel_lock import Holder, KernelLock, LocksUnsupportedError, pauses, take, timed_out
 from asynccache.runtime.clock import Clock, SystemClock
 
 
@@ -83,7 +83,7 @@ class LockDirectory:
             DiskError: The lock's file cannot be made.
         """
         path, label = self.path / name, label or str(name)
-        patience = Patience(self._clock.now(), self.timeout)
+        started = self._clock.now()
         lock = self._local.setdefault(path, asyncio.Lock())
         self._interest[path] = self._interest.get(path, 0) + 1
         try:
@@ -95,7 +95,7 @@ class LockDirectory:
                 raise timed_out(label, Holder.this_process(), self.timeout) from None
             kernel_lock = KernelLock(str(path))
             try:
-                turn = await self._take(kernel_lock, label, patience)
+                turn = await self._take(kernel_lock, label, started)
                 yield Turn(contended or turn.waited, turn.exclusive)
             finally:
                 kernel_lock.release()
@@ -117,16 +117,16 @@ class LockDirectory:
         Raises:
             LockTimeoutError: Somebody holds it alone for longer than the time-out.
         """
-        patience = Patience(self._clock.now(), self.timeout)
         try:
-            while not take(descriptor, str(path), shared=True):
-                pause = patience.pause(self._clock.now())
-                if pause is None:
-                    raise LockTimeoutError(
-                        f"waited {self.timeout:g} seconds for another process to {label}",
-                        hint="let it finish, or raise lock_timeout",
-                    )
+            for pause in pauses(self._clock.now(), self.timeout, self._clock.now):
                 await self._clock.sleep(pause)
+                if take(descriptor, str(path), shared=True):
+                    break
+            else:
+                raise LockTimeoutError(
+                    f"waited {self.timeout:g} seconds for another process to {label}",
+                    hint="let it finish, or raise lock_timeout",
+                )
         except LocksUnsupportedError as exc:
             self._tell_unsupported(exc)
         yield
@@ -139,24 +139,21 @@ class LockDirectory:
         """Remove the file that a holder left who was killed; nothing happens while somebody holds the lock."""
         KernelLock(str(self.path / name)).sweep()
 
-    async def _take(self, lock: KernelLock, label: str, patience: Patience) -> Turn:
-        waited = False
-        while True:
-            try:
-                if lock.take():
-                    return Turn(waited, exclusive=True)
-            except LocksUnsupportedError as exc:
-                self._tell_unsupported(exc)
-                return Turn(waited, exclusive=False)
-            waited = True
-            now = self._clock.now()
-            pause = patience.pause(now)
-            if pause is None:
-                raise timed_out(label, Holder.read(lock.path), self.timeout)
-            seconds = patience.to_say(now)
-            if seconds is not None and self._observer is not None:
+    async def _take(self, lock: KernelLock, label: str, started: float) -> Turn:
+        def waiting(seconds: float) -> None:
+            if self._observer is not None:
                 self._observer.waiting(label, Holder.read(lock.path), seconds)
-            await self._clock.sleep(pause)
+
+        pause = 0.0
+        try:
+            for pause in pauses(started, self.timeout, self._clock.now, waiting):
+                await self._clock.sleep(pause)
+                if lock.take():
+                    return Turn(pause > 0, exclusive=True)
+        except LocksUnsupportedError as exc:
+            self._tell_unsupported(exc)
+            return Turn(pause > 0, exclusive=False)
+        raise timed_out(label, Holder.read(lock.path), self.timeout)
 
     def _tell_unsupported(self, error: LocksUnsupportedError) -> None:
         if error.directory in self._unsupported:

@@ -13,9 +13,9 @@ from asynccache.node.kernel_lock import (
     Holder,
     KernelLock,
     LocksUnsupportedError,
-    Patience,
     give_back,
     held,
+    pauses,
     take,
     take_at,
     wait,
@@ -141,17 +141,11 @@ def test_who_waits_in_vain_is_told_for_whom(tmp_path: Path) -> None:
 
 
 def test_waiting_is_said_after_a_second_and_every_half_minute() -> None:
-    patience, now, said = Patience(100.0, 100.0), 100.0, list[int]()
-    while True:
-        pause = patience.pause(now)
-        if pause is None:
-            break
-        seconds = patience.to_say(now)
-        if seconds is not None:
-            said.append(round(seconds))
-        now += pause
-    assert said == [1, 31, 61, 91]
-    assert now == pytest.approx(200.0, abs=0.01)
+    times, said = [100.0], list[float]()
+    for pause in pauses(100.0, 100.0, lambda: times[-1], said.append):
+        times.append(times[-1] + pause)
+    assert [round(seconds) for seconds in said] == [1, 31, 61, 91]
+    assert times[-1] == pytest.approx(200.0, abs=0.01)
 
 
 def test_a_descriptor_of_zero_is_a_result() -> None:

@@ -79,7 +79,7 @@ def test_no_bytes_are_taken_for_a_footer_by_chance(data: bytes, size: int) -> No
 def test_a_footer_says_what_it_was_told(offset: int, size: int, raw_size: int, digest: bytes) -> None:
     footer = Footer(offset, size, raw_size, digest.hex())
     again = Footer.parse(footer.to_bytes(), offset + size + FOOTER_BYTES)
-    assert vars(again) == vars(footer)
+    assert again == footer
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
