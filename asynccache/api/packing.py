@@ -51,19 +51,23 @@ class PackingVerbs(Opened):
             found += [await self._opening.find(each, a) for a in chosen] if isinstance(each, str) else [each]
         return [await pack(engine, each, force=force, level=LEVEL if level is None else level) for each in found]
 
-    async def supply_nodes(self, *environments: ResolvedEnvironment) -> NodeSupplies:
+    async def supply_nodes(self, *environments: ResolvedEnvironment, arches: Iterable[str] = ()) -> NodeSupplies:
         """Make what nodes need of environments: packs, and an engine for nodes that cannot take one.
 
         Args:
             environments: Those that run there.
+            arches: conda platforms of nodes that look up by themselves what they run.
 
         Raises:
-            ConfigurationError: An environment can have no pack, and its nodes have no engine either.
+            ConfigurationError: Nodes would have neither a pack nor an engine that this machine vouches for.
             StoreError: The store cannot be used.
         """
         from asynccache.ops.node_supplies import NodeSupplies, supply_nodes  # noqa: PLC0415 - other verbs do without
 
-        return await supply_nodes(await self._opening.engine(), environments) if environments else NodeSupplies()
+        looking = tuple(arches)
+        if not environments and not looking:
+            return NodeSupplies()
+        return await supply_nodes(await self._opening.engine(), environments, looking)
 
     async def publish_engine(self, *, force: bool = False) -> Published:
         """Put this Python with the engine in it where nodes of this architecture find it, or where settings say.

@@ -31,7 +31,13 @@ def published_bundle(root: Root, arch: str) -> dict[str, Any] | None:
 
 
 def hydrate_from_packages(
-    root: Root, bundle: dict[str, Any], env: tuple[str, str, str], prefix: str, say: Callable[[str], None]
+    root: Root,
+    bundle: dict[str, Any],
+    env: tuple[str, str, str],
+    prefix: str,
+    say: Callable[[str], None],
+    *,
+    packs: bool,
 ) -> None:
     """Let the bundle's engine make a prefix; the caller holds no lock of it.
 
@@ -41,6 +47,7 @@ def hydrate_from_packages(
         env: (req_id, full_id, arch).
         prefix: Where.
         say: Told of progress.
+        packs: Whether the engine may use a pack that lies in the store, whatever is in it.
 
     Raises:
         HydrationError: The bundle is damaged or the engine failed; its own message stands in the log.
@@ -55,6 +62,8 @@ def hydrate_from_packages(
     environ = dict(os.environ)
     for name in ("PYTHONPATH", "PYTHONHOME"):
         environ.pop(name, None)
+    if not packs:
+        environ["ASYNCCACHE_PACK"] = "never"
     environ["ASYNCCACHE_ENVIRONMENTS_DIR"] = os.path.dirname(prefix)
     environ["LD_LIBRARY_PATH"] = os.path.join(home, "lib")  # of a Python with a shared library
     say("Making the environment from packages")

@@ -4,9 +4,13 @@
      "environments_dir": null, "sync": false, "lock_timeout": 3600,
      "steps": {"train": ["REQ_ID", "FULL_ID"]},
      "packs": {"REQ_ID:FULL_ID:ARCH": {"key": "envs/...", "size": 123, "digest": "..."}},
-     "bundles": {"linux-64": {"key": "...", "size": 123, "sha256": "..."}}}
+     "bundles": {"linux-64": {"key": "...", "size": 123, "sha256": "..."}},
+     "decoders": {"cp310-linux-64": {"key": "...", "size": 123, "sha256": "..."}}}
 
-All but `version` and `root` may be missing: a pack is then looked for at its usual key.
+All but `version` and `root` may be missing. A manifest that names a digest of anything has *pins*: of packs, bundles
+and decoders a node then takes those that are named and no others, so that whoever writes to the store makes no node run
+what the submitting side did not vouch for. Without any pins (flows deployed earlier) they are looked for at their usual
+keys and taken as they lie there.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import platform
 from typing import Any
 
 from asynccache.errors import HydrationError
+from asynccache.node.errors import PackUnusableError
 from asynccache.node.json_text import read_json
 from asynccache.node.pack_format import OBJECT_NAME
 
@@ -42,6 +47,9 @@ class Manifest:
         self._steps = document.get("steps") or {}
         self._packs = document.get("packs") or {}
         self._bundles = document.get("bundles") or {}
+        self._decoders = document.get("decoders") or {}
+        named = [said.get("digest") for said in self._packs.values()]
+        self.pins = bool(self._bundles or self._decoders or any(named))
         self._name = name
 
     @classmethod
@@ -72,16 +80,33 @@ class Manifest:
             raise HydrationError(f"{self._name} has no environment for {text!r}; its steps: {sorted(self._steps)}")
         return str(found[0]), str(found[1])
 
-    def pack(self, req_id: str, full_id: str, arch: str) -> tuple[str, str | None]:
-        """Return (key, digest or None) of an environment's pack."""
+    def pack(self, req_id: str, full_id: str, arch: str) -> tuple[str, str | None, str]:
+        """Return (key, digest or None, how it was compared) of an environment's pack.
+
+        It was compared `whole`, `sources` (with its packages, without byte code), or not at all, which is empty: then
+        it was made by whoever named its digest.
+
+        Raises:
+            PackUnusableError: There are pins, and none of this environment's pack.
+        """
         said = self._packs.get(f"{req_id}:{full_id}:{arch}") or {}
+        digest = said.get("digest")
+        if self.pins and not digest:
+            raise PackUnusableError(f"{self._name} names no pack of {req_id}:{full_id}, so none is used")
         key = said.get("key") or f"{self._envs}/{arch}/{req_id}/{full_id}/{OBJECT_NAME}"
-        return str(key), said.get("digest")
+        return str(key), digest, str(said.get("compared") or "")
 
     def bundle(self, arch: str) -> dict[str, Any] | None:
-        """Return `key` and `sha256` of the engine's bundle for an architecture, None when there is none."""
-        found = self._bundles.get(arch)
-        return found if isinstance(found, dict) else None
+        """Return `key`, `size` and `sha256` of the engine's bundle for an architecture, None when none is named."""
+        return _pinned(self._bundles.get(arch))
+
+    def decoder(self, tag: str) -> dict[str, Any] | None:
+        """Return `key`, `size` and `sha256` of the wheel of a zstd decoder, None when none is named."""
+        return _pinned(self._decoders.get(tag))
+
+
+def _pinned(said: Any) -> dict[str, Any] | None:
+    return said if isinstance(said, dict) and said.get("sha256") else None
 
 
 def this_architecture() -> str:

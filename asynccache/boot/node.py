@@ -87,6 +87,8 @@ def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str]
     """Make an environment under its lock, or use the one that somebody else has just made; return its prefix."""
     root = Root(manifest.root, manifest.endpoint_url)
     prefix = receipt.prefix
+    if not manifest.pins:
+        say("warning: the manifest names no digests, so what lies in the cache is taken as it is there")
 
     def waiting(holder: Holder, seconds: float) -> None:
         say(f"waiting for {holder}, which makes the same environment ({seconds:.0f} s)")
@@ -102,10 +104,11 @@ def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str]
         if found is None and _from_pack(root, manifest, env, receipt, say, exclusive=exclusive):
             found = prefix
     if found is None:
-        bundle = manifest.bundle(env[2]) or published_bundle(root, env[2])
+        bundle = manifest.bundle(env[2]) or (None if manifest.pins else published_bundle(root, env[2]))
         if bundle is None:
-            raise HydrationError(f"{receipt.notes[-1]}; and no bundle is published to make it from packages")
-        hydrate_from_packages(root, bundle, env, prefix, say)
+            lacking = f"the manifest names no bundle for {env[2]}" if manifest.pins else "no bundle is published"
+            raise HydrationError(f"{receipt.notes[-1]}; and {lacking} to make it from packages")
+        hydrate_from_packages(root, bundle, env, prefix, say, packs=not manifest.pins)
         receipt.source = "packages"
         found = find_complete(prefix, env)
         if found is None:
@@ -118,17 +121,21 @@ def _from_pack(
 ) -> bool:
     """Make an environment from its pack; tell whether that could be done."""
     prefix = receipt.prefix
-    key, digest = manifest.pack(*env)
-    ranges = root.object(key)
-    ranges.say = say
     building = Building(prefix, env, among_environments=True, exclusive=exclusive)
+    ranges: Ranges | None = None
     try:
         if not building.begin():
             return True
-        receipt.decoder, decompress = _decoder(root, env[2], receipt, say)
+        key, digest, compared = manifest.pack(*env)
+        ranges = root.object(key)
+        ranges.say = say
+        receipt.decoder, decompress = _decoder(root, manifest, env[2], receipt, say)
         index = read_index(ranges, decompress, identity=env, digest=digest)
         say("Unpacking %d files, %.0f MB" % (len(index.files), index.raw_bytes / 1e6))
-        unpack(ranges, index, decompress, building.path, prefix)
+        unpack(
+            ranges, index, decompress, building.path, prefix,
+            check_files=bool(compared), bytecode=compared != "sources",
+        )  # fmt: skip
         scripts = [
             functools.partial(run_link_script, prefix, str(filename), str(script), _SCRIPT_TIMEOUT)
             for filename, script in index.about.get("link_scripts", ())
@@ -146,7 +153,8 @@ def _from_pack(
         return False
     finally:
         building.close()
-        receipt.count(ranges)
+        if ranges is not None:
+            receipt.count(ranges)
     if told is not None:
         receipt.source = "pack"
         receipt.notes += [str(note) for note in index.about.get("notes", ())] + told
@@ -169,26 +177,36 @@ def link_here(prefix: str, env: Triple, directory: str) -> None:
             return
 
 
-def _decoder(root: Root, arch: str, receipt: Receipt, say: Callable[[str], None]) -> tuple[str, Decompress]:
+def _decoder(
+    root: Root, manifest: Manifest, arch: str, receipt: Receipt, say: Callable[[str], None]
+) -> tuple[str, Decompress]:
     found = find_decompressor()
     if found is not None:
         return found
-    say("Fetching a zstd decoder")
-    listing = root.object(WHEELS_KEY)
-    try:
-        data, _size = listing.tail(1 << 20)
-        said = read_json(data.decode("utf-8")).get(wheel_tag(arch))
-    except (NoPackError, ValueError, AttributeError):
-        said = None
-    finally:
-        receipt.count(listing)
-    if not isinstance(said, dict):
+    tag = wheel_tag(arch)
+    said = manifest.decoder(tag) if manifest.pins else _listed_decoder(root, tag, receipt)
+    if said is None:
+        where = "the manifest names" if manifest.pins else "the cache has"
         raise PackUnusableError(
-            f"this image has no zstd decoder and the cache none for {wheel_tag(arch)};"
+            f"this image has no zstd decoder, and {where} none for {tag};"
             " publish one with `asynccache installer zstd`, or install the package zstandard in the image"
         )
+    say("Fetching a zstd decoder")
     wheel = root.object(str(said["key"]))
     try:
         return use_wheel(wheel.read(0, int(said["size"])), str(said["sha256"]))
     finally:
         receipt.count(wheel)
+
+
+def _listed_decoder(root: Root, tag: str, receipt: Receipt) -> dict[str, Any] | None:
+    """Return what the cache's own list says of a decoder."""
+    listing = root.object(WHEELS_KEY)
+    try:
+        data, _size = listing.tail(1 << 20)
+        said = read_json(data.decode("utf-8")).get(tag)
+    except (NoPackError, ValueError, AttributeError):
+        return None
+    finally:
+        receipt.count(listing)
+    return said if isinstance(said, dict) else None

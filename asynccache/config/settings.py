@@ -105,6 +105,7 @@ class Settings:
     pack: str = _setting("pack")
     remote_installer_dirname: str | None = _setting("remote_installer_dirname")
     remote_installer: str | None = _setting("remote_installer")
+    node_digests: list[str] = _setting("node_digests")
     compile_bytecode: bool = _setting("compile_bytecode")
     s3_endpoint_url: str | None = _setting("s3_endpoint_url")
     s3_profile: str | None = _setting("s3_profile")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,13 @@ from pathlib import Path
 from asynccache import __version__
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
+from asynccache.engine.verified import Verified
 from asynccache.errors import DiskError, PreconditionFailedError
 from asynccache.hydrate.bytecode import compile_tree, python_version
 from asynccache.hydrate.finish import link_scripts
+from asynccache.hydrate.pack_compare import compare_pack
 from asynccache.hydrate.pack_find import Packed, find_pack, pack_key
-from asynccache.hydrate.pack_write import write_pack
+from asynccache.hydrate.pack_write import plan_pack, write_pack
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.digest import digest_file
 from asynccache.model.environment import ResolvedEnvironment
@@ -29,10 +30,14 @@ from asynccache.node import pack_format as packs
 from asynccache.node.disk import disk_errors
 
 LEVEL = 9  # of zstd: read far more often than written, and higher ones cost minutes
+_VOUCHED = "packs"  # of what this machine remembers: digest and environment -> how it was compared; empty if made here
 
 
 async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool = False, level: int = LEVEL) -> Packed:
     """Make the pack of an environment and put it into the store, unless it is there.
+
+    One that is there is returned when this machine made it, or compared it with what the packages give, now or before:
+    whoever calls may name its digest to others.
 
     Args:
         engine: An open engine on the store.
@@ -44,6 +49,7 @@ async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool 
         FetchError: A package that no source has.
         HydrationError: A package that cannot be linked with the placeholder.
         DiskError: The disk is full or cannot be written.
+        IntegrityError: What is there holds something else than the packages give.
         StoreError: The store cannot be written.
     """
     started = engine.clock.now()
@@ -52,17 +58,25 @@ async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool 
         f"pack-{environment.id.full_id}-{environment.id.arch}", label=f"the pack of {environment.id}"
     ):
         there = None if force else await find_pack(engine, environment.id)
-        if there is None:
+        memory = Verified(engine.settings.cache_dir)
+        known = await engine.threads.run(memory.known, _VOUCHED)
+        compared = None if there is None else known.get(f"{there.digest} {environment.id}")
+        if there is None or compared is None:
             engine.emit(events.PackStarted(str(environment.id), environment.id.arch))
-            there = await _made(engine, environment, key, force=force, level=level)
+            there = await _made(engine, environment, key, there, force=force, level=level)
+            compared = there.compared
+            await engine.threads.run(memory.add, _VOUCHED, [(f"{there.digest} {environment.id}", compared)])
             took = engine.clock.now() - started
             engine.emit(events.PackEnded(str(environment.id), environment.id.arch, there.size, took))
-    return replace(there, seconds=engine.clock.now() - started)
+    return replace(there, seconds=engine.clock.now() - started, compared=compared)
 
 
-async def _made(engine: Engine, environment: ResolvedEnvironment, key: str, *, force: bool, level: int) -> Packed:
+async def _made(
+    engine: Engine, environment: ResolvedEnvironment, key: str, there: Packed | None, *, force: bool, level: int
+) -> Packed:
+    """Make the pack, or find that the one that is there is what would be made."""
     settings, threads = engine.settings, engine.threads
-    scratch = await threads.run(_scratch, engine.workspace.path)
+    scratch = await threads.run(engine.workspace.scratch, "pack")
     try:
         tree = scratch / "tree"
         linked = await link_tree(engine, environment, tree, packs.PREFIX, copy=True)
@@ -85,10 +99,18 @@ async def _made(engine: Engine, environment: ResolvedEnvironment, key: str, *, f
                 "link_scripts": [[name, str(path)] for name, path in link_scripts(environment, tree)],
             }
             path = scratch / packs.OBJECT_NAME
+            with disk_errors(tree):
+                planned = await threads.run(plan_pack, tree)
+
+            async def same(found: Packed) -> Packed:
+                return replace(found, compared=await compare_pack(engine, environment.id, planned, about, scratch))
+
+            if there is not None:
+                return await same(there)
 
             def write(stop: Callable[[], bool]) -> packs.Index:
                 with disk_errors(path):
-                    return write_pack(tree, path, about, level=level, threads=cores, stop=stop)
+                    return write_pack(planned, path, about, level=level, threads=cores, stop=stop)
 
             index = await threads.work(write)
         size = path.stat().st_size
@@ -100,19 +122,13 @@ async def _made(engine: Engine, environment: ResolvedEnvironment, key: str, *, f
         except PreconditionFailedError:
             there = await find_pack(engine, environment.id)
             if there is not None:
-                return there
+                return await same(there)
             await engine.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one
         return Packed(
             environment.id, key, created, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
         )
     finally:
         await asyncio.shield(threads.run(shutil.rmtree, scratch, ignore_errors=True))
-
-
-def _scratch(work: Path) -> Path:
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="pack-", dir=work))
 
 
 def _footer(path: Path, size: int) -> packs.Footer:

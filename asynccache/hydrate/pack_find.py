@@ -24,6 +24,8 @@ class Packed:
         bytecode: Python version of the byte code in it; None without.
         notes: What the user should know, a sentence each.
         seconds: From the call to now.
+        compared: How it was found to hold what the packages give, where this machine did not make it: `whole`, or
+            `sources` when byte code could not be compared; empty for what was made here or not asked for.
     """
 
     id: EnvID
@@ -36,6 +38,7 @@ class Packed:
     bytecode: str | None
     notes: tuple[str, ...]
     seconds: float
+    compared: str = ""
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""

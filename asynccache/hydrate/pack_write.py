@@ -39,8 +39,49 @@ class _Entry:
     sha256: bytes = b""
 
 
+@dataclass(slots=True)
+class Planned:
+    """What of a tree goes into a pack; `index` tells it without frames, as soon as every file's sha256 is known."""
+
+    directories: list[tuple[str, int]]
+    links: list[tuple[str, str]]
+    entries: list[_Entry]
+    longest_prefix: int | None
+
+    def index(self, about: dict[str, Any], frames: list[packs.Frame]) -> packs.Index:
+        """Return the index; the files must have been read before, by `frames` or `read`."""
+        files, offset = [], 0
+        for entry in self.entries:
+            files.append(packs.File(entry.path, entry.mode, offset, entry.size, entry.patches, entry.sha256.hex()))
+            offset += entry.size
+        whole = {**about, "longest_prefix": self.longest_prefix}
+        return packs.Index(whole, frames, self.directories, self.links, files)
+
+    def read(self, stop: Callable[[], bool]) -> None:
+        """Read all files, for their digests."""
+        for _content in _frames(self.entries):
+            if stop():
+                raise TransmuteError("packing was stopped")
+
+
+def plan_pack(tree: Path) -> Planned:
+    """Find what of a tree goes into a pack, and where the prefix is to be written. Blocking.
+
+    Args:
+        tree: Linked with the placeholder as prefix.
+
+    Raises:
+        OSError: The disk cannot be read.
+    """
+    directories, links, entries = _scan(tree)
+    longest = _find_prefixes(tree, entries)
+    entries.sort(key=lambda e: (bool(e.patches.get("d")), e.path))  # those with others' digests come last
+    _find_digests(entries)
+    return Planned(directories, links, entries, longest)
+
+
 def write_pack(
-    tree: Path,
+    planned: Planned,
     path: Path,
     about: dict[str, Any],
     *,
@@ -51,7 +92,7 @@ def write_pack(
     """Write a pack. Blocking.
 
     Args:
-        tree: Linked with the placeholder as prefix.
+        planned: What goes into it.
         path: Of the file to write.
         about: What the index says besides files.
         level: Of zstd.
@@ -65,14 +106,6 @@ def write_pack(
         OSError: The disk is full or cannot be read or written.
         TransmuteError: It was stopped.
     """
-    directories, links, entries = _scan(tree)
-    longest = _find_prefixes(tree, entries)
-    entries.sort(key=lambda e: (bool(e.patches.get("d")), e.path))  # those with others' digests come last
-    _find_digests(entries)
-    files, offset = [], 0
-    for entry in entries:
-        files.append(packs.File(entry.path, entry.mode, offset, entry.size, entry.patches))
-        offset += entry.size
     frames: list[packs.Frame] = []
     at, raw = len(packs.MAGIC), 0
     compress = zstandard.ZstdCompressor
@@ -82,7 +115,7 @@ def write_pack(
 
     with path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
         file.write(packs.MAGIC)
-        pieces = _frames(entries)
+        pieces = _frames(planned.entries)
         while batch := list(islice(pieces, threads * 2)):
             if stop():
                 raise TransmuteError("packing was stopped")
@@ -90,7 +123,7 @@ def write_pack(
                 file.write(data)
                 frames.append(packs.Frame(at, len(data), raw, raw_size, packs.digest_of(data)))
                 at, raw = at + len(data), raw + raw_size
-        index = packs.Index({**about, "longest_prefix": longest}, frames, directories, links, files)
+        index = planned.index(about, frames)
         text = index.to_json()
         stored = compress(level=level, write_checksum=False, write_content_size=True).compress(text)
         file.write(stored)
@@ -273,27 +306,33 @@ def _row(entry: _Entry) -> bytes:
 
 
 def _frames(entries: list[_Entry]) -> Iterator[bytes]:
-    """Yield the content of frames; a file that will be changed lies in one frame, another large one in several."""
+    """Yield the content of frames; a file that will be changed lies in one frame, another large one in several.
+
+    Each entry knows its own sha256 when the frames are done.
+    """
     pending = bytearray()
     for entry in entries:
-        if not entry.size:
-            continue
-        if entry.patches:
-            if pending and len(pending) + entry.size > FRAME:
-                yield bytes(pending)
-                pending.clear()
-            pending += entry.content if entry.content is not None else entry.source.read_bytes()
-        elif entry.content is not None:
-            pending += entry.content
-        else:
-            with entry.source.open("rb") as file:
-                while piece := file.read(FRAME - len(pending) if len(pending) < FRAME else FRAME):
-                    pending += piece
-                    if len(pending) >= FRAME:
-                        yield bytes(pending)
-                        pending.clear()
-        if len(pending) >= FRAME:
+        digest = hashlib.sha256()
+        if entry.patches and pending and len(pending) + entry.size > FRAME:
             yield bytes(pending)
             pending.clear()
+        for piece in _pieces(entry, len(pending)):
+            digest.update(piece)
+            pending += piece
+            if len(pending) >= FRAME:
+                yield bytes(pending)
+                pending.clear()
+        entry.sha256 = digest.digest()
     if pending:
         yield bytes(pending)
+
+
+def _pieces(entry: _Entry, pending: int) -> Iterator[bytes]:
+    """Yield a file's content: whole where it is known or will be changed, else up to the ends of frames."""
+    if entry.content is not None or entry.patches:
+        yield entry.content if entry.content is not None else entry.source.read_bytes()
+        return
+    with entry.source.open("rb") as file:
+        while piece := file.read(FRAME - pending):
+            yield piece
+            pending = (pending + len(piece)) % FRAME

@@ -81,6 +81,19 @@ class StoreRanges(Ranges):
         return data
 
 
+def pack_ranges(engine: Engine, key: str, size: int) -> Ranges:
+    """Return a pack of an engine's store as threads read it.
+
+    Args:
+        engine: Open; its loop must be running.
+        key: Of the object.
+        size: Of the object, in bytes.
+    """
+    if engine.store.root.kind == "local":
+        return LocalRanges(str(engine.store.root.directory / key))
+    return StoreRanges(engine.store, key, size, engine.settings.package_timeout)
+
+
 async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, building: Path, prefix: str) -> bool:
     """Fill a directory from the pack of an environment; give this to `hydrate` as `packed`.
 
@@ -98,10 +111,7 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     decoder = find_decompressor()
     if info is None or decoder is None:
         return False
-    if engine.store.root.kind == "local":
-        ranges: Ranges = LocalRanges(str(engine.store.root.directory / key))
-    else:
-        ranges = StoreRanges(engine.store, key, info.size, settings.package_timeout)
+    ranges = pack_ranges(engine, key, info.size)
 
     def run() -> None:
         env_id = environment.id

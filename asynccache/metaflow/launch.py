@@ -248,7 +248,8 @@ class Launch:
             manifest.add(environment, default=True)
         remote = {step: found for step, found in self._found.items() if self.remote(step)}
         try:
-            told = self.run(node_manifest(self.settings, remote, echo=self._echo))
+            looking = {a.arch for step, a in self.asks.items() if a.ask.fetch_at_exec and self.remote(step)}
+            told = self.run(node_manifest(self.settings, remote, looking=looking, echo=self._echo))
         except AsyncCacheError as exc:
             raise as_metaflow(exc) from exc
         directory = tempfile.TemporaryDirectory(prefix="asynccache-manifest-")

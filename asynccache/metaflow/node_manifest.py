@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,13 +14,18 @@ _INDENT = "    "
 
 
 async def node_manifest(
-    settings: Settings, by_step: Mapping[str, ResolvedEnvironment], *, echo: Any = None
+    settings: Settings,
+    by_step: Mapping[str, ResolvedEnvironment],
+    *,
+    looking: Collection[str] = (),
+    echo: Any = None,
 ) -> dict[str, object]:
     """Return the manifest of the steps that run elsewhere (format: `asynccache.boot.manifest`).
 
     Args:
         settings: All settings.
         by_step: Step -> environment.
+        looking: Architectures of steps whose environment is looked up on the node.
         echo: Metaflow's function that prints.
 
     Raises:
@@ -36,10 +41,10 @@ async def node_manifest(
         "lock_timeout": settings.lock_timeout,
         "steps": {step: [each.id.req_id, each.id.full_id] for step, each in by_step.items()},
     }
-    if not by_step:
+    if not by_step and not looking:
         return document
     async with Session(settings) as session:
-        supplies = await session.supply_nodes(*by_step.values())
+        supplies = await session.supply_nodes(*by_step.values(), arches=looking)
     for line in _told(supplies) if echo is not None else ():
         echo(_INDENT + line)
     return {**document, **supplies.as_document()}
@@ -48,8 +53,8 @@ async def node_manifest(
 def _told(supplies: NodeSupplies) -> Iterator[str]:
     for key in supplies.foreign:
         yield (
-            f"CONDA_REMOTE_INSTALLER names {key}, which is no bundle of asynccache: it is not used."
-            " `asynccache installer publish` puts one there."
+            f"CONDA_REMOTE_INSTALLER names {key}, which is no bundle of asynccache that is known to be good: it is not"
+            " used. `asynccache installer publish` puts one there; the setting node_digests names those of others."
         )
     for env_id, error in supplies.unpacked.items():
         yield f"{env_id} cannot be packed, so nodes make it from packages: {error}"

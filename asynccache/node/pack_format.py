@@ -106,6 +106,7 @@ class File(NamedTuple):
             of C strings with the placeholder, and how many bytes they can grow. `d`: (offset, length, number of a
             file, kind) of that file's digest, as hexadecimal digits (`x`) or as in RECORD (`r`, with the size), or of
             its size (`s`).
+        sha256: Of its content before the prefix is written into it; empty in packs of older versions.
     """
 
     path: str
@@ -113,6 +114,12 @@ class File(NamedTuple):
     raw_offset: int
     size: int
     patches: dict[str, Any]
+    sha256: str = ""
+
+    @property
+    def bytecode(self) -> bool:
+        """Whether Python makes it anew where it is missing."""
+        return self.path.endswith(".pyc") and self.path.rpartition("/")[0].endswith("__pycache__")
 
 
 @dataclass
@@ -151,7 +158,7 @@ class Index:
 
     def to_json(self) -> bytes:
         """Return the index as it is compressed."""
-        files = [[f.path, f.mode, f.size, *([f.patches] if f.patches else [])] for f in self.files]
+        files = [[f.path, f.mode, f.size, f.patches, f.sha256] for f in self.files]
         frames = [[f.offset, f.size, f.raw_size, f.digest] for f in self.frames]
         tree = {"frames": frames, "directories": self.directories, "links": self.links, "files": files}
         document = {**self.about, **tree}
@@ -185,8 +192,10 @@ class Index:
             links = [(_checked(path), str(target)) for path, target in about.pop("links")]
             files, position = [], 0
             for entry in about.pop("files"):
+                # older packs name no sha256, and changes only where there are some
                 patches = entry[3] if len(entry) > 3 else {}
-                file = File(_checked(entry[0]), int(entry[1]), position, int(entry[2]), patches)
+                sha256 = str(entry[4]) if len(entry) > 4 else ""
+                file = File(_checked(entry[0]), int(entry[1]), position, int(entry[2]), patches, sha256)
                 if file.size < 0 or not isinstance(patches, dict):
                     raise damaged("a file has an impossible size")
                 files.append(file)

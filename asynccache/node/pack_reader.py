@@ -57,7 +57,15 @@ def read_index(
 
 
 def unpack(
-    ranges: Ranges, index: Index, decompress: Decompress, target: str, prefix: str, threads: int | None = None
+    ranges: Ranges,
+    index: Index,
+    decompress: Decompress,
+    target: str,
+    prefix: str,
+    threads: int | None = None,
+    *,
+    check_files: bool = False,
+    bytecode: bool = True,
 ) -> None:
     """Write all of a pack into a directory that has none of its files.
 
@@ -68,13 +76,16 @@ def unpack(
         target: An existing directory.
         prefix: The path that is written into the files.
         threads: How many; chosen when None.
+        check_files: Compare each file's sha256 too, as is needed where somebody judged the pack by its index alone.
+        bytecode: Write the byte code that Python makes anew where it is missing.
 
     Raises:
-        PackUnusableError: A frame is damaged or cannot be read.
+        PackUnusableError: A frame or a file is damaged or cannot be read.
         HydrationError: The prefix does not fit.
         DiskError: The disk is too small or cannot be written.
     """
-    _Unpacking(ranges, index, decompress, target, prefix).run(threads)
+    left_out = set() if bytecode else {number for number, file in enumerate(index.files) if file.bytecode}
+    _Unpacking(ranges, index, decompress, target, prefix, check_files, left_out).run(threads)
 
 
 def check_frames(ranges: Ranges, index: Index) -> None:
@@ -119,7 +130,16 @@ def _check(frame: Frame, data: bytes) -> None:
 
 
 class _Unpacking:
-    def __init__(self, ranges: Ranges, index: Index, decompress: Decompress, target: str, prefix: str) -> None:
+    def __init__(
+        self,
+        ranges: Ranges,
+        index: Index,
+        decompress: Decompress,
+        target: str,
+        prefix: str,
+        check_files: bool,
+        left_out: set[int],
+    ) -> None:
         self._ranges = ranges
         self._index = index
         self._decompress = decompress
@@ -134,6 +154,8 @@ class _Unpacking:
         self._parted: set[int] = set()
         self._wanted = {int(d[2]) for file in index.files for d in file.patches.get("d", ())}
         self._mask = current_umask()
+        self._check_files = check_files
+        self._left_out = left_out
 
     def run(self, threads: int | None) -> None:
         self._check()
@@ -152,6 +174,7 @@ class _Unpacking:
             for number, data in sorted(self._held.items()):
                 self._write(number, self._patched(number, data))
             for number in self._parted:
+                self._check_file(number, None)
                 os.chmod(self._path(self._index.files[number].path), self._index.files[number].mode)
             for path, mode in self._index.directories:
                 if mode & 0o700 != 0o700:
@@ -221,9 +244,13 @@ class _Unpacking:
         for number in self._index.files_in(frame):
             file = files[number]
             begin = file.raw_offset - frame.raw_offset
+            if number in self._left_out:
+                continue
             if begin < 0 or begin + file.size > frame.raw_size:
                 self._write_part(number, raw[max(0, begin) : begin + file.size], max(0, -begin))
-            elif not file.patches and number not in self._wanted:
+                continue
+            self._check_file(number, raw[begin : begin + file.size])
+            if not file.patches and number not in self._wanted:
                 self._write(number, raw[begin : begin + file.size])
             elif "d" in file.patches:
                 self._held[number] = bytes(raw[begin : begin + file.size])
@@ -232,6 +259,20 @@ class _Unpacking:
                 if number in self._wanted:
                     self._digests[number] = Digested(hashlib.sha256(content).digest(), len(content))
                 self._write(number, content)
+
+    def _check_file(self, number: int, data: Any) -> None:
+        """Compare the content of a file before it is changed: that which is given, or of one in several frames."""
+        if not self._check_files:
+            return
+        file, digest = self._index.files[number], hashlib.sha256()
+        if data is not None:
+            digest.update(data)
+        else:
+            with open(self._path(file.path), "rb") as written:
+                for piece in iter(lambda: written.read(1 << 20), b""):
+                    digest.update(piece)
+        if digest.hexdigest() != file.sha256:
+            raise damaged(f"{file.path!r} has sha256 {digest.hexdigest()}, and the index says {file.sha256 or 'none'}")
 
     def _patched(self, number: int, data: bytes) -> bytes:
         patches = self._index.files[number].patches

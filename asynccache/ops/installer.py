@@ -3,6 +3,9 @@
 asynccache/zstd/wheels.json, asynccache/zstd/<wheel>            read by asynccache/boot/zstd.py
 asynccache/bundles/<arch>.json, asynccache/bundles/<file>       read by asynccache/boot/bundle.py
 <remote_installer_dirname>/<remote_installer>, and .json        the bundle where that is configured, for submitters
+
+Whoever submits vouches for what nodes run by naming its sha256: of what this machine published, and of what the
+setting `node_digests` names.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import gzip
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -17,7 +21,6 @@ import re
 import shutil
 import sys
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -30,6 +33,7 @@ from asynccache.boot.bundle import BUNDLES
 from asynccache.boot.zstd import WHEELS_KEY
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
+from asynccache.engine.verified import Verified
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import digest_file
@@ -38,6 +42,8 @@ from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
 
 _LISTING: Final = ".json"
+_MADE: Final = "nodes"  # of what this machine remembers: sha256 of what it published for nodes
+_BUNDLES_MADE: Final = "bundles"  # likewise: the files of a bundle -> sha256 and size of it
 _OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need
 _DECODERS: Final = {"backports-zstd", "zstandard"}
 _LEFT_OUT: Final = re.compile(
@@ -81,20 +87,42 @@ async def publish_zstd_wheels(engine: Engine, wheels: Iterable[Path]) -> dict[st
     for wheel in wheels:
         tags = _tags(wheel)
         digests = await engine.threads.run(digest_file, str(wheel), "md5", "sha256")
-        key = f"{PurePosixPath(WHEELS_KEY).parent}/{wheel.name}"
+        sha256 = digests.sha256 or ""
+        key = f"{PurePosixPath(WHEELS_KEY).parent}/{sha256[:16]}/{wheel.name}"
         if await engine.store.head(key) is None:
             await engine.store.upload(key, wheel, digests, if_absent=False)
-        published = Published(key, digests.size or 0, digests.sha256 or "")
+        published = Published(key, digests.size or 0, sha256)
         new.update(dict.fromkeys(tags, published))
-    try:
-        known = read_json(await engine.store.get(WHEELS_KEY))
-        before = {str(tag): Published(**said) for tag, said in known.items()}
-    except (ObjectNotFoundError, ValueError, TypeError, AttributeError):
-        before = {}
-    merged = {**before, **new}
+    merged = {**await _listed_decoders(engine), **new}
     text = json.dumps({tag: published.as_document() for tag, published in sorted(merged.items())}, indent=1)
     await engine.store.put(WHEELS_KEY, text.encode())
+    await _remember(engine, *new.values())
     return merged
+
+
+async def vouched_decoders(engine: Engine) -> dict[str, Published]:
+    """Return what decoders nodes may load, by Python and architecture, of those that are published."""
+    vouched = await _vouched(engine)
+    return {tag: each for tag, each in (await _listed_decoders(engine)).items() if each.sha256 in vouched}
+
+
+async def _listed_decoders(engine: Engine) -> dict[str, Published]:
+    try:
+        known = read_json(await engine.store.get(WHEELS_KEY))
+        return {str(tag): Published(**said) for tag, said in known.items()}
+    except (ObjectNotFoundError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+async def _vouched(engine: Engine) -> set[str]:
+    """Return the sha256 of all that this machine published for nodes, or that the settings name."""
+    made = await engine.threads.run(Verified(engine.settings.cache_dir).known, _MADE)
+    return {*made, *(digest.removeprefix("sha256:") for digest in engine.settings.node_digests)}
+
+
+async def _remember(engine: Engine, *published: Published) -> None:
+    entries = [(each.sha256, str(each.size)) for each in published]
+    await engine.threads.run(Verified(engine.settings.cache_dir).add, _MADE, entries)
 
 
 def _tags(wheel: Path) -> list[str]:
@@ -140,40 +168,58 @@ def configured_key(settings: Settings, arch: str) -> str | None:
 async def configured_bundle(engine: Engine, arch: str) -> Published | None:
     """Return the bundle that lies where the settings say, None when none is configured or it is none of ours."""
     key = configured_key(engine.settings, arch)
-    return None if key is None else await _listed(engine, key, key + _LISTING)
+    return None if key is None else await _listed(engine, key + _LISTING, key)
+
+
+async def vouched_bundle(engine: Engine, arch: str) -> Published | None:
+    """Return the bundle that nodes of an architecture may run: as configured or as named, else made here if it can be.
+
+    Returns:
+        None when there is none that this machine made or that the setting `node_digests` names.
+    """
+    vouched = await _vouched(engine)
+    for found in (await configured_bundle(engine, arch), await _listed(engine, f"{BUNDLES}/{arch}{_LISTING}")):
+        if found is not None and found.sha256 in vouched:
+            return found
+    return await publish_bundle(engine) if arch == current_architecture() else None
 
 
 async def publish_bundle(engine: Engine, *, force: bool = False, configured: bool = False) -> Published:
     """Put this Python with the engine in it where nodes of this architecture find it, unless it is there.
 
     It is made of this process's own Python and installed distributions, so it is for this machine's architecture and
-    for systems whose C library is not older than this one's.
+    for systems whose C library is not older than this one's. Its key has its digest, so none replaces another one that
+    nodes of deployed flows were told of.
 
     Args:
         engine: An open engine on the store.
-        force: Make it anew.
+        force: Make it anew, and put it in place of what lies where it is configured.
         configured: Put it where `remote_installer` says, if it says anything.
 
     Raises:
         UsageError: Something else, such as another program, lies where it is configured.
     """
     arch = current_architecture()
-    key, listing = f"{BUNDLES}/asynccache-{__version__}-{arch}.tar.gz", f"{BUNDLES}/{arch}{_LISTING}"
     named = configured_key(engine.settings, arch) if configured else None
-    if named is not None:
-        key, listing = named, named + _LISTING
-    if not force:
-        there = await _listed(engine, key, listing)
+    if named is not None and not force:
+        there = await _listed(engine, named + _LISTING, named)
         if there is not None:
             return there
-        if named is not None and await engine.store.head(named) is not None:
+        if await engine.store.head(named) is not None:
             raise UsageError(
                 f"{named} lies in the store and is no bundle of asynccache",
                 expected="nothing, or what `asynccache installer publish` put there",
                 hint="name another object with CONDA_REMOTE_INSTALLER, or replace this one with --force",
             )
-    with disk_errors(engine.workspace.path):
-        scratch = Path(await engine.threads.run(tempfile.mkdtemp, prefix="asynccache-bundle-"))
+    memory = Verified(engine.settings.cache_dir)
+    fingerprint = await engine.threads.run(_fingerprint)
+    known = (await engine.threads.run(memory.known, _BUNDLES_MADE)).get(fingerprint)
+    if known is not None and named is None and not force:
+        sha256, _space, size = known.partition(" ")
+        made = Published(_bundle_key(arch, sha256), int(size), sha256)
+        if await engine.store.head(made.key) is not None:
+            return made
+    scratch = await engine.threads.run(engine.workspace.scratch, "bundle")
     try:
         path = scratch / "bundle.tar.gz"
 
@@ -183,21 +229,40 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
 
         await engine.threads.work(write)
         digests = await engine.threads.run(digest_file, str(path), "md5", "sha256")
-        await engine.store.upload(key, path, digests, if_absent=False, consume=True)
-        published = Published(key, digests.size or 0, digests.sha256 or "")
-        await engine.store.put(listing, json.dumps(published.as_document()).encode())
-        return published
+        sha256 = digests.sha256 or ""
+        made = Published(named or _bundle_key(arch, sha256), digests.size or 0, sha256)
+        listing = (named or f"{BUNDLES}/{arch}") + _LISTING
+        await engine.store.upload(made.key, path, digests, if_absent=False, consume=True)
+        if named is not None or force or await _listed(engine, listing) is None:
+            await engine.store.put(listing, json.dumps(made.as_document()).encode())
+        await _remember(engine, made)
+        await engine.threads.run(memory.add, _BUNDLES_MADE, [(fingerprint, f"{sha256} {made.size}")])
+        return made
     finally:
         await asyncio.shield(engine.threads.run(shutil.rmtree, scratch, ignore_errors=True))
 
 
-async def _listed(engine: Engine, key: str, listing: str) -> Published | None:
-    """Return the bundle of a key if its listing says so and it is there."""
+def _bundle_key(arch: str, sha256: str) -> str:
+    return f"{BUNDLES}/asynccache-{__version__}-{arch}-{sha256[:16]}.tar.gz"
+
+
+def _fingerprint() -> str:
+    """Return a text that changes whenever a file of the bundle does."""
+    digest = hashlib.sha256()
+    for name, path in sorted(_members().items()):
+        about = path.stat()
+        digest.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+async def _listed(engine: Engine, listing: str, key: str | None = None) -> Published | None:
+    """Return the bundle that a listing names if it is there, of one key or of any."""
     try:
         there = Published(**read_json(await engine.store.get(listing)))
-    except (ObjectNotFoundError, ValueError, TypeError):
+        present = key in {None, there.key} and await engine.store.head(there.key) is not None
+    except (ObjectNotFoundError, UsageError, ValueError, TypeError):
         return None
-    return there if there.key == key and await engine.store.head(key) is not None else None
+    return there if present else None
 
 
 def _write_bundle(path: Path, stop: Callable[[], bool]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asynccache.engine.engine import Engine
+from asynccache.engine.verified import Verified
 from asynccache.errors import AsyncCacheError
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.dataclass import dataclass
@@ -14,7 +15,6 @@ from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import Format
 from asynccache.node.disk import disk_errors
 from asynccache.ops.environment_packages import Need
-from asynccache.ops.verified import Verified
 from asynccache.runtime.tasks import run_together, run_works
 from asynccache.store.stored import StoredArchive
 from asynccache.store.verified import Absent, Damaged, NotWanted, Whole

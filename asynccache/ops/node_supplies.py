@@ -11,8 +11,7 @@ from asynccache.errors import AsyncCacheError, ConfigurationError
 from asynccache.hydrate.pack_find import Packed
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
-from asynccache.model.platform import current_architecture
-from asynccache.ops.installer import Published, configured_bundle, configured_key, publish_bundle
+from asynccache.ops.installer import Published, configured_key, vouched_bundle, vouched_decoders
 from asynccache.runtime.tasks import outcome_of, run_together, run_works
 
 
@@ -24,36 +23,46 @@ class NodeSupplies:
         packs: Of the environments that have one, in order.
         unpacked: Environment -> why it has no pack, so that nodes make it from packages.
         engines: Architecture -> the engine for nodes that cannot take a pack.
+        decoders: Python and architecture -> the zstd decoder for nodes whose image has none.
         no_engine: Why there is no engine; None when there is, or when none could be made here.
-        foreign: Keys that the settings name for an engine and that hold none of ours.
+        foreign: Keys that the settings name for an engine and that hold none that this machine vouches for.
         seconds: In all.
     """
 
     packs: list[Packed] = field(default_factory=list)
     unpacked: dict[EnvID, AsyncCacheError] = field(default_factory=dict)
     engines: dict[str, Published] = field(default_factory=dict)
+    decoders: dict[str, Published] = field(default_factory=dict)
     no_engine: AsyncCacheError | None = None
     foreign: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_document(self) -> dict[str, object]:
-        """Return packs and engines as nodes are told of them (see `asynccache.boot.manifest`)."""
-        packs = {
-            f"{p.id.req_id}:{p.id.full_id}:{p.id.arch}": {"key": p.key, "size": p.size, "digest": p.digest}
-            for p in self.packs
+        """Return packs, engines and decoders as nodes are told of them (see `asynccache.boot.manifest`)."""
+        return {
+            "packs": {f"{p.id.req_id}:{p.id.full_id}:{p.id.arch}": _pin(p) for p in self.packs},
+            "bundles": {arch: each.as_document() for arch, each in self.engines.items()},
+            "decoders": {tag: each.as_document() for tag, each in self.decoders.items()},
         }
-        return {"packs": packs, "bundles": {arch: each.as_document() for arch, each in self.engines.items()}}
 
 
-async def supply_nodes(engine: Engine, environments: Iterable[ResolvedEnvironment]) -> NodeSupplies:
+def _pin(packed: Packed) -> dict[str, object]:
+    pin: dict[str, object] = {"key": packed.key, "size": packed.size, "digest": packed.digest}
+    return {**pin, "compared": packed.compared} if packed.compared else pin
+
+
+async def supply_nodes(
+    engine: Engine, environments: Iterable[ResolvedEnvironment], arches: Iterable[str] = ()
+) -> NodeSupplies:
     """Make what is missing of packs and of the engine for nodes, unless the settings say that nothing is packed.
 
     Args:
         engine: An open engine on the store that nodes read.
         environments: Those that run there.
+        arches: Of nodes that look up by themselves what they run, which they make with the engine.
 
     Raises:
-        ConfigurationError: An environment can have no pack, and its nodes have no engine either.
+        ConfigurationError: Nodes would have neither a pack nor an engine that this machine vouches for.
         AsyncCacheError: Nothing is to be packed, and there is no engine.
     """
     from asynccache.hydrate.pack import pack  # noqa: PLC0415 - brings the linker
@@ -62,6 +71,7 @@ async def supply_nodes(engine: Engine, environments: Iterable[ResolvedEnvironmen
     chosen = list({each.id: each for each in environments}.values())
     packing = engine.settings.pack != "never"
     wanted = chosen if packing else []
+    looking = frozenset(arches)
     supplies = NodeSupplies()
     outcomes: list[Packed | AsyncCacheError] = []
 
@@ -69,7 +79,7 @@ async def supply_nodes(engine: Engine, environments: Iterable[ResolvedEnvironmen
         outcomes.extend(await run_works(wanted, lambda each: pack(engine, each)))
 
     async def find_engines() -> None:
-        failed = await outcome_of(_engines(engine, {each.id.arch for each in chosen}, supplies))
+        failed = await outcome_of(_engines(engine, {*(each.id.arch for each in chosen), *looking}, supplies))
         if failed is not None:
             supplies.no_engine = failed
             supplies.engines.clear()
@@ -87,19 +97,25 @@ async def supply_nodes(engine: Engine, environments: Iterable[ResolvedEnvironmen
         supplies.unpacked[environment.id] = done
     if supplies.no_engine is not None and not packing:
         raise supplies.no_engine
+    if supplies.packs or supplies.engines or supplies.decoders:
+        by_engine = looking if packing else {*(each.id.arch for each in chosen), *looking}
+        for arch in sorted(by_engine - supplies.engines.keys()):
+            raise ConfigurationError(
+                f"nodes for {arch} make environments with an engine, and none is published that is known to be good",
+                hint=f"publish one on a machine for {arch} with `asynccache installer publish`, and name the digest"
+                " that it prints in the setting node_digests",
+            )
     supplies.seconds = time.monotonic() - started
     return supplies
 
 
 async def _engines(engine: Engine, arches: set[str], supplies: NodeSupplies) -> None:
-    """Find the engine as configured, else publish it once for each root."""
+    """Find what nodes may run before an environment is there; publish the engine where there is none."""
+    supplies.decoders = await vouched_decoders(engine)
     for arch in sorted(arches):
-        found = await configured_bundle(engine, arch)
+        key = configured_key(engine.settings, arch)
+        found = await vouched_bundle(engine, arch)
         if found is not None:
             supplies.engines[arch] = found
-            continue
-        key = configured_key(engine.settings, arch)
-        if key is not None:
+        if key is not None and (found is None or found.key != key):
             supplies.foreign.append(key)
-        if arch == current_architecture():  # the one for another architecture is published there
-            supplies.engines[arch] = await publish_bundle(engine)

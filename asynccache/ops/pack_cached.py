@@ -8,12 +8,12 @@ from typing import Final
 
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
+from asynccache.engine.verified import Verified
 from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.hydrate.pack_find import Packed, find_pack
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
-from asynccache.ops.verified import Verified
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.tasks import run_works
 

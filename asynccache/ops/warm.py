@@ -18,6 +18,7 @@ from asynccache.engine import events
 from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
+from asynccache.engine.verified import Verified
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
@@ -26,7 +27,6 @@ from asynccache.model.package import Format
 from asynccache.ops.environment_packages import Need, Needs
 from asynccache.ops.environments import Environments
 from asynccache.ops.node import NodeArchives, Suspect
-from asynccache.ops.verified import Verified
 from asynccache.ops.verify import Verification, read_archive
 from asynccache.runtime.tasks import run_works
 from asynccache.store.stored import StoredArchive

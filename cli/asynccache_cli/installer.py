@@ -27,7 +27,9 @@ def publish(ctx: click.Context, /, *, force: bool, as_json: bool, **flags: objec
     It goes where CONDA_REMOTE_INSTALLER_DIRNAME and CONDA_REMOTE_INSTALLER say, `{arch}` replaced, if they are set.
     """
     done = run_verb(ctx, flags, lambda session: session.publish_engine(force=force))
-    click.echo(json.dumps(done.as_document()) if as_json else f"{done.key}: {human_bytes(done.size)}")
+    click.echo(
+        json.dumps(done.as_document()) if as_json else f"{done.key}: {human_bytes(done.size)}, sha256:{done.sha256}"
+    )
 
 
 @command.command("zstd", short_help="Publish wheels of a zstd decoder.")
@@ -44,4 +46,4 @@ def zstd(ctx: click.Context, /, *, wheels: tuple[Path, ...], as_json: bool, **fl
         click.echo(json.dumps({tag: each.as_document() for tag, each in done.items()}))
         return
     for tag, each in sorted(done.items()):
-        click.echo(f"{tag}: {each.key}")
+        click.echo(f"{tag}: {each.key}, sha256:{each.sha256}")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asynccache.boot.zstd import find_decompressor
 from asynccache.errors import DiskError, HydrationError
-from asynccache.hydrate.pack_write import write_pack
+from asynccache.hydrate.pack_write import plan_pack, write_pack
 from asynccache.node.errors import PackUnusableError
 from asynccache.node.pack_format import FOOTER_BYTES, MAGIC, PREFIX, VERSION, File, Footer, Frame, Index
 from asynccache.node.pack_patch import CONDA, WHEEL, patched
@@ -53,7 +53,7 @@ def test_whatever_is_packed_is_unpacked(tmp_path_factory: pytest.TempPathFactory
             (base / "tree" / name).write_bytes(value)
     (base / "tree").mkdir(exist_ok=True)
     (base / "tree" / "a link beside").symlink_to("nowhere")
-    write_pack(base / "tree", base / "pack", dict(ABOUT), level=1, threads=2, stop=lambda: False)
+    write_pack(plan_pack(base / "tree"), base / "pack", dict(ABOUT), level=1, threads=2, stop=lambda: False)
     ranges = LocalRanges(str(base / "pack"))
     index = read_index(ranges, decompress, identity=("0" * 40, "1" * 40, "linux-64"))
     check_frames(ranges, index)
@@ -137,7 +137,7 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path: Path, seed: int, position: fl
     (tmp_path / "tree").mkdir()
     for number in range(20):
         (tmp_path / "tree" / str(number)).write_bytes(hashlib.sha256(bytes([number, seed])).digest() * 2000)
-    write_pack(tmp_path / "tree", tmp_path / "pack", dict(ABOUT), level=1, threads=1, stop=lambda: False)
+    write_pack(plan_pack(tmp_path / "tree"), tmp_path / "pack", dict(ABOUT), level=1, threads=1, stop=lambda: False)
     data = bytearray((tmp_path / "pack").read_bytes())
     data[8 + int((len(data) - 8) * position)] ^= 1 << seed
     (tmp_path / "pack").write_bytes(data)
@@ -165,7 +165,7 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_written(
 
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/f").write_bytes(bytes(1000))
-    write_pack(tmp_path / "tree", tmp_path / "pack", dict(ABOUT), level=1, threads=1, stop=lambda: False)
+    write_pack(plan_pack(tmp_path / "tree"), tmp_path / "pack", dict(ABOUT), level=1, threads=1, stop=lambda: False)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=999))
     (tmp_path / "out").mkdir()
