@@ -186,9 +186,9 @@ def _decoder(
     tag = wheel_tag(arch)
     said = manifest.decoder(tag) if manifest.pins else _listed_decoder(root, tag, receipt)
     if said is None:
-        where = "the manifest names" if manifest.pins else "the cache has"
+        where = "the manifest names" if manifest.pins else "the cache"
         raise PackUnusableError(
-            f"this image has no zstd decoder, and {where} none for {tag};"
+            f"this image has no zstd decoder and {where} none for {tag};"
             " publish one with `asynccache installer zstd`, or install the package zstandard in the image"
         )
     say("Fetching a zstd decoder")
