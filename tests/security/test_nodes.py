@@ -127,8 +127,7 @@ async def test_a_pack_that_another_machine_made_is_compared_once(
 
             def without_digests(self: Planned, about: dict[str, Any], frames: list[packs.Frame]) -> packs.Index:
                 index = whole(self, about, frames)
-                for file in index.files:
-                    file.sha256 = ""
+                index.files[:] = [file._replace(sha256="") for file in index.files]
                 return index
 
             monkeypatch.setattr(Planned, "index", without_digests)
@@ -152,7 +151,7 @@ def test_content_that_its_index_hides_is_found_when_it_is_unpacked(
 
     def lying(self: Planned, about: dict[str, Any], frames: list[packs.Frame]) -> packs.Index:
         index = whole(self, about, frames)
-        index.files[0].sha256 = hashlib.sha256(b"g" * size).hexdigest()
+        index.files[0] = index.files[0]._replace(sha256=hashlib.sha256(b"g" * size).hexdigest())
         return index
 
     monkeypatch.setattr(Planned, "index", lying)
