@@ -142,11 +142,12 @@ class EnvironmentVerbs(Opened):
         """
         return await (await self._opening.catalog(writing=True)).alias(name, names)
 
-    async def history(self, name: str) -> History:
+    async def history(self, name: str, *, repair: bool = False) -> History:
         """Return every move of a name: when, by whom, from, to.
 
         Args:
             name: One whose tag moves.
+            repair: Chain what is left of a broken history again before.
 
         Raises:
             UsageError: It is no name, or one that never moves.
@@ -154,7 +155,7 @@ class EnvironmentVerbs(Opened):
             IntegrityError: The history was changed.
             StoreError: The store cannot be read.
         """
-        moves = await (await self._opening.catalog()).history(name)
+        moves = await (await self._opening.catalog(writing=repair)).history(name, repair=repair)
         return History(Alias.parse(name), tuple(moves))
 
     async def rollback(self, name: str, *, to: int | None = None) -> RolledBack:

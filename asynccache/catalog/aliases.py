@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -169,9 +169,7 @@ class Aliases:
         Raises:
             IntegrityError: The chain is broken: an entry was changed or removed.
         """
-        moves = [
-            Move.from_json(await self._store.get(i.key)) async for i in self._store.scan(self._keys.log_prefix(alias))
-        ]
+        moves = [Move.from_json(await self._store.get(key)) for key in await self._entries(alias)]
         previous = ""
         for number, move in enumerate(moves, 1):
             if move.previous != previous or move.number != number:
@@ -179,6 +177,7 @@ class Aliases:
                     f"the history of {alias} is broken at entry {number}",
                     expected=f"an entry that follows {previous[:12] or 'nothing'}",
                     found=f"entry {move.number} that follows {move.previous[:12] or 'nothing'}",
+                    hint="`asynccache env history --repair` chains what is left",
                 )
             previous = move.digest
         current = await self._read(alias)
@@ -188,6 +187,33 @@ class Aliases:
             source = moves[-1].target if moves else None
             moves.append(Move(len(moves) + 1, moved, "another writer", source, current[0], previous))
         return moves
+
+    async def repair(self, alias: Alias) -> list[Move]:
+        """Chain what is left of a broken history again, in order, and return it as `history` does.
+
+        Entries that cannot be read are removed, as are those that say the same move twice; the name itself stays.
+        """
+        keys = await self._entries(alias)
+        left: list[Move] = []
+        for key in keys:
+            try:
+                move = Move.from_json(await self._store.get(key))
+            except IntegrityError:
+                continue
+            if not left or left[-1].target != move.target:
+                left.append(move)
+        previous = ""
+        for number, move in enumerate(left, 1):
+            source = left[number - 2].target if number > 1 else move.source
+            chained = replace(move, number=number, source=source, previous=previous)
+            if chained != move or keys[number - 1] != self._keys.log_entry(alias, number):
+                await self._store.put(self._keys.log_entry(alias, number), chained.to_json())
+            previous = chained.digest
+        kept = {self._keys.log_entry(alias, number) for number in range(1, len(left) + 1)}
+        for key in keys:
+            if key not in kept:
+                await self._store.delete(key)
+        return await self.history(alias)
 
     async def rollback(self, alias: Alias, *, to: int | None = None) -> Ids:
         """Move a mutable name back; return what it stands for now.
@@ -234,11 +260,12 @@ class Aliases:
                 last = Move.from_json(await self._store.get(entries[-1]))
             now = datetime.now(UTC).isoformat()
             before = last.target if last else None
+            number = (self._keys.log_number(alias, entries[-1]) or 0) + 1 if entries else 1
             noticed = source is not None and before != source
             if source is not None and noticed:
-                entry = Move(len(entries) + 1, now, "another writer", before, source, last.digest if last else "")
+                entry = Move(number, now, "another writer", before, source, last.digest if last else "")
             else:
-                entry = Move(len(entries) + 1, now, self._user, source, target, last.digest if last else "")
+                entry = Move(number, now, self._user, source, target, last.digest if last else "")
             try:
                 await self._store.put(self._keys.log_entry(alias, entry.number), entry.to_json(), if_absent=True)
             except PreconditionFailedError:
@@ -248,7 +275,9 @@ class Aliases:
         raise StoreError(f"the move of {alias} could not be entered in its history", hint="the name itself has moved")
 
     async def _entries(self, alias: Alias) -> list[str]:
-        return [info.key async for info in self._store.scan(self._keys.log_prefix(alias))]
+        """Return the keys of a name's history, the first entry first."""
+        scanned = self._store.scan(self._keys.log_prefix(alias))
+        return [info.key async for info in scanned if self._keys.log_number(alias, info.key) is not None]
 
     async def _read(self, alias: Alias) -> tuple[Ids, ObjectInfo] | None:
         key = self._keys.alias(alias)

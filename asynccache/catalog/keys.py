@@ -65,5 +65,10 @@ class CatalogKeys:
         return f"{self.log_prefix(alias)}{number:08d}.json"
 
     def log_prefix(self, alias: Alias) -> str:
-        """Return the prefix of a name's history."""
+        """Return the prefix of a name's history, which those of longer names may share."""
         return f"{_LOG}/{alias.stored}/"
+
+    def log_number(self, alias: Alias, key: str) -> int | None:
+        """Return which entry of a name's history a key is; None for another name's, such as of `t/latest:latest`."""
+        word = key.removeprefix(self.log_prefix(alias)).removesuffix(".json")
+        return int(word) if word.isascii() and word.isdigit() else None

@@ -1,9 +1,4 @@
-"""What an activated environment adds to a process: variables and scripts, as conda's activation documents them.
-
-Variables come from the prefix itself, from `etc/conda/env_vars.d/*.json` and then from `conda-meta/state`; scripts are
-`etc/conda/activate.d/*.sh`, in the order of their names. Another environment that is active is left: its programs are
-taken out of PATH. All functions block.
-"""
+"""How to run a command or a shell in an activated environment. All functions block."""
 
 from __future__ import annotations
 
@@ -16,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from asynccache.config import Settings
-from asynccache.errors import HydrationError, UsageError
+from asynccache.errors import UsageError
 from asynccache.hydrate.prefix import environments_directory
 from asynccache.model.dataclass import dataclass
-from asynccache.node.json_text import read_json
+from asynccache.node.activation import activated, activation_scripts, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class Activation:
             raise UsageError("there is nothing to run", hint="`asynccache run ENV -- COMMAND`")
         if not self.scripts:
             return replace(self, words=tuple(words))
-        return replace(self, words=(_shell(), "-c", f'{self._reading()}exec "$@"', words[0], *words))
+        return replace(self, words=(_shell(), "-c", f'{reading(self.scripts)}exec "$@"', words[0], *words))
 
     def shell(self, shell: str) -> Activation:
         """Return it with an interactive shell. Blocking: what bash reads at its start is written to a file.
@@ -62,7 +57,7 @@ class Activation:
         prompt = shlex.quote(self.variables["CONDA_PROMPT_MODIFIER"])
         text = f"[ -f ~/.bashrc ] && . ~/.bashrc\nexport PATH={shlex.quote(self.variables['PATH'])}\n"
         os.close(descriptor)
-        Path(name).write_text(f'{text}{self._reading()}PS1={prompt}"$PS1"\nrm -f {shlex.quote(name)}\n', "utf-8")
+        Path(name).write_text(f'{text}{reading(self.scripts)}PS1={prompt}"$PS1"\nrm -f {shlex.quote(name)}\n', "utf-8")
         return replace(self, words=(shell, "--rcfile", name, "-i"))
 
     def as_document(self) -> dict[str, object]:
@@ -70,9 +65,6 @@ class Activation:
         changed = {k: v for k, v in self.variables.items() if os.environ.get(k) != v}
         scripts = [str(script) for script in self.scripts]
         return {"prefix": str(self.prefix), "words": list(self.words), "variables": changed, "scripts": scripts}
-
-    def _reading(self) -> str:
-        return "".join(f". {shlex.quote(str(script))}\n" for script in self.scripts)
 
 
 def activate(prefix: Path, settings: Settings, environ: Mapping[str, str]) -> Activation:
@@ -87,32 +79,8 @@ def activate(prefix: Path, settings: Settings, environ: Mapping[str, str]) -> Ac
         HydrationError: Variables that the environment brings cannot be read.
     """
     name = prefix.name if prefix.parent == environments_directory(settings) else str(prefix)
-    left = {f"{environ['CONDA_PREFIX']}/bin"} if environ.get("CONDA_PREFIX") else set()
-    path = [p for p in environ.get("PATH", os.defpath).split(os.pathsep) if p and p not in left | {f"{prefix}/bin"}]
-    variables = {
-        **environ,
-        "PATH": os.pathsep.join([f"{prefix}/bin", *path]),
-        "CONDA_PREFIX": str(prefix),
-        "CONDA_DEFAULT_ENV": name,
-        "CONDA_SHLVL": "1",
-        "CONDA_PROMPT_MODIFIER": f"({name}) ",
-    }
-    for variable in ("PYTHONHOME", "VIRTUAL_ENV"):
-        variables.pop(variable, None)
-    for source in [*sorted((prefix / "etc/conda/env_vars.d").glob("*.json")), prefix / "conda-meta/state"]:
-        variables |= _variables(source)
-    return Activation(prefix, variables, tuple(sorted((prefix / "etc/conda/activate.d").glob("*.sh"))))
-
-
-def _variables(path: Path) -> dict[str, str]:
-    try:
-        document = read_json(path.read_bytes())
-        values = document.get("env_vars", {}) if path.name == "state" else document
-        return {str(k): str(v) for k, v in values.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError) as exc:
-        raise HydrationError(f"the variables in {path} cannot be read ({exc})") from exc
+    scripts = tuple(map(Path, activation_scripts(str(prefix))))
+    return Activation(prefix, activated(str(prefix), name, environ), scripts)
 
 
 def _shell() -> str:

@@ -1,11 +1,13 @@
-"""The scripts that conda packages bring for after linking, run as conda runs them."""
+"""The scripts that conda packages bring for after linking, run as conda runs them: in the activated environment."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 
 from asynccache.errors import HydrationError
+from asynccache.node.activation import activated, activation_scripts, reading
 
 _MESSAGES = ".messages.txt"  # what scripts tell the user, as conda's own
 _TELL = 2000  # characters of a failed script's output
@@ -22,21 +24,16 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
         hint: How to do without, for messages.
 
     Raises:
-        HydrationError: It failed; with the end of its output.
+        HydrationError: It failed; with what it told the user and the end of its output.
     """
     name, version, build = filename.rsplit("-", 2)
-    environ = dict(os.environ)
-    environ.update(
-        PREFIX=prefix,
-        CONDA_PREFIX=prefix,
-        PKG_NAME=name,
-        PKG_VERSION=version,
-        PKG_BUILDNUM=build.rpartition("_")[2],
-        PATH=prefix + "/bin" + os.pathsep + os.environ.get("PATH", os.defpath),
-    )
+    environ = activated(prefix, os.path.basename(prefix), os.environ)
+    environ.update(PREFIX=prefix, PKG_NAME=name, PKG_VERSION=version, PKG_BUILDNUM=build.rpartition("_")[2])
+    shell = "/bin/bash"
+    commands = f"{reading(activation_scripts(prefix))}exec {shell} {shlex.quote(os.path.join(prefix, script))}"
     try:
         done = subprocess.run(  # noqa: S603 - of a package of the environment
-            ["/bin/bash", os.path.join(prefix, script)],
+            [shell, "-c", commands],
             cwd=prefix,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -51,14 +48,20 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
         ) from None
     except OSError as exc:
         raise HydrationError(f"the script {script} of {filename} cannot be run ({exc.strerror})", hint=hint) from exc
+    told = _told(prefix)
     if done.returncode:
-        said = done.stdout.decode("utf-8", "replace").strip()[-_TELL:]
+        said = f"{told}\n{done.stdout.decode('utf-8', 'replace').strip()}".strip()[-_TELL:]
         raise HydrationError(
             f"the script {script} of {filename} failed",
             expected="exit code 0",
             found=f"{done.returncode}: {said}" if said else done.returncode,
             hint=hint,
         )
+    return told
+
+
+def _told(prefix: str) -> str:
+    """Return what scripts left for the user, and remove it."""
     messages = os.path.join(prefix, _MESSAGES)
     if not os.path.isfile(messages):
         return ""

@@ -220,8 +220,12 @@ class Environments:
             names |= {name for name, known in await self.there.names() if known == ids}
         return sorted(names, key=str)
 
-    async def history(self, name: str) -> list[Move]:
+    async def history(self, name: str, *, repair: bool = False) -> list[Move]:
         """Return every move of a mutable name in the store, the first one first.
+
+        Args:
+            name: One whose tag moves.
+            repair: Chain what is left of a broken history again before.
 
         Raises:
             UsageError: It is no name, or immutable.
@@ -235,7 +239,9 @@ class Environments:
                 f"{alias} is immutable: it stands for {ids[0]}:{ids[1]} and never moved",
                 expected="latest, candidate, stable",
             )
-        moves = await self.aliases.history(alias) if self.aliases is not None else []
+        moves: list[Move] = []
+        if self.aliases is not None:
+            moves = await (self.aliases.repair(alias) if repair else self.aliases.history(alias))
         if not moves:
             await self.lookup.named(name)
             raise ObjectNotFoundError(f"{alias} has no history in the store", hint="it is known to this machine only")

@@ -65,19 +65,21 @@ def alias(ctx: click.Context, /, *, env: str, names: tuple[str, ...], as_json: b
 
 @click.command("history", short_help="Show every move of a name.")
 @click.argument("name", metavar="ALIAS")
+@click.option("--repair", is_flag=True, help="Chain what is left of a broken history again.")
 @store_options
 @json_option
 @click.pass_context
-def history(ctx: click.Context, /, *, name: str, as_json: bool, **flags: object) -> None:
+def history(ctx: click.Context, /, *, name: str, repair: bool, as_json: bool, **flags: object) -> None:
     """Show every move of a name that moves: when, by whom, from, to; the last line is what it means now.
 
-    Each entry names the one before by its digest, so an entry that was changed or removed is noticed.
+    Each entry names the one before by its digest, so an entry that was changed or removed is noticed. With --repair
+    what is left is chained again; what the name means stays as it is.
 
     \b
     Example:
       asynccache env history team/env:latest
     """
-    moves = run_verb(ctx, flags, lambda session: session.history(name)).moves
+    moves = run_verb(ctx, flags, lambda session: session.history(name, repair=repair)).moves
     if as_json:
         for move in moves:
             click.echo(move.to_json().decode())

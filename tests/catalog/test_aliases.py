@@ -110,6 +110,36 @@ async def test_a_changed_or_removed_entry_breaks_the_chain(removed: bool) -> Non
     await (store.delete(key) if removed else store.put(key, data.replace(b"ann", b"eve")))
     with pytest.raises(IntegrityError, match="broken at entry"):
         await aliases.history(LATEST)
+    await aliases.assign(LATEST, _ids(4))
+    repaired = await aliases.repair(LATEST)
+    assert repaired == await aliases.history(LATEST)
+    assert [move.target for move in repaired] == [_ids(n) for n in ((1, 3, 4) if removed else (1, 2, 3, 4))]
+    assert await aliases.rollback(LATEST) == _ids(3)
+
+
+@pytest.mark.parametrize("other", ["team/env/latest:latest", "team/env/latest/00000001:latest"])
+async def test_names_below_anothers_tag_have_histories_of_their_own(other: str) -> None:
+    aliases, below = Aliases(MemoryStore(), user="ann"), Alias.parse(other)
+    for number, alias in enumerate((LATEST, below, LATEST, below, LATEST, below)):
+        await aliases.assign(alias, _ids(number))
+    assert [move.target for move in await aliases.history(LATEST)] == [_ids(0), _ids(2), _ids(4)]
+    assert [move.target for move in await aliases.history(below)] == [_ids(1), _ids(3), _ids(5)]
+    assert await aliases.rollback(LATEST) == _ids(2)
+
+
+async def test_entries_that_a_shared_history_numbered_apart_are_repaired() -> None:
+    """Earlier versions counted the entries of longer names too, so that numbers were left out."""
+    store = MemoryStore()
+    aliases = Aliases(store, user="ann")
+    for number in (1, 2):
+        await aliases.assign(LATEST, _ids(number))
+    last = KEYS.log_entry(LATEST, 2)
+    await store.put(KEYS.log_entry(LATEST, 4), (await store.get(last)).replace(b'"number": 2', b'"number": 4'))
+    await store.delete(last)
+    await aliases.assign(LATEST, _ids(3))
+    with pytest.raises(IntegrityError, match="env history --repair"):
+        await aliases.history(LATEST)
+    assert [move.number for move in await aliases.repair(LATEST)] == [1, 2, 3]
 
 
 async def test_a_store_that_cannot_promise_one_winner_is_refused() -> None:

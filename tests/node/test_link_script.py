@@ -42,3 +42,22 @@ def test_why_it_failed_is_said(text: str, reason: str, tmp_path: Path) -> None:
             "do without",
         )
     assert str(caught.value).endswith(reason)
+
+
+def test_it_runs_in_the_activated_environment(tmp_path: Path) -> None:
+    """As scripts of compilers and of GDAL need it: they use variables that other packages' activation sets."""
+    scripts, variables = tmp_path / "etc/conda/activate.d", tmp_path / "etc/conda/env_vars.d"
+    scripts.mkdir(parents=True)
+    variables.mkdir()
+    (scripts / "b of two.sh").write_text('export ACTOR_HOME="$ACTOR_HOME/tool"\n')
+    (scripts / "a.sh").write_text('export ACTOR_HOME="$CONDA_PREFIX/share"\nfalse\n')
+    (variables / "actor.json").write_text('{"ACTOR_MODE": "quiet"}')
+    script = _script(tmp_path, 'echo "$ACTOR_HOME $ACTOR_MODE $PKG_NAME" > .messages.txt')
+    assert run_link_script(str(tmp_path), "x-1.0-0", script, 60.0) == f"{tmp_path}/share/tool quiet x"
+
+
+def test_what_a_failing_one_told_the_user_is_said(tmp_path: Path) -> None:
+    script = _script(tmp_path, 'echo "install the driver first" > .messages.txt; echo out; exit 1')
+    with pytest.raises(HydrationError, match="found 1: install the driver first\nout"):
+        run_link_script(str(tmp_path), "x-1.0-0", script, 60.0)
+    assert not (tmp_path / ".messages.txt").exists()
