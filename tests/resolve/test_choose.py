@@ -15,10 +15,10 @@ from asynccache.model.identity import Request
 from asynccache.resolve.choose import Noted, choose_resolver
 from asynccache.resolve.conda_executable import CondaExecutableResolver
 from asynccache.resolve.conda_lock_tool import CondaLockResolver
-from asynccache.resolve.memory import MemoryResolver, TablePackage
 from asynccache.resolve.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem
 from tests.support.conda_stub import write_stub
+from tests.support.conda_table import TablePackage, table_resolver
 
 NOWHERE = {"PATH": ""}
 
@@ -68,11 +68,11 @@ def test_with_nothing_set_mamba_is_taken_where_it_is_found(tmp_path: Path) -> No
     assert isinstance(chosen, CondaExecutableResolver)
 
 
-async def test_with_nothing_set_and_found_the_built_in_one_is_taken_and_said_so() -> None:
+async def test_with_nothing_set_and_found_the_built_in_one_is_taken_and_said_so(tmp_path: Path) -> None:
     chosen = choose_resolver(Settings(), "conda-only", environ=NOWHERE)
     assert isinstance(chosen, Noted)
     assert isinstance(chosen.resolver, RattlerResolver)
-    chosen.resolver = MemoryResolver(Settings(), [TablePackage("a", "1")])
+    chosen.resolver = table_resolver(Settings(cache_dir=tmp_path), (TablePackage("a", "1"),))
     solution = await chosen.resolve(Problem(Request({"conda": ["a"]}), "linux-64", "conda-only"))
     assert solution.notes == ("No mamba was found, so the built-in resolver rattler is used.",)
     assert [package.filename for package in solution.packages] == ["a-1-0"]

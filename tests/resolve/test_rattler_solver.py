@@ -18,11 +18,10 @@ from asynccache.errors import IndexUnreachableError, ResolveTimeoutError, Unsati
 from asynccache.model.digest import digest_file
 from asynccache.model.identity import Request
 from asynccache.resolve import rattler_solver
-from asynccache.resolve.memory import TablePackage
 from asynccache.resolve.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Solution
 from tests.support.channel import cached_channel
-from tests.support.conda_table import TABLE, write_table_channels
+from tests.support.conda_table import TABLE, TablePackage, write_table_channels
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
 

@@ -1,4 +1,4 @@
-"""What every resolver of conda packages does, asked of the twin, the built-in one and the programs' stubs."""
+"""What every resolver of conda packages does, asked of the built-in one and the programs' stubs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from asynccache.errors import (
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
 from asynccache.resolve.conda_executable import CondaExecutableResolver
-from asynccache.resolve.memory import MemoryResolver
 from asynccache.resolve.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Resolver, Solution
 from tests.support.conda_stub import write_stub
 from tests.support.conda_table import TABLE, write_table_channels
 from tests.support.fault_server import FaultServer
 
-IMPLEMENTATIONS = ["memory", "rattler", "conda", "mamba", "micromamba"]
+IMPLEMENTATIONS = ["rattler", "conda", "mamba", "micromamba"]
 PROGRAMS = {"conda", "mamba", "micromamba"}
 
 
@@ -41,8 +40,6 @@ class Bed:
     directory: Path
 
     def resolver(self, **behaviour: float) -> Resolver:
-        if self.kind == "memory":
-            return MemoryResolver(self.settings, TABLE, unreachable=("unreachable",), seconds=behaviour.get("hang", 0))
         if self.kind == "rattler":
             return RattlerResolver(self.settings)
         write_stub(self.directory, self.kind, alias=self.settings.channel_alias, channels=["conda-forge"], **behaviour)

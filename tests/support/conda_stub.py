@@ -14,7 +14,9 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,9 +100,9 @@ async def _create(behaviour: dict[str, Any], arguments: list[str]) -> int:
     from asynccache.config import Settings
     from asynccache.errors import AsyncCacheError, IndexUnreachableError, PackageUnknownError
     from asynccache.model.identity import Request
-    from asynccache.resolve.memory import MemoryResolver
+    from asynccache.resolve.rattler_solver import RattlerResolver
     from asynccache.resolve.resolver import Problem
-    from tests.support.conda_table import TABLE
+    from tests.support.conda_table import write_table_channels
 
     rest = arguments[arguments.index("create") + 1 :]
     channels, specs = [], []
@@ -121,14 +123,19 @@ async def _create(behaviour: dict[str, Any], arguments: list[str]) -> int:
         {"conda": [_value(spec) for spec in specs], "sys": sys_values},
         {"conda": list(dict.fromkeys([*channels, *behaviour.get("channels", [])]))},
     )
-    settings = Settings(channel_alias=behaviour.get("alias", "https://conda.anaconda.org"))
-    resolver = MemoryResolver(settings, TABLE, unreachable=("unreachable",))
     try:
-        solution = await resolver.resolve(Problem(request, os.environ["CONDA_SUBDIR"], "conda-only"))
+        with tempfile.TemporaryDirectory() as root:
+            write_table_channels(Path(root))
+            resolver = RattlerResolver(Settings(cache_dir=Path(root), channel_alias=Path(root).as_uri()))
+            solution = await resolver.resolve(Problem(request, os.environ["CONDA_SUBDIR"], "conda-only"))
+            published = behaviour.get("alias", "https://conda.anaconda.org")
+            rows = [
+                (replace(package, url=package.url.replace(Path(root).as_uri(), published)), solution.sizes[package.url])
+                for package in solution.packages
+            ]
     except AsyncCacheError as exc:
         kind = "unreachable" if isinstance(exc, IndexUnreachableError) else ""
         return _fail(behaviour["style"], kind or ("unknown" if isinstance(exc, PackageUnknownError) else ""), specs)
-    rows = [(package, solution.sizes[package.url]) for package in solution.packages]
     _say({"success": True, "dry_run": True, "actions": actions(behaviour["style"], rows)})
     return 0
 

@@ -1,14 +1,43 @@
-"""A small table of conda packages, and channels on disk that publish it."""
+"""A small table of conda packages, channels on disk that publish it, and the built-in resolver on these."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.resolve.memory import TablePackage
+from asynccache.config import Settings
+from asynccache.resolve.rattler_solver import RattlerResolver
+
+
+@dataclass(frozen=True)
+class TablePackage:
+    """A row of the table; what it depends on as conda writes it, digests made up from its name."""
+
+    name: str
+    version: str
+    build: str = "0"
+    depends: tuple[str, ...] = ()
+    subdir: str = "noarch"
+    channel: str = "conda-forge"
+    published: datetime | None = None
+    size: int = 1000
+
+    @property
+    def filename(self) -> str:
+        return f"{self.name}-{self.version}-{self.build}"
+
+    @property
+    def md5(self) -> str:
+        return hashlib.md5(self.filename.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.filename.encode()).hexdigest()
 
 
 def _at(year: int) -> datetime:
@@ -78,3 +107,10 @@ def write_table_channels(root: Path, table: Iterable[TablePackage] = TABLE) -> N
         directory = root / channel / subdir
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "repodata.json").write_text(json.dumps(document), "utf-8")
+
+
+def table_resolver(settings: Settings, table: Iterable[TablePackage] = TABLE) -> RattlerResolver:
+    """Return the built-in resolver on a table's channels, which are written below its cache."""
+    root = settings.cache_dir / "table-channels"
+    write_table_channels(root, table)
+    return RattlerResolver(replace(settings, channel_alias=root.as_uri()))

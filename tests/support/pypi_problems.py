@@ -10,9 +10,9 @@ from asynccache.config import Settings
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request, full_id
 from asynccache.model.platform import current_architecture
-from asynccache.resolve.memory import MemoryResolver, TablePackage
+from asynccache.resolve.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Solution
-from tests.support.conda_table import TABLE
+from tests.support.conda_table import TABLE, TablePackage, table_resolver
 
 _LONG_AGO: Final = datetime(2015, 1, 1, tzinfo=UTC)
 HELPER_TABLE: Final = (
@@ -25,9 +25,9 @@ HELPER_TABLE: Final = (
 HERE: Final = current_architecture()
 
 
-def helper_conda(settings: Settings) -> MemoryResolver:
+def helper_conda(settings: Settings) -> RattlerResolver:
     """Return who solves the conda part of an environment of PyPI packages from a table."""
-    return MemoryResolver(settings, HELPER_TABLE)
+    return table_resolver(settings, HELPER_TABLE)
 
 
 def pypi_problem(
