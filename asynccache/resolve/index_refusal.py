@@ -6,9 +6,7 @@ import base64
 import urllib.error
 import urllib.request
 from typing import Final
-from urllib.parse import urlsplit
 
-from asynccache.engine.keyring import keyring_login
 from asynccache.engine.transport import Credentials
 from asynccache.errors import IndexRefusedError
 from asynccache.model.url import redacted
@@ -54,20 +52,6 @@ def _refusal(address: str, login: Credentials | None) -> int:
         return exc.code if exc.code in {401, 403} else 0
     except OSError:
         return 0
-
-
-def kept_logins(problem: PypiProblem, logins: Logins) -> dict[str, list[str]]:
-    """Ask the keyring for the indexes that nobody gave a login of, blocking: after one of them could not be read.
-
-    uv and pip ask it for the password of a user only.
-
-    Returns:
-        Host -> [user, password].
-    """
-    hosts = {urlsplit(index).netloc for index in problem.indexes if urlsplit(index).scheme in {"http", "https"}}
-    unknown = [host for host in sorted(hosts) if logins.login(f"https://{host}/") is None]
-    found = {host: keyring_login(host) for host in unknown}
-    return {host: [login.username, login.password] for host, login in found.items() if login is not None}
 
 
 def refused(index: str, code: str) -> IndexRefusedError:

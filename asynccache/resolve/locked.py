@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from asynccache.config import Settings
@@ -27,7 +27,6 @@ from asynccache.resolve.pypi_found import sorted_out
 from asynccache.resolve.pypi_problem import ACROSS, read_pypi_problem
 from asynccache.resolve.python_target import PythonTarget
 from asynccache.resolve.resolver import Problem, Resolver, Solution
-from asynccache.resolve.uv_resolver import built_in_conda
 
 _KEY: Final = "sha256"  # of packages of locks that hold PyPI packages only: contract, section 2.2
 
@@ -85,13 +84,13 @@ class Lock:
         )
         if not self.format.divided:
             _check(conda, found.packages, arch, place, python)
-        found.sizes |= _sizes(read.packages)
         if found.builds and arch != current_architecture():
             raise UsageError(f"{place}: {ACROSS}", found=", ".join(build.name for build in found.builds))
         packages = (*conda, *found.packages)
         if not packages and not found.builds and self.has_python:
             raise place.error(f"it has no package for {arch}", hint="choose another architecture with --arch")
-        return Solution(packages, tuple(found.builds), "locked", found.sizes)
+        sizes = {str(p.url): p.digests.size for p in read.packages if p.digests.size is not None}
+        return Solution(packages, found.builds, "locked", sizes)
 
 
 def read_lock(name: str, text: str) -> Lock:
@@ -114,6 +113,8 @@ class LockedResolver:
         environment: Of a pixi.lock.
     """
 
+    name = "locked"
+
     def __init__(
         self, lock: Lock, settings: Settings, *, conda: Resolver | None = None, environment: str | None = None
     ) -> None:
@@ -134,31 +135,23 @@ class LockedResolver:
         """Equal locks have equal hashes."""
         return hash((self._lock, self._environment))
 
-    @property
-    def name(self) -> str:
-        """`locked`."""
-        return "locked"
-
     async def resolve(self, problem: Problem) -> Solution:
         """Return what the lock holds; see `Resolver.resolve` and `Lock.solution` for the errors."""
         if self._lock.has_python:
             return await asyncio.to_thread(self._lock.solution, problem.arch, environment=self._environment)
-        self._conda = self._conda or built_in_conda(self._settings)
+        if self._conda is None:
+            from asynccache.resolve.rattler_solver import RattlerResolver  # noqa: PLC0415 - brings a library of its own
+
+            self._conda = RattlerResolver(self._settings)
         pypi = await asyncio.to_thread(read_pypi_problem, problem, self._settings)
         conda = await solve_helper(problem, self._settings, self._conda)
         version = python_version(conda.packages)
         found = await asyncio.to_thread(self._lock.solution, problem.arch, version, glibc=pypi.glibc)
-        return Solution(
-            (*found.packages, *conda.packages), found.builds, self.name, {**conda.sizes, **found.sizes}, conda.notes
-        )
+        return found + conda
 
 
 def _conda(package: Package) -> EnvironmentPackage:
     return conda_package(str(package.url), md5=package.digests.md5, sha256=package.digests.sha256)
-
-
-def _sizes(packages: Iterable[Package]) -> Mapping[str, int]:
-    return {str(p.url): p.digests.size for p in packages if p.digests.size is not None}
 
 
 def _check(

@@ -11,17 +11,13 @@ import json
 import os
 import re
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from asynccache.config import Settings
 from asynccache.errors import (
     AsyncCacheError,
     BuildError,
@@ -33,23 +29,19 @@ from asynccache.errors import (
     UsageError,
 )
 from asynccache.model.digest import Digests
-from asynccache.model.environment import EnvironmentPackage
-from asynccache.model.package import Format, Package, parse_stem
-from asynccache.model.platform import current_architecture
+from asynccache.model.package import Format, Package
 from asynccache.model.url import redacted
 from asynccache.node.json_text import read_json
-from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
-from asynccache.resolve.helper_environment import builder_environment, python_version, solve_helper
-from asynccache.resolve.index_refusal import kept_logins, refused, refusing
+from asynccache.resolve.explain import last_lines, scrubbed
+from asynccache.resolve.index_refusal import refused, refusing
 from asynccache.resolve.markers import marker_environment
-from asynccache.resolve.placeholders import write_placeholders
 from asynccache.resolve.program import Finished, run_program
-from asynccache.resolve.pypi_found import PypiFound, sorted_out
-from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem, normal_name, read_pypi_problem
+from asynccache.resolve.pypi_found import sorted_out
+from asynccache.resolve.pypi_problem import PypiProblem
+from asynccache.resolve.pypi_resolver import PypiResolver, PypiTask
 from asynccache.resolve.python_target import PythonTarget
-from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution, SourceBuild
-from asynccache.resolve.uv_program import own_environment
-from asynccache.resolve.uv_resolver import built_in_conda
+from asynccache.resolve.resolver import Problem, Solution, SourceBuild
+from asynccache.resolve.uv_program import build_constraints, own_environment
 
 # Runs pip with the target's environment markers, which pip has no option for.
 _RUNNER: Final = """\
@@ -72,26 +64,10 @@ _NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 _ERROR: Final = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
 
 
-class PipResolver:
-    """Solves PyPI requirements with pip.
+class PipResolver(PypiResolver):
+    """Solves PyPI requirements with pip of the target's Python."""
 
-    Args:
-        settings: `auth`, `builder_env_packages`, `sys_markers` and time limits count.
-        prefix: Makes the helper environment whose Python runs pip; without it the running Python is taken, when it
-            has the target's minor version and pip.
-        conda: Who solves the conda part; the built-in resolver when None.
-    """
-
-    def __init__(self, settings: Settings, *, prefix: PrefixMaker | None = None, conda: Resolver | None = None) -> None:
-        self._settings = settings
-        self._prefix = prefix
-        self._conda = conda
-        self._logins = Logins(settings.auth)
-
-    @property
-    def name(self) -> str:
-        """`pip`."""
-        return "pip"
+    name = "pip"
 
     async def resolve(self, problem: Problem) -> Solution:
         """Find PyPI packages and the conda packages below them; see `Resolver.resolve` for the errors."""
@@ -100,86 +76,29 @@ class PipResolver:
                 "pip cannot " + ("work offline" if problem.offline else "leave out what was published later"),
                 hint="set pypi_dependency_resolver to `uv`",
             )
-        ends = time.monotonic() + problem.timeout
-        pypi = await asyncio.to_thread(read_pypi_problem, problem, self._settings)
-        self._conda = self._conda or built_in_conda(self._settings)
-        conda = await solve_helper(problem, self._settings, self._conda)
-        target = PythonTarget(problem.arch, python_version(conda.packages), pypi.glibc)
-        found = PypiFound()
-        if pypi.requirements or pypi.base:
-            python = await self._python(problem, conda, self._conda, target)
-            found = await self._solve(pypi, target, python, ends)
-        if pypi.across and found.builds:
-            raise UsageError(ACROSS, found=", ".join(build.name for build in found.builds))
-        return Solution((*found.packages, *conda.packages), tuple(found.builds), self.name, conda.sizes, conda.notes)
+        return await super().resolve(problem)
 
-    async def _python(self, problem: Problem, conda: Solution, resolver: Resolver, target: PythonTarget) -> Path:
-        if self._prefix is None:
-            if sys.version_info[:2] == target.release and await _has_pip():
-                return Path(sys.executable)
-            raise ResolverMissingError(
-                f"pip of Python {target.version} is not on this machine",
-                hint="set pypi_dependency_resolver to `uv`, which needs no Python of the target",
-            )
-        here = current_architecture()
-        if problem.arch != here:
-            # only Python itself has to run here: what else the target has may not exist for this machine
-            request = replace(problem.request, deps={"conda": problem.request.deps.get("conda", ())})
-            problem = replace(problem, arch=here, request=request, base=None)
-            conda = await solve_helper(problem, self._settings, resolver)
-        made = await self._prefix(builder_environment(problem.request, here, conda.packages, self._settings))
-        return made / "bin" / "python"
+    async def _find(self, task: PypiTask, kept: Sequence[str], directory: Path, ends: float) -> Solution:
+        python = await self._make_python(task) or await _running_python(task.target)
+        env = own_environment(os.environ) | {
+            "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PIP_CONSTRAINT": str(build_constraints(directory)),
+            "PIP_NO_INPUT": "1",
+        }
+        await self._run(lambda: ([python, *self._arguments(task, kept, directory)], env), task, directory, ends)
+        report = await asyncio.to_thread((directory / "report.json").read_text, "utf-8")
+        return read_report(read_json(report), task.pypi.indexes)
 
-    async def _solve(self, pypi: PypiProblem, target: PythonTarget, python: Path, ends: float) -> PypiFound:
-        with tempfile.TemporaryDirectory(prefix="asynccache-pip-", ignore_cleanup_errors=True) as name:
-            directory = Path(name)
-            arguments = await asyncio.to_thread(self._arguments, pypi, target, directory)
-            env = own_environment(os.environ) | {
-                "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-                "PIP_CONSTRAINT": str(directory / "build-constraints.txt"),
-                "PIP_NO_INPUT": "1",
-            }
-            finished = await run_program(
-                [python, *arguments],
-                env=env,
-                timeout=max(0.001, ends - time.monotonic()),
-                name=f"solving with pip for {pypi.arch}",
-                cwd=directory,
-            )
-            if finished.returncode:
-                error = await asyncio.to_thread(self._failure, finished, pypi, target)
-                if isinstance(error, IndexUnreachableError):
-                    kept = await asyncio.to_thread(kept_logins, pypi, self._logins)
-                    if kept:
-                        self._settings = replace(self._settings, auth={**self._settings.auth, **kept})
-                        self._logins = Logins(self._settings.auth)
-                        return await self._solve(pypi, target, python, ends)
-                raise error
-            report = await asyncio.to_thread((directory / "report.json").read_text, "utf-8")
-        return _around(read_report(read_json(report), pypi.indexes), pypi)
-
-    def _arguments(self, pypi: PypiProblem, target: PythonTarget, directory: Path) -> list[str | Path]:
-        address = self._logins.address
+    def _arguments(self, task: PypiTask, kept: Sequence[str], directory: Path) -> list[str | Path]:
+        pypi, target, address = task.pypi, task.target, self._logins.address
         # addresses can hold credentials: they stand in a file that only this user can read
         lines = []
         if not pypi.flags.no_index:
             first, *others = map(address, pypi.indexes)
             lines += [f"--index-url {first}", *(f"--extra-index-url {other}" for other in others)]
         lines += [f"--find-links {address(link)}" for link in pypi.flags.find_links]
-        for requirement in pypi.requirements:
-            spec = requirement.pypi_spec
-            lines.append(
-                spec.replace(f"@ {requirement.url}", f"@ {address(requirement.url)}") if requirement.url else spec
-            )
-        standing, kept = {}, []
-        for package in pypi.base:
-            if package.downloadable and package.url_format == Format.WHEEL:
-                kept.append(f"{normal_name(package)} @ {address(package.url)}")
-            else:
-                standing[normal_name(package)] = parse_stem("pypi", package.filename).version
-        kept += write_placeholders(directory, standing).values()
-        (directory / "requirements.txt").write_text("\n".join([*lines, *kept]) + "\n", "utf-8")
-        (directory / "build-constraints.txt").write_text("setuptools<82\n", "utf-8")
+        lines += [*pypi.lines(self._logins), *kept]
+        (directory / "requirements.txt").write_text("\n".join(lines) + "\n", "utf-8")
         settings = self._settings
         arguments: list[str | Path] = ["-m", "pip"]
         across: list[str | Path] = []
@@ -213,14 +132,14 @@ class PipResolver:
             *(word for host in pypi.flags.trusted_hosts for word in ("--trusted-host", host)),
             *across,
             "--constraint",
-            directory / "build-constraints.txt",
+            build_constraints(directory),
             "-r",
             directory / "requirements.txt",
         ]
 
-    def _failure(self, finished: Finished, pypi: PypiProblem, target: PythonTarget) -> AsyncCacheError:
-        secrets = [*secrets_of(self._settings.auth), *self._logins.secrets((*pypi.indexes, *pypi.flags.find_links))]
-        text = scrubbed(f"{finished.stdout}\n{finished.stderr}", secrets)
+    def _failure(self, finished: Finished, task: PypiTask) -> AsyncCacheError:
+        pypi = task.pypi
+        text = scrubbed(f"{finished.stdout}\n{finished.stderr}", self._logins.secrets(pypi.addresses))
         if finished.returncode < 0:
             return ResolverFailedError(
                 f"pip was ended by signal {-finished.returncode}; its last lines:\n{last_lines(text)}"
@@ -231,7 +150,7 @@ class PipResolver:
             conflict = re.search(r"The conflict is caused by:\n(?P<lines>(?:    .*\n?)+)", text)
             told = conflict["lines"].rstrip() if conflict else "\n".join(dict.fromkeys(_ERROR.findall(text)))
             return UnsatisfiableError(
-                f"the requirements cannot be met for {pypi.arch} with Python {target.version}:\n{told}"
+                f"the requirements cannot be met for {pypi.arch} with Python {task.target.version}:\n{told}"
             )
         if connection := _CONNECTION.search(text):
             return _unreachable(text, connection, pypi)
@@ -248,7 +167,7 @@ class PipResolver:
         return ResolverFailedError(f"pip returned error ({finished.returncode}); its last lines:\n{last_lines(text)}")
 
 
-def read_report(document: Any, indexes: Sequence[str] = ()) -> PypiFound:
+def read_report(document: Any, indexes: Sequence[str] = ()) -> Solution:
     """Read what `pip install --report` writes.
 
     Args:
@@ -286,23 +205,22 @@ def read_report(document: Any, indexes: Sequence[str] = ()) -> PypiFound:
     return sorted_out(archives, builds, published_below=indexes)
 
 
-def _around(found: PypiFound, pypi: PypiProblem) -> PypiFound:
-    """Put the base's packages, as the base knows them, first."""
-    known = {normal_name(package) for package in pypi.base}
-    added = sorted((p for p in found.packages if normal_name(p) not in known), key=normal_name)
-    packages: list[EnvironmentPackage] = [*pypi.base, *added]
-    return PypiFound(packages, [build for build in found.builds if build.name not in known], found.sizes)
-
-
 def _of_tags(target: PythonTarget, part: str) -> list[str]:
     return list(dict.fromkeys(getattr(tag, part) for tag in target.ranks))
 
 
-async def _has_pip() -> bool:
-    finished = await run_program(
-        [sys.executable, "-m", "pip", "--version"], env=own_environment(os.environ), timeout=30, name="pip"
+async def _running_python(target: PythonTarget) -> Path:
+    """Return the running Python, when it has the target's minor version and pip."""
+    if sys.version_info[:2] == target.release:
+        finished = await run_program(
+            [sys.executable, "-m", "pip", "--version"], env=own_environment(os.environ), timeout=30, name="pip"
+        )
+        if finished.returncode == 0:
+            return Path(sys.executable)
+    raise ResolverMissingError(
+        f"pip of Python {target.version} is not on this machine",
+        hint="set pypi_dependency_resolver to `uv`, which needs no Python of the target",
     )
-    return finished.returncode == 0
 
 
 def _unreachable(text: str, connection: re.Match[str], pypi: PypiProblem) -> IndexUnreachableError:

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
 
 from packaging.utils import canonicalize_name
 
-from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, Package
-from asynccache.resolve.resolver import SourceBuild
-
-
-@dataclass(slots=True)
-class PypiFound:
-    """PyPI packages that were found.
-
-    Attributes:
-        packages: Wheels that are published.
-        builds: The rest: sources, and wheels that only this machine has.
-        sizes: URL -> bytes, where known.
-    """
-
-    packages: list[EnvironmentPackage] = field(default_factory=list)
-    builds: list[SourceBuild] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
+from asynccache.resolve.resolver import Solution, SourceBuild
 
 
 def sorted_out(
@@ -34,7 +17,7 @@ def sorted_out(
     *,
     published_below: Iterable[str] = (),
     hash_key: str | None = None,
-) -> PypiFound:
+) -> Solution:
     """Divide archives into what is installed as it is and what has to be built or brought first.
 
     Args:
@@ -44,25 +27,24 @@ def sorted_out(
         hash_key: Key that digests of wheels are recorded under; None for their format. Locks that were given use
             `sha256` (contract, section 10.5).
     """
-    found = PypiFound(builds=list(sources))
+    packages: list[EnvironmentPackage] = []
+    builds = list(sources)
+    sizes: dict[str, int] = {}
     below = tuple(address.rstrip("/") + "/" for address in published_below if address.startswith("file:"))
     for archive in archives:
-        address = str(archive.url)
-        wheel = archive.url_format is Format.WHEEL
-        if wheel and (archive.url.scheme != "file" or address.startswith(below)):
-            digest, weak = archive.digests.sha256, archive.digests.md5
-            hashes = {hash_key or str(Format.WHEEL): digest} if digest else {}
-            if weak is not None and digest is None:
-                hashes = {"md5": weak}
-            found.packages.append(EnvironmentPackage("pypi", archive.stem, address, str(Format.WHEEL), hashes))
-            if archive.digests.size is not None:
-                found.sizes[address] = archive.digests.size
-            continue
-        name = archive.name
-        digests = archive.digests
-        found.builds.append(
-            SourceBuild(
-                canonicalize_name(name.name), name.version, address, "", digests.sha256, digests.size, digests.md5
+        address, digests = str(archive.url), archive.digests
+        if archive.url_format is Format.WHEEL and (archive.url.scheme != "file" or address.startswith(below)):
+            hashes = {hash_key or str(Format.WHEEL): digests.sha256} if digests.sha256 else {}
+            if digests.md5 is not None and digests.sha256 is None:
+                hashes = {"md5": digests.md5}
+            packages.append(EnvironmentPackage("pypi", archive.stem, address, str(Format.WHEEL), hashes))
+            if digests.size is not None:
+                sizes[address] = digests.size
+        else:
+            name = archive.name
+            builds.append(
+                SourceBuild(
+                    canonicalize_name(name.name), name.version, address, "", digests.sha256, digests.size, digests.md5
+                )
             )
-        )
-    return found
+    return Solution(tuple(packages), tuple(builds), sizes=sizes)

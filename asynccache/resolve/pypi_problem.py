@@ -17,9 +17,10 @@ from asynccache.engine.transport import Credentials
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
-from asynccache.model.package import parse_stem
+from asynccache.model.package import Format, parse_stem
 from asynccache.model.platform import current_architecture
-from asynccache.model.url import Access, PackageURL
+from asynccache.model.url import Access, PackageURL, redacted
+from asynccache.resolve.explain import secrets_of
 from asynccache.resolve.markers import without_markers
 from asynccache.resolve.request_sources import PYPI
 from asynccache.resolve.requirement_text import ReadRequirement, read_requirement, split_value
@@ -99,6 +100,19 @@ class PypiProblem:
         """Whether it is for another architecture than this machine's, where nothing can be built."""
         return self.arch != current_architecture()
 
+    @property
+    def addresses(self) -> list[str]:
+        """Indexes and links, then what requirements name."""
+        urls = [requirement.url for requirement in self.requirements if requirement.url]
+        return [*self.indexes, *self.flags.find_links, *urls]
+
+    def lines(self, logins: Logins) -> list[str]:
+        """Return the requirements as a file for programs has them, with credentials in their addresses."""
+        return [
+            r.pypi_spec.replace(f"@ {r.url}", f"@ {logins.address(r.url)}") if r.url else r.pypi_spec
+            for r in self.requirements
+        ]
+
 
 def read_pypi_problem(problem: Problem, settings: Settings) -> PypiProblem:
     """Read the PyPI part of a problem.
@@ -124,6 +138,31 @@ def read_pypi_problem(problem: Problem, settings: Settings) -> PypiProblem:
     if read.across and (local := [r.name for r in requirements if is_source_address(r.url)]):
         raise UsageError(ACROSS, found=", ".join(local), hint=f"resolve for {current_architecture()} only")
     return read
+
+
+def read_mixed_problem(problem: Problem, settings: Settings) -> PypiProblem:
+    """Read the PyPI part of a mixed environment, which can hold nothing that is built.
+
+    Raises:
+        UsageError: As `read_pypi_problem`, or a requirement or a package of the base is a repository or local.
+    """
+    local = [
+        redacted(value)
+        for value in problem.request.deps.get("pypi", ())
+        if (url := read_requirement(value, "pypi").url) and (is_source_address(url) or url.startswith("/"))
+    ]
+    local += [
+        package.filename
+        for package in (problem.base.packages if problem.base else ())
+        if package.kind == "pypi" and (not package.downloadable or package.url_format != Format.WHEEL)
+    ]
+    if local:
+        raise UsageError(
+            "Local PYPI packages are not supported in MIXED mode",
+            found=", ".join(local),
+            hint="build and publish them, or ask for PyPI packages only",
+        )
+    return read_pypi_problem(problem, settings)
 
 
 def is_source_address(url: str | None) -> bool:
@@ -167,14 +206,24 @@ class Logins:
 
     def __init__(self, auth: Mapping[str, list[str]]) -> None:
         self._credentials = HostCredentials(auth)
+        self._given = secrets_of(auth)
 
     def login(self, url: str) -> Credentials | None:
         """Return what is known for an address's host."""
-        parts = urlsplit(_without_tool(url))
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            return None
-        host = PackageURL(parts.scheme, parts.hostname.lower(), parts.port, parts.path or "/")
-        return self._credentials.for_url(host, Access(parts.username, parts.password))
+        host = _host(url)
+        return None if host is None else self._credentials.for_url(*host)
+
+    def ask_keyring(self, addresses: Iterable[str]) -> bool:
+        """Ask the keyring for hosts that nobody gave a login of, blocking: after one of them could not be read.
+
+        uv and pip ask it for the password of a user only.
+
+        Returns:
+            Whether it knew any.
+        """
+        unknown = [host for url in addresses if self.login(url) is None and (host := _host(url)) is not None]
+        known = [self._credentials.ask_keyring(*host, None) for host in unknown]
+        return any(known)
 
     def address(self, url: str) -> str:
         """Return an address with the credentials that are known for its host; unchanged without any."""
@@ -190,7 +239,16 @@ class Logins:
     def secrets(self, addresses: Iterable[str]) -> list[str]:
         """Return what must not be shown of what a program says about addresses."""
         passwords = [login.password for login in map(self.login, addresses) if login is not None]
-        return [form for password in passwords if password for form in {password, quote(password, safe="")}]
+        quoted = [form for password in passwords if password for form in {password, quote(password, safe="")}]
+        return [*self._given, *quoted]
+
+
+def _host(url: str) -> tuple[PackageURL, Access] | None:
+    parts = urlsplit(_without_tool(url))
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return None
+    host = PackageURL(parts.scheme, parts.hostname.lower(), parts.port, parts.path or "/")
+    return host, Access(parts.username, parts.password)
 
 
 def _without_tool(url: str) -> str:

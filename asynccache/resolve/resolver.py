@@ -1,7 +1,7 @@
 """The seam between what is asked and who finds it: a problem goes in, a solution comes out.
 
-One implementation per program or library that can solve; `memory` holds the twin. A resolver reads indexes, never
-package archives, and decides nothing about identity, caching or names.
+One implementation per program or library that can solve. A resolver reads indexes, never package archives, and decides
+nothing about identity, caching or names.
 """
 
 from __future__ import annotations
@@ -85,6 +85,16 @@ class Solution:
     resolver: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __add__(self, other: Solution) -> Solution:
+        """Return both, the left one's packages first; it says who resolved."""
+        return Solution(
+            (*self.packages, *other.packages),
+            (*self.builds, *other.builds),
+            self.resolver,
+            {**self.sizes, **other.sizes},
+            (*self.notes, *other.notes),
+        )
 
 
 class Resolver(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from asynccache.errors import (
     AsyncCacheError,
@@ -21,9 +21,7 @@ from asynccache.resolve.explain import last_lines, scrubbed
 from asynccache.resolve.index_refusal import refused, refusing
 from asynccache.resolve.program import Finished
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem
-
-if TYPE_CHECKING:
-    from asynccache.resolve.uv_program import Lock
+from asynccache.resolve.pypi_resolver import PypiTask
 
 _UNKNOWN: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*) was not found in the (?:package registry|provided package locations)"
@@ -47,22 +45,20 @@ _WORDS: Final = (
 )
 
 
-def failure(finished: Finished, lock: Lock, secrets: Sequence[str], logins: Logins) -> AsyncCacheError:
+def failure(finished: Finished, task: PypiTask, logins: Logins) -> AsyncCacheError:
     """Return what uv's failure means.
 
     Args:
         finished: How it ended.
-        lock: What it was asked.
-        secrets: Words that must not be shown.
-        logins: Credentials for asking an index whether it refuses.
+        task: What it was asked.
+        logins: Credentials that must not be shown, and for asking an index whether it refuses.
     """
+    problem = task.pypi
+    secrets = logins.secrets(problem.addresses)
     text = scrubbed(finished.stderr, secrets)
-    problem = lock.problem
     if finished.returncode < 0 or "panicked at" in text:
         return _crashed(finished, secrets)
-    if lock.offline and (
-        "network was disabled" in text or "Network connectivity is disabled" in text or "in the cache" in text
-    ):
+    if task.problem.offline and _OFFLINE.search(text):
         return IndexRefusedError(
             f"what was kept of the indexes does not do while offline: {in_words(text)}",
             hint="resolve once without --offline",
@@ -81,7 +77,7 @@ def failure(finished: Finished, lock: Lock, secrets: Sequence[str], logins: Logi
         if missing is not None:
             return _unknown(missing["name"], text, problem, logins)
         return UnsatisfiableError(
-            f"the requirements cannot be met for {problem.arch} with Python {lock.python}:\n{in_words(text)}"
+            f"the requirements cannot be met for {problem.arch} with Python {task.target.version}:\n{in_words(text)}"
         )
     return _crashed(finished, secrets)
 

@@ -1,84 +1,169 @@
-"""Environments of PyPI packages, solved by uv; Python itself and what else comes from conda by a conda resolver.
-
-The result lists the PyPI packages first and then the conda ones, as documents of this type do (contract, section 2.1);
-which conda packages those are is said in `helper_environment`.
-"""
+"""Environments of PyPI packages, solved by uv around what the environment has already."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
 
-from asynccache.config import Settings
-from asynccache.model.platform import current_architecture
-from asynccache.resolve.helper_environment import builder_environment, python_version, solve_helper
-from asynccache.resolve.pypi_problem import read_pypi_problem
-from asynccache.resolve.pypi_solver import MakePython, PypiSolver, PypiTask
-from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from asynccache.errors import AsyncCacheError, BuildError, UsageError
+from asynccache.resolve.explain import timed_out
+from asynccache.resolve.formats.pylock import read_pylock
+from asynccache.resolve.formats.selection import Selection
+from asynccache.resolve.place import Place
+from asynccache.resolve.program import Finished
+from asynccache.resolve.pypi_found import sorted_out
+from asynccache.resolve.pypi_problem import normal_name
+from asynccache.resolve.pypi_resolver import Command, PypiResolver, PypiTask
+from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.resolver import Solution
+from asynccache.resolve.uv_failures import failure
+from asynccache.resolve.uv_program import UvProgram, build_constraints
+
+# The glibc versions that uv has a name for; for another one the next higher is asked for, and the answer checked.
+_GLIBC: Final = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+_TRIES: Final = 8  # versions left out because none of their wheels fits
 
 
-class UvResolver:
-    """Solves PyPI requirements. One instance serves several problems at once.
+class UvResolver(PypiResolver):
+    """Solves PyPI requirements with uv, which asks source packages for their metadata with the target's Python."""
 
-    Args:
-        settings: `cache_dir`, `auth`, `builder_env_packages` and time limits count.
-        prefix: Makes the target's Python where a source package has to be asked for its metadata with another Python
-            than the running one; without it the running one asks.
-        conda: Who solves the conda part; the built-in resolver when None.
+    name = "uv"
+
+    async def _find(self, task: PypiTask, kept: Sequence[str], directory: Path, ends: float) -> Solution:
+        """Lock; the target's Python, where it is another one than the running, is made only when there are sources."""
+        running = task.target.release == sys.version_info[:2] or task.pypi.across
+        try:
+            found = await self._fitting(task, kept, directory, ends)
+        except BuildError:
+            if running or (interpreter := await self._make_python(task)) is None:
+                raise
+        else:
+            if running or not found.builds or (interpreter := await self._make_python(task)) is None:
+                return found
+        return await self._fitting(task, kept, directory, ends, interpreter)
+
+    async def _fitting(
+        self, task: PypiTask, kept: Sequence[str], directory: Path, ends: float, interpreter: Path | None = None
+    ) -> Solution:
+        """Lock; versions none of whose files fit the glibc exactly are left out and the rest is locked again."""
+        program = await asyncio.to_thread(UvProgram, self._settings, self._logins)
+        pypi, constraints = task.pypi, list(kept)
+
+        def command() -> Command:
+            return self._arguments(program, task, directory, constraints, interpreter), program.environment(pypi)
+
+        for attempt in range(_TRIES + 1):
+            if ends <= time.monotonic():
+                raise timed_out(self._settings.resolve_timeout, f"solving with uv for {pypi.arch}")
+            text = await self._run(command, task, directory, ends)
+            unfit = await asyncio.to_thread(_unfit, text, task.target, across=pypi.across)
+            if not unfit or attempt == _TRIES:
+                break
+            constraints += unfit
+        place = Place(str(directory / "pylock.toml"))
+        below = [*pypi.indexes, *map(_as_url, pypi.flags.find_links)]
+        return await asyncio.to_thread(_found, text, place, task.target, below)
+
+    def _failure(self, finished: Finished, task: PypiTask) -> AsyncCacheError:
+        return failure(finished, task, self._logins)
+
+    def _arguments(
+        self,
+        program: UvProgram,
+        task: PypiTask,
+        directory: Path,
+        constraints: Sequence[str],
+        interpreter: Path | None,
+    ) -> list[str | Path]:
+        pypi, problem = task.pypi, task.problem
+        requirements, bounds = directory / "requirements.in", directory / "constraints.txt"
+        requirements.write_text("\n".join([*pypi.lines(self._logins), *map(normal_name, pypi.base)]) + "\n", "utf-8")
+        bounds.write_text("\n".join(constraints) + "\n", "utf-8")
+        arguments: list[str | Path] = [
+            program.path,
+            "pip",
+            "compile",
+            *program.flags,
+            "--format",
+            "pylock.toml",
+            "--no-header",
+            "--no-annotate",
+            "--python",
+            interpreter or sys.executable,
+            "--python-version",
+            task.target.version,
+            "--python-platform",
+            _platform(task.target),
+            "--constraints",
+            bounds,
+            "--build-constraints",
+            build_constraints(directory),
+        ]
+        if pypi.across:
+            arguments.append("--no-build")
+        if pypi.flags.no_index:
+            arguments.append("--no-index")
+        if pypi.flags.prereleases:
+            arguments += ["--prerelease", "allow"]
+        for host in pypi.flags.trusted_hosts:
+            arguments += ["--allow-insecure-host", host]
+        if problem.exclude_newer is not None:
+            arguments += ["--exclude-newer", problem.exclude_newer.isoformat()]
+        if problem.offline:
+            arguments.append("--offline")
+        elif problem.fresh:
+            arguments.append("--refresh")
+        return [*arguments, requirements]
+
+
+def _found(text: str, place: Place, target: PythonTarget, below: Sequence[str]) -> Solution:
+    archives, trees = read_pylock(text, place, Selection((target.arch,), python=target.version, glibc=target.glibc))
+    return sorted_out(archives, [tree.build() for tree in trees], published_below=below)
+
+
+def _as_url(link: str) -> str:
+    return Path(link).absolute().as_uri() if "://" not in link else link
+
+
+def _unfit(text: str, target: PythonTarget, *, across: bool) -> list[str]:
+    """Return constraints against versions of which no file fits: uv was asked for a somewhat newer glibc."""
+    lines = []
+    for table in tomllib.loads(text).get("packages", ()):
+        wheels = table.get("wheels")
+        if not wheels or ("sdist" in table and not across):
+            continue
+        try:
+            names = [unquote(str(w.get("name") or w.get("url") or w.get("path")).rpartition("/")[2]) for w in wheels]
+            fits = any(tag in target.ranks for name in names for tag in parse_wheel_filename(name)[3])
+        except InvalidWheelFilename:
+            continue
+        if not fits:
+            lines.append(f"{table['name']}!={table['version']}")
+    return lines
+
+
+def nearest_glibc(minor: int) -> int:
+    """Return the lowest glibc version, not lower than a given one, that uv has a name for.
+
+    >>> nearest_glibc(27), nearest_glibc(31), nearest_glibc(99)
+    (28, 31, 40)
     """
+    return next((known for known in _GLIBC if known >= minor), _GLIBC[-1])
 
-    def __init__(self, settings: Settings, *, prefix: PrefixMaker | None = None, conda: Resolver | None = None) -> None:
-        self._settings = settings
-        self._prefix = prefix
-        self._conda = conda
-        self._solver = PypiSolver(settings)
 
-    @property
-    def name(self) -> str:
-        """`uv`."""
-        return "uv"
-
-    async def resolve(self, problem: Problem) -> Solution:
-        """Find PyPI packages and the conda packages below them; see `Resolver.resolve` for the errors."""
-        ends = time.monotonic() + problem.timeout
-        pypi = await asyncio.to_thread(read_pypi_problem, problem, self._settings)
-        self._conda = self._conda or built_in_conda(self._settings)
-        conda = await solve_helper(problem, self._settings, self._conda)
-        task = PypiTask(
-            problem, pypi, python_version(conda.packages), maker(problem, conda, self._settings, self._prefix)
+def _platform(target: PythonTarget) -> str:
+    if target.arch.startswith("osx"):
+        return "aarch64-apple-darwin" if target.machine == "arm64" else "x86_64-apple-darwin"
+    if target.machine not in {"x86_64", "aarch64"}:
+        raise UsageError(
+            "uv cannot solve for an architecture", expected="linux-64, linux-aarch64 or macOS", found=target.arch
         )
-        found = await self._solver.solve(task, ends)
-        return Solution(
-            (*found.packages, *conda.packages),
-            tuple(found.builds),
-            self.name,
-            {**conda.sizes, **found.sizes},
-            conda.notes,
-        )
-
-
-def built_in_conda(settings: Settings) -> Resolver:
-    """Return the built-in resolver of conda packages."""
-    from asynccache.resolve.rattler_solver import RattlerResolver  # noqa: PLC0415 - brings a library of its own
-
-    return RattlerResolver(settings)
-
-
-def maker(problem: Problem, conda: Solution, settings: Settings, prefix: PrefixMaker | None) -> MakePython:
-    """Return who makes the Python of a conda solution, when a source package needs it.
-
-    Args:
-        problem: What is solved.
-        conda: Its conda part.
-        settings: All settings.
-        prefix: Makes prefixes; None for nobody.
-    """
-
-    async def make() -> Path | None:
-        if prefix is None or problem.arch != current_architecture():
-            return None
-        made = await prefix(builder_environment(problem.request, problem.arch, conda.packages, settings))
-        return made / "bin" / "python"
-
-    return make
+    return f"{target.machine}-manylinux_2_{nearest_glibc(target.glibc_minor)}"

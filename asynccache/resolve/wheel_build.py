@@ -25,7 +25,7 @@ from asynccache.model.digest import Digests
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format
 from asynccache.model.platform import current_architecture
-from asynccache.resolve.explain import last_lines, secrets_of, timed_out
+from asynccache.resolve.explain import last_lines, timed_out
 from asynccache.resolve.program import run_program
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem
 from asynccache.resolve.python_target import PythonTarget
@@ -114,7 +114,7 @@ class WheelBuilder:
             FetchError: A source cannot be fetched.
             ResolveTimeoutError: It takes longer than allowed.
         """
-        uv = await asyncio.to_thread(UvProgram, self._settings)
+        uv = await asyncio.to_thread(UvProgram, self._settings, self._logins)
         ends = time.monotonic() + seconds
 
         async def one(number: int) -> BuiltWheel:
@@ -223,16 +223,7 @@ class WheelBuilder:
             uv.path,
             "build",
             "--wheel",
-            "--no-config",
-            "--no-sources",
-            "--no-python-downloads",
-            "--no-progress",
-            "--color",
-            "never",
-            "--index-strategy",
-            "unsafe-best-match",
-            "--cache-dir",
-            uv.cache,
+            *uv.flags,
             "--python",
             python,
             "--build-constraints",
@@ -243,7 +234,7 @@ class WheelBuilder:
             *(["--no-index"] if self._problem.flags.no_index else []),
             tree,
         ]
-        env = uv.environment(self._problem, self._logins) | {"SOURCE_DATE_EPOCH": _EPOCH}
+        env = uv.environment(self._problem) | {"SOURCE_DATE_EPOCH": _EPOCH}
         env["PATH"] = f"{python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
         finished = await run_program(
             arguments,
@@ -253,7 +244,7 @@ class WheelBuilder:
             cwd=directory,
         )
         if finished.returncode:
-            secrets = [*secrets_of(self._settings.auth), *self._logins.secrets(self._problem.indexes)]
+            secrets = self._logins.secrets(self._problem.addresses)
             shown = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets, count=20)
             raise BuildError(f"{build.name} could not be built from {build.location}:\n{shown}")
         wheels = sorted(path for path in out.iterdir() if path.name.endswith(_WHEEL))

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from asynccache.errors import (
     UsageError,
 )
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.resolve import uv_resolver
 from asynccache.resolve.resolver import Solution
 from asynccache.resolve.uv_program import UvProgram
 from asynccache.resolve.uv_resolver import UvResolver
@@ -272,12 +274,14 @@ async def test_a_time_limit_is_kept(index: PyPIIndex, resolver: UvResolver) -> N
         await resolver.resolve(pypi_problem("lib", indexes=[index.url], timeout=0.5))
 
 
-async def test_a_crash_shows_the_last_lines(settings: Settings, index: PyPIIndex, tmp_path: Path) -> None:
+async def test_a_crash_shows_the_last_lines(
+    settings: Settings, index: PyPIIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     program = tmp_path / "uv"
     program.write_text("#!/bin/sh\necho 'GET https://me:pw@host/x' >&2\nkill -SEGV $$\n", "utf-8")
     program.chmod(0o755)
     resolver = UvResolver(settings, conda=helper_conda(settings))
-    resolver._solver._program = UvProgram(settings, program)
+    monkeypatch.setattr(uv_resolver, "UvProgram", partial(UvProgram, path=program))
     with pytest.raises(ResolverFailedError, match=r"ended by signal 11; its last lines:\nGET https://host/x$"):
         await resolver.resolve(pypi_problem("lib", indexes=[index.url]))
 
