@@ -10,6 +10,7 @@ from typing import Final
 
 from asynccache.config import Settings
 from asynccache.errors import ResolverMissingError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ENVIRONMENT_TYPES
 from asynccache.resolve.find_programs import CONDA_PROGRAMS, find_program
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
@@ -26,17 +27,17 @@ _CLASSES: Final = {
 }
 
 
+@dataclass(slots=True)
 class Noted:
     """A resolver whose solutions carry a note on why it was chosen.
 
-    Args:
+    Attributes:
         resolver: Who solves.
         note: One sentence.
     """
 
-    def __init__(self, resolver: Resolver, note: str) -> None:
-        self.resolver = resolver
-        self.note = note
+    resolver: Resolver
+    note: str
 
     @property
     def name(self) -> str:
@@ -74,7 +75,7 @@ def choose_resolver(
             "an environment has an unknown type", expected=", ".join(ENVIRONMENT_TYPES), found=environment_type
         )
     if environment_type == "conda-only":
-        return _for_conda(settings, prefix, env)
+        return _for_conda(settings, env)
     if environment_type == "pypi-only":
         _refuse_none(settings.pypi_dependency_resolver, environment_type)
         return _with_conda(settings.pypi_dependency_resolver, settings, prefix)
@@ -82,13 +83,13 @@ def choose_resolver(
     return _for_mixed(settings, prefix, env)
 
 
-def _for_conda(settings: Settings, prefix: PrefixMaker | None, env: Mapping[str, str]) -> Resolver:
+def _for_conda(settings: Settings, env: Mapping[str, str]) -> Resolver:
     asked = settings.conda_dependency_resolver
     if asked in CONDA_PROGRAMS:
-        return _made(asked)(settings, asked, prefix=prefix, environ=env)
+        return _made(asked)(settings, asked, environ=env)
     if asked is None and find_program(_DEFAULT_CONDA, settings, environ=env) is not None:
-        return _made(_DEFAULT_CONDA)(settings, _DEFAULT_CONDA, prefix=prefix, environ=env)
-    builtin = _made("rattler")(settings, prefix=prefix)
+        return _made(_DEFAULT_CONDA)(settings, _DEFAULT_CONDA, environ=env)
+    builtin = _made("rattler")(settings)
     if asked is not None:
         return builtin
     return Noted(builtin, f"No {_DEFAULT_CONDA} was found, so the built-in resolver rattler is used.")
@@ -109,12 +110,11 @@ def _for_mixed(settings: Settings, prefix: PrefixMaker | None, env: Mapping[str,
             f"{what[0].upper()}{what[1:]} {'was' if len(missing) == 1 else 'were'} not found, so mixed"
             " environments are resolved by the built-in way.",
         )
-    return _made("conda-lock")(settings, prefix=prefix, environ=env)
+    return _made("conda-lock")(settings, environ=env)
 
 
 def _with_conda(name: str, settings: Settings, prefix: PrefixMaker | None) -> Resolver:
-    conda = _made("rattler")(settings, prefix=prefix)
-    return _made(name)(settings, prefix=prefix, conda=conda)
+    return _made(name)(settings, prefix=prefix, conda=_made("rattler")(settings))
 
 
 def _made(name: str) -> Callable[..., Resolver]:

@@ -11,24 +11,22 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from packaging.version import InvalidVersion, Version
-
 from asynccache.config import Settings
-from asynccache.errors import ResolverFailedError, ResolverMissingError, UsageError
+from asynccache.errors import ResolverFailedError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.resolve.conda_output import failure, find_document, read_packages
 from asynccache.resolve.conda_problem import CondaProblem, pinned_names, read_conda_problem, with_base
 from asynccache.resolve.explain import secrets_of
-from asynccache.resolve.find_programs import Program, require_program
+from asynccache.resolve.find_programs import Program, require_program, require_version
 from asynccache.resolve.program import Finished, run_program
 from asynccache.resolve.request_sources import channel_or_url
-from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
+from asynccache.resolve.resolver import Problem, Solution
 
 _INFO_SECONDS: Final = 60.0
-_OLDEST: Final = {"micromamba": Version("1.4.0"), "mamba": Version("2.0.0"), "conda": Version("4.14.0")}
 _MICROMAMBA_KEY: Final = re.compile(r"micromamba.* version")
 _PUBLIC_ALIAS: Final = "conda.anaconda.org"
 
@@ -69,17 +67,7 @@ def read_info(program: Program, document: Mapping[str, Any], alias: str | None =
         kind, version = "micromamba", document[micromamba]
     elif "mamba version" in document:
         kind, version = "mamba", document["mamba version"]
-    try:
-        new_enough = Version(str(version)) >= _OLDEST[kind]
-    except InvalidVersion:
-        new_enough = False
-    if not new_enough:
-        raise ResolverMissingError(
-            f"{program.path} is not a {kind} that can be used",
-            expected=f"{kind} {_OLDEST[kind]} or newer",
-            found=version or "no version",
-            hint="update it, or set conda_dependency_resolver to `rattler`, which is built in",
-        )
+    require_version(program, kind, version and str(version))
     root = document.get("root_prefix") or document.get("base environment") or ""
     channels = dict.fromkeys(channel_or_url(str(channel), alias) for channel in document.get("channels") or ())
     return Installation(program, kind, str(version), str(root), tuple(channels))
@@ -91,33 +79,19 @@ class CondaExecutableResolver:
     Args:
         settings: `conda_local_path`, `hack_channel_alias` and `auth` count.
         program: `mamba`, `conda` or `micromamba`.
-        prefix: Not needed; every resolver is made with the same arguments.
         environ: Environment variables; the process's own when None.
 
     Raises:
         ResolverMissingError: The program is not on this machine.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        program: str = "mamba",
-        *,
-        prefix: PrefixMaker | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        del prefix
+    def __init__(self, settings: Settings, program: str, *, environ: Mapping[str, str] | None = None) -> None:
         self._settings = settings
         self._environ = dict(os.environ if environ is None else environ)
-        self._name = program
+        self.name = program
         self._program = require_program(program, settings, environ=self._environ)
         self._secrets = secrets_of(settings.auth)
         self._installation: Installation | None = None
-
-    @property
-    def name(self) -> str:
-        """The program's name."""
-        return self._name
 
     async def installation(self) -> Installation:
         """Return the program and what it says of itself; asked once.
@@ -131,11 +105,11 @@ class CondaExecutableResolver:
                 [self._program.path, "info", "--json"],
                 env=self._base_environment(),
                 timeout=_INFO_SECONDS,
-                name=f"`{self._name} info`",
+                name=f"`{self.name} info`",
             )
             document = find_document(finished.stdout)
             if finished.returncode or document is None or document.get("exception_name"):
-                raise failure(finished, document, f"{self._name} info", self._secrets)
+                raise failure(finished, document, f"{self.name} info", self._secrets)
             self._installation = read_info(self._program, document, self._settings.hack_channel_alias)
         return self._installation
 
@@ -143,12 +117,12 @@ class CondaExecutableResolver:
         """Find conda packages; see `Resolver.resolve` for the errors."""
         if problem.exclude_newer is not None:
             raise UsageError(
-                f"{self._name} cannot leave out what was published after a date",
+                f"{self.name} cannot leave out what was published after a date",
                 hint="set conda_dependency_resolver to `rattler`, or take exclude_newer away",
             )
         conda = await asyncio.to_thread(read_conda_problem, problem, self._settings)
         if not conda.values and not conda.base:
-            return Solution((), resolver=self._name)
+            return Solution((), resolver=self.name)
         installation = await self.installation()
         with tempfile.TemporaryDirectory(prefix="asynccache-conda-", ignore_cleanup_errors=True) as directory:
             temp = Path(directory)
@@ -156,7 +130,7 @@ class CondaExecutableResolver:
                 self._arguments(installation, conda, temp),
                 env=self._environment(installation, conda, temp, offline=problem.offline),
                 timeout=problem.timeout,
-                name=f"solving with {self._name} for {problem.arch}",
+                name=f"solving with {self.name} for {problem.arch}",
                 cwd=temp,
             )
         return self._solution(finished, conda)
@@ -165,19 +139,20 @@ class CondaExecutableResolver:
         document = find_document(finished.stdout)
         refused = document is None or document.get("success") is not True or bool(document.get("exception_name"))
         if finished.returncode or refused or document is None:
-            raise failure(finished, document, self._name, self._secrets)
-        if alias := self._settings.hack_channel_alias:
-            document = _with_public_addresses(document, alias)
-        found = read_packages(document, self._name)
+            raise failure(finished, document, self.name, self._secrets)
+        found = read_packages(document, self.name)
         if not found:
-            raise ResolverFailedError(f"{self._name} succeeded without naming a package to link")
+            raise ResolverFailedError(f"{self.name} succeeded without naming a package to link")
+        if alias := self._settings.hack_channel_alias:
+            # a mirror's addresses are those of the channels that it mirrors
+            found = [(replace(p, url=p.url.replace(alias, _PUBLIC_ALIAS)), size) for p, size in found]
         packages = with_base((package for package, _ in found), conda.base)
         sizes = {package.url: size for package, size in found if size}
-        return Solution(tuple(packages), resolver=self._name, sizes=sizes)
+        return Solution(tuple(packages), resolver=self.name, sizes=sizes)
 
     def _arguments(self, installation: Installation, conda: CondaProblem, temp: Path) -> list[str | Path]:
         root, program = self._program.root, self._program.path
-        configured = root is not None and (installation.kind != "conda" or self._name == "micromamba")
+        configured = root is not None and (installation.kind != "conda" or self.name == "micromamba")
         before: list[str | Path] = ["--rc-file", f"{root}/.mambarc", "-r", f"{root}"] if configured else []
         after = ["--json"] if configured else []
         if not configured and installation.kind == "micromamba":
@@ -225,16 +200,3 @@ class CondaExecutableResolver:
         if self._program.root is not None:
             env["MAMBA_ROOT_PREFIX"] = str(self._program.root)
         return env
-
-
-def _with_public_addresses(document: dict[str, Any], alias: str) -> dict[str, Any]:
-    """Return an answer in which a mirror's addresses are those of the channels that it mirrors."""
-
-    def public(value: Any) -> Any:
-        if isinstance(value, str):
-            return value.replace(alias, _PUBLIC_ALIAS)
-        if isinstance(value, list):
-            return [public(item) for item in value]
-        return {key: public(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-    return {**document, "actions": public(document.get("actions"))}

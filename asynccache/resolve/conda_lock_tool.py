@@ -17,39 +17,25 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name
 
 from asynccache.config import Settings
-from asynccache.errors import (
-    IndexUnreachableError,
-    PackageUnknownError,
-    ResolverFailedError,
-    ResolverMissingError,
-    UnsatisfiableError,
-    UsageError,
-)
+from asynccache.errors import ResolverFailedError, ResolverMissingError, UsageError
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, parse_stem, split_filename
 from asynccache.model.url import redacted
+from asynccache.resolve.conda_output import failure
 from asynccache.resolve.conda_problem import CondaProblem, conda_package, pinned_names, read_conda_problem, with_base
-from asynccache.resolve.explain import last_lines, scrubbed, secrets_of
-from asynccache.resolve.find_programs import CONDA_PROGRAMS, Program, find_program, require_program
-from asynccache.resolve.markers import without_markers
-from asynccache.resolve.program import Finished, run_program
+from asynccache.resolve.explain import scrubbed, secrets_of
+from asynccache.resolve.find_programs import CONDA_PROGRAMS, Program, find_program, require_program, require_version
+from asynccache.resolve.program import run_program
+from asynccache.resolve.pypi_problem import PypiProblem, read_mixed_problem
 from asynccache.resolve.request_sources import PYPI
-from asynccache.resolve.requirement_text import ReadRequirement, read_requirement
-from asynccache.resolve.resolver import PrefixMaker, Problem, Solution, SourceBuild
+from asynccache.resolve.requirement_text import ReadRequirement
+from asynccache.resolve.resolver import Problem, Solution, SourceBuild
 
 _VERSION_SECONDS: Final = 60.0
-_OLDEST: Final = Version("2.4.0")
-_LOCAL: Final = "Local PYPI packages are not supported in MIXED mode"
 _EXPLICIT: Final = "@EXPLICIT"
-_CONFLICT: Final = re.compile(r"could not solve|unsatisfiable|incompatible|conflict|nothing provides", re.IGNORECASE)
-_NETWORK: Final = re.compile(
-    r"max retries exceeded|connection refused|failed to resolve|could not resolve host|download error|condahttperror",
-    re.IGNORECASE,
-)
-_UNKNOWN: Final = re.compile(r"packagesnotfound|does not exist|no matching package|not found.*package", re.IGNORECASE)
 
 
 def project_file(conda: CondaProblem, pypi: Iterable[ReadRequirement], indexes: Iterable[str]) -> str:
@@ -124,32 +110,21 @@ class CondaLockResolver:
 
     Args:
         settings: `conda_dependency_resolver` names the program; unset: mamba, micromamba or conda, the first found.
-        prefix: Not needed; every resolver is made with the same arguments.
         environ: Environment variables; the process's own when None.
 
     Raises:
         ResolverMissingError: conda-lock or a program for it is not on this machine.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        prefix: PrefixMaker | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        del prefix
+    name = "conda-lock"
+
+    def __init__(self, settings: Settings, *, environ: Mapping[str, str] | None = None) -> None:
         self._settings = settings
         self._environ = dict(os.environ if environ is None else environ)
         self._tool = require_program("conda-lock", settings, environ=self._environ)
         self._kind, self._program = conda_for_lock(settings, self._environ)
         self._secrets = secrets_of(settings.auth)
         self._checked = False
-
-    @property
-    def name(self) -> str:
-        """`conda-lock`."""
-        return "conda-lock"
 
     async def resolve(self, problem: Problem) -> Solution:
         """Find conda and PyPI packages; see `Resolver.resolve` for the errors."""
@@ -159,17 +134,10 @@ class CondaLockResolver:
                 hint="set mixed_dependency_resolver to `builtin`",
             )
         conda = await asyncio.to_thread(read_conda_problem, problem, self._settings)
-        request = without_markers(problem.request, problem.arch, self._settings)
-        pypi = [read_requirement(value, "pypi") for value in request.deps.get("pypi", ())]
-        kept = [package for package in (problem.base.packages if problem.base else ()) if package.kind == "pypi"]
-        if local := [
-            package.filename for package in kept if not package.downloadable or package.url_format != Format.WHEEL
-        ]:
-            raise UsageError(_LOCAL, found=", ".join(local))
-        pypi = _with_kept(pypi, kept)
+        pypi = await asyncio.to_thread(read_mixed_problem, problem, self._settings)
         with tempfile.TemporaryDirectory(prefix="asynccache-conda-lock-", ignore_cleanup_errors=True) as directory:
             temp = Path(directory)
-            project = project_file(conda, pypi, problem.request.sources.get("pypi", ()))
+            project = project_file(conda, _with_kept(pypi), pypi.indexes)
             await asyncio.to_thread((temp / "pyproject.toml").write_text, project, "utf-8")
             if conda.sys:
                 spec = virtual_packages_file(problem.arch, conda.sys)
@@ -184,10 +152,10 @@ class CondaLockResolver:
             )
             output = temp / "conda-lock-gen"
             if finished.returncode or not output.is_file():
-                raise self._failure(finished)
+                raise failure(finished, None, self.name, self._secrets)
             text = await asyncio.to_thread(output.read_text, "utf-8")
         packages, builds = read_explicit(text)
-        return Solution(tuple(with_base(packages, (*conda.base, *kept))), tuple(builds), self.name)
+        return Solution(tuple(with_base(packages, (*conda.base, *pypi.base))), tuple(builds), self.name)
 
     async def _check(self) -> None:
         if self._checked:
@@ -196,17 +164,7 @@ class CondaLockResolver:
             [self._tool.path, "--version"], env=self._environ, timeout=_VERSION_SECONDS, name="`conda-lock --version`"
         )
         match = re.search(r"\d+(\.\d+)+", finished.stdout)
-        try:
-            new_enough = match is not None and Version(match.group()) >= _OLDEST
-        except InvalidVersion:
-            new_enough = False
-        if not new_enough:
-            raise ResolverMissingError(
-                f"{self._tool.path} cannot be used",
-                expected=f"conda-lock {_OLDEST} or newer",
-                found=match.group() if match else "no version",
-                hint="update it, or set mixed_dependency_resolver to `builtin`, which needs no program",
-            )
+        require_version(self._tool, self.name, match and match.group())
         self._checked = True
 
     def _arguments(self, arch: str, temp: Path, *, virtual: bool) -> list[str | Path]:
@@ -236,21 +194,6 @@ class CondaLockResolver:
         named = others or any(requirement.channel for requirement in conda.requirements)
         return self._environ | {"MAMBA_NO_BANNER": "1"} | (flexible if named else {})
 
-    def _failure(self, finished: Finished) -> Exception:
-        shown = last_lines(f"{finished.stdout}\n{finished.stderr}", self._secrets, count=30)
-        for pattern, cls in (
-            (_NETWORK, IndexUnreachableError),
-            (_UNKNOWN, PackageUnknownError),
-            (_CONFLICT, UnsatisfiableError),
-        ):
-            if pattern.search(shown):
-                return cls(f"conda-lock could not resolve the environment:\n{shown}")
-        return ResolverFailedError(
-            f"Could not resolve environment: conda-lock returned error ({finished.returncode}); its last lines:\n"
-            f"{shown or '(it printed nothing)'}",
-            hint="run it by hand, or set mixed_dependency_resolver to `builtin`",
-        )
-
 
 def conda_for_lock(settings: Settings, environ: Mapping[str, str]) -> tuple[str, Program]:
     """Return the conda program that conda-lock is to run.
@@ -269,24 +212,17 @@ def conda_for_lock(settings: Settings, environ: Mapping[str, str]) -> tuple[str,
     )
 
 
-def _with_kept(pypi: list[ReadRequirement], kept: Iterable[EnvironmentPackage]) -> list[ReadRequirement]:
-    names = {package.filename: parse_stem("pypi", package.filename) for package in kept}
-    pinned = {name.name: ReadRequirement(name.name, constraint=f"=={name.version}") for name in names.values()}
-    others = [requirement for requirement in pypi if _normal(requirement.name) not in pinned]
+def _with_kept(pypi: PypiProblem) -> list[ReadRequirement]:
+    names = [parse_stem("pypi", package.filename) for package in pypi.base]
+    pinned = {name.name: ReadRequirement(name.name, constraint=f"=={name.version}") for name in names}
+    others = [r for r in pypi.requirements if canonicalize_name(r.name) not in pinned]
     return [*others, *pinned.values()]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _pypi(requirement: ReadRequirement) -> str:
     fields = {}
     if requirement.url:
-        address = requirement.url
-        if address.startswith(("git+", "file:", "/")):
-            raise UsageError(_LOCAL, found=redacted(address))
-        fields["url"] = _text(address)
+        fields["url"] = _text(requirement.url)
     else:
         fields["version"] = _text(requirement.constraint or "*")
         fields["source"] = _text("pypi")
@@ -299,14 +235,14 @@ def _pip_line(name: str, location: str) -> EnvironmentPackage | SourceBuild:
     base, _, fragment = location.partition("#")
     sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None
     if base.startswith("git+"):
-        return SourceBuild(_normal(name), None, redacted(base))
+        return SourceBuild(canonicalize_name(name), None, redacted(base))
     address = redacted(base)
     try:
         stem, fmt = split_filename(unquote(urlsplit(address).path.rpartition("/")[2]))
     except UsageError as exc:
         raise ResolverFailedError("conda-lock names a PyPI package that is no archive", found=address) from exc
     if fmt is not Format.WHEEL:
-        return SourceBuild(_normal(name), None, address, sha256=sha256)
+        return SourceBuild(canonicalize_name(name), None, address, sha256=sha256)
     return EnvironmentPackage("pypi", stem, address, fmt.value, {fmt.value: sha256} if sha256 else {})
 
 

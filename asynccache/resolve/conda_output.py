@@ -1,4 +1,4 @@
-"""What conda, mamba and micromamba print, read: packages of both shapes of answer, and failures as our errors."""
+"""What conda's programs print, read: packages of both shapes of answer, and failures as our errors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from asynccache.model.environment import EnvironmentPackage
 from asynccache.node.json_text import read_json, read_json_at
 from asynccache.resolve.conda_problem import conda_package
 from asynccache.resolve.explain import last_lines, scrubbed
+from asynccache.resolve.find_programs import instead_of
 from asynccache.resolve.program import Finished
 
 _MOST_STARTS: Final = 200
@@ -39,15 +40,17 @@ _MALFORMED: Final = {"invalidmatchspec", "invalidversionspec", "invalidspec", "c
 _NOT_FOUND_TEXT: Final = re.compile(
     r"nothing provides requested (?P<asked>[^\n]+)"
     r"|(?P<absent>\w[^\n]*?) does not exist \(perhaps a (?:typo|missing channel)"
+    r"|(?i:packagesnotfound|no matching package|not found[^\[\n]*package)"
 )
 _ANY_VERSION: Final = re.compile(r"\s=?\*(\s\*)?$")
 _CONFLICT_TEXT: Final = re.compile(
-    r"could not solve for environment specs|are incompatible|nothing provides|is excluded"
+    r"could not solve|incompatible|nothing provides|is excluded|unsatisfiable|conflict", re.IGNORECASE
 )
 _NETWORK_TEXT: Final = re.compile(
     r"download error|could not resolve host|connection refused|could not connect|failed to connect"
     r"|timed? ?out was reached"
-    r"|http (?:error|response)?\s*[45]\d\d|multi-download failed|http error",
+    r"|http (?:error|response)?\s*[45]\d\d|multi-download failed|http error"
+    r"|max retries exceeded|failed to resolve|condahttperror",
     re.IGNORECASE,
 )
 
@@ -73,13 +76,7 @@ def find_document(text: str) -> dict[str, Any] | None:
         except ValueError:
             position += 1
             continue
-        if isinstance(found, dict) and found.keys() & {
-            "success",
-            "actions",
-            "exception_name",
-            "error",
-            "solver_problems",
-        }:
+        if isinstance(found, dict) and found.keys() & _ANSWER_KEYS:
             answer = found
     return answer
 
@@ -145,31 +142,32 @@ def failure(finished: Finished, document: dict[str, Any] | None, name: str, secr
     problems = document.get("solver_problems") or []
     said = str(document.get("message") or document.get("error") or document.get("exception_type") or "")
     reasons = "\n".join(map(str, problems)) if isinstance(problems, list) else str(problems)
-    text = "\n".join(part for part in (said, reasons, finished.stderr) if part)
-    shown = last_lines("\n".join(part for part in (said, reasons) if part) or finished.stderr, secrets, count=40)
-    where = f"{name} could not resolve the environment"
-    hint: str | None
+    told = "\n".join(part for part in (said, reasons) if part)
+    text = f"{told}\n{finished.stderr}"
+    hint: str | None = None
     if kind in _UNKNOWN or (not kind and (missing := _NOT_FOUND_TEXT.search(text)) and _unversioned(missing)):
         cls: type[ResolutionError | UsageError] = PackageUnknownError
         hint = "correct the name, or add the channel that has it"
-    elif kind in _UNSATISFIABLE or (not kind and (reasons or _CONFLICT_TEXT.search(text.lower()))):
-        cls, hint = UnsatisfiableError, None
+    elif kind in _UNSATISFIABLE or (not kind and (reasons or _CONFLICT_TEXT.search(text))):
+        cls = UnsatisfiableError
     elif kind in _UNREACHABLE or (not kind and _NETWORK_TEXT.search(text)):
-        cls, hint = IndexUnreachableError, "check the channel's address; with `rattler`, --offline takes what was kept"
+        cls = IndexUnreachableError
+        hint = f"check the addresses of channels, or {instead_of(name)}: with --offline it takes what was kept"
     elif kind in _MALFORMED:
-        cls, hint = UsageError, None
+        cls = UsageError
     else:
         crash = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets)
         return ResolverFailedError(
             f"Could not resolve environment: {name} returned error ({finished.returncode})"
             + (f" {document['exception_name']}" if kind else "")
             + f"; its last lines:\n{crash or '(it printed nothing)'}",
-            hint="run it by hand, or use `rattler`, which is built in",
+            hint=f"run it by hand, or {instead_of(name)}",
         )
-    return cls(f"{where}:\n{shown}", hint=hint)
+    shown = last_lines(told or finished.stderr, secrets, count=40)
+    return cls(f"{name} could not resolve the environment:\n{shown}", hint=hint)
 
 
 def _unversioned(missing: re.Match[str]) -> bool:
     # with a version, the package exists and the version may be what is missing
-    spec = _ANY_VERSION.sub("", (missing["asked"] or missing["absent"]).strip())
+    spec = _ANY_VERSION.sub("", (missing["asked"] or missing["absent"] or "").strip())
     return not re.search(r"[=<>!~\s]", spec)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from packaging.version import InvalidVersion, Version
+
 from asynccache.config import Settings
 from asynccache.errors import ResolverMissingError
 from asynccache.model.dataclass import dataclass
@@ -21,16 +23,18 @@ CONDA_PROGRAMS: Final = ("mamba", "conda", "micromamba")
 COMPLETE: Final = ".metaflow-local-env"
 """File that an installation below `conda_local_path` has when it is whole."""
 _BOOTSTRAPPED: Final = (Path("..") / "conda_env" / "micromamba", Path("conda_env") / "micromamba")
+_OLDEST: Final = {
+    "micromamba": Version("1.4.0"),
+    "mamba": Version("2.0.0"),
+    "conda": Version("4.14.0"),
+    "conda-lock": Version("2.4.0"),
+}
 _INSTALL: Final = {
     "mamba": "install it with Miniforge (https://conda-forge.org/download)",
     "conda": "install it with Miniforge (https://conda-forge.org/download)",
     "micromamba": "install it into ~/.local/bin (https://mamba.readthedocs.io, `micromamba installation`)",
     "conda-lock": "install it with `pipx install conda-lock`",
 }
-_INSTEAD: Final = {
-    "conda-lock": "set mixed_dependency_resolver to `builtin`, which needs no program",
-}
-_RATTLER: Final = "set conda_dependency_resolver to `rattler`, which is built in and needs nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,40 @@ def require_program(
         where = f" in {settings.conda_local_path}" if settings.conda_local_path is not None else ""
         raise ResolverMissingError(
             f"Could not find conda binary for {name}{where}",
-            hint=f"{_INSTALL[name]}, or {_INSTEAD.get(name, _RATTLER)}",
+            hint=f"{_INSTALL[name]}, or {instead_of(name)}",
         )
     return program
+
+
+def require_version(program: Program, kind: str, found: str | None) -> None:
+    """Refuse a program that is too old.
+
+    Args:
+        program: Where it is.
+        kind: What it is: `mamba`, `conda`, `micromamba` or `conda-lock`.
+        found: What it says its version is, None when it says none.
+
+    Raises:
+        ResolverMissingError: It is too old, or its version cannot be read.
+    """
+    try:
+        new_enough = found is not None and Version(found) >= _OLDEST[kind]
+    except InvalidVersion:
+        new_enough = False
+    if not new_enough:
+        raise ResolverMissingError(
+            f"{program.path} is not a {kind} that can be used",
+            expected=f"{kind} {_OLDEST[kind]} or newer",
+            found=found or "no version",
+            hint=f"update it, or {instead_of(kind)}",
+        )
+
+
+def instead_of(name: str) -> str:
+    """Return what can be done without a program."""
+    if name == "conda-lock":
+        return "set mixed_dependency_resolver to `builtin`, which needs no program"
+    return "set conda_dependency_resolver to `rattler`, which is built in and needs nothing"
 
 
 def _runs(path: Path) -> bool:

@@ -36,7 +36,7 @@ from asynccache.resolve.channel_index import ChannelIndex, channel_addresses
 from asynccache.resolve.conda_problem import CondaProblem, conda_package, pinned_names, read_conda_problem, with_base
 from asynccache.resolve.explain import timed_out, unknown_packages, unreachable, unsatisfiable
 from asynccache.resolve.requirement_text import ReadRequirement
-from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
+from asynccache.resolve.resolver import Problem, Solution
 from asynccache.resolve.virtual_packages import VirtualPackage, machine_profile
 
 # How the library fails a solve that waited for the fetch of another one.
@@ -50,18 +50,13 @@ class RattlerResolver:
 
     Args:
         settings: Channels, mirrors, credentials and the cache directory.
-        prefix: Not needed; every resolver is made with the same arguments.
     """
 
-    def __init__(self, settings: Settings, *, prefix: PrefixMaker | None = None) -> None:
-        del prefix
+    name = "rattler"
+
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._index = ChannelIndex(settings)
-
-    @property
-    def name(self) -> str:
-        """`rattler`."""
-        return "rattler"
 
     async def resolve(self, problem: Problem) -> Solution:
         """Find conda packages; see `Resolver.resolve` for the errors.
