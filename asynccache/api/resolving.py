@@ -84,9 +84,8 @@ class ResolvingVerbs(Opened):
         """
         from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415 - other verbs do without
 
-        return await resolve_files(
-            self.settings, _inputs(wanted), opening=self._opening, options=options, emit=self._emit, say=self._say
-        )
+        given = _inputs(wanted)
+        return await resolve_files(self._opening, given, options=options, emit=self._emit, say=self._say)
 
     async def published(self, *environments: ResolvedEnvironment) -> list[bool]:
         """Tell of environments, in their order, whether their documents are in the store.

@@ -28,7 +28,6 @@ class Opening:
     Args:
         settings: All settings.
         engine: An open engine to use.
-        catalog: A catalog to use; on the engine's store when there is one.
         writing: Whether what is done may store something. A store that somebody has named and that is not there is made
             then; it is an error for what only reads. The default store that was never written is empty for both.
         emit: Where an engine that is opened here sends its events.
@@ -42,7 +41,6 @@ class Opening:
         self,
         settings: Settings,
         engine: Engine | None = None,
-        catalog: Environments | None = None,
         *,
         writing: bool = False,
         emit: events.EventSink = events.ignore,
@@ -53,7 +51,7 @@ class Opening:
         self.fetched_bytes = 0
         self._engine = engine
         self._store = engine.store if engine is not None else None
-        self._catalog = catalog
+        self._catalog: Environments | None = None
         self._here: Environments | None = None
         self._emit = emit
         self._say = say
@@ -127,7 +125,7 @@ class Opening:
         Raises:
             StoreError: The store cannot be opened.
         """
-        if self._catalog is None or self._catalog.store is None:
+        if self._catalog is None:
             from asynccache.ops.environments import Environments  # noqa: PLC0415 - as above
 
             self._catalog = Environments(self.settings, await self.store(writing=writing), self._say)

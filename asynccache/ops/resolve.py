@@ -21,7 +21,6 @@ from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.errors import UsageError
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.ops.environments import Environments
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import Known, look_up
 from asynccache.ops.resolve_request import Group, ResolveOptions, Wanted, grouped
@@ -42,7 +41,6 @@ async def resolve(
     *,
     options: ResolveOptions | None = None,
     engine: Engine | None = None,
-    catalog: Environments | None = None,
     choose: ChooseResolver | None = None,
     emit: events.EventSink = events.ignore,
     say: Callable[[str], None] | None = None,
@@ -55,7 +53,6 @@ async def resolve(
         options: How.
         engine: An open engine on the store; None to open one if something has to be cached. Credentials that the
             requests bring along (`Assembled.auth`) reach only an engine that is opened here.
-        catalog: A catalog on the engine's store; None to open one.
         choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go: `ResolveStarted`, `ResolveEnded`, and those of the engine if it is opened here.
         say: Told in a sentence when a damaged list of environments was set aside.
@@ -82,7 +79,7 @@ async def resolve(
         auth = await asyncio.to_thread(with_keyring, auth)
     settings = replace(settings, auth=auth)
     groups = grouped(wanted)
-    async with Opening(settings, engine, catalog, writing=options.cache, emit=emit, say=say) as opening:
+    async with Opening(settings, engine, writing=options.cache, emit=emit, say=say) as opening:
         work = _Work(opening, options, choose, emit)
         started = asyncio.get_running_loop().time()
         done = await run_together([work.run(group) for group in groups])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.errors import AsyncCacheError
 from asynccache.ops.opening import Opening
@@ -49,10 +48,9 @@ async def read_inputs(
 
 
 async def resolve_files(
-    settings: Settings,
+    opening: Opening,
     inputs: Sequence[Asked],
     *,
-    opening: Opening | None = None,
     options: ResolveOptions | None = None,
     choose: ChooseResolver | None = None,
     emit: events.EventSink = events.ignore,
@@ -62,9 +60,8 @@ async def resolve_files(
     """Resolve environments that are asked for by files and options, all at once.
 
     Args:
-        settings: All settings.
+        opening: All settings, and where environments that are named are looked for.
         inputs: One for each environment.
-        opening: Where environments that are named are looked for; None to open one where that is needed.
         options: How.
         choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go (see `resolve`).
@@ -78,13 +75,9 @@ async def resolve_files(
         UsageError: The environments contradict each other, or the options.
     """
     options = options or ResolveOptions()
-    if opening is None:
-        async with Opening(settings, say=say) as own:
-            read_ones = await read_inputs(own, inputs, local_only=options.local_only, machine=machine)
-    else:
-        read_ones = await read_inputs(opening, inputs, local_only=options.local_only, machine=machine)
+    read_ones = await read_inputs(opening, inputs, local_only=options.local_only, machine=machine)
     wanted = [each for each in read_ones if isinstance(each, Wanted)]
-    resolved = await resolve(settings, wanted, options=options, choose=choose, emit=emit, say=say)
+    resolved = await resolve(opening.settings, wanted, options=options, choose=choose, emit=emit, say=say)
     rows = iter(resolved.rows)
     in_order: list[Row] = []
     for each, outcome in zip(inputs, read_ones, strict=True):

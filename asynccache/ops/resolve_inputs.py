@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Any, Final, Literal
 
 from asynccache.config import Settings
 from asynccache.errors import ObjectNotFoundError, UsageError
@@ -13,12 +13,12 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.ops.environments import Environments
 from asynccache.ops.resolve_request import Wanted
-from asynccache.resolve.assemble import Assembled, Machine, assemble, clone
+from asynccache.resolve.assemble import Machine, assemble, clone
 from asynccache.resolve.formats.locks import lock_format, no_lock
 from asynccache.resolve.formats.registry import FileFormat, format_named, recognise
 from asynccache.resolve.formats.text import read_text
 from asynccache.resolve.place import Place
-from asynccache.resolve.requirements import Requirements, merge_requirements
+from asynccache.resolve.requirements import merge_requirements
 
 InputKind = Literal["requirements.txt", "environment.yml", "pyproject.toml", "lock"]
 # Files that are merged are read in this order (contract, section 6.1.1); of two that name a package the later counts.
@@ -113,6 +113,7 @@ async def wanted_of(
         ConfigurationError: pip's configuration cannot be read.
     """
     inputs.check()
+    machine = machine or Machine()
     arches = tuple(dict.fromkeys(map(checked_architecture, inputs.arches))) or (current_architecture(),)
     texts = [await asyncio.to_thread(_read, file) for file in inputs.files]
     named = inputs.name or (texts[0].path if texts else inputs.using or inputs.source or "the environment")
@@ -120,66 +121,27 @@ async def wanted_of(
     rest = sorted((t for t in texts if not t.format.lock), key=lambda t: _ORDER.index(t.format.name))
     bases = await _environments(catalog, inputs.using, arches) if inputs.using else {}
     sources = await _sources(catalog, inputs.source, arches, settings.all_archs) if inputs.source else {}
+
+    def assembled() -> Wanted:
+        if sources:
+            asked = clone(sources, arches=arches, settings=settings, machine=machine)
+            return Wanted(named, asked, inputs.aliases)
+        options: dict[str, Any] = {"arches": arches, "settings": settings, "machine": machine}
+        options |= {"datastore": inputs.datastore, "python": inputs.python}
+        requirements = merge_requirements([t.format.read_requirements(t.text, Place(t.path)) for t in rest])
+        if locks:
+            from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - brings the readers of locks
+
+            contents = [(lock.path, lock.text) for lock in locks]
+            return wanted_of_lock(inputs, contents, requirements if rest else None, options)
+        if bases:
+            from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
+
+            return Wanted(named, extend(bases, requirements, name=inputs.using or "", **options), inputs.aliases)
+        return Wanted(named, assemble(requirements, **options), inputs.aliases)
+
     # in a thread: it reads pip's configuration, and may run a program that tells of a GPU
-    return await asyncio.to_thread(
-        _assembled, inputs, settings, named, arches, locks, rest, bases, sources, machine or Machine()
-    )
-
-
-def _assembled(
-    inputs: Inputs,
-    settings: Settings,
-    named: str,
-    arches: Sequence[str],
-    locks: Sequence[_Text],
-    rest: Sequence[_Text],
-    bases: Mapping[str, ResolvedEnvironment],
-    sources: Mapping[str, ResolvedEnvironment],
-    machine: Machine,
-) -> Wanted:
-    asked: Mapping[str, Assembled]
-    if sources:
-        asked = clone(sources, arches=arches, settings=settings, machine=machine)
-        return Wanted(named, asked, inputs.aliases)
-    requirements = _requirements(rest)
-    if locks:
-        from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - brings the readers of locks
-
-        return wanted_of_lock(
-            inputs,
-            settings,
-            [(lock.path, lock.text) for lock in locks],
-            arches=arches,
-            requirements=requirements if rest else None,
-            machine=machine,
-        )
-    if bases:
-        from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
-
-        asked = extend(
-            bases,
-            requirements,
-            arches=arches,
-            settings=settings,
-            datastore=inputs.datastore,
-            python=inputs.python,
-            name=inputs.using or "",
-            machine=machine,
-        )
-    else:
-        asked = assemble(
-            requirements,
-            arches=arches,
-            settings=settings,
-            datastore=inputs.datastore,
-            python=inputs.python,
-            machine=machine,
-        )
-    return Wanted(named, asked, inputs.aliases)
-
-
-def _requirements(texts: Sequence[_Text]) -> Requirements:
-    return merge_requirements([t.format.read_requirements(t.text, Place(t.path)) for t in texts])
+    return await asyncio.to_thread(assembled)
 
 
 async def _environments(catalog: Environments, name: str, arches: Sequence[str]) -> dict[str, ResolvedEnvironment]:

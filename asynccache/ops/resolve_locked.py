@@ -7,10 +7,9 @@ version; then two locks with the same versions are the same request, and what is
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from asynccache.config import Settings
 from asynccache.errors import UsageError
 from asynccache.model.package import parse_stem
 from asynccache.ops.import_environment import pinned_request
@@ -27,23 +26,15 @@ _VERSION: Final = re.compile(r"=*(3\.\d+(\.\d+)?)(\.\*)?")
 
 
 def wanted_of_lock(
-    inputs: Inputs,
-    settings: Settings,
-    locks: Sequence[tuple[str, str]],
-    *,
-    arches: Sequence[str],
-    requirements: Requirements | None,
-    machine: Machine,
+    inputs: Inputs, locks: Sequence[tuple[str, str]], requirements: Requirements | None, options: Mapping[str, Any]
 ) -> Wanted:
     """Return what is asked for with a lock.
 
     Args:
         inputs: As the user gave them.
-        settings: All settings.
         locks: (path, content); there can be one only.
-        arches: conda platforms.
         requirements: What files beside the lock ask for; None without any.
-        machine: What of this machine enters the request.
+        options: How requirements are assembled: the arguments of `assemble`.
 
     Raises:
         UsageError: Not a lock, not one for an architecture or this Python, or more than one.
@@ -55,22 +46,20 @@ def wanted_of_lock(
         raise UsageError(f"{path} cannot extend an environment: a lock says everything that is found")
     lock = read_lock(path, text)
     if requirements is not None:
-        asked = _assembled(inputs, settings, requirements, arches, machine)
+        asked = assemble(requirements, **options)
     else:
-        python = _version(inputs.python, machine) if not lock.has_python else None
-        found = {arch: lock.solution(arch, python, environment=inputs.environment) for arch in arches}
-        asked = _pinned(inputs, settings, lock, found, machine)
-    resolver = LockedResolver(lock, settings, environment=inputs.environment)
+        python = _version(inputs.python, options["machine"]) if not lock.has_python else None
+        found = {arch: lock.solution(arch, python, environment=inputs.environment) for arch in options["arches"]}
+        asked = _pinned(lock, found, options)
+    resolver = LockedResolver(lock, options["settings"], environment=inputs.environment)
     return Wanted(inputs.name or path, asked, inputs.aliases, lock=resolver, unique_keys=lock.unique_keys)
 
 
-def _pinned(
-    inputs: Inputs, settings: Settings, lock: Lock, found: dict[str, Solution], machine: Machine
-) -> dict[str, Assembled]:
+def _pinned(lock: Lock, found: Mapping[str, Solution], options: Mapping[str, Any]) -> dict[str, Assembled]:
     """Ask for every package of a lock in its version."""
     packages = [package for solution in found.values() for package in solution.packages]
     if lock.has_python:
-        if inputs.python:
+        if options["python"]:
             raise UsageError(f"--python does not go with {lock.name}, which says which Python it has")
         request = pinned_request(packages)
         kinds = {package.kind for package in packages}
@@ -83,20 +72,7 @@ def _pinned(
         for solution in found.values()
         for build in solution.builds
     }
-    return _assembled(inputs, settings, Requirements.of({"pypi": pypi}), list(found), machine)
-
-
-def _assembled(
-    inputs: Inputs, settings: Settings, requirements: Requirements, arches: Sequence[str], machine: Machine
-) -> dict[str, Assembled]:
-    return assemble(
-        requirements,
-        arches=arches,
-        settings=settings,
-        datastore=inputs.datastore,
-        python=inputs.python,
-        machine=machine,
-    )
+    return assemble(Requirements.of({"pypi": pypi}), **options)
 
 
 def _version(constraint: str | None, machine: Machine) -> str:

@@ -39,7 +39,6 @@ from asynccache.runtime.tasks import run_works
 from asynccache.store import layout
 
 _EPOCH: Final = "1704067200"  # 2024-01-01: builds that keep to SOURCE_DATE_EPOCH give the same bytes again
-_PAGE: Final = 1000
 _WHEEL: Final = str(Format.WHEEL)
 
 
@@ -292,16 +291,11 @@ class WheelBuilder:
         if any_version:
             directory = directory.rpartition("/")[0]
         found: list[tuple[str, layout.KeyParts]] = []
-        start = ""
-        while True:
-            page = await self._engine.store.list_page(directory + "/", start_after=start, limit=_PAGE)
-            for info in page:
-                parts = layout.parse_key(info.key, dirname)
-                if parts is not None and info.size and (any_version or parts.source_directory == directory):
-                    found.append((info.key, parts))
-            if len(page) < _PAGE:
-                return found
-            start = page[-1].key
+        async for info in self._engine.store.scan(directory + "/"):
+            parts = layout.parse_key(info.key, dirname)
+            if parts is not None and info.size and (any_version or parts.source_directory == directory):
+                found.append((info.key, parts))
+        return found
 
     def _rank(self, filename: str) -> int | None:
         try:

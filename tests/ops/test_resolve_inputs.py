@@ -12,6 +12,7 @@ from asynccache.errors import ConfigurationError, ObjectNotFoundError, PartialFa
 from asynccache.model.package import Package
 from asynccache.ops.environments import Environments
 from asynccache.ops.import_environment import packages_of
+from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_files import resolve_files
 from asynccache.ops.resolve_inputs import InputFile, Inputs, input_format, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted, publication_limit
@@ -132,9 +133,10 @@ async def test_wrong_input_of_one_environment_does_not_hide_the_others(
     (tmp_path / "bad.txt").write_text("six\n-e .\n")
     table = TableResolver({"a": found(channel.packages("http://h", 2))})
     inputs = [Inputs((InputFile(str(tmp_path / name)),)) for name in ("bad.txt", "good.yml", "absent.yml")]
-    resolved = await resolve_files(
-        settings, inputs, options=ResolveOptions(dry_run=True), choose=table, machine=MACHINE
-    )
+    async with Opening(settings) as opening:
+        resolved = await resolve_files(
+            opening, inputs, options=ResolveOptions(dry_run=True), choose=table, machine=MACHINE
+        )
     assert [row.environment is not None for row in resolved.rows] == [False, True, False]
     with pytest.raises(PartialFailureError, match="2 of 3 environments failed") as failure:
         resolved.raise_for_failures()
@@ -157,13 +159,14 @@ def test_a_day_counts_to_its_end_and_a_time_has_a_zone() -> None:
 
 async def test_a_malformed_date_is_that_environments_failure(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "good.yml").write_text("dependencies: [a, b]\n")
-    resolved = await resolve_files(
-        replace(settings, exclude_newer="soon"),
-        [Inputs((InputFile(str(tmp_path / "good.yml")),))],
-        options=ResolveOptions(dry_run=True),
-        choose=TableResolver({}),
-        machine=MACHINE,
-    )
+    async with Opening(replace(settings, exclude_newer="soon")) as opening:
+        resolved = await resolve_files(
+            opening,
+            [Inputs((InputFile(str(tmp_path / "good.yml")),))],
+            options=ResolveOptions(dry_run=True),
+            choose=TableResolver({}),
+            machine=MACHINE,
+        )
     with pytest.raises(ConfigurationError, match="exclude_newer is no date"):
         resolved.raise_for_failures()
 
