@@ -38,6 +38,11 @@ class Credentials:
     def __repr__(self) -> str:
         return "Credentials(***)"
 
+    @property
+    def authorization(self) -> str:
+        """Value of the header `Authorization`."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
+
 
 class Response(Protocol):
     """An answer whose body is still to be read."""
@@ -122,8 +127,7 @@ class HTTPTransport:
 
         async def log_in(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
             if credentials is not None and request.url.origin() == origin:
-                pair = f"{credentials.username}:{credentials.password}".encode()
-                request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
+                request.headers["Authorization"] = credentials.authorization
             return await send(request)
 
         # at the very end: with a header of ours the client refuses what it reads in .netrc itself

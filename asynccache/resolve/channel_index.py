@@ -7,7 +7,6 @@ answered.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -151,7 +150,4 @@ class ChannelIndex:
         if len(found) != 1:
             return None
         credentials = found.pop()
-        if credentials is None:
-            return None
-        pair = f"{credentials.username}:{credentials.password}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        return None if credentials is None else {"Authorization": credentials.authorization}

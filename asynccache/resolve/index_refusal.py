@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import urllib.error
 import urllib.request
 from typing import Final
@@ -42,8 +41,7 @@ def _refusal(address: str, login: Credentials | None) -> int:
         return 0
     request = urllib.request.Request(address)  # noqa: S310 - http and https only
     if login is not None:
-        pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {pair}")
+        request.add_header("Authorization", login.authorization)
     try:
         with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310 - http and https only
             return 0

@@ -7,9 +7,10 @@ section 10.5), and the lock is read for the Python that this gives.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from asynccache.config import Settings
 from asynccache.errors import UsageError
@@ -103,50 +104,38 @@ def read_lock(name: str, text: str) -> Lock:
     return Lock(name, text, lock_format(name, text))
 
 
+@dataclasses.dataclass(unsafe_hash=True)
 class LockedResolver:
     """Takes a lock for what is found; solves only the Python below a lock of PyPI packages.
 
-    Args:
+    Readers of equal locks are equal: steps that share a lock are resolved as one.
+
+    Attributes:
         lock: What is found.
         settings: All settings.
         conda: Who solves the conda part; the built-in resolver when None.
         environment: Of a pixi.lock.
     """
 
-    name = "locked"
+    lock: Lock
+    settings: Settings = dataclasses.field(hash=False)
+    conda: Resolver | None = dataclasses.field(default=None, compare=False)
+    environment: str | None = None
 
-    def __init__(
-        self, lock: Lock, settings: Settings, *, conda: Resolver | None = None, environment: str | None = None
-    ) -> None:
-        self._settings = settings
-        self._lock = lock
-        self._conda = conda
-        self._environment = environment
-
-    def __eq__(self, other: object) -> bool:
-        """Readers of equal locks find the same: steps that share a lock are resolved as one."""
-        return (
-            isinstance(other, LockedResolver)
-            and (self._lock, self._environment) == (other._lock, other._environment)
-            and self._settings == other._settings
-        )
-
-    def __hash__(self) -> int:
-        """Equal locks have equal hashes."""
-        return hash((self._lock, self._environment))
+    name: ClassVar[str] = "locked"
 
     async def resolve(self, problem: Problem) -> Solution:
         """Return what the lock holds; see `Resolver.resolve` and `Lock.solution` for the errors."""
-        if self._lock.has_python:
-            return await asyncio.to_thread(self._lock.solution, problem.arch, environment=self._environment)
-        if self._conda is None:
+        if self.lock.has_python:
+            return await asyncio.to_thread(self.lock.solution, problem.arch, environment=self.environment)
+        if self.conda is None:
             from asynccache.resolve.rattler_solver import RattlerResolver  # noqa: PLC0415 - brings a library of its own
 
-            self._conda = RattlerResolver(self._settings)
-        pypi = await asyncio.to_thread(read_pypi_problem, problem, self._settings)
-        conda = await solve_helper(problem, self._settings, self._conda)
+            self.conda = RattlerResolver(self.settings)
+        pypi = await asyncio.to_thread(read_pypi_problem, problem, self.settings)
+        conda = await solve_helper(problem, self.settings, self.conda)
         version = python_version(conda.packages)
-        found = await asyncio.to_thread(self._lock.solution, problem.arch, version, glibc=pypi.glibc)
+        found = await asyncio.to_thread(self.lock.solution, problem.arch, version, glibc=pypi.glibc)
         return found + conda
 
 

@@ -88,13 +88,7 @@ def candidate_pythons(constraint: str) -> list[str]:
     >>> candidate_pythons(">=3.8.24,<3.9"), candidate_pythons("==3.6.15")
     (['3.8.24', '3.8.25'], ['3.6.15'])
     """
-    clauses = [clause.strip() for clause in constraint.split(",") if clause.strip()]
-    try:
-        allowed = SpecifierSet(",".join(_as_pep440(clause) for clause in clauses))
-    except InvalidSpecifier:
-        raise UsageError(
-            "the version of Python is malformed", expected="3.11, 3.11.* or >=3.8,<3.12", found=repr(constraint[:60])
-        ) from None
+    allowed = _allowed(constraint)
     found = [
         version
         for minor in _MINORS
@@ -103,7 +97,7 @@ def candidate_pythons(constraint: str) -> list[str]:
     ]
     if found:
         return found
-    if len(clauses) == 1 and (exact := re.fullmatch(r"={0,3}(\d+(\.\d+)*)", clauses[0])):
+    if exact := re.fullmatch(r"[\s,]*={0,3}(\d+(\.\d+)*)[\s,]*", constraint):
         return [exact[1]]
     raise UsageError(
         "no Python meets the request, so that its markers cannot be evaluated",
@@ -193,12 +187,21 @@ def python_allows(constraint: str, version: str) -> bool:
     Raises:
         UsageError: The constraint is malformed.
     """
+    try:
+        return _allowed(constraint).contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        raise _malformed(constraint) from None
+
+
+def _allowed(constraint: str) -> SpecifierSet:
     clauses = [clause.strip() for clause in constraint.split(",") if clause.strip()]
     try:
-        return SpecifierSet(",".join(_as_pep440(clause) for clause in clauses)).contains(
-            Version(version), prereleases=True
-        )
-    except (InvalidSpecifier, InvalidVersion):
-        raise UsageError(
-            "the version of Python is malformed", expected="3.11, 3.11.* or >=3.8,<3.12", found=repr(constraint[:60])
-        ) from None
+        return SpecifierSet(",".join(_as_pep440(clause) for clause in clauses))
+    except InvalidSpecifier:
+        raise _malformed(constraint) from None
+
+
+def _malformed(constraint: str) -> UsageError:
+    return UsageError(
+        "the version of Python is malformed", expected="3.11, 3.11.* or >=3.8,<3.12", found=repr(constraint[:60])
+    )

@@ -104,13 +104,15 @@ class PythonTarget:
         """Minor version of glibc 2; means nothing on macOS."""
         if self.glibc is not None:
             return self.glibc
-        return (_glibc_version() if self.arch == current_architecture() else _ASSUMED_GLIBC)[1]
+        here = self.arch == current_architecture()
+        return (_version(platform.libc_ver()[1], _ASSUMED_GLIBC) if here else _ASSUMED_GLIBC)[1]
 
     def _platforms(self) -> Iterator[str]:
         machine = _MACHINES[self.arch]
-        here = self.arch == current_architecture()
         if self.arch.startswith("osx"):
-            yield from mac_platforms(_macos_version() if here else _ASSUMED_MACOS, machine)
+            here = self.arch == current_architecture()
+            version = _version(platform.mac_ver()[0], _ASSUMED_MACOS) if here else _ASSUMED_MACOS
+            yield from mac_platforms(version, machine)
             return
         for minor in range(self.glibc_minor, _OLDEST_GLIBC_MINOR[machine] - 1, -1):
             yield f"manylinux_2_{minor}_{machine}"
@@ -119,11 +121,6 @@ class PythonTarget:
         yield f"linux_{machine}"
 
 
-def _glibc_version() -> tuple[int, int]:
-    version = re.match(r"(\d+)\.(\d+)", platform.libc_ver()[1])
-    return (int(version[1]), int(version[2])) if version else _ASSUMED_GLIBC
-
-
-def _macos_version() -> tuple[int, int]:
-    version = re.match(r"(\d+)\.(\d+)", platform.mac_ver()[0])
-    return (int(version[1]), int(version[2])) if version else _ASSUMED_MACOS
+def _version(text: str, assumed: tuple[int, int]) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else assumed

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from rattler import (
+    Channel,
     ChannelPriority,
     GenericVirtualPackage,
     MatchSpec,
@@ -174,14 +175,9 @@ class _Query:
         base = pinned_names(self._conda.base)
         if not base:
             return []
-        found = await self._gateway.query(
-            [*self._channels, *self._base_channels],
-            self._platforms,  # type: ignore[arg-type]
-            [f"{name.name} =={name.version} {name.build}" for _, name in base],
-            recursive=False,
-            channel_relations="disabled",
-        )
-        records = {(package.filename, package.published_hash): record for package, record in _packages(found)}
+        specs = [f"{name.name} =={name.version} {name.build}" for _, name in base]
+        found = await self._listed([*self._channels, *self._base_channels], specs)
+        records = {((p := _package(record)).filename, p.published_hash): record for record in found}
         missing = [package.filename for package, _ in base if (package.filename, package.published_hash) not in records]
         if missing:
             raise ResolverFailedError(
@@ -214,20 +210,20 @@ class _Query:
         """Return the versions of packages, newest first."""
         versions: dict[str, list[str]] = {}
         for name in names:
-            found = await self._gateway.query(
-                self._channels,
-                self._platforms,  # type: ignore[arg-type]
-                [name],
-                recursive=False,
-                channel_relations="disabled",
-            )
-            known = {record.version for records in found for record in records}
+            known = {record.version for record in await self._listed(self._channels, [name])}
             versions[name] = list(dict.fromkeys(str(version) for version in sorted(known, reverse=True)))
         return versions
 
-
-def _packages(found: Iterable[Iterable[RepoDataRecord]]) -> list[tuple[EnvironmentPackage, RepoDataRecord]]:
-    return [(_package(record), record) for records in found for record in records]
+    async def _listed(self, channels: Sequence[Channel], specs: Sequence[str]) -> list[RepoDataRecord]:
+        """Return what channels have, without what it needs."""
+        found = await self._gateway.query(
+            channels,
+            self._platforms,  # type: ignore[arg-type]
+            specs,
+            recursive=False,
+            channel_relations="disabled",
+        )
+        return [record for records in found for record in records]
 
 
 def _package(record: RepoDataRecord) -> EnvironmentPackage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import os
 import shutil
@@ -122,12 +121,11 @@ async def check_out(source: Source, directory: Path, logins: Logins, seconds: fl
     env = own_environment(os.environ) | {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "0"}
     secrets: list[str] = []
     if login is not None:
-        pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-        secrets = [login.password, pair]
+        secrets = [login.password, login.authorization.partition(" ")[2]]
         env |= {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"http.{redacted(address)}.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {pair}",
+            "GIT_CONFIG_VALUE_0": f"Authorization: {login.authorization}",
         }
 
     async def git(*arguments: str | Path, required: bool = True) -> bool:
