@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -97,22 +97,20 @@ async def resolve(
         )
 
 
+@dataclass
 class _Work:
     """What is done for each group."""
 
-    def __init__(
-        self, opening: Opening, options: ResolveOptions, choose: ChooseResolver | None, emit: events.EventSink
-    ) -> None:
-        self._opening = opening
-        self._options = options
-        self._choose = choose
-        self._emit = emit
+    opening: Opening
+    options: ResolveOptions
+    choose: ChooseResolver | None
+    emit: events.EventSink
 
     @cached_property
     def _solver(self) -> Solver:
         from asynccache.ops.resolve_solve import Solver, built_in_choice  # noqa: PLC0415 - not for what is known
 
-        return Solver(self._opening, self._options, self._choose or built_in_choice, self._emit)
+        return Solver(self.opening, self.options, self.choose or built_in_choice, self.emit)
 
     async def run(self, group: Group) -> dict[str, Row]:
         """Return a row for each architecture of a group."""
@@ -121,7 +119,7 @@ class _Work:
         }
         try:
             known = await self._known(group)
-            if self._options.dry_run or len(known) == len(rows):
+            if self.options.dry_run or len(known) == len(rows):
                 return await self._proceed(group, rows, known)
             async with self._turn(group) as waited:
                 # whoever was waited for has just resolved the same
@@ -131,24 +129,27 @@ class _Work:
             return {arch: replace(row, errors={**row.errors, "": failure}) for arch, row in rows.items()}
 
     async def _known(self, group: Group) -> dict[str, Known]:
-        if self._options.force:
+        if self.options.force:
             return {}
-        return await look_up(group, self._opening, local_only=self._options.local_only)
+        return await look_up(group, self.opening, local_only=self.options.local_only)
 
     @asynccontextmanager
     async def _turn(self, group: Group) -> AsyncIterator[bool]:
         """Let one process of this machine resolve a request at a time; yield whether another one was waited for."""
         from asynccache.engine.workspace import Workspace  # noqa: PLC0415 - not for what is known
 
-        settings = self._opening.settings
-        locks = Workspace(settings.cache_dir, settings.lock_timeout, self._emit).locks
+        settings = self.opening.settings
+        locks = Workspace(settings.cache_dir, settings.lock_timeout, self.emit).locks
         keys = json.dumps([group.req_id, sorted(group.unique_keys.items())])
         name = f"resolve-{hashlib.sha256(keys.encode()).hexdigest()[:32]}"
         async with locks.hold(name, label=f"the request of {group.name}") as turn:
             yield turn.waited
 
     async def _proceed(self, group: Group, rows: dict[str, Row], known: Mapping[str, Known]) -> dict[str, Row]:
-        rows |= {arch: _known_row(rows[arch], found) for arch, found in known.items()}
+        rows |= {
+            arch: replace(rows[arch], environment=found.environment, known=True, default=found.here)
+            for arch, found in known.items()
+        }
         missing = [arch for arch in group.asked if arch not in known]
         if missing:
             rows |= await self._solver.solve(group, {arch: rows[arch] for arch in missing})
@@ -156,46 +157,45 @@ class _Work:
 
     async def _finish(self, group: Group, rows: dict[str, Row], known: Mapping[str, Known]) -> dict[str, Row]:
         """Cache, publish, remember and name what was found."""
-        if self._options.dry_run:
+        if self.options.dry_run:
             return rows
-        remembered = {arch for arch, found in known.items() if found.here}
-        ready = {arch: row for arch, row in rows.items() if row.environment is not None}
-        store = [arch for arch in ready if arch not in known or group.aliases]
-        solved = [e for arch, row in ready.items() if arch not in known and (e := row.environment) is not None]
-        helpers = self._solver.helpers if solved else None
-        if self._options.cache and store:
+        store = [arch for arch, row in rows.items() if row.environment and (arch not in known or group.aliases)]
+        if self.options.cache and store:
             from asynccache.ops.resolve_publish import publish  # noqa: PLC0415 - not for what is known
 
-            parts = helpers.new(solved) if helpers is not None else []
-            rows |= await publish(self._opening, group, {arch: ready[arch] for arch in store}, parts)
+            rows |= await publish(self.opening, group, {arch: rows[arch] for arch in store}, self._parts(rows, known))
         # what was found is remembered once it is in the store, or at once if it is not to be stored
         keep = [
             row.environment
             for arch, row in rows.items()
             if row.environment is not None
             and not row.errors
-            and arch not in remembered
-            and (row.published or arch in known or not self._options.cache)
+            and (not known[arch].here if arch in known else row.published or not self.options.cache)
         ]
         if keep:
-            parts = helpers.new(e for e in keep if e.id.arch not in known) if helpers is not None else []
-            await self._opening.here.keep([*keep, *parts], default=self._options.set_default)
-        default = {e.id.arch for e in keep} if self._options.set_default else set()
+            parts = self._parts({e.id.arch: rows[e.id.arch] for e in keep}, known)
+            await self.opening.here.keep([*keep, *parts], default=self.options.set_default)
+        default = {e.id.arch for e in keep} if self.options.set_default else set()
         rows = {arch: replace(r, default=r.default or arch in default) for arch, r in rows.items()}
         if group.aliases:
             rows = await self._name(group, rows)
         return await self._packed(rows)
 
+    def _parts(self, rows: Mapping[str, Row], known: Mapping[str, Known]) -> list[ResolvedEnvironment]:
+        """Return the helper environments below what was solved."""
+        solved = [row.environment for arch, row in rows.items() if arch not in known and row.environment is not None]
+        return self._solver.helpers.new(solved) if solved else []
+
     async def _packed(self, rows: dict[str, Row]) -> dict[str, Row]:
         """Make packs of what was published, last: whoever ends this has the environment all the same."""
         published = [row.environment for row in rows.values() if row.published and row.environment is not None]
-        if not published or self._options.pack is False:
+        if not published or self.options.pack is False:
             return rows
         from asynccache.ops.pack_cached import pack_cached, packs_wanted  # noqa: PLC0415 - not for what is known
 
-        if self._options.pack is None and not packs_wanted(self._opening.settings):
+        if self.options.pack is None and not packs_wanted(self.opening.settings):
             return rows
-        made = await pack_cached(await self._opening.engine(), published)
+        made = await pack_cached(await self.opening.engine(), published)
         return {
             arch: replace(row, notes=(*row.notes, *made.notes(row.environment.id))) if row.environment else row
             for arch, row in rows.items()
@@ -212,14 +212,10 @@ class _Work:
                 hint="resolve them together with --force, or give each a name of its own",
             )
             return {arch: replace(row, errors={**row.errors, "names": error}) for arch, row in rows.items()}
-        catalog = await self._opening.catalog()
+        catalog = await self.opening.catalog()
         environment: ResolvedEnvironment = next(iter(found.values()))
         aliased = await catalog.alias(str(environment.id), group.aliases)
         given = (*aliased.changed, *aliased.unchanged)
         return {
             arch: replace(row, aliases=given, errors={**row.errors, **aliased.failed}) for arch, row in rows.items()
         }
-
-
-def _known_row(row: Row, known: Known) -> Row:
-    return replace(row, environment=known.environment, known=True, default=known.here)

@@ -33,17 +33,15 @@ _PUBLIC_ALIAS: Final = "conda.anaconda.org"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A program and what it says of itself.
+    """What a program says of itself.
 
     Attributes:
-        program: Where it is.
         kind: Whose flags and answers it has: `conda` (also mamba 1), `mamba` (2 or newer) or `micromamba`.
         version: Of that kind.
         root: Root prefix.
         channels: Those it is configured with, as names or addresses.
     """
 
-    program: Program
     kind: str
     version: str
     root: str
@@ -70,7 +68,7 @@ def read_info(program: Program, document: Mapping[str, Any], alias: str | None =
     require_version(program, kind, version and str(version))
     root = document.get("root_prefix") or document.get("base environment") or ""
     channels = dict.fromkeys(channel_or_url(str(channel), alias) for channel in document.get("channels") or ())
-    return Installation(program, kind, str(version), str(root), tuple(channels))
+    return Installation(kind, str(version), str(root), tuple(channels))
 
 
 class CondaExecutableResolver:
@@ -187,7 +185,7 @@ class CondaExecutableResolver:
             "CONDA_UNSATISFIABLE_HINTS_CHECK_DEPTH": "0",
         }
         env |= {f"CONDA_OVERRIDE_{name.lstrip('_').upper()}": version for name, version in conda.sys.items()}
-        if self._added(installation, conda) or any(requirement.channel for requirement in conda.requirements):
+        if self._added(installation, conda) or conda.names_channels:
             env["CONDA_CHANNEL_PRIORITY"] = "flexible"
         if installation.kind != "conda" and "CONDA_CHANNEL_PRIORITY" in env:
             env["MAMBA_CHANNEL_PRIORITY"] = env["CONDA_CHANNEL_PRIORITY"]

@@ -191,8 +191,7 @@ class CondaLockResolver:
     def _environment(self, conda: CondaProblem) -> dict[str, str]:
         others = set(conda.channels) - set(self._settings.channels)
         flexible = {"CONDA_CHANNEL_PRIORITY": "flexible", "MAMBA_CHANNEL_PRIORITY": "flexible"}
-        named = others or any(requirement.channel for requirement in conda.requirements)
-        return self._environ | {"MAMBA_NO_BANNER": "1"} | (flexible if named else {})
+        return self._environ | {"MAMBA_NO_BANNER": "1"} | (flexible if others or conda.names_channels else {})
 
 
 def conda_for_lock(settings: Settings, environ: Mapping[str, str]) -> tuple[str, Program]:

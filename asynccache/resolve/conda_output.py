@@ -156,13 +156,9 @@ def failure(finished: Finished, document: dict[str, Any] | None, name: str, secr
     elif kind in _MALFORMED:
         cls = UsageError
     else:
-        crash = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets)
-        return ResolverFailedError(
-            f"Could not resolve environment: {name} returned error ({finished.returncode})"
-            + (f" {document['exception_name']}" if kind else "")
-            + f"; its last lines:\n{crash or '(it printed nothing)'}",
-            hint=f"run it by hand, or {instead_of(name)}",
-        )
+        hint = f"run it by hand, or {instead_of(name)}"
+        what = f"Could not resolve environment: {name}"
+        return finished.crashed(what, secrets, said=document.get("exception_name"), hint=hint)
     shown = last_lines(told or finished.stderr, secrets, count=40)
     return cls(f"{name} could not resolve the environment:\n{shown}", hint=hint)
 

@@ -47,9 +47,9 @@ class CondaProblem:
     base: tuple[EnvironmentPackage, ...]
 
     @property
-    def mixes_channels(self) -> bool:
-        """Whether packages may come from channels of different rank."""
-        return len(self.channels) > 1 or any(requirement.channel for requirement in self.requirements)
+    def names_channels(self) -> bool:
+        """Whether a requirement says from which channel it must come."""
+        return any(requirement.channel for requirement in self.requirements)
 
 
 def read_conda_problem(problem: Problem, settings: Settings) -> CondaProblem:

@@ -7,28 +7,35 @@ import urllib.request
 from typing import Final
 
 from asynccache.engine.transport import Credentials
-from asynccache.errors import IndexRefusedError
+from asynccache.errors import AsyncCacheError, IndexRefusedError, PackageUnknownError
 from asynccache.model.url import redacted
 from asynccache.resolve.pypi_problem import Logins, PypiProblem
 
 _PROBE_SECONDS: Final = 5.0
 
 
-def refusing(name: str, problem: PypiProblem, logins: Logins) -> IndexRefusedError | None:
-    """Ask the indexes of a problem for a project, blocking: up to five seconds each.
+def unknown(name: str, problem: PypiProblem, logins: Logins, *, asked: str = "", reasons: str = "") -> AsyncCacheError:
+    """Return the error for a project that was not found, blocking: each index is asked for up to five seconds.
 
     Args:
         name: The project, in normal form.
         problem: What was asked.
         logins: Credentials to ask with.
+        asked: The requirement, where it says more than the name.
+        reasons: What the program says.
 
     Returns:
-        The error that names the first index that refuses; None when none does.
+        Of the first index that refuses, else that no index has the project.
     """
     for index in () if problem.flags.no_index else problem.indexes:
         if code := _refusal(f"{index.rstrip('/')}/{name}/", logins.login(index)):
             return refused(index, str(code))
-    return None
+    searched = problem.flags.find_links if problem.flags.no_index else (*problem.indexes, *problem.flags.find_links)
+    where = ", ".join(map(redacted, searched)) or "nowhere, since --no-index was given without --find-links"
+    return PackageUnknownError(
+        f"no index has {(asked or name)!r} for {problem.arch}; searched {where}" + (f":\n{reasons}" if reasons else ""),
+        hint="correct the name, or add the index that has it",
+    )
 
 
 def _refusal(address: str, login: Credentials | None) -> int:

@@ -22,7 +22,6 @@ from asynccache.errors import (
     AsyncCacheError,
     BuildError,
     IndexUnreachableError,
-    PackageUnknownError,
     ResolverFailedError,
     ResolverMissingError,
     UnsatisfiableError,
@@ -33,7 +32,7 @@ from asynccache.model.package import Format, Package
 from asynccache.model.url import redacted
 from asynccache.node.json_text import read_json
 from asynccache.resolve.explain import last_lines, scrubbed
-from asynccache.resolve.index_refusal import refused, refusing
+from asynccache.resolve.index_refusal import refused, unknown
 from asynccache.resolve.markers import marker_environment
 from asynccache.resolve.program import Finished, run_program
 from asynccache.resolve.pypi_found import sorted_out
@@ -139,11 +138,10 @@ class PipResolver(PypiResolver):
 
     def _failure(self, finished: Finished, task: PypiTask) -> AsyncCacheError:
         pypi = task.pypi
-        text = scrubbed(f"{finished.stdout}\n{finished.stderr}", self._logins.secrets(pypi.addresses))
+        secrets = self._logins.secrets(pypi.addresses)
+        text = scrubbed(f"{finished.stdout}\n{finished.stderr}", secrets)
         if finished.returncode < 0:
-            return ResolverFailedError(
-                f"pip was ended by signal {-finished.returncode}; its last lines:\n{last_lines(text)}"
-            )
+            return finished.crashed("pip", secrets)
         missing = _NO_VERSION.search(text)
         nowhere = missing is not None and missing["versions"] in {None, "none", ""}
         if (missing is not None and not nowhere) or "ResolutionImpossible" in text:
@@ -155,16 +153,11 @@ class PipResolver(PypiResolver):
         if connection := _CONNECTION.search(text):
             return _unreachable(text, connection, pypi)
         if missing is not None:
-            if refusal := refusing(canonicalize_name(_NAME.split(missing["spec"], 1)[0]), pypi, self._logins):
-                return refusal
-            searched = ", ".join(map(redacted, () if pypi.flags.no_index else pypi.indexes)) or "no index"
-            return PackageUnknownError(
-                f"no index has {missing['spec']!r} for {pypi.arch}; searched {searched}",
-                hint="correct the name, or add the index that has it",
-            )
+            name = canonicalize_name(_NAME.split(missing["spec"], 1)[0])
+            return unknown(name, pypi, self._logins, asked=missing["spec"])
         if "metadata-generation-failed" in text or "subprocess-exited-with-error" in text:
             return BuildError(f"a source package cannot be asked what it needs:\n{last_lines(text)}")
-        return ResolverFailedError(f"pip returned error ({finished.returncode}); its last lines:\n{last_lines(text)}")
+        return finished.crashed("pip", secrets)
 
 
 def read_report(document: Any, indexes: Sequence[str] = ()) -> Solution:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from asynccache.errors import ResolverMissingError
+from asynccache.errors import ResolverFailedError, ResolverMissingError
 from asynccache.model.dataclass import dataclass
-from asynccache.resolve.explain import timed_out
+from asynccache.resolve.explain import last_lines, timed_out
 
 _REAP_SECONDS: Final = 10.0
 
@@ -30,6 +30,23 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
+
+    def crashed(
+        self, name: str, secrets: Iterable[str], *, said: object = None, hint: str | None = None
+    ) -> ResolverFailedError:
+        """Return the error for a failure whose reason nobody reads.
+
+        Args:
+            name: What the program is called.
+            secrets: Words that must not be repeated.
+            said: What it calls its failure itself.
+            hint: What to do.
+        """
+        how = (
+            f"returned error ({self.returncode})" if self.returncode >= 0 else f"was ended by signal {-self.returncode}"
+        )
+        shown = last_lines(f"{self.stdout}\n{self.stderr}", secrets) or "(it printed nothing)"
+        return ResolverFailedError(f"{name} {how}{f' {said}' if said else ''}; its last lines:\n{shown}", hint=hint)
 
 
 async def run_program(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from asynccache.errors import (
@@ -11,14 +10,12 @@ from asynccache.errors import (
     BuildError,
     IndexRefusedError,
     IndexUnreachableError,
-    PackageUnknownError,
-    ResolverFailedError,
     UnsatisfiableError,
     UsageError,
 )
 from asynccache.model.url import redacted
 from asynccache.resolve.explain import last_lines, scrubbed
-from asynccache.resolve.index_refusal import refused, refusing
+from asynccache.resolve.index_refusal import refused, unknown
 from asynccache.resolve.program import Finished
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem
 from asynccache.resolve.pypi_resolver import PypiTask
@@ -57,7 +54,7 @@ def failure(finished: Finished, task: PypiTask, logins: Logins) -> AsyncCacheErr
     secrets = logins.secrets(problem.addresses)
     text = scrubbed(finished.stderr, secrets)
     if finished.returncode < 0 or "panicked at" in text:
-        return _crashed(finished, secrets)
+        return finished.crashed("uv", secrets)
     if task.problem.offline and _OFFLINE.search(text):
         return IndexRefusedError(
             f"what was kept of the indexes does not do while offline: {in_words(text)}",
@@ -75,11 +72,11 @@ def failure(finished: Finished, task: PypiTask, logins: Logins) -> AsyncCacheErr
     if "No solution found" in text:
         missing = _UNKNOWN.search(text)
         if missing is not None:
-            return _unknown(missing["name"], text, problem, logins)
+            return unknown(missing["name"], problem, logins, reasons=in_words(text))
         return UnsatisfiableError(
             f"the requirements cannot be met for {problem.arch} with Python {task.target.version}:\n{in_words(text)}"
         )
-    return _crashed(finished, secrets)
+    return finished.crashed("uv", secrets)
 
 
 def in_words(text: str) -> str:
@@ -87,28 +84,6 @@ def in_words(text: str) -> str:
     for pattern, words in _WORDS:
         text = pattern.sub(words, text)
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _crashed(finished: Finished, secrets: Sequence[str]) -> ResolverFailedError:
-    how = (
-        f"was ended by signal {-finished.returncode}"
-        if finished.returncode < 0
-        else f"returned error ({finished.returncode})"
-    )
-    shown = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets)
-    return ResolverFailedError(f"uv {how}; its last lines:\n{shown or '(it printed nothing)'}")
-
-
-def _unknown(name: str, text: str, problem: PypiProblem, logins: Logins) -> AsyncCacheError:
-    if refusal := refusing(name, problem, logins):
-        return refusal
-    searched = problem.flags.find_links if problem.flags.no_index else (*problem.indexes, *problem.flags.find_links)
-    where = ", ".join(map(redacted, searched)) or "nowhere, since --no-index was given without --find-links"
-    needed = in_words(text)
-    return PackageUnknownError(
-        f"no index has {name!r} for {problem.arch}; searched {where}:\n{needed}",
-        hint="correct the name, or add the index that has it",
-    )
 
 
 def _unreachable(url: str, text: str, problem: PypiProblem) -> IndexUnreachableError:

@@ -157,7 +157,7 @@ class WheelBuilder:
                 hashes = {k: v for k, v in package.hashes.items() if k != fmt}
                 package = replace(package, hashes=hashes).with_cached(fmt, key)
                 continue
-            digest = await asyncio.to_thread(file_sha256, path)
+            digest = built.package.hashes[fmt]
             key = layout.archive_key(address, filename, digest, self._settings.packages_dirname)
             digests = Digests(sha256=digest, size=path.stat().st_size)
             # lost only to the same bytes, by somebody else in this moment
@@ -169,51 +169,42 @@ class WheelBuilder:
     async def _one(self, uv: UvProgram, directory: Path, build: SourceBuild, ends: float) -> BuiltWheel:
         source = await asyncio.to_thread(read_source, build)
         await asyncio.to_thread(directory.mkdir)
-        digest = build.sha256
+        archive, digest = None, build.sha256
         if source.kind in {"local archive", "local wheel"}:
-            _, digest = await fetch_archive(self._engine, source, directory)
-        address = await asyncio.to_thread(
-            stored_address, source, sha256=digest, version=build.version, locked=self._locked
-        )
-        if known := await self._known(source, address):
-            return BuiltWheel(build, known)
-        if source.kind == "local wheel" and source.path is not None:
-            return self._result(source, address, source.path, {}, digest or "")
-        archive: Path | None = None
-        if source.kind in {"archive", "local archive"}:
             archive, digest = await fetch_archive(self._engine, source, directory)
-            tree = await unpack(archive, source.format or Format.TAR_GZ, build.subdirectory, _made(directory / "tree"))
-        elif source.kind == "directory" and source.path is not None:
-            await copy_directory(source.path, directory / "tree")
-            tree = project(directory / "tree", build.subdirectory, str(source.path))
+
+        async def address(version: str | None) -> str:
+            return await asyncio.to_thread(stored_address, source, sha256=digest, version=version, locked=self._locked)
+
+        stored = await address(build.version)
+        if known := await self._known(source, stored):
+            return BuiltWheel(build, known)
+        if source.kind == "local wheel" and archive is not None:
+            return await self._result(source, stored, archive)
+        if source.published:
+            archive, digest = await fetch_archive(self._engine, source, directory)
+        tree = directory / "tree"
+        if archive is not None:
+            tree = await unpack(archive, source.format or Format.TAR_GZ, build.subdirectory, _made(tree))
+        elif source.path is not None:
+            await copy_directory(source.path, tree)
+            tree = project(tree, build.subdirectory, str(source.path))
         else:
-            await check_out(source, directory / "tree", self._logins, max(0.001, ends - time.monotonic()))
-            tree = project(directory / "tree", build.subdirectory, build.name)
+            await check_out(source, tree, self._logins, max(0.001, ends - time.monotonic()))
+            tree = project(tree, build.subdirectory, build.name)
         wheel = await self._build(uv, tree, directory, build, ends)
         if source.published:
-            files = {str(source.format): archive} if archive is not None and source.format else {}
-            return self._result(source, address, wheel, files, await asyncio.to_thread(file_sha256, wheel), digest)
-        version = str(parse_wheel_filename(wheel.name)[1])
-        address = await asyncio.to_thread(stored_address, source, sha256=digest, version=version, locked=self._locked)
+            return await self._result(source, stored, wheel, archive)
         renamed = await asyncio.to_thread(rename_wheel, wheel, _made(directory / "renamed"))
-        return self._result(source, address, renamed, {}, await asyncio.to_thread(file_sha256, renamed))
+        return await self._result(source, await address(str(parse_wheel_filename(wheel.name)[1])), renamed)
 
-    def _result(
-        self,
-        source: Source,
-        address: str,
-        wheel: Path,
-        files: dict[str, Path],
-        digest: str,
-        published_digest: str | None = None,
-    ) -> BuiltWheel:
+    async def _result(self, source: Source, address: str, wheel: Path, sdist: Path | None = None) -> BuiltWheel:
+        """Describe a wheel, and the published sdist that it was built of."""
+        files = {} if sdist is None else {str(source.format): sdist}
+        files[_WHEEL] = wheel
+        hashes = {fmt: await asyncio.to_thread(file_sha256, path) for fmt, path in files.items()}
         stem = wheel.name.removesuffix(_WHEEL)
-        hashes = {_WHEEL: digest}
-        if published_digest is not None:
-            hashes = {str(source.format): published_digest, _WHEEL: digest}
-        fmt = str(source.format) if source.published and source.format else _WHEEL
-        package = EnvironmentPackage("pypi", stem, address, fmt, hashes)
-        return BuiltWheel(source.build, package, {**files, _WHEEL: wheel})
+        return BuiltWheel(source.build, EnvironmentPackage("pypi", stem, address, next(iter(files)), hashes), files)
 
     async def _build(self, uv: UvProgram, tree: Path, directory: Path, build: SourceBuild, ends: float) -> Path:
         python = await self._python()
@@ -260,9 +251,9 @@ class WheelBuilder:
 
     async def _known(self, source: Source, address: str) -> EnvironmentPackage | None:
         """Return the best wheel that the store has of a source."""
-        parsed = layout.SourceAddress.parse(address, "pypi")
+        any_version = source.kind == "directory" and not self._locked
         ranked = []
-        listed = await self._listed(parsed, any_version=source.kind == "directory" and not self._locked)
+        listed = await self._listed(layout.SourceAddress.parse(address, "pypi"), any_version=any_version)
         for key, parts in listed:
             if parts.format is Format.WHEEL and (rank := self._rank(parts.filename)) is not None:
                 name, version = parse_wheel_filename(parts.filename)[:2]
@@ -272,9 +263,7 @@ class WheelBuilder:
             return None
         _, _, key, parts = min(ranked, key=lambda item: item[:3])
         fmt = str(source.format) if source.published and source.format else _WHEEL
-        url = address
-        if source.kind == "directory" and not self._locked:
-            url = f"file://{layout.FAKE}/{parts.path}"
+        url = f"file://{layout.FAKE}/{parts.path}" if any_version else address
         hashes = {fmt: source.build.sha256} if source.published and source.build.sha256 else {}
         package = EnvironmentPackage("pypi", parts.stem, url, fmt, hashes).with_cached(_WHEEL, key)
         for other, also in listed:

@@ -359,7 +359,7 @@ async def test_garbage_is_a_failure_of_the_program(tmp_path: Path) -> None:
 
 
 async def test_a_program_that_is_killed_says_by_which_signal(tmp_path: Path) -> None:
-    with pytest.raises(ResolverFailedError, match=r"returned error \(-9\)"):
+    with pytest.raises(ResolverFailedError, match="conda was ended by signal 9"):
         await resolver(tmp_path, "conda", signal=True).resolve(problem("six"))
 
 
