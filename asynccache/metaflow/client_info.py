@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
-from asynccache.metaflow.resolve_steps import fetch_named
-
-if TYPE_CHECKING:
-    from asynccache.model.environment import ResolvedEnvironment
 
 _SECONDS = 60.0
 
@@ -28,12 +24,8 @@ def client_info(ids: Sequence[str], metadata: Mapping[str, str]) -> dict[str, An
     loop = LoopThread()
     try:
         settings = launch_settings(metadata.get("ds-type", "local")).settings
-
-        async def find() -> ResolvedEnvironment:
-            async with asyncio.timeout(_SECONDS):
-                return await fetch_named(settings, f"{ids[0]}:{ids[1]}", ids[2])
-
-        environment = loop.call(find())
+        name = f"{ids[0]}:{ids[1]}"
+        environment = loop.verb(settings, lambda s: asyncio.wait_for(s.find(name, arch=ids[2]), _SECONDS))
     except (AsyncCacheError, TimeoutError) as exc:
         return {**info, "error": str(exc)}
     finally:

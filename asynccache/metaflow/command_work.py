@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from asynccache.api import Inputs, Presence, Resolved, ResolvedEnvironment, ResolveOptions, Session
+    from asynccache.api import Alias, Created, Presence, ResolvedEnvironment, Session
     from asynccache.config import LoadedSettings, Settings
 
 T = TypeVar("T")
@@ -56,10 +56,8 @@ class Work:
     @cached_property
     def loaded(self) -> LoadedSettings:
         """All settings, and where they came from."""
-        try:
+        with _told():
             return launch_settings(self._datastore, {"conda_root": self._conda_root})
-        except AsyncCacheError as exc:
-            raise click.ClickException(str(exc)) from exc
 
     @property
     def settings(self) -> Settings:
@@ -95,62 +93,52 @@ class Work:
             set_default=options["set_default"],
             local_only=options["local_only"],
         )
-        resolved = self._run(self._resolved(inputs, chosen))
+        if not self._quiet:
+            count = max(1, len(inputs.arches))
+            click.echo(f"    Resolving {count} environment{'s' if count > 1 else ''} ...", nl=False, err=True)
+        resolved = self._run(lambda session: session.resolve(inputs, options=chosen))
+        if not self._quiet:
+            click.echo(f" done in {round(resolved.seconds)} seconds.", err=True)
+            for note in resolved.notes:
+                self._say(f"    {note}")
+        with _told():
+            resolved.raise_for_failures()
         if all(row.known for row in resolved.rows) and not options["aliases"]:
             raise click.ClickException("No environments to resolve, use --force to resolve them again")
-        text = self._text()
         for row in resolved.rows:
-            if row.environment is None:
-                continue
-            if self._quiet:
-                self._line(row.arch, text.quiet(row.environment, row.aliases))
-                continue
-            self._say(f"### Environment for architecture {row.arch}")
-            for line in text.long(row.environment, default=row.default, more=row.aliases):
-                self._say(plain(line))
+            if row.environment is not None:
+                title = f"### Environment for architecture {row.arch}"
+                self._print(row.environment, row.arch, title, default=row.default, more=row.aliases)
 
     def show(self, *, envs: Sequence[str], arch: str | None, pathspec: bool, local_only: bool) -> None:
         """Show environments."""
         place = _arch(arch)
-        text = self._text()
         for name in envs:
-            found = self._run(self._find(_named(name, pathspec), place, local_only=local_only))
-            if self._quiet:
-                self._line(f"{name}@{place}", "NOT_FOUND" if found is None else text.quiet(found))
-            elif found is None:
-                self._say(f"### Environment for '{name}' (arch '{place}') was not found")
+            found = self._run(partial(_found, name=_named(name, pathspec), arch=place, local_only=local_only))
+            title = f"### Environment for '{name}' (arch '{place}')"
+            if found is not None:
+                default = not self._quiet and self._presence(found).default
+                self._print(found, f"{name}@{place}", f"{title}:", default=default)
+            elif self._quiet:
+                self._line(f"{name}@{place}", "NOT_FOUND")
             else:
-                self._say(f"### Environment for '{name}' (arch '{place}'):")
-                default = self._run(self._presence(found)).default
-                for line in text.long(found, default=default):
-                    self._say(plain(line))
+                self._say(f"{title} was not found")
 
     def get(self, *, env: str, arch: str | None, pathspec: bool, default: bool) -> None:
         """Fetch an environment into this machine's list."""
         name, place = _named(env, pathspec), _arch(arch)
-
-        async def fetch() -> ResolvedEnvironment:
-            async with self._session() as session:
-                return (await session.get(name, arch=place, default=default)).environments[0]
-
-        found = self._run(fetch())
-        text = self._text()
-        if self._quiet:
-            self._line(f"{env}@{place}", text.quiet(found))
-            return
-        for line in text.long(found, default=default):
-            self._say(plain(line))
+        taken = self._run(lambda session: session.get(name, arch=place, default=default))
+        self._print(taken.environments[0], f"{env}@{place}", default=default)
 
     def alias(self, *, source_env: str, alias: str, pathspec: bool, local_only: bool) -> None:
         """Give a name to an environment."""
         name = _named(source_env, pathspec)
 
-        async def give() -> None:
-            async with self._session() as session:
-                known = str((await session.find(name, local_only=True)).id) if local_only else name
-                (await session.alias(known, alias)).raise_for_failures()
+        async def give(session: Session) -> None:
+            known = str((await session.find(name, local_only=True)).id) if local_only else name
+            (await session.alias(known, alias)).raise_for_failures()
 
-        self._run(give())
+        self._run(give)
         if not self._quiet:
             self._say(f"{source_env} is known as {alias}")
 
@@ -163,16 +151,57 @@ class Work:
             )
         if options["install_notebook"] and not options["name"]:
             raise click.UsageError("--install-notebook requires --name: a kernel's environment must last")
-        prefix, created = self._run(self._create(_named(env, pathspec), pathspec=pathspec, **options))
+        made = self.made(_named(env, pathspec), pathspec=pathspec, **options)
         if self._quiet:
-            self._line(str(prefix / "bin" / "python"))
-        elif created:
+            self._line(str(made.prefix / "bin" / "python"))
+        elif made.created:
             self._say(
-                f"Conda environment '{prefix.name}' created locally, activate with `conda activate {prefix}` or"
-                f" `asynccache shell {prefix}`"
+                f"Conda environment '{made.prefix.name}' created locally, activate with `conda activate {made.prefix}`"
+                f" or `asynccache shell {made.prefix}`"
             )
         else:
-            self._say(f"Environment at '{prefix}' already created and valid")
+            self._say(f"Environment at '{made.prefix}' already created and valid")
+
+    def made(
+        self,
+        env: str,
+        *,
+        force: bool,
+        install_notebook: bool,
+        arch: str | None = None,
+        local_only: bool = False,
+        **options: Any,
+    ) -> Created:
+        """Create an environment; say what whoever uses it should know.
+
+        Args:
+            env: Any name of it.
+            force: Make it anew.
+            install_notebook: Install a Jupyter kernel.
+            arch: conda platform; None for this machine's.
+            local_only: Look on this machine only.
+            options: As the verb takes them.
+
+        Raises:
+            ClickException: There is none, or it cannot be made.
+        """
+        from asynccache.api import HydrateOptions  # noqa: PLC0415 - when the command runs
+
+        place = _arch(arch)
+
+        async def create(session: Session) -> Created:
+            if await _found(session, env, place, local_only=local_only) is None:
+                raise ObjectNotFoundError(f"Environment '{env}' does not exist for architecture {place}")
+            done = await session.create(
+                env, arch=place, kernel=install_notebook, options=HydrateOptions(force), **options
+            )
+            await session.keep(done.environment)
+            return done
+
+        done = self._run(create)
+        for note in done.notes[:5]:
+            self._say(note)
+        return done
 
     def pass_on(self, words: Sequence[str]) -> None:
         """Run a command of `asynccache` with the same settings."""
@@ -185,90 +214,33 @@ class Work:
         if done.returncode:
             raise click.exceptions.Exit(done.returncode)
 
-    async def _resolved(self, inputs: Inputs, options: ResolveOptions) -> Resolved:
-        if not self._quiet:
-            count = max(1, len(inputs.arches))
-            click.echo(f"    Resolving {count} environment{'s' if count > 1 else ''} ...", nl=False, err=True)
-        async with self._session() as session:
-            resolved = await session.resolve(inputs, options=options)
-        if not self._quiet:
-            click.echo(f" done in {round(resolved.seconds)} seconds.", err=True)
-            for note in resolved.notes:
-                self._say(f"    {note}")
-        resolved.raise_for_failures()
-        return resolved
+    def _presence(self, found: ResolvedEnvironment) -> Presence:
+        return self._run(lambda session: session.presence(found))[0]
 
-    async def _find(self, name: str, arch: str, *, local_only: bool) -> ResolvedEnvironment | None:
-        async with self._session() as session:
-            try:
-                return await session.find(name, arch=arch, local_only=local_only)
-            except ObjectNotFoundError:
-                return None
-
-    async def _create(
-        self,
-        env: str,
-        *,
-        pathspec: bool,
-        arch: str | None,
-        local_only: bool,
-        force: bool,
-        exist_ok: bool,
-        strict: bool,
-        into_dir: str | None,
-        install_notebook: bool,
-        name: str | None,
-    ) -> tuple[Path, bool]:
-        from asynccache.api import HydrateOptions  # noqa: PLC0415 - when the command runs
-
-        place = _arch(arch)
-        async with self._session() as session:
-            try:
-                await session.find(env, arch=place, local_only=local_only)
-            except ObjectNotFoundError:
-                raise ObjectNotFoundError(f"Environment '{env}' does not exist for architecture {place}") from None
-            done = await session.create(
-                env,
-                name=name,
-                arch=place,
-                exist_ok=exist_ok,
-                pathspec=pathspec,
-                into_dir=into_dir,
-                strict=strict,
-                kernel=install_notebook,
-                options=HydrateOptions(force),
-            )
-            await session.keep(done.environment)
-        for note in done.notes[:5]:
-            self._say(note)
-        return done.prefix, done.created
-
-    async def _presence(self, found: ResolvedEnvironment) -> Presence:
-        async with self._session() as session:
-            return (await session.presence(found))[0]
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Session]:
-        from asynccache.api import Session  # noqa: PLC0415 - when a command runs
-
+    def _run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         if self._metadata:
             from metaflow import metadata  # noqa: PLC0415
 
             metadata(self._metadata)
-        async with Session(self.settings, say=self._say) as session:
-            yield session
+        with _told():
+            return self._loop.verb(self.settings, work, say=self._say)
 
-    def _text(self) -> EnvironmentText:
-        return EnvironmentText(lambda found: self._run(self._presence(found)))
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return self._loop.call(work)
-        except PartialFailureError as exc:
-            reasons = "\n".join(f"  {what}: {error}" for what, error in exc.errors.items())
-            raise click.ClickException(f"{exc}\n{reasons}") from exc
-        except AsyncCacheError as exc:
-            raise click.ClickException(str(exc)) from exc
+    def _print(
+        self,
+        found: ResolvedEnvironment,
+        name: str,
+        title: str | None = None,
+        *,
+        default: bool,
+        more: Sequence[Alias] = (),
+    ) -> None:
+        """Print an environment: for programs, a line after the name that was asked for; for people, below a title."""
+        text = EnvironmentText(self._presence)
+        if self._quiet:
+            self._line(name, text.quiet(found, more))
+            return
+        for line in [*([title] if title else []), *map(plain, text.long(found, default=default, more=more))]:
+            self._say(line)
 
     def _say(self, line: str) -> None:
         click.echo(line, err=True)
@@ -278,6 +250,25 @@ class Work:
             click.echo(line, err=True)
         if self._quiet_file:
             Path(self._quiet_file).write_text("\n".join(lines) + "\n", "utf-8")
+
+
+async def _found(session: Session, name: str, arch: str, *, local_only: bool) -> ResolvedEnvironment | None:
+    try:
+        return await session.find(name, arch=arch, local_only=local_only)
+    except ObjectNotFoundError:
+        return None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let click tell what failed."""
+    try:
+        yield
+    except PartialFailureError as exc:
+        reasons = "\n".join(f"  {what}: {error}" for what, error in exc.errors.items())
+        raise click.ClickException(f"{exc}\n{reasons}") from exc
+    except AsyncCacheError as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 def _ignored() -> Sequence[str]:

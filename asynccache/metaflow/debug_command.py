@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaflow._vendor import click
 
@@ -20,7 +20,6 @@ from asynccache.metaflow import debug_files
 _VARIABLES = re.compile(
     r"METAFLOW_(HOME|PROFILE|USER|DEFAULT_DATASTORE|DEFAULT_METADATA|DATASTORE_SYSROOT_\w+|SERVICE_URL|S3_ENDPOINT_URL)"
 )
-_CREATE_SECONDS = 3600.0  # creating the environment may have to resolve what a kernel needs
 
 
 @click.group()
@@ -58,17 +57,20 @@ def task(  # noqa: D103 - click shows the help above
     if directory.is_dir() and any(directory.iterdir()):
         raise click.ClickException(f"{directory} is not empty: name a new or empty directory")
     code = code_of(found)
-    say = _say_nothing if quiet else _say
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.secho(text, err=True)
+
     interpreter = _interpreter(found, override_env, override_env_from_pathspec, say)
     directory.mkdir(parents=True, exist_ok=True)
     say(code.about)
     code.place(directory)
     kernel = install_kernel(found.pathspec, interpreter, directory)
     _write_files(found, code, directory, kernel, inspect=inspect)
+    say(f"Open {directory / debug_files.NOTEBOOK} with the kernel '{kernel[1]}'.")
     if quiet:
         click.echo(str(directory))
-    else:
-        say(f"Open {directory / debug_files.NOTEBOOK} with the kernel '{kernel[1]}'.")
 
 
 @debug.command(name="generate-debug-scripts", hidden=True, help="Write only the files that a notebook needs.")
@@ -134,65 +136,32 @@ def find_task(pathspec: str) -> Any:
     return tasks[0]
 
 
-class PackagedCode:
-    """The code that a task ran, out of its code package."""
+class Code(NamedTuple):
+    """The code that a task ran.
 
-    about = "Unpacking the code package ..."
+    Attributes:
+        about: Where it is taken from, for the user.
+        script: Name of the flow's file.
+        source: Its text.
+        place: Puts it into a directory: the user's files, and Metaflow below `.mf_code` as on the node.
+    """
 
-    def __init__(self, code: Any) -> None:
-        self._code = code
-        source = code.flowspec
-        self.source: str = source.decode("utf-8") if isinstance(source, bytes) else source
-        self.script: str = code.script_name
-
-    def place(self, directory: Path) -> None:
-        """Unpack into a directory: the user's files, and Metaflow below `.mf_code` as on the node.
-
-        Raises:
-            ClickException: The package holds what must not be unpacked.
-        """
-        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        try:
-            self._code.tarball.extractall(str(directory), **safe)  # noqa: S202 - filtered where Python can
-        except tarfile.TarError as exc:
-            raise click.ClickException(f"the code package of the task cannot be unpacked ({exc})") from exc
+    about: str
+    script: str
+    source: str
+    place: Callable[[Path], None]
 
 
-class LocalCode:
-    """The code as it is here now, of a run that kept no code package because nothing of it was remote."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.about = f"The run kept no code package: using {path} as it is now."
-        self.script = path.name
-        self.source = path.read_text("utf-8")
-
-    def place(self, directory: Path) -> None:
-        """Link the flow's neighbours, and Metaflow below `.mf_code`."""
-        import metaflow  # noqa: PLC0415
-
-        for path in self._path.parent.iterdir():
-            if path.suffix == ".py" or (path / "__init__.py").is_file():
-                (directory / path.name).symlink_to(path)
-        below = directory / ".mf_code"
-        below.mkdir(exist_ok=True)
-        packages = [Path(metaflow.__file__).parent, Path(__file__).absolute().parents[1]]
-        # the flow's module may import names from `metaflow` that extensions put there
-        extensions = importlib.util.find_spec("metaflow_extensions")
-        places = extensions.submodule_search_locations if extensions else None
-        packages += [Path(place) for place in list(places or ())[:1]]
-        for package in packages:
-            (below / package.name).symlink_to(package)
-
-
-def code_of(found: Any) -> PackagedCode | LocalCode:
-    """Return the code of a task, packaged or as it is in this directory.
+def code_of(found: Any) -> Code:
+    """Return the code of a task: out of its code package or, of a run that kept none, as it is in this directory.
 
     Raises:
         ClickException: Neither is there.
     """
     if found.code is not None:
-        return PackagedCode(found.code)
+        source = found.code.flowspec
+        text = source.decode("utf-8") if isinstance(source, bytes) else source
+        return Code("Unpacking the code package ...", found.code.script_name, text, partial(_unpack, found.code))
     name = Path(found.metadata_dict.get("script-name", "")).name
     path = Path(name).absolute()
     if not name or not path.is_file():
@@ -200,7 +169,34 @@ def code_of(found: Any) -> PackagedCode | LocalCode:
             f"{found.pathspec} has no code package (runs without remote steps on a local datastore keep none) and"
             f" {name or 'its script'} is not here: call this where the flow's file is"
         )
-    return LocalCode(path)
+    about = f"The run kept no code package: using {path} as it is now."
+    return Code(about, path.name, path.read_text("utf-8"), partial(_link, path))
+
+
+def _unpack(code: Any, directory: Path) -> None:
+    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    try:
+        code.tarball.extractall(str(directory), **safe)  # noqa: S202 - filtered where Python can
+    except tarfile.TarError as exc:
+        raise click.ClickException(f"the code package of the task cannot be unpacked ({exc})") from exc
+
+
+def _link(script: Path, directory: Path) -> None:
+    """Link the flow's neighbours, and Metaflow below `.mf_code`."""
+    import metaflow  # noqa: PLC0415
+
+    for path in script.parent.iterdir():
+        if path.suffix == ".py" or (path / "__init__.py").is_file():
+            (directory / path.name).symlink_to(path)
+    below = directory / ".mf_code"
+    below.mkdir(exist_ok=True)
+    packages = [Path(metaflow.__file__).parent, Path(__file__).absolute().parents[1]]
+    # the flow's module may import names from `metaflow` that extensions put there
+    extensions = importlib.util.find_spec("metaflow_extensions")
+    places = extensions.submodule_search_locations if extensions else None
+    packages += [Path(place) for place in list(places or ())[:1]]
+    for package in packages:
+        (below / package.name).symlink_to(package)
 
 
 def install_kernel(pathspec: str, interpreter: str, directory: Path) -> tuple[str, str]:
@@ -222,9 +218,7 @@ def install_kernel(pathspec: str, interpreter: str, directory: Path) -> tuple[st
     return name, display
 
 
-def _write_files(
-    found: Any, code: PackagedCode | LocalCode, directory: Path, kernel: tuple[str, str] | None, *, inspect: bool
-) -> None:
+def _write_files(found: Any, code: Code, directory: Path, kernel: tuple[str, str] | None, *, inspect: bool) -> None:
     from metaflow import get_metadata  # noqa: PLC0415
 
     (directory / "_escape_trampolines").mkdir(exist_ok=True)
@@ -249,37 +243,14 @@ def _interpreter(found: Any, override: str | None, override_pathspec: str | None
     if not (override or override_pathspec or recorded):
         say(f"{found.pathspec} ran in no environment of its own: using this Python")
         return sys.executable
+    from asynccache.metaflow.command_work import Work  # noqa: PLC0415 - not for what only imports this module
+
     step = "/".join(found.pathspec.split("/")[:3])
-    named = [override] if override else ["--pathspec", override_pathspec or step]
     name = re.sub(r"[/\-:]", "_", override or override_pathspec or found.pathspec).lower()
     say(f"Creating the environment {name} ...")
-    start = "from metaflow.cmd.main_cli import start; start(prog_name='metaflow')"
-    command = [sys.executable, "-c", start, "environment", "--quiet", "create", "--name", name]
+    work = Work(quiet=True, metadata=None, datastore=None, conda_root=None, quiet_file=None)
     try:
-        done = subprocess.run(  # noqa: S603 - our own command, with an argument list
-            [*command, "--install-notebook", "--force", *named],
-            capture_output=True,
-            text=True,
-            timeout=_CREATE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise click.ClickException(
-            f"creating the environment of {step} took more than {_CREATE_SECONDS:.0f} seconds"
-        ) from None
-    lines = done.stderr.strip().splitlines()
-    if done.returncode == 0:
-        for line in reversed(lines):
-            if "/bin/python" in line:
-                return line.strip()
-    raise click.ClickException(
-        f"the environment of {step} could not be created: {lines[-1] if lines else 'no message'}"
-    )
-
-
-def _say(text: str) -> None:
-    click.secho(text, err=True)
-
-
-def _say_nothing(text: str) -> None:
-    del text
+        made = work.made(override or f"step:{override_pathspec or step}", force=True, install_notebook=True, name=name)
+    except click.ClickException as exc:
+        raise click.ClickException(f"the environment of {step} could not be created: {exc.message}") from exc
+    return str(made.prefix / "bin" / "python")

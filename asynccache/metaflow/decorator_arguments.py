@@ -11,43 +11,9 @@ from metaflow.metaflow_environment import InvalidEnvironmentException
 
 from asynccache.metaflow.merge import Ask, AskError, checked
 
-NAMED: dict[str, Any] = {"name": None, "pathspec": None, "fetch_at_exec": None}
-CONDA: dict[str, Any] = {
-    "libraries": {},
-    "packages": {},
-    "channels": [],
-    "sources": [],
-    "python": None,
-    "disabled": None,
-    "pip_packages": {},
-    "pip_sources": [],
-    **NAMED,
-}
-PYPI: dict[str, Any] = {
-    "packages": {},
-    "conda_only": {},
-    "extra_indices": [],
-    "extras": [],
-    "python": None,
-    "disabled": None,
-    "sources": [],
-    **NAMED,
-}
-# argument -> what to write instead
-_CONDA_DEPRECATED = {
-    "pip_packages": "@pypi(packages=...)",
-    "pip_sources": "@pypi(extra_indices=...)",
-    "sources": "@conda(channels=...)",
-    "fetch_at_exec": "@named_env(fetch_at_exec=...)",
-    "name": "@named_env(name=...)",
-    "pathspec": "@named_env(pathspec=...)",
-}
-_PYPI_DEPRECATED = {
-    "sources": "@pypi(extra_indices=...)",
-    "fetch_at_exec": "@named_env(fetch_at_exec=...)",
-    "name": "@named_env(name=...)",
-    "pathspec": "@named_env(pathspec=...)",
-}
+_NAMED: dict[str, Any] = {"name": None, "pathspec": None, "fetch_at_exec": None, "disabled": None}
+_PACKAGES: dict[str, Any] = {"packages": {}, "sources": [], "python": None, **_NAMED}
+_NAMED_INSTEAD = {name: f"@named_env({name}=...)" for name in ("fetch_at_exec", "name", "pathspec")}
 Canonical = Callable[[str], str]
 """A version as ids have it: `1.4.0` becomes `1.4`."""
 
@@ -56,11 +22,13 @@ class Arguments:
     """What all of these decorators share, of a step and of a flow.
 
     Attributes:
+        defaults: Argument -> its value when nothing is written.
         deprecated: Argument -> the new form.
     """
 
     name = ""
     attributes: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     deprecated: dict[str, str] = {}
 
     def ask(self, canonical: Canonical) -> Ask:
@@ -108,35 +76,40 @@ class Arguments:
     def _versions(self, argument: str, canonical: Canonical) -> dict[str, str]:
         return {name: canonical(text) for name, text in self._map(argument).items()}
 
-    def _named(self, canonical: Canonical) -> dict[str, Any]:
-        attributes = self.attributes
-        pathspec = attributes.get("pathspec")
-        if pathspec and str(pathspec).startswith("step:"):
-            pathspec = str(pathspec)[len("step:") :]
-        python = attributes.get("python")
+    def _named(self, canonical: Canonical, disabled: bool | None) -> dict[str, Any]:
+        pathspec = str(self.attributes.get("pathspec") or "")
+        python = self.attributes.get("python")
         return {
-            "name": attributes.get("name") or None,
-            "pathspec": pathspec or None,
-            "fetch_at_exec": attributes.get("fetch_at_exec"),
+            "name": self.attributes.get("name") or None,
+            "pathspec": (pathspec[len("step:") :] if pathspec.startswith("step:") else pathspec) or None,
+            "fetch_at_exec": self.attributes.get("fetch_at_exec"),
             "python": canonical(str(python)) if python else None,
-            "disabled": _flag(attributes.get("disabled")),
+            "disabled": self._disabled(disabled),
         }
+
+    def _disabled(self, unsaid: bool | None) -> bool | None:
+        value = self.attributes.get("disabled")
+        if isinstance(value, str):  # as --with passes it
+            return value.strip().lower() not in {"", "0", "false", "none"}
+        return unsaid if value is None else bool(value)
 
 
 class CondaArguments(Arguments):
     """Of `@conda` and `@conda_base`."""
 
-    deprecated = _CONDA_DEPRECATED
+    defaults = {"libraries": {}, "channels": [], "pip_packages": {}, "pip_sources": [], **_PACKAGES}
+    deprecated = {
+        "pip_packages": "@pypi(packages=...)",
+        "pip_sources": "@pypi(extra_indices=...)",
+        "sources": "@conda(channels=...)",
+        **_NAMED_INSTEAD,
+    }
 
     def _ask(self, canonical: Canonical) -> Ask:
-        packages = {
-            "conda": {**self._map("libraries"), **self._map("packages")},
-            "pypi": self._pip_packages(canonical),
-        }
-        named = self._named(canonical)
-        named["disabled"] = bool(named["disabled"])
+        libraries = {**self._map("libraries"), **self._map("packages")}
+        packages = {"conda": libraries, "pypi": self._pip_packages(canonical)}
         sources = {"conda": self._list("channels", "sources"), "pypi": self._list("pip_sources")}
-        return Ask(packages=packages, sources=sources, **named)
+        return Ask(packages=packages, sources=sources, **self._named(canonical, disabled=False))
 
     def _pip_packages(self, canonical: Canonical) -> dict[str, str]:
         value = self.attributes.get("pip_packages")
@@ -154,13 +127,13 @@ class CondaArguments(Arguments):
 class PypiArguments(Arguments):
     """Of `@pypi` and `@pypi_base`."""
 
-    deprecated = _PYPI_DEPRECATED
+    defaults = {"conda_only": {}, "extra_indices": [], "extras": [], **_PACKAGES}
+    deprecated = {"sources": "@pypi(extra_indices=...)", **_NAMED_INSTEAD}
 
     def _ask(self, canonical: Canonical) -> Ask:
         packages = {"pypi": self._versions("packages", canonical), "npconda": self._versions("conda_only", canonical)}
-        named = self._named(canonical)
-        named["disabled"] = bool(named["disabled"])
         sources = {"pypi": self._list("extra_indices", "sources")}
+        named = self._named(canonical, disabled=False)
         return Ask(packages=packages, sources=sources, extras=self._flags(), **named)
 
     def _flags(self) -> Sequence[str]:
@@ -184,15 +157,17 @@ class PipArguments(PypiArguments):
 class NamedEnvArguments(Arguments):
     """Of `@named_env` and `@named_env_base`."""
 
+    defaults = _NAMED
+
     def _ask(self, canonical: Canonical) -> Ask:
-        named = self._named(canonical)
-        if named["disabled"] is None and (named["name"] or named["pathspec"]):
-            named["disabled"] = False
-        return Ask(**named)
+        names_one = self.attributes.get("name") or self.attributes.get("pathspec")
+        return Ask(**self._named(canonical, disabled=False if names_one else None))
 
 
 class SysPackagesArguments(Arguments):
     """Of `@sys_packages` and `@sys_packages_base`."""
+
+    defaults = {"packages": None, "disabled": None}
 
     def _ask(self, canonical: Canonical) -> Ask:
         packages = self._map("packages")
@@ -203,12 +178,19 @@ class SysPackagesArguments(Arguments):
                 )
             if not version:
                 raise AskError(f"@{self.name} names '{name}' without a version, which it needs")
-        disabled = _flag(self.attributes.get("disabled"))
-        return Ask(packages={"sys": packages}, disabled=False if disabled is None and packages else disabled)
+        return Ask(packages={"sys": packages}, disabled=self._disabled(False if packages else None))
 
 
 class PylockTomlArguments(Arguments):
     """Of what `@resolved_uv` and `@resolved_req` add."""
+
+    defaults = {
+        "path": None,
+        "disabled": None,
+        "user_deps_for_hash": {},
+        "user_sources_for_hash": [],
+        "full_id_unique_keys": {},
+    }
 
     def _ask(self, canonical: Canonical) -> Ask:
         wanted = self._versions("user_deps_for_hash", canonical)
@@ -218,13 +200,7 @@ class PylockTomlArguments(Arguments):
             packages={"pypi": wanted},
             sources={"pypi": self._list("user_sources_for_hash")},
             python=python or None,
-            disabled=bool(_flag(self.attributes.get("disabled"))),
+            disabled=self._disabled(False),
             files=(str(path),) if path else (),
             unique_keys=self._map("full_id_unique_keys"),
         )
-
-
-def _flag(value: Any) -> bool | None:
-    if isinstance(value, str):  # as --with passes it
-        return value.strip().lower() not in {"", "0", "false", "none"}
-    return None if value is None else bool(value)

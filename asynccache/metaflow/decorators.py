@@ -11,9 +11,6 @@ from metaflow.decorators import FlowDecorator, StepDecorator
 from metaflow.metaflow_environment import InvalidEnvironmentException
 
 from asynccache.metaflow.decorator_arguments import (
-    CONDA,
-    NAMED,
-    PYPI,
     Arguments,
     CondaArguments,
     NamedEnvArguments,
@@ -103,7 +100,6 @@ class CondaStepDecorator(CondaArguments, StepRequirement):
     """
 
     name = "conda"
-    defaults = dict(CONDA)
 
 
 class CondaFlowDecorator(CondaArguments, FlowRequirement):
@@ -125,7 +121,6 @@ class CondaFlowDecorator(CondaArguments, FlowRequirement):
     """
 
     name = "conda_base"
-    defaults = dict(CONDA)
 
 
 class PypiStepDecorator(PypiArguments, StepRequirement):
@@ -157,7 +152,6 @@ class PypiStepDecorator(PypiArguments, StepRequirement):
     """
 
     name = "pypi"
-    defaults = dict(PYPI)
 
 
 class PypiFlowDecorator(PypiArguments, FlowRequirement):
@@ -181,21 +175,18 @@ class PypiFlowDecorator(PypiArguments, FlowRequirement):
     """
 
     name = "pypi_base"
-    defaults = dict(PYPI)
 
 
 class PipStepDecorator(PipArguments, StepRequirement):
     """Deprecated: `@pypi`, whose arguments it takes."""
 
     name = "pip"
-    defaults = dict(PYPI)
 
 
 class PipFlowDecorator(PipArguments, FlowRequirement):
     """Deprecated: `@pypi_base`, whose arguments it takes."""
 
     name = "pip_base"
-    defaults = dict(PYPI)
 
 
 class NamedEnvStepDecorator(NamedEnvArguments, StepRequirement):
@@ -215,7 +206,6 @@ class NamedEnvStepDecorator(NamedEnvArguments, StepRequirement):
     """
 
     name = "named_env"
-    defaults = {**NAMED, "disabled": None}
 
 
 class NamedEnvFlowDecorator(NamedEnvArguments, FlowRequirement):
@@ -235,7 +225,6 @@ class NamedEnvFlowDecorator(NamedEnvArguments, FlowRequirement):
     """
 
     name = "named_env_base"
-    defaults = {**NAMED, "disabled": None}
 
 
 class SysPackagesStepDecorator(SysPackagesArguments, StepRequirement):
@@ -251,7 +240,6 @@ class SysPackagesStepDecorator(SysPackagesArguments, StepRequirement):
     """
 
     name = "sys_packages"
-    defaults = {"packages": None, "disabled": None}
 
 
 class SysPackagesFlowDecorator(SysPackagesArguments, FlowRequirement):
@@ -267,17 +255,9 @@ class SysPackagesFlowDecorator(SysPackagesArguments, FlowRequirement):
     """
 
     name = "sys_packages_base"
-    defaults = {"packages": None, "disabled": None}
 
 
 class PylockTomlStepDecorator(PylockTomlArguments, StepRequirement):
     """What a lock file says; added by `@resolved_uv` and `@resolved_req`."""
 
     name = "pylock_toml_internal"
-    defaults: dict[str, Any] = {
-        "path": None,
-        "disabled": None,
-        "user_deps_for_hash": {},
-        "user_sources_for_hash": [],
-        "full_id_unique_keys": {},
-    }

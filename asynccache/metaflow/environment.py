@@ -76,7 +76,7 @@ class CondaEnvironment(MetaflowEnvironment):
             return list(super().bootstrap_commands(step_name, datastore_type))
         from asynccache.metaflow.node_commands import node_commands  # noqa: PLC0415 - not in steps
 
-        return node_commands(self._flow.name, step_name, target, datastore_type)
+        return node_commands(target)
 
     def target(self, step_name: str) -> Sequence[str] | None:
         """Return the ids of a step's environment (req_id, full_id, arch).

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,13 @@ from metaflow.exception import CommandException
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow.environment import CondaEnvironment
 from asynccache.metaflow.environment_text import EnvironmentText, plain
-from asynccache.metaflow.errors import as_metaflow
+from asynccache.metaflow.errors import CondaException, as_metaflow
 from asynccache.metaflow.launch import Launch
 from asynccache.metaflow.requirements_of import StepAsk, inputs_of
 from asynccache.metaflow.resolve_steps import Found, read_steps
 
 if TYPE_CHECKING:
-    from asynccache.api import Known, Presence, ResolvedEnvironment
+    from asynccache.api import EnvID, Known, ResolvedEnvironment, Session
 
 
 def check_type(obj: Any) -> None:
@@ -54,15 +55,13 @@ def resolve_flow(
     """
     from asynccache.model.platform import checked_architecture  # noqa: PLC0415 - when the command runs
 
-    launch = _launch(obj)
-    quiet = obj.asynccache_quiet
-    asks = _chosen(launch, steps)
-    asks = [asked for asked in asks if asked.resolved_at_launch]
+    launch: Launch = obj.environment.launch
+    asks = [asked for asked in _chosen(launch, steps) if asked.resolved_at_launch]
     try:
         places = [checked_architecture(arch) for arch in dict.fromkeys(arches)]
     except AsyncCacheError as exc:
         raise as_metaflow(exc) from exc
-    echo = None if quiet else obj.echo
+    echo = None if obj.asynccache_quiet else obj.echo
     found: dict[str, dict[str, Found]] = {}
     chosen: list[str | None] = [*places] or [None]
     for arch in chosen:
@@ -75,24 +74,21 @@ def resolve_flow(
     if output:
         _write(output, {s: {a: _row(each) for a, each in by.items()} for s, by in found.items()})
         return
-    new = [each for by in found.values() for each in by.values() if not each.row.known]
-    if not new and not aliases and not force:
+    groups: dict[EnvID, tuple[Found, list[str]]] = {}
+    for step, by_arch in found.items():
+        for each in by_arch.values():
+            groups.setdefault(each.environment.id, (each, []))[1].append(step)
+    if all(each.row.known for each, _steps in groups.values()) and not aliases and not force:
         obj.echo("No environments to resolve, use --force to resolve them again")
         return
     text = _text(launch)
-    groups: dict[Any, list[str]] = {}
-    for step, by_arch in found.items():
-        for each in by_arch.values():
-            groups.setdefault(each.environment.id, []).append(step)
-    shown = {each.environment.id: each for by in found.values() for each in by.values()}
-    for env_id, members in groups.items():
-        row = shown[env_id].row
-        if quiet:
+    for each, members in groups.values():
+        if obj.asynccache_quiet:
             obj.echo_always(",".join(members), err=True)
-            obj.echo_always(text.quiet(shown[env_id].environment, row.aliases), err=True)
+            obj.echo_always(text.quiet(each.environment, each.row.aliases), err=True)
             continue
         obj.echo(f"### Environment for step(s) {', '.join(members)} ###")
-        for line in text.long(shown[env_id].environment, default=row.default, more=row.aliases):
+        for line in text.long(each.environment, default=each.row.default, more=each.row.aliases):
             obj.echo(plain(line))
 
 
@@ -103,13 +99,12 @@ def show_flow(obj: Any, *, steps: Sequence[str], local_only: bool, output: str |
         CommandException: A step is not there.
         CondaException: The store cannot be read.
     """
-    launch = _launch(obj)
-    asks = _chosen(launch, steps)
-    states = [_State(launch, asked, local_only=local_only) for asked in asks]
+    launch: Launch = obj.environment.launch
+    states = [_State(asked) for asked in _chosen(launch, steps)]
     for state in states:
         try:
-            launch.run(state.look())
-        except AsyncCacheError as exc:
+            launch.run(partial(state.look, launch.datastore_type, local_only=local_only), writing=True)
+        except CondaException as exc:
             state.error = str(exc)
     if output:
         _write(output, {state.asked.step: state.as_document() for state in states})
@@ -122,35 +117,29 @@ def show_flow(obj: Any, *, steps: Sequence[str], local_only: bool, output: str |
             obj.echo_always(line, err=True)
 
 
+@dataclass
 class _State:
     """What is known of one step's environment."""
 
-    def __init__(self, launch: Launch, asked: StepAsk, *, local_only: bool) -> None:
-        self.asked = asked
-        self.error: str | None = None
-        self._launch = launch
-        self._local_only = local_only
-        self._known: Known | None = None
-        self._environment: ResolvedEnvironment | None = None
-        self._cached = False
+    asked: StepAsk
+    error: str | None = None
+    _known: Known | None = None
+    _environment: ResolvedEnvironment | None = None
+    _cached: bool = False
 
-    async def look(self) -> None:
+    async def look(self, datastore_type: str, session: Session, *, local_only: bool) -> None:
         """Find out."""
-        from asynccache.api import Session  # noqa: PLC0415 - when the command runs
-
         ask = self.asked.ask
         if ask.disabled or (ask.fetch_at_exec and "@{" in str(ask.base)):
             return
-        async with Session(self._launch.settings, writing=True) as session:
-            if ask.fetch_at_exec:
-                self._environment = await session.find(str(ask.base), arch=self.asked.arch, local_only=self._local_only)
-                return
-            inputs = inputs_of(self.asked, self._launch.datastore_type)
-            wanted = await session.read(inputs, local_only=self._local_only)
-            self._known = (await session.known(*wanted, local_only=self._local_only))[0]
-            self._environment = self._known.environment
-            if self._environment is not None and not self._local_only:
-                self._cached = (await session.published(self._environment))[0]
+        if ask.fetch_at_exec:
+            self._environment = await session.find(str(ask.base), arch=self.asked.arch, local_only=local_only)
+            return
+        wanted = await session.read(inputs_of(self.asked, datastore_type), local_only=local_only)
+        self._known = (await session.known(*wanted, local_only=local_only))[0]
+        self._environment = self._known.environment
+        if self._environment is not None and not local_only:
+            self._cached = (await session.published(self._environment))[0]
 
     def states(self, text: EnvironmentText) -> list[str]:
         """Return the words for it."""
@@ -206,53 +195,23 @@ class _State:
 
 
 def _text(launch: Launch) -> EnvironmentText:
-    async def presence(found: ResolvedEnvironment) -> Presence:
-        from asynccache.api import Session  # noqa: PLC0415 - when the command runs
-
-        async with Session(launch.settings) as session:
-            return (await session.presence(found))[0]
-
-    return EnvironmentText(lambda found: launch.run(presence(found)))
-
-
-def _launch(obj: Any) -> Launch:
-    launch: Launch = obj.environment.launch
-    return launch
+    return EnvironmentText(lambda found: launch.run(lambda session: session.presence(found))[0])
 
 
 def _chosen(launch: Launch, steps: Sequence[str]) -> list[StepAsk]:
     unknown = [step for step in steps if step not in launch.asks]
     if unknown:
         raise CommandException(f"The flow has no step {unknown[0]!r}; its steps are {', '.join(launch.asks)}")
-    order = [node.name for node in launch.flow._graph if node.name in launch.asks]  # noqa: SLF001 - Metaflow's own
-    return [launch.asks[step] for step in _in_graph_order(launch.flow, order) if not steps or step in steps]
-
-
-def _in_graph_order(flow: Any, names: Sequence[str]) -> list[str]:
-    """Return steps as they follow each other from `start`, those of one distance in the order of the source."""
-    graph = flow._graph  # noqa: SLF001 - Metaflow has no public way
-    distance = {"start": 0}
-    pending = ["start"]
-    for name in pending:
-        for following in graph[name].out_funcs:
-            if following in names and distance.get(following, -1) < distance[name] + 1 <= len(names):
-                distance[following] = distance[name] + 1
-                pending.append(following)
-    return sorted(names, key=lambda name: distance.get(name, len(names)))
+    order = launch.flow._graph.sorted_nodes  # noqa: SLF001 - Metaflow has no public way
+    return [launch.asks[step] for step in order if step in launch.asks and (not steps or step in steps)]
 
 
 def _check_one(launch: Launch, asks: Sequence[StepAsk]) -> None:
-    async def ids() -> dict[str, str]:
-        from asynccache.api import Session  # noqa: PLC0415 - when the command runs
-
-        async with Session(launch.settings, writing=True) as session:
-            wanted = await read_steps(session, asks, launch.datastore_type)
+    async def ids(session: Session) -> dict[str, str]:
+        wanted = await read_steps(session, asks, launch.datastore_type)
         return {each.name: asked.request.req_id for each in wanted for asked in each.asked.values()}
 
-    try:
-        found = launch.run(ids())
-    except AsyncCacheError as exc:
-        raise as_metaflow(exc) from exc
+    found = launch.run(ids, writing=True)
     if len(set(found.values())) > 1:
         raise CommandException(
             "Cannot specify aliases: the steps have different environments"

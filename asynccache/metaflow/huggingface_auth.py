@@ -59,10 +59,8 @@ def find_token(name: str, providers: Mapping[str, Any]) -> str | None:
     else:
         return _checked(token, name)
     # outside of the handler: a traceback would show what the provider said
-    raise HuggingFaceException(
-        f"The Hugging Face authentication provider '{name}' failed with {failure}. What it said is not shown, because"
-        " it may hold a secret: call its get_token() by itself to see it"
-    )
+    hidden = "What it said is not shown, because it may hold a secret: call its get_token() by itself to see it"
+    raise _unusable(name, f"failed with {failure}. {hidden}")
 
 
 def without_token(text: str, token: str | None) -> str:
@@ -94,22 +92,18 @@ def _provider(name: str, providers: Mapping[str, Any]) -> Any:
         typed = getattr(found, "TYPE", None)
         if isinstance(found, type) and isinstance(typed, str) and typed and callable(getattr(found, "get_token", None)):
             return found
-        raise HuggingFaceException(
-            f"The Hugging Face authentication provider '{name}' is {path}, which is not a class with TYPE and"
-            " get_token()"
-        )
-    raise HuggingFaceException(
-        f"The Hugging Face authentication provider '{name}' cannot be imported from {path} ({failure}): the step's"
-        " environment must have it"
-    )
+        raise _unusable(name, f"is {path}, which is not a class with TYPE and get_token()")
+    raise _unusable(name, f"cannot be imported from {path} ({failure}): the step's environment must have it")
+
+
+def _unusable(name: str, why: str) -> HuggingFaceException:
+    return HuggingFaceException(f"The Hugging Face authentication provider '{name}' {why}")
 
 
 def _checked(token: Any, name: str) -> str | None:
     if token is None or token == "":
         return None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
-        raise HuggingFaceException(
-            f"The Hugging Face authentication provider '{name}' returned a {type(token).__name__} that cannot be a"
-            " token: get_token() returns None or a text of visible ASCII characters"
-        )
+        found = f"returned a {type(token).__name__} that cannot be a token"
+        raise _unusable(name, f"{found}: get_token() returns None or a text of visible ASCII characters")
     return token.strip()

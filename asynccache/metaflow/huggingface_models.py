@@ -79,34 +79,30 @@ def read_models(models: Any) -> dict[str, Model]:
     return found
 
 
+def _wrong(said: str) -> HuggingFaceException:
+    return HuggingFaceException(f"@huggingface(models=...) has {said}")
+
+
 def _alias(alias: Any) -> str:
     if not isinstance(alias, str):
-        raise HuggingFaceException(f"@huggingface(models=...) has the alias {alias!r}: an alias is a text")
+        raise _wrong(f"the alias {alias!r}: an alias is a text")
     if not alias.strip():
-        raise HuggingFaceException("@huggingface(models=...) has an empty alias: give each model a name")
+        raise _wrong("an empty alias: give each model a name")
     return alias
 
 
 def _model(text: Any) -> Model:
     if not isinstance(text, str):
-        raise HuggingFaceException(
-            f"@huggingface(models=...) has {text!r}: a model is written 'REPO' or 'REPO@REVISION'"
-        )
+        raise _wrong(f"{text!r}: a model is written 'REPO' or 'REPO@REVISION'")
     repo, at, revision = (part.strip() for part in text.partition("@"))
     if not repo or (at and not revision):
-        raise HuggingFaceException(
-            f"@huggingface(models=...) has '{text}': a model is written 'REPO' or 'REPO@REVISION', neither part empty"
-        )
+        raise _wrong(f"'{text}': a model is written 'REPO' or 'REPO@REVISION', neither part empty")
     model = Model(repo, revision or DEFAULT_REVISION)
+    unsafe = f"{text!r}, which is unsafe as a path: "
     for part in (*model.repo.split("/"), *model.revision.split("/")):
         if part in {"", ".", ".."} or _CONTROL.search(part):
-            raise HuggingFaceException(
-                f"@huggingface(models=...) has {text!r}, which is unsafe as a path: a repository or revision has no"
-                " empty, '.' or '..' component, no backslash and no control character"
-            )
-    if len(model.directory) > _LONGEST_BYTES:
-        raise HuggingFaceException(
-            f"@huggingface(models=...) has '{text}', which is unsafe as a path: its directory's name would have"
-            f" {len(model.directory)} bytes, and {_LONGEST_BYTES} are allowed"
-        )
+            raise _wrong(unsafe + "no part of it may be empty, '.' or '..', or have a backslash or a control character")
+    length = len(model.directory)
+    if length > _LONGEST_BYTES:
+        raise _wrong(f"{unsafe}its directory's name would have {length} bytes, and {_LONGEST_BYTES} are allowed")
     return model

@@ -6,6 +6,7 @@ counts first, then what the code package says. Standard library and Metaflow, Py
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import tempfile
@@ -69,22 +70,16 @@ def package_settings() -> Iterator[tuple[Any, ...]]:
     if changed:
         from metaflow.packaging_sys import ContentType  # noqa: PLC0415 - where flows are launched
 
-        yield _Home.file(changed), PACKAGED, ContentType.OTHER_CONTENT
-
-
-class _Home:
-    """Keeps the file until the process ends; the code package is made of one path for all steps."""
-
-    directory: Any = None
-
-    @classmethod
-    def file(cls, values: dict[str, Any]) -> str:
-        if cls.directory is None:
-            cls.directory = tempfile.TemporaryDirectory(prefix="metaflow-huggingface-")
-        path = os.path.join(cls.directory.name, PACKAGED)
+        path = os.path.join(_directory().name, PACKAGED)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(values, file, sort_keys=True)
-        return path
+            json.dump(changed, file, sort_keys=True)
+        yield path, PACKAGED, ContentType.OTHER_CONTENT
+
+
+@functools.lru_cache(maxsize=None)
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    """Return what keeps the file until the process ends; the code package is made of one path for all steps."""
+    return tempfile.TemporaryDirectory(prefix="metaflow-huggingface-")
 
 
 def _configured() -> dict[str, Any]:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 from urllib.parse import quote
 
 from asynccache.metaflow.huggingface_auth import without_token
@@ -121,14 +121,10 @@ class Hub:
         """
         partial = place + _PARTIAL
         with open(place + ".lock", "ab") as lock:
-            got_on = _Watch(partial, self._timeout)
             try:
-                while not take(lock.fileno(), lock.name):
-                    if not got_on():
-                        raise self._failure(
-                            model, f"another task downloads it, without any progress for {self._timeout} s"
-                        )
-                    time.sleep(_WAIT_SECONDS)
+                if not self._comes(lambda: take(lock.fileno(), lock.name), partial):
+                    said = f"another task downloads it, without any progress for {self._timeout} s"
+                    raise self._failure(model, said)
             except LocksUnsupportedError:
                 partial += f".{os.getpid()}.{os.urandom(4).hex()}"
             try:
@@ -158,7 +154,8 @@ class Hub:
                 env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"},
             )
             try:
-                ended = self._wait(process, json.dumps(job), directory)
+                _tell(process, json.dumps(job))
+                ended = self._comes(lambda: process.poll() is not None, directory)
             finally:
                 _end(process)
             if not ended:
@@ -166,16 +163,17 @@ class Hub:
             if process.returncode:
                 raise self._failure(model, _reason(answer, said, process.returncode))
 
-    def _wait(self, process: subprocess.Popen[bytes], job: str, directory: str) -> bool:
-        """Wait until a process ends by itself; False when it does not get on."""
-        stdin = process.stdin
-        if stdin is not None:
-            with suppress(BrokenPipeError):  # the process says why it does not read
-                stdin.write(job.encode() + b"\n")
-                stdin.flush()  # stays open: it ends when this process does
-        got_on = _Watch(directory, self._timeout)
-        while process.poll() is None:
-            if not got_on():
+    def _comes(self, attempt: Callable[[], bool], directory: str) -> bool:
+        """Attempt something until it succeeds; False when a directory does not change any more meanwhile."""
+        seen: Any = None
+        changed = looked = time.monotonic()
+        while not attempt():
+            now = time.monotonic()
+            if now - looked >= _LOOK_SECONDS:
+                state, looked = _state(directory), now
+                if state != seen:
+                    seen, changed = state, now
+            if now - changed >= self._timeout + _LOOK_SECONDS:
                 return False
             time.sleep(_WAIT_SECONDS)
         return True
@@ -199,25 +197,6 @@ def make_own(directory: str) -> None:
             f"{directory} belongs to another user (uid {owner}), whose files are not used as models: name another"
             " directory in HUGGINGFACE_LOCAL_DIR, or that one if you trust it"
         )
-
-
-class _Watch:
-    """Tells whether a directory has changed within a time; looks at it not more than once a second."""
-
-    def __init__(self, directory: str, seconds: float) -> None:
-        self._directory = directory
-        self._seconds = seconds
-        self._seen: Any = None
-        self._changed = self._looked = time.monotonic()
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if now - self._looked >= _LOOK_SECONDS:
-            self._looked = now
-            seen = _state(self._directory)
-            if seen != self._seen:
-                self._seen, self._changed = seen, now
-        return now - self._changed < self._seconds + _LOOK_SECONDS
 
 
 def _state(directory: str) -> tuple[float, int, int]:
@@ -260,6 +239,13 @@ def _free(path: str) -> str:
     while os.path.lexists(f"{path}{count or ''}"):
         count += 1
     return f"{path}{count or ''}"
+
+
+def _tell(process: subprocess.Popen[bytes], job: str) -> None:
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):  # the process says why it does not read
+            process.stdin.write(job.encode() + b"\n")
+            process.stdin.flush()  # stays open: it ends when this process does
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,14 +7,15 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow import launch_settings
 from asynccache.metaflow.environment import MANIFEST
-from asynccache.metaflow.errors import CondaException, as_metaflow
+from asynccache.metaflow.errors import as_metaflow
 from asynccache.metaflow.local_hydration import LocalEnvironments
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.merge import AskError, expand
@@ -25,6 +26,7 @@ from asynccache.metaflow.requirements_of import StepAsk, flow_asks, notices, tas
 from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_steps
 
 if TYPE_CHECKING:
+    from asynccache.api import Session
     from asynccache.config import Settings
     from asynccache.model.environment import ResolvedEnvironment
 
@@ -48,34 +50,26 @@ class Launch:
         self.store: Any = None
         self.prepared = False
         self._echo: Any = None
-        self._asks: dict[str, StepAsk] | None = None
         self._found: dict[str, ResolvedEnvironment] = {}
         self._fetched: dict[tuple[str, str], ResolvedEnvironment] = {}
-        self._settings: Settings | None = None
         self._loop = LoopThread()
         self._local: LocalEnvironments | None = None
-        self._files: list[tuple[str, str]] = []
-        self._aliases: list[tuple[str, str]] = []
+        self._files: list[tuple[Any, ...]] = []
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         """All settings."""
-        if self._settings is None:
-            try:
-                self._settings = launch_settings.launch_settings(self.datastore_type).settings
-            except AsyncCacheError as exc:
-                raise as_metaflow(exc) from exc
-        return self._settings
+        try:
+            return launch_settings.launch_settings(self.datastore_type).settings
+        except AsyncCacheError as exc:
+            raise as_metaflow(exc) from exc
 
-    @property
+    @cached_property
     def asks(self) -> dict[str, StepAsk]:
         """What each step asks for."""
-        if self._asks is None:
-            from metaflow import metaflow_config  # noqa: PLC0415 - not for what only imports this module
+        from metaflow import metaflow_config  # noqa: PLC0415 - not for what only imports this module
 
-            found = flow_asks(self.flow, metaflow_config.CONDA_REMOTE_COMMANDS)
-            self._asks = {asked.step: asked for asked in found}
-        return self._asks
+        return {asked.step: asked for asked in flow_asks(self.flow, metaflow_config.CONDA_REMOTE_COMMANDS)}
 
     @property
     def local(self) -> LocalEnvironments:
@@ -104,20 +98,35 @@ class Launch:
         self._write_manifests()
         self.prepared = True
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine beside this thread and wait for it."""
-        return self._loop.call(work)
+    def run(self, work: Callable[[Session], Coroutine[Any, Any, T]], where: str = "", **options: Any) -> T:
+        """Run what uses a session beside this thread, and wait for it.
+
+        Args:
+            work: Called with the session.
+            where: What messages begin with.
+            options: Of the session.
+
+        Raises:
+            CondaException: It failed.
+        """
+        try:
+            return self._loop.verb(self.settings, work, **options)
+        except AsyncCacheError as exc:
+            raise as_metaflow(exc, where) from exc
 
     def resolve(self, asks: Sequence[StepAsk], *, echo: Any = None, **options: Any) -> dict[str, Found]:
-        """Resolve and cache the environments of some steps; see `resolve_steps`.
+        """Resolve and cache the environments of some steps, and say so unless `echo` is None; see `resolve_steps`.
 
         Raises:
             MetaflowException: Something cannot be had.
         """
-        try:
-            return self._loop.call(resolve_steps(self.settings, asks, self.datastore_type, echo=echo, **options))
-        except AsyncCacheError as exc:
-            raise as_metaflow(exc) from exc
+        said: list[str] = []
+        printed = _print_nothing if echo is None else echo
+        return self.run(
+            lambda session: resolve_steps(session, asks, self.datastore_type, said, printed, **options),
+            writing=True,
+            say=said.append,
+        )
 
     def remote(self, step: str) -> bool:
         """Tell whether a step runs elsewhere."""
@@ -143,10 +152,10 @@ class Launch:
         asked = self.asks[step]
         if not asked.resolved_at_launch:
             return self.target(step)
-        try:
-            return self._loop.call(known_of_step(self.settings, asked, self.datastore_type)).as_list()
-        except AsyncCacheError as exc:
-            raise as_metaflow(exc, f"Step '{step}': ") from exc
+        known = self.run(
+            lambda session: known_of_step(session, asked, self.datastore_type), f"Step '{step}': ", writing=True
+        )
+        return known.as_list()
 
     def task_created(self, step: str, task_id: str) -> None:
         """Look up an environment that is looked up late, and begin to make one that a local task needs."""
@@ -185,12 +194,7 @@ class Launch:
 
     def package_files(self) -> Iterator[tuple[Any, ...]]:
         """Yield what goes into the code package."""
-        from metaflow.packaging_sys import ContentType  # noqa: PLC0415
-
-        for path, name in self._files:
-            yield path, name, ContentType.OTHER_CONTENT
-        for path, name in self._aliases:
-            yield path, name, ContentType.CODE_CONTENT
+        yield from self._files
 
     def close(self) -> None:
         """End what this began."""
@@ -200,18 +204,14 @@ class Launch:
         self._loop.close()
 
     def _fetch(self, asked: StepAsk, task_id: str) -> ResolvedEnvironment:
-        from asynccache.metaflow.resolve_steps import fetch_named  # noqa: PLC0415 - rarely needed
-
         try:
             name = expand(str(asked.ask.base), task_variables(self.flow, self.store, self.run_id, asked.step, task_id))
         except AskError as exc:
             from metaflow.metaflow_environment import InvalidEnvironmentException  # noqa: PLC0415
 
             raise InvalidEnvironmentException(str(exc)) from exc
-        try:
-            return self._loop.call(fetch_named(self.settings, name, asked.arch))
-        except AsyncCacheError as exc:
-            raise CondaException(f"Cannot find environment '{name}' of step '{asked.step}': {exc}") from exc
+        where = f"Cannot find environment '{name}' of step '{asked.step}': "
+        return self.run(lambda session: session.find(name, arch=asked.arch), where)
 
     def _say_once(self) -> None:
         from metaflow import metaflow_config  # noqa: PLC0415
@@ -241,6 +241,8 @@ class Launch:
 
     def _write_manifests(self) -> None:
         """Write the environments of this flow, and no others, for those who read them on nodes."""
+        from metaflow.packaging_sys import ContentType  # noqa: PLC0415
+
         from asynccache.api.flows import Manifest  # noqa: PLC0415 - where flows are launched
 
         manifest = Manifest()
@@ -249,7 +251,7 @@ class Launch:
         remote = {step: found for step, found in self._found.items() if self.remote(step)}
         try:
             looking = {a.arch for step, a in self.asks.items() if a.ask.fetch_at_exec and self.remote(step)}
-            told = self.run(node_manifest(self.settings, remote, looking=looking, echo=self._echo))
+            told = self._loop.call(node_manifest(self.settings, remote, looking=looking, echo=self._echo))
         except AsyncCacheError as exc:
             raise as_metaflow(exc) from exc
         directory = tempfile.TemporaryDirectory(prefix="asynccache-manifest-")
@@ -257,9 +259,13 @@ class Launch:
         for name, data in ((MANIFEST, manifest.to_json()), (NODE_MANIFEST, as_json(told).encode())):
             path = Path(directory.name) / name
             path.write_bytes(data)
-            self._files.append((str(path), name))
+            self._files.append((str(path), name, ContentType.OTHER_CONTENT))
         if not other_extension_installed():
-            self._aliases = list(_other_names(Path(directory.name)))
+            self._files += [(*file, ContentType.CODE_CONTENT) for file in _other_names(Path(directory.name))]
+
+
+def _print_nothing(*_words: object, **_options: object) -> None:
+    """Take the place of Metaflow's function that prints."""
 
 
 def _other_names(directory: Path) -> Iterator[tuple[str, str]]:

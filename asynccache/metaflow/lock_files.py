@@ -22,19 +22,17 @@ _GENERATED_LINES = 5
 _VERSION = re.compile(r"Python (\d+\.\d+\.\d+)")
 
 
-def lock(decorator: str, directory: str, flow_file: str) -> dict[str, Any]:
+def lock(decorator: str, directory: str) -> dict[str, Any]:
     """Return the arguments of the decorator that every step gets.
 
     Args:
         decorator: `resolved_uv` or `resolved_req`.
         directory: Of the project.
-        flow_file: Path of the flow; its Python is the one that launches it.
 
     Raises:
         CondaException: A file is not what it should be, or uv fails.
         EnvironmentError: The project has no Python.
     """
-    del flow_file
     project = Path(directory)
     try:
         return _uv(project) if decorator == "resolved_uv" else _requirements_txt(project)

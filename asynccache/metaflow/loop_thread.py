@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from asynccache.api import Session
+    from asynccache.config import Settings
 
 T = TypeVar("T")
-_START_SECONDS = 30.0
 _END_SECONDS = 60.0
 
 
@@ -19,7 +22,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread()
         self._starting = threading.Lock()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -31,47 +34,51 @@ class LoopThread:
             running.cancel()
             raise
 
+    def verb(self, settings: Settings, work: Callable[[Session], Coroutine[Any, Any, T]], **options: Any) -> T:
+        """Run what uses a session, which is its own, and wait for it.
+
+        Args:
+            settings: All settings.
+            work: Called with the session.
+            options: Of the session.
+        """
+
+        async def opened() -> T:
+            from asynccache.api import Session  # noqa: PLC0415 - where flows are launched
+
+            async with Session(settings, **options) as session:
+                return await work(session)
+
+        return self.call(opened())
+
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine without waiting."""
-        return asyncio.run_coroutine_threadsafe(work, self._running_loop())
+        with self._starting:
+            if self._loop is None:
+                atexit.register(self.close)
+                runner = asyncio.Runner(loop_factory=_loop_factory())
+                self._loop = runner.get_loop()
+                self._thread = threading.Thread(target=_run, args=(runner,), name="asynccache", daemon=True)
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         """Cancel what runs and end the thread."""
         with self._starting:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(self._stop)
-            thread.join(_END_SECONDS)
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
-            if self._loop is None:
-                ready = threading.Event()
-                atexit.register(self.close)
-                self._thread = threading.Thread(target=self._run, args=(ready,), name="asynccache", daemon=True)
-                self._thread.start()
-                if not ready.wait(_START_SECONDS) or self._loop is None:
-                    raise RuntimeError("the thread of the event loop did not start")
-            return self._loop
-
-    def _run(self, ready: threading.Event) -> None:
-        with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            runner.run(self._serve(ready))
-
-    async def _serve(self, ready: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        ready.set()
-        await self._ended.wait()
-
-    def _stop(self) -> None:
-        self._ended.set()
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join(_END_SECONDS)
 
 
-def _new_loop() -> Any:
+def _run(runner: asyncio.Runner) -> None:
+    with runner:
+        runner.get_loop().run_forever()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
-        return None
+        return asyncio.new_event_loop
     return uvloop.new_event_loop

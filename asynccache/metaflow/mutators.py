@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any, Sequence
 
 from metaflow.user_decorators.user_flow_decorator import FlowMutator
 
 from asynccache.metaflow.environment import IDS_VARIABLE
 
-_FLOW_LEVEL = ("conda_base", "pypi_base", "pip_base", "named_env_base", "sys_packages_base")
-_STEP_LEVEL = ("conda", "pypi", "pip", "named_env", "sys_packages")
+_STEP_LEVEL = {"conda", "pypi", "pip", "named_env", "sys_packages"}
+_FLOW_LEVEL = {name + "_base" for name in _STEP_LEVEL}
 _ADDED = "pylock_toml_internal"
 
 
@@ -33,14 +34,10 @@ def find_project(files: Sequence[str], path: str | None, use_flow_dir: bool | No
     if path is not None:
         return _complete(os.path.abspath(path), files)
     start = os.path.dirname(os.path.abspath(flow_file)) if use_flow_dir is not False else os.getcwd()
-    here = start
-    while True:
+    for here in (start, *map(str, Path(start).parents)):
         if any(os.path.isfile(os.path.join(here, name)) for name in files):
             return _complete(here, files)
-        above = os.path.dirname(here)
-        if above == here:
-            return None
-        here = above
+    return None
 
 
 def _complete(directory: str, files: Sequence[str]) -> str:
@@ -54,6 +51,8 @@ class _Resolved(FlowMutator):
     """What both share; not registered, since classes are derived from it."""
 
     files: tuple[str, ...] = ()
+    _path: str | None = None
+    _use_flow_dir: bool | None = None
 
     def init(self, path: str | None = None, use_flow_dir: bool | None = None) -> None:
         """Take the arguments."""
@@ -62,49 +61,34 @@ class _Resolved(FlowMutator):
 
     def mutate(self, mutable_flow: Any) -> None:
         """Give every step the lock file."""
-        if IDS_VARIABLE in os.environ or not self._launching():
+        if IDS_VARIABLE in os.environ or sys.version_info < (3, 11):  # not where the flow is launched
             return
-        self._refuse_others(mutable_flow)
+        own = type(self).__name__
+        _refuse_others(own, mutable_flow)
         flow_file = sys.modules[self._flow_cls.__module__].__file__ or sys.argv[0]
-        path, use_flow_dir = getattr(self, "_path", None), getattr(self, "_use_flow_dir", None)
-        directory = find_project(self.files, path, use_flow_dir, flow_file)
+        directory = find_project(self.files, self._path, self._use_flow_dir, flow_file)
         if directory is None:
             raise ValueError(
-                "@{} found neither {} in the directory of the flow nor above".format(
-                    self._decorator(), " nor ".join(self.files)
-                )
+                "@{} found neither {} in the directory of the flow nor above".format(own, " nor ".join(self.files))
             )
         from asynccache.metaflow.lock_files import lock  # noqa: PLC0415 - not in steps
 
-        locked = lock(self._decorator(), directory, flow_file)
+        locked = lock(own, directory)
         for _name, step in mutable_flow.steps:
             step.add_decorator(_ADDED, deco_kwargs=locked)
 
-    def _decorator(self) -> str:
-        return self.__class__.__name__
 
-    def _launching(self) -> bool:
-        return sys.version_info >= (3, 11)
-
-    def _refuse_others(self, mutable_flow: Any) -> None:
-        def conflicts(specs: Any, names: Sequence[str]) -> list[str]:
-            return sorted({spec[0] for spec in specs} & set(names))
-
-        found = conflicts(mutable_flow.decorator_specs, _FLOW_LEVEL)
-        others = {"resolved_uv", "resolved_req"} - {self._decorator()}
-        found += sorted({spec[1].rsplit(".", 1)[-1] for spec in mutable_flow.decorator_specs} & others)
+def _refuse_others(own: str, mutable_flow: Any) -> None:
+    specs = mutable_flow.decorator_specs
+    mutators = {"resolved_uv", "resolved_req"} - {own}
+    found = {spec[0] for spec in specs} & _FLOW_LEVEL | {spec[1].rsplit(".", 1)[-1] for spec in specs} & mutators
+    if found:
+        raise ValueError("Conflicting flow decorators: @{} excludes @{}".format(own, ", @".join(sorted(found))))
+    for name, step in mutable_flow.steps:
+        found = {spec[0] for spec in step.decorator_specs} & _STEP_LEVEL
         if found:
-            raise ValueError(
-                "Conflicting flow decorators: @{} excludes @{}".format(self._decorator(), ", @".join(found))
-            )
-        for name, step in mutable_flow.steps:
-            found = conflicts(step.decorator_specs, _STEP_LEVEL)
-            if found:
-                raise ValueError(
-                    "Conflicting step decorators: @{} excludes @{} of step '{}'".format(
-                        self._decorator(), ", @".join(found), name
-                    )
-                )
+            excluded = ", @".join(sorted(found))
+            raise ValueError(f"Conflicting step decorators: @{own} excludes @{excluded} of step '{name}'")
 
 
 class resolved_uv(_Resolved):  # noqa: N801 - it is used as a decorator
@@ -121,10 +105,6 @@ class resolved_uv(_Resolved):  # noqa: N801 - it is used as a decorator
 
     files = ("uv.lock", "pyproject.toml")
 
-    def init(self, path: str | None = None, use_flow_dir: bool | None = None) -> None:
-        """Take the arguments."""
-        super().init(path, use_flow_dir)
-
 
 class resolved_req(_Resolved):  # noqa: N801 - it is used as a decorator
     """
@@ -139,7 +119,3 @@ class resolved_req(_Resolved):  # noqa: N801 - it is used as a decorator
     """
 
     files = ("requirements.txt", "requirements.in")
-
-    def init(self, path: str | None = None, use_flow_dir: bool | None = None) -> None:
-        """Take the arguments."""
-        super().init(path, use_flow_dir)

@@ -21,16 +21,12 @@ EXECUTABLE = (
 )
 
 
-def node_commands(flow: str, step: str, target: Sequence[str], datastore_type: str) -> list[str]:
+def node_commands(target: Sequence[str]) -> list[str]:
     """Return the commands for a step.
 
     Args:
-        flow: Name of the flow.
-        step: Name of the step.
         target: (req_id, full_id, arch), or (name, `_fetch_exec`, "") of what is looked up on the node.
-        datastore_type: Type of the datastore.
     """
-    del flow, step, datastore_type
     if target[1] == FETCH:
         name = shlex.quote(target[0])
         boot = f"python -m asynccache.metaflow.fetch_on_node {_PLACE} {name}"

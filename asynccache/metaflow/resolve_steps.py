@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asynccache.errors import ObjectNotFoundError, PartialFailureError
 from asynccache.metaflow.errors import CondaStepException
@@ -13,7 +13,6 @@ from asynccache.metaflow.requirements_of import StepAsk, inputs_of
 
 if TYPE_CHECKING:
     from asynccache.api import Known, ResolvedEnvironment, Row, Session, Wanted
-    from asynccache.config import Settings
     from asynccache.model.identity import EnvID
 
 _INDENT = "    "
@@ -33,11 +32,12 @@ class Found:
 
 
 async def resolve_steps(
-    settings: Settings,
+    session: Session,
     asks: Sequence[StepAsk],
     datastore_type: str,
+    said: Sequence[str],
+    echo: Callable[..., None],
     *,
-    echo: Any = None,
     force: bool = False,
     dry_run: bool = False,
     aliases: Sequence[str] = (),
@@ -45,10 +45,11 @@ async def resolve_steps(
     """Resolve and cache the environments of steps.
 
     Args:
-        settings: All settings.
+        session: May write.
         asks: What the steps ask for.
         datastore_type: Whose pins Metaflow needs.
-        echo: Metaflow's function that prints; None to print nothing.
+        said: What the session tells, printed when the line that is being written is complete.
+        echo: As Metaflow's function that prints.
         force: Resolve although an environment is known.
         dry_run: Write nothing.
         aliases: Names to give to all of them.
@@ -60,50 +61,47 @@ async def resolve_steps(
         AsyncCacheError: What failed.
         CondaStepException: Several steps ask for what cannot be.
     """
-    from asynccache.api import ResolveOptions, Session  # noqa: PLC0415 - where flows are launched
+    from asynccache.api import ResolveOptions  # noqa: PLC0415 - where flows are launched
     from asynccache.api.flows import missing_pins  # noqa: PLC0415
 
     if not asks:
         return {}
-    say = _Later()
-    async with Session(settings, writing=True, say=say) as session:
-        wanted = [replace(each, aliases=tuple(aliases)) for each in await read_steps(session, asks, datastore_type)]
-        # what nodes need is packed where they are told of it
-        options = ResolveOptions(force=force, dry_run=dry_run, cache=_caching(datastore_type), pack=False)
-        known = await session.known(*wanted)
-        unknown = {each.group for each in known if force or each.environment is None}
-        started = time.monotonic()
-        if unknown and echo is not None:
-            echo(_INDENT + _announcement(len({each.group for each in known}), len(unknown)), nl=False)
-        try:
-            resolved = await session.resolve(*wanted, options=options)
-            resolved.raise_for_failures()
-        except BaseException:
-            if unknown and echo is not None:
-                echo(" failed.")
-            raise
-        if unknown and echo is not None:
-            echo(f" done in {round(time.monotonic() - started)} seconds.")
-        if echo is not None:
-            for line in [*say.lines, *resolved.notes]:
-                echo(_INDENT + line)
-        found: dict[str, Found] = {}
-        # a step has one architecture, so one row
-        for asked, each, row in zip(asks, wanted, resolved.rows, strict=True):
-            if row.environment is None:
-                raise ObjectNotFoundError(
-                    f"Step '{asked.step}': its environment has packages that must be built from source first",
-                    hint="resolve without --dry-run",
-                )
-            found[asked.step] = Found(row.environment, row)
-            missing = missing_pins(row.environment, datastore_type) if each.lock is not None else []
-            if missing and echo is not None:
-                echo(
-                    f"{_INDENT}Step '{asked.step}': its lock has no {' and no '.join(missing)}, which Metaflow needs in"
-                    f" a step with datastore {datastore_type}: add it to the project and lock again."
-                )
-        if options.cache and not dry_run:
-            await _publish_remote(session, asks, found)
+    wanted = [replace(each, aliases=tuple(aliases)) for each in await read_steps(session, asks, datastore_type)]
+    # what nodes need is packed where they are told of it
+    options = ResolveOptions(force=force, dry_run=dry_run, cache=_caching(datastore_type), pack=False)
+    known = await session.known(*wanted)
+    unknown = {each.group for each in known if force or each.environment is None}
+    started = time.monotonic()
+    if unknown:
+        echo(_INDENT + _announcement(len({each.group for each in known}), len(unknown)), nl=False)
+    try:
+        resolved = await session.resolve(*wanted, options=options)
+        resolved.raise_for_failures()
+    except BaseException:
+        if unknown:
+            echo(" failed.")
+        raise
+    if unknown:
+        echo(f" done in {round(time.monotonic() - started)} seconds.")
+    for line in [*said, *resolved.notes]:
+        echo(_INDENT + line)
+    found: dict[str, Found] = {}
+    # a step has one architecture, so one row
+    for asked, each, row in zip(asks, wanted, resolved.rows, strict=True):
+        if row.environment is None:
+            raise ObjectNotFoundError(
+                f"Step '{asked.step}': its environment has packages that must be built from source first",
+                hint="resolve without --dry-run",
+            )
+        found[asked.step] = Found(row.environment, row)
+        missing = missing_pins(row.environment, datastore_type) if each.lock is not None else []
+        if missing:
+            echo(
+                f"{_INDENT}Step '{asked.step}': its lock has no {' and no '.join(missing)}, which Metaflow needs in"
+                f" a step with datastore {datastore_type}: add it to the project and lock again."
+            )
+    if options.cache and not dry_run:
+        await _publish_remote(session, asks, found)
     return found
 
 
@@ -120,42 +118,17 @@ async def read_steps(session: Session, asks: Sequence[StepAsk], datastore_type: 
         raise CondaStepException("\n".join(f"step {step}: {error}" for step, error in exc.errors.items())) from exc
 
 
-async def known_of_step(settings: Settings, asked: StepAsk, datastore_type: str) -> EnvID:
+async def known_of_step(session: Session, asked: StepAsk, datastore_type: str) -> EnvID:
     """Return the ids of a step's environment that was resolved before.
 
     Raises:
         ObjectNotFoundError: It was not.
     """
-    from asynccache.api import Session  # noqa: PLC0415 - where flows are launched
-
-    async with Session(settings, writing=True) as session:
-        known: list[Known] = await session.known(*await read_steps(session, [asked], datastore_type))
+    known: list[Known] = await session.known(*await read_steps(session, [asked], datastore_type))
     environment = known[0].environment
     if environment is None:
         raise ObjectNotFoundError("its environment is not resolved", hint="run `environment resolve` for it first")
     return environment.id
-
-
-async def fetch_named(settings: Settings, name: str, arch: str) -> ResolvedEnvironment:
-    """Return the environment of a name.
-
-    Raises:
-        ObjectNotFoundError: There is none.
-    """
-    from asynccache.api import Session  # noqa: PLC0415 - where flows are launched
-
-    async with Session(settings) as session:
-        return await session.find(name, arch=arch)
-
-
-class _Later:
-    """Keeps sentences until the line that is being written is complete."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, sentence: str) -> None:
-        self.lines.append(sentence)
 
 
 def _caching(datastore_type: str) -> bool:

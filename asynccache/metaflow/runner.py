@@ -41,78 +41,65 @@ class StepEnvInfo(NamedTuple):
     env: EnvironmentInfo | None
 
 
-class PackageInfo:
-    """One package of an environment, read-only."""
+class PackageInfo(NamedTuple):
+    """One package of an environment; its hashes are (format, digest) pairs."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
-        self.filename: str = document["filename"]
-        self.package_name, self.package_version, self.package_detailed_version = _name(document["_type"], self.filename)
+    filename: str
+    package_name: str
+    package_version: str
+    package_detailed_version: str | None
+    pkg_hashes: list[tuple[str, str]]
 
-    @property
-    def pkg_hashes(self) -> list[tuple[str, str]]:
-        """(format, digest) pairs."""
-        return sorted(self._document["hashes"].items())
-
-    def __repr__(self) -> str:
-        return "<{} {}>".format(self._document["_type"], self.filename)
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> PackageInfo:
+        """Return what a document says of a package."""
+        filename = document["filename"]
+        return cls(filename, *_name(document["_type"], filename), sorted(document["hashes"].items()))
 
 
-class EnvironmentInfo:
-    """An environment, read-only."""
+class EnvironmentInfo(NamedTuple):
+    """An environment, read-only.
 
-    def __init__(self, ids: Sequence[str], document: dict[str, Any]) -> None:
-        self._document = document
-        self.env_id = EnvironmentId(*ids)
+    Attributes:
+        env_id: Its identity.
+        deps: What was asked for.
+        sources: Channels and indexes.
+        extras: Flags of the resolver.
+        packages: What it consists of, in the order of installation.
+        resolved_on: Local time without zone.
+        resolved_by: User name.
+        co_resolved_archs: Architectures that were resolved together.
+        env_type: `conda-only`, `pypi-only` or `mixed`.
+        document: All of it.
+    """
 
-    @property
-    def deps(self) -> list[Any]:
-        """What was asked for."""
-        return _tagged(self._document["deps"])
+    env_id: EnvironmentId
+    deps: list[Dependency]
+    sources: list[Dependency]
+    extras: list[Dependency]
+    packages: list[PackageInfo]
+    resolved_on: Any
+    resolved_by: str
+    co_resolved_archs: list[str]
+    env_type: str
+    document: dict[str, Any]
 
-    @property
-    def sources(self) -> list[Any]:
-        """Channels and indexes."""
-        return _tagged(self._document["sources"])
-
-    @property
-    def extras(self) -> list[Any]:
-        """Flags of the resolver."""
-        return _tagged(self._document.get("extras", []))
-
-    @property
-    def packages(self) -> list[PackageInfo]:
-        """What it consists of, in the order of installation."""
-        return [PackageInfo(package) for package in self._document["packages"]]
-
-    @property
-    def resolved_on(self) -> Any:
-        """Local time without zone."""
+    @classmethod
+    def read(cls, ids: Sequence[str], document: dict[str, Any]) -> EnvironmentInfo:
+        """Return what a document says."""
         from datetime import datetime  # noqa: PLC0415 - `import metaflow` should not pay for it
 
-        text = self._document["resolved_on"]
-        return datetime.strptime(  # noqa: DTZ007 - documents have no zone
-            text, "%Y-%m-%dT%H:%M:%S.%f" if "." in text else "%Y-%m-%dT%H:%M:%S"
-        )
-
-    @property
-    def resolved_by(self) -> str:
-        """User name."""
-        return str(self._document["resolved_by"])
-
-    @property
-    def co_resolved_archs(self) -> list[str]:
-        """Architectures that were resolved together."""
-        return list(self._document["resolved_archs"])
-
-    @property
-    def env_type(self) -> str:
-        """`conda-only`, `pypi-only` or `mixed`."""
-        return str(self._document.get("env_type", "mixed"))
+        deps, sources, extras = (_tagged(document.get(part, [])) for part in ("deps", "sources", "extras"))
+        packages = [PackageInfo.read(package) for package in document["packages"]]
+        form = "%Y-%m-%dT%H:%M:%S.%f" if "." in document["resolved_on"] else "%Y-%m-%dT%H:%M:%S"
+        resolved_on = datetime.strptime(document["resolved_on"], form)  # noqa: DTZ007 - documents have no zone
+        who, archs = str(document["resolved_by"]), list(document["resolved_archs"])
+        kind = str(document.get("env_type", "mixed"))
+        return cls(EnvironmentId(*ids), deps, sources, extras, packages, resolved_on, who, archs, kind, document)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document."""
-        return dict(self._document)
+        return dict(self.document)
 
     def __repr__(self) -> str:
         return "<environment {}:{} for {}>".format(*self.env_id)
@@ -148,7 +135,7 @@ class RunnerCLI:
         return {
             step: {
                 platform: (
-                    EnvironmentInfo((each["req_id"], each["full_id"], platform), each["env"]),
+                    EnvironmentInfo.read((each["req_id"], each["full_id"], platform), each["env"]),
                     bool(each["newly_resolved"]),
                 )
                 for platform, each in by_arch.items()
@@ -165,7 +152,7 @@ class RunnerCLI:
         found = self._run(["show"] + ["--local-only"] * local_only, steps, timeout)
         result = {}
         for step, each in found.items():
-            env = EnvironmentInfo(each["env_id"], each["env"]) if each["env"] else None
+            env = EnvironmentInfo.read(each["env_id"], each["env"]) if each["env"] else None
             values = {name: each[name] for name in StepEnvInfo._fields if name != "env"}
             result[step] = StepEnvInfo(env=env, **values)
         return result
@@ -216,7 +203,7 @@ def _several(value: str | Sequence[str] | None) -> Sequence[str]:
     return (value,) if isinstance(value, str) else value
 
 
-def _tagged(values: Sequence[str]) -> list[Any]:
+def _tagged(values: Sequence[str]) -> list[Dependency]:
     return [Dependency(*value.split("::", 1)) for value in values]
 
 
