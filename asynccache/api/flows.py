@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from asynccache.resolve.formats.text import read_text
     from asynccache.resolve.requirement_text import canonical_version, merge_constraints, packages_of
     from asynccache.resolve.requirements import Requirements
-    from asynccache.runtime.tasks import run_works
 
 __all__ = [
     "Manifest",
@@ -31,7 +30,6 @@ __all__ = [
     "read_requirements",
     "read_text",
     "req_parser",
-    "run_works",
     "toml_parser",
     "write_kernel",
     "yml_parser",
@@ -46,7 +44,6 @@ _PLACES: Final = {
     "resolve.formats.text": ("read_text",),
     "resolve.requirement_text": ("canonical_version", "merge_constraints", "packages_of"),
     "resolve.requirements": ("Requirements",),
-    "runtime.tasks": ("run_works",),
 }
 _MODULES: Final = {name: f"asynccache.{module}" for module, names in _PLACES.items() for name in names}
 

@@ -30,8 +30,7 @@ class HTTPRanges(Ranges):
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
         """Ask for a range."""
-        wanted = "bytes=%d" % start if start < 0 else "bytes=%d-%d" % (start, start + length - 1)
-        request = urllib.request.Request(self._url, headers={"Range": wanted})  # noqa: S310 - the scheme is checked
+        request = urllib.request.Request(self._url, headers={"Range": _range(start, length)})  # noqa: S310 - the scheme is checked
         try:
             answer = urllib.request.urlopen(request, timeout=_TIMEOUT, context=self._context)  # noqa: S310
         except urllib.error.HTTPError as exc:
@@ -65,9 +64,8 @@ class S3Ranges(Ranges):
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
         """Ask for a range."""
-        wanted = "bytes=%d" % start if start < 0 else "bytes=%d-%d" % (start, start + length - 1)
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=wanted)
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=_range(start, length))
         except Exception as exc:
             answer = getattr(exc, "response", None)
             if not isinstance(answer, dict):
@@ -114,6 +112,10 @@ class Root:
             return HTTPRanges(f"{self.address}/{key}")
         directory = self.address[len("file://") :] if self.address.startswith("file://") else self.address
         return LocalRanges(os.path.join(os.path.expanduser(directory), key))
+
+
+def _range(start: int, length: int) -> str:
+    return "bytes=%d" % start if start < 0 else "bytes=%d-%d" % (start, start + length - 1)
 
 
 def _s3_client(endpoint_url: str | None) -> Any:

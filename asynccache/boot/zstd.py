@@ -34,16 +34,10 @@ def find_decompressor(skip: tuple[str, ...] = ()) -> tuple[str, Decompress] | No
     Args:
         skip: Names that are not to be used.
     """
-    for name, make in (
-        ("zstandard", _zstandard),
-        ("libzstd", _library),
-        ("compression.zstd", _standard),
-        ("backports.zstd", _standard),
-    ):
-        if name not in skip:
-            decompress = make(name)
-            if decompress is not None:
-                return name, decompress
+    for name in ("zstandard", "libzstd", "compression.zstd", "backports.zstd"):
+        decompress = None if name in skip else _library() if name == "libzstd" else _module(name)
+        if decompress is not None:
+            return name, decompress
     return None
 
 
@@ -77,42 +71,32 @@ def use_wheel(data: bytes, sha256: str) -> tuple[str, Decompress]:
     return decoder
 
 
-def _standard(name: str) -> Decompress | None:
-    try:
-        module = importlib.import_module(name)
-    except ImportError:
-        return None
-
-    def decompress(data: bytes, size: int) -> bytes:
-        try:
-            decoder = module.ZstdDecompressor()
-            return _checked(decoder.decompress(data, max_length=size + 1), size)
-        except module.ZstdError as exc:
-            raise damaged(f"a frame is no zstd: {exc}") from exc
-
-    return decompress
-
-
-def _zstandard(name: str) -> Decompress | None:
+def _module(name: str) -> Decompress | None:
     try:
         module: Any = importlib.import_module(name)
     except ImportError:
         return None
 
     def decompress(data: bytes, size: int) -> bytes:
+        decoder = module.ZstdDecompressor()
         try:
-            # it would make room for whatever a frame says of itself
-            if module.frame_content_size(data) not in {size, -1}:
+            if name != "zstandard":
+                content: bytes = decoder.decompress(data, max_length=size + 1)
+            elif module.frame_content_size(data) in {size, -1}:
+                content = decoder.decompress(data, max_output_size=size)
+            else:  # it would make room for whatever a frame says of itself
                 raise damaged("a frame is of another size")
-            return _checked(module.ZstdDecompressor().decompress(data, max_output_size=size), size)
         except module.ZstdError as exc:
             raise damaged(f"a frame is no zstd: {exc}") from exc
+        if len(content) != size:
+            raise damaged("a frame has another size than the index says")
+        return content
 
     return decompress
 
 
-def _library(name: str) -> Decompress | None:
-    for path in (*_SONAMES, ctypes.util.find_library("zstd") if name and sys.platform == "darwin" else None):
+def _library() -> Decompress | None:
+    for path in (*_SONAMES, ctypes.util.find_library("zstd") if sys.platform == "darwin" else None):
         if path is None:
             continue
         try:
@@ -139,9 +123,3 @@ def _library(name: str) -> Decompress | None:
         return result
 
     return decompress
-
-
-def _checked(data: bytes, size: int) -> bytes:
-    if len(data) != size:
-        raise damaged("a frame has another size than the index says")
-    return data

@@ -48,11 +48,10 @@ def patched(
         PackUnusableError: The placeholder is not where it should be.
         HydrationError: The prefix is too long for a binary file.
     """
-    if patches.get("b"):
-        return _binary(data, patches["b"], old, new)
     changes = [(int(at), len(old), new) for at in patches.get("t", ())]
     if any(data[at : at + len(old)] != old for at, _length, _text in changes):
         raise damaged("a placeholder is not where the index says")
+    changes += [_binary(data, at, length, room, old, new) for at, length, room in patches.get("b", ())]
     for at, length, number, kind in patches.get("d", ()):
         changes.append((at, length, digests[number].as_text(kind)))
     parts, done = [], 0
@@ -67,21 +66,17 @@ def patched(
     return _runnable(result, style, new, arch.partition("-")[0]) if style else result
 
 
-def _binary(data: bytes, strings: list[list[int]], old: bytes, new: bytes) -> bytes:
-    parts, done = [], 0
-    for at, length, room in strings:
-        string = data[at : at + length]
-        if at < done or not string.startswith(old) or len(string) != length:
-            raise damaged("a placeholder is not where the index says")
-        changed = string.replace(old, new)
-        if len(changed) > length + room:
-            raise HydrationError(
-                "the prefix {} is too long for a binary file; choose a shorter one".format(new.decode("utf-8"))
-            )
-        parts += [data[done:at], changed.ljust(length + room, b"\0")]
-        done = at + length + room
-    parts.append(data[done:])
-    return b"".join(parts)
+def _binary(data: bytes, at: int, length: int, room: int, old: bytes, new: bytes) -> tuple[int, int, bytes]:
+    """Return the change of a C string that keeps its place: where, over how many bytes, to what."""
+    string = data[at : at + length]
+    if not string.startswith(old) or len(string) != length:
+        raise damaged("a placeholder is not where the index says")
+    changed = string.replace(old, new)
+    if len(changed) > length + room:
+        raise HydrationError(
+            "the prefix {} is too long for a binary file; choose a shorter one".format(new.decode("utf-8"))
+        )
+    return at, length + room, changed.ljust(length + room, b"\0")
 
 
 def _runnable(data: bytes, style: int, prefix: bytes, system: str) -> bytes:

@@ -147,7 +147,6 @@ class _Unpacking:
         self._old = os.fsencode(str(index.about["prefix"]))
         self._new = os.fsencode(prefix)
         self._arch = str(index.about["env"][2])
-        self._stop = threading.Event()
         self._failures: list[BaseException] = []
         self._held: dict[int, bytes] = {}
         self._digests: dict[int, Digested] = {}
@@ -230,12 +229,11 @@ class _Unpacking:
     def _work(self, run: list[Frame]) -> None:
         try:
             for frame, data in _read_frames(self._ranges, run):
-                if self._stop.is_set():
+                if self._failures:
                     return
                 self._take(frame, data)
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever started the threads
             self._failures.append(exc)
-            self._stop.set()
 
     def _take(self, frame: Frame, data: bytes) -> None:
         _check(frame, data)
@@ -247,7 +245,7 @@ class _Unpacking:
             if number in self._left_out:
                 continue
             if begin < 0 or begin + file.size > frame.raw_size:
-                self._write_part(number, raw[max(0, begin) : begin + file.size], max(0, -begin))
+                self._write(number, raw[max(0, begin) : begin + file.size], max(0, -begin), part=True)
                 continue
             self._check_file(number, raw[begin : begin + file.size])
             if not file.patches and number not in self._wanted:
@@ -284,22 +282,16 @@ class _Unpacking:
     def _path(self, path: str) -> str:
         return self._target + "/" + path
 
-    def _write(self, number: int, data: Any) -> None:
+    def _write(self, number: int, data: Any, offset: int = 0, *, part: bool = False) -> None:
+        """Write a file, or a part of one, whose mode comes when nothing has to be written any more."""
         file = self._index.files[number]
-        descriptor = os.open(self._path(file.path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
+        flags, mode = (0, 0o600) if part else (os.O_EXCL, file.mode)
+        descriptor = os.open(self._path(file.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, mode)
         try:
-            if file.mode & self._mask:
-                os.fchmod(descriptor, file.mode)
-            while data:
-                data = data[os.write(descriptor, data) :]
-        finally:
-            os.close(descriptor)
-
-    def _write_part(self, number: int, data: Any, offset: int) -> None:
-        file = self._index.files[number]
-        descriptor = os.open(self._path(file.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._parted.add(number)  # its mode comes when nothing has to be written any more
-        try:
+            if part:
+                self._parted.add(number)
+            elif mode & self._mask:
+                os.fchmod(descriptor, mode)
             while data:
                 written = os.pwrite(descriptor, data, offset)
                 data, offset = data[written:], offset + written

@@ -22,7 +22,12 @@ _WORDS = {
     "map of lists": "a JSON object of lists of texts",
     "map of maps": "a JSON object of objects of texts",
 }
-_JSON = ("texts", "map of texts", "map of lists", "map of maps")
+_SHAPES: dict[str, tuple[type, ...]] = {
+    "texts": (list,),
+    "map of texts": (dict,),
+    "map of lists": (dict, list),
+    "map of maps": (dict, dict),
+}
 
 
 class Setting(NamedTuple):
@@ -146,7 +151,10 @@ class Setting(NamedTuple):
             return _number(raw, whole=self.kind == "whole")
         if self.kind == "texts" and not strict and isinstance(raw, str) and raw.lstrip()[:1] not in ("[", "{", '"'):
             return [part.strip() for part in raw.split(",") if part.strip()]
-        return _checked(read_json(raw) if isinstance(raw, str) else raw, self.kind)
+        value = read_json(raw) if isinstance(raw, str) else raw
+        if not _has_shape(value, _SHAPES[self.kind]):
+            raise TypeError
+        return value
 
 
 def _number(raw: Any, *, whole: bool) -> Any:
@@ -165,26 +173,14 @@ def _number(raw: Any, *, whole: bool) -> Any:
     return raw
 
 
-def _checked(value: Any, kind: str) -> Any:
-    if kind == "texts":
-        wrong = not _are_texts(value)
-    elif kind == "map of texts":
-        wrong = not isinstance(value, dict) or not _are_texts(list(value.values()))
-    elif kind == "map of lists":
-        wrong = not isinstance(value, dict) or not all(_are_texts(each) for each in value.values())
-    else:
-        wrong = not isinstance(value, dict) or not all(
-            isinstance(each, dict) and _are_texts(list(each.values())) for each in value.values()
-        )
-    if wrong:
-        raise TypeError
-    return value
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+def _has_shape(value: Any, shape: tuple[type, ...]) -> bool:
+    """Tell whether a value is texts in containers of these types, the outermost first."""
+    if not shape:
+        return isinstance(value, str)
+    inner = value.values() if isinstance(value, dict) else value
+    return isinstance(value, shape[0]) and all(_has_shape(each, shape[1:]) for each in inner)
 
 
 def is_json(setting: Setting) -> bool:
     """Tell whether a setting's text form is JSON."""
-    return setting.kind in _JSON
+    return setting.kind in _SHAPES
