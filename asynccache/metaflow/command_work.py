@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ T = TypeVar("T")
 _PROGRAM = "import sys; from asynccache_cli.main import main; main(sys.argv[1:])"
 
 
+@dataclass
 class Work:
     """The commands, with the options that are common to them.
 
@@ -37,27 +39,18 @@ class Work:
         quiet_file: File that gets the lines for programs, too.
     """
 
-    def __init__(
-        self,
-        *,
-        quiet: bool,
-        metadata: str | None,
-        datastore: str | None,
-        conda_root: str | None,
-        quiet_file: str | None,
-    ) -> None:
-        self._quiet = quiet
-        self._metadata = metadata
-        self._datastore = datastore
-        self._conda_root = conda_root
-        self._quiet_file = quiet_file
-        self._loop = LoopThread()
+    quiet: bool = False
+    metadata: str | None = None
+    datastore: str | None = None
+    conda_root: str | None = None
+    quiet_file: str | None = None
+    _loop: LoopThread = field(default_factory=LoopThread)
 
     @cached_property
     def loaded(self) -> LoadedSettings:
         """All settings, and where they came from."""
         with _told():
-            return launch_settings(self._datastore, {"conda_root": self._conda_root})
+            return launch_settings(self.datastore, {"conda_root": self.conda_root})
 
     @property
     def settings(self) -> Settings:
@@ -93,11 +86,11 @@ class Work:
             set_default=options["set_default"],
             local_only=options["local_only"],
         )
-        if not self._quiet:
+        if not self.quiet:
             count = max(1, len(inputs.arches))
             click.echo(f"    Resolving {count} environment{'s' if count > 1 else ''} ...", nl=False, err=True)
         resolved = self._run(lambda session: session.resolve(inputs, options=chosen))
-        if not self._quiet:
+        if not self.quiet:
             click.echo(f" done in {round(resolved.seconds)} seconds.", err=True)
             for note in resolved.notes:
                 self._say(f"    {note}")
@@ -117,9 +110,9 @@ class Work:
             found = self._run(partial(_found, name=_named(name, pathspec), arch=place, local_only=local_only))
             title = f"### Environment for '{name}' (arch '{place}')"
             if found is not None:
-                default = not self._quiet and self._presence(found).default
+                default = not self.quiet and self._presence(found).default
                 self._print(found, f"{name}@{place}", f"{title}:", default=default)
-            elif self._quiet:
+            elif self.quiet:
                 self._line(f"{name}@{place}", "NOT_FOUND")
             else:
                 self._say(f"{title} was not found")
@@ -139,7 +132,7 @@ class Work:
             (await session.alias(known, alias)).raise_for_failures()
 
         self._run(give)
-        if not self._quiet:
+        if not self.quiet:
             self._say(f"{source_env} is known as {alias}")
 
     def create(self, *, env: str, pathspec: bool, **options: Any) -> None:
@@ -152,7 +145,7 @@ class Work:
         if options["install_notebook"] and not options["name"]:
             raise click.UsageError("--install-notebook requires --name: a kernel's environment must last")
         made = self.made(_named(env, pathspec), pathspec=pathspec, **options)
-        if self._quiet:
+        if self.quiet:
             self._line(str(made.prefix / "bin" / "python"))
         elif made.created:
             self._say(
@@ -218,10 +211,10 @@ class Work:
         return self._run(lambda session: session.presence(found))[0]
 
     def _run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
-        if self._metadata:
+        if self.metadata:
             from metaflow import metadata  # noqa: PLC0415
 
-            metadata(self._metadata)
+            metadata(self.metadata)
         with _told():
             return self._loop.verb(self.settings, work, say=self._say)
 
@@ -236,7 +229,7 @@ class Work:
     ) -> None:
         """Print an environment: for programs, a line after the name that was asked for; for people, below a title."""
         text = EnvironmentText(self._presence)
-        if self._quiet:
+        if self.quiet:
             self._line(name, text.quiet(found, more))
             return
         for line in [*([title] if title else []), *map(plain, text.long(found, default=default, more=more))]:
@@ -248,8 +241,8 @@ class Work:
     def _line(self, *lines: str) -> None:
         for line in lines:
             click.echo(line, err=True)
-        if self._quiet_file:
-            Path(self._quiet_file).write_text("\n".join(lines) + "\n", "utf-8")
+        if self.quiet_file:
+            Path(self.quiet_file).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 async def _found(session: Session, name: str, arch: str, *, local_only: bool) -> ResolvedEnvironment | None:

@@ -120,11 +120,9 @@ def find_task(pathspec: str) -> Any:
                 raise click.ClickException(f"{parts[0]} has no successful run in this namespace: name a run")
             parts.append(run.id)
         namespace(None)
-        if len(parts) == 4:
-            return Task("/".join(parts))
         if len(parts) == 2:
             parts.append("end")
-        tasks = list(Step("/".join(parts)))
+        tasks = [Task(pathspec)] if len(parts) == 4 else list(Step("/".join(parts)))
     except MetaflowException as exc:
         raise click.ClickException(f"{pathspec} was not found ({str(exc).strip()})") from exc
     if len(tasks) != 1:
@@ -248,7 +246,7 @@ def _interpreter(found: Any, override: str | None, override_pathspec: str | None
     step = "/".join(found.pathspec.split("/")[:3])
     name = re.sub(r"[/\-:]", "_", override or override_pathspec or found.pathspec).lower()
     say(f"Creating the environment {name} ...")
-    work = Work(quiet=True, metadata=None, datastore=None, conda_root=None, quiet_file=None)
+    work = Work(quiet=True)
     try:
         made = work.made(override or f"step:{override_pathspec or step}", force=True, install_notebook=True, name=name)
     except click.ClickException as exc:

@@ -175,14 +175,11 @@ def expand(name: str, variables: Mapping[str, str]) -> str:
 
 
 def _agreed(name: str, values: list[Any]) -> Any:
-    agreed = None
-    for value in values:
-        if value is None:
-            continue
-        if agreed is not None and agreed != value:
-            raise AskError(f"{name} is specified with incompatible values: {agreed} and {value}")
-        agreed = value
-    return agreed
+    said = [value for value in values if value is not None]
+    for value in said[1:]:
+        if value != said[0]:
+            raise AskError(f"{name} is specified with incompatible values: {said[0]} and {value}")
+    return said[0] if said else None
 
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:

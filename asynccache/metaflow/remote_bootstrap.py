@@ -1,8 +1,8 @@
 """The name by which flows that were deployed with another extension make their environment (contract, section 9).
 
 `python -m metaflow_extensions.netflixext.plugins.conda.remote_bootstrap FLOW STEP REQ_ID FULL_ID DATASTORE`, where
-this module goes into code packages under that name. Standard library, `asynccache.boot` and `asynccache.node` only,
-Python 3.7.
+this module goes into code packages under that name. Standard library and what of asynccache uses nothing else, Python
+3.7.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import shutil
 import sys
 
 from asynccache.boot.__main__ import main as make
+from asynccache.metaflow.node_commands import FETCH, NODE_MANIFEST
 from asynccache.node.metaflow_configuration import MetaflowConfiguration, root_name, with_scheme
 from asynccache.node.settings_table import DATASTORES
 
 _META = ".mf_meta"
-_MANIFEST = "asynccache.json"
-_FETCH = "_fetch_exec"
 
 
 def main(words: list[str]) -> int:
@@ -31,12 +30,12 @@ def main(words: list[str]) -> int:
     if os.path.exists(listed):
         os.makedirs(".metaflow", exist_ok=True)
         shutil.copyfile(listed, os.path.join(".metaflow", os.path.basename(listed)))
-    path = os.path.join(_META, _MANIFEST)
+    path = os.path.join(_META, NODE_MANIFEST)
     if not os.path.exists(path):
-        path = _MANIFEST
+        path = NODE_MANIFEST
         with open(path, "w", encoding="utf-8") as file:
             json.dump(from_variables(datastore), file)
-    if full_id == _FETCH:
+    if full_id == FETCH:
         from asynccache.metaflow.fetch_on_node import main as fetch  # noqa: PLC0415 - only for such steps
 
         return fetch([path, req_id])

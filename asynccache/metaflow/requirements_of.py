@@ -43,26 +43,22 @@ class StepAsk:
         return not self.ask.disabled and not self.ask.fetch_at_exec
 
 
-def flow_asks(flow: Any, remote_commands: Iterable[str], steps: Iterable[str] = ()) -> list[StepAsk]:
+def flow_asks(flow: Any, remote_commands: Iterable[str]) -> list[StepAsk]:
     """Return what the steps of a flow ask for, in the flow's order.
 
     Args:
         flow: The flow, decorators attached.
         remote_commands: Names of decorators that run steps elsewhere.
-        steps: Only these; all when empty.
 
     Raises:
         InvalidEnvironmentException: Decorators contradict each other.
     """
     from asynccache.api.flows import canonical_version, merge_constraints  # noqa: PLC0415 - where flows are launched
 
-    wanted = set(steps)
     of_flow = [d.ask(canonical_version) for d in flow_level(flow)]
     commands = set(remote_commands)
     asks = []
     for step in flow:
-        if wanted and step.name not in wanted:
-            continue
         own = [d.ask(canonical_version) for d in step.decorators if isinstance(d, Arguments)]
         try:
             ask = step_ask(step.name, of_flow, own, merge_constraints)
