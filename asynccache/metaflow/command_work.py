@@ -18,6 +18,7 @@ from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailu
 from asynccache.metaflow.environment_text import EnvironmentText, plain
 from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
+from asynccache.metaflow.resolve_steps import caching
 
 if TYPE_CHECKING:
     from asynccache.api import Alias, Created, Presence, ResolvedEnvironment, Session
@@ -78,11 +79,10 @@ class Work:
             inputs.check()
         except UsageError as exc:
             raise click.UsageError(str(exc)) from exc
-        caching = self.settings.datastore not in _ignored()
         chosen = ResolveOptions(
             force=options["force"],
             dry_run=options["dry_run"],
-            cache=caching,
+            cache=caching(self.settings.datastore),
             set_default=options["set_default"],
             local_only=options["local_only"],
         )
@@ -262,13 +262,6 @@ def _told() -> Iterator[None]:
         raise click.ClickException(f"{exc}\n{reasons}") from exc
     except AsyncCacheError as exc:
         raise click.ClickException(str(exc)) from exc
-
-
-def _ignored() -> Sequence[str]:
-    from metaflow import metaflow_config  # noqa: PLC0415
-
-    found: Sequence[str] = metaflow_config.CONDA_IGNORE_CACHING_DATASTORES
-    return found
 
 
 def _named(name: str, pathspec: bool) -> str:

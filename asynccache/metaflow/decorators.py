@@ -26,9 +26,7 @@ class StepRequirement(Arguments, StepDecorator):
 
     allow_multiple = True
 
-    def step_init(
-        self, flow: Any, graph: Any, step: str, decos: Any, environment: Any, flow_datastore: Any, logger: Any
-    ) -> None:
+    def step_init(self, flow: Any, graph: Any, step: str, decos: Any, environment: Any, *_more: Any) -> None:
         """Refuse to be ignored."""
         require_environment(environment, self.name)
 
@@ -38,17 +36,7 @@ class FlowRequirement(Arguments, FlowDecorator):
 
     allow_multiple = True
 
-    def flow_init(
-        self,
-        flow: Any,
-        graph: Any,
-        environment: Any,
-        flow_datastore: Any,
-        metadata: Any,
-        logger: Any,
-        echo: Any,
-        options: Any,
-    ) -> None:
+    def flow_init(self, flow: Any, graph: Any, environment: Any, *_more: Any) -> None:
         """Refuse to be ignored."""
         require_environment(environment, self.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -231,11 +230,4 @@ def _row(found: Found) -> dict[str, Any]:
 
 def _write(output: str, document: dict[str, Any]) -> None:
     """Write JSON into a file, or into what programs made to read from, such as a FIFO."""
-    path = Path(output)
-    text = json.dumps(document, indent=2)
-    if path.exists() and not path.is_file():
-        path.write_text(text, "utf-8")
-        return
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    aside.write_text(text, "utf-8")
-    aside.replace(path)
+    Path(output).write_text(json.dumps(document, indent=2), "utf-8")

@@ -101,9 +101,7 @@ class HuggingFaceDecorator(StepDecorator):
     name = "huggingface"
     defaults: dict[str, Any] = {"models": None, "metadata_only": False, "lazy": True, "local_dir": None}
 
-    def step_init(
-        self, flow: Any, graph: Any, step: str, decos: Any, environment: Any, flow_datastore: Any, logger: Any
-    ) -> None:
+    def step_init(self, *_unused: Any) -> None:
         """Refuse arguments that make no sense, before anything runs."""
         self._models = self._read()
 
@@ -111,9 +109,7 @@ class HuggingFaceDecorator(StepDecorator):
         """Yield what nodes need: the settings."""
         yield from package_settings()
 
-    def task_decorate(
-        self, step_func: Any, flow: Any, graph: Any, retry_count: int, max_user_code_retries: int, ubf_context: Any
-    ) -> Any:
+    def task_decorate(self, step_func: Any, *_unused: Any) -> Any:
         """Give the step its models; comes after decorators such as `@secrets` have set what a provider may need."""
         if importlib.util.find_spec("huggingface_hub") is None:
             raise HuggingFaceException(
@@ -139,9 +135,7 @@ class HuggingFaceDecorator(StepDecorator):
         current._update_env({"huggingface": context})  # noqa: SLF001 - as decorators are meant to
         return step_func
 
-    def task_finished(
-        self, step_name: str, flow: Any, graph: Any, is_task_ok: bool, retry_count: int, max_user_code_retries: int
-    ) -> None:
+    def task_finished(self, *_unused: Any) -> None:
         """Take the models away: the step is over."""
         _withdraw()
 

@@ -53,14 +53,6 @@ def read_settings() -> HuggingFaceSettings:
         if name in values and "METAFLOW_" + name not in os.environ:
             values[name] = value
     provider, providers, endpoint, local_dir, timeout = (values[name] for name in DEFAULTS)
-    if not isinstance(timeout, int) or isinstance(timeout, bool) or timeout <= 0:
-        raise HuggingFaceException(
-            f"HUGGINGFACE_DOWNLOAD_TIMEOUT is {timeout!r}: it must be a positive integer, in seconds"
-        )
-    if not isinstance(providers, dict):
-        raise HuggingFaceException(
-            f"HUGGINGFACE_AUTH_PROVIDERS is a {type(providers).__name__}: it must be a map from name to 'module.Class'"
-        )
     return HuggingFaceSettings(provider or "env", providers, _address(endpoint), local_dir or None, timeout)
 
 

@@ -68,7 +68,7 @@ async def resolve_steps(
         return {}
     wanted = [replace(each, aliases=tuple(aliases)) for each in await read_steps(session, asks, datastore_type)]
     # what nodes need is packed where they are told of it
-    options = ResolveOptions(force=force, dry_run=dry_run, cache=_caching(datastore_type), pack=False)
+    options = ResolveOptions(force=force, dry_run=dry_run, cache=caching(datastore_type), pack=False)
     known = await session.known(*wanted)
     unknown = {each.group for each in known if force or each.environment is None}
     started = time.monotonic()
@@ -131,7 +131,8 @@ async def known_of_step(session: Session, asked: StepAsk, datastore_type: str) -
     return environment.id
 
 
-def _caching(datastore_type: str) -> bool:
+def caching(datastore_type: str) -> bool:
+    """Tell whether what is resolved for flows with a datastore is cached."""
     from metaflow import metaflow_config  # noqa: PLC0415 - this module is also used without it
 
     return datastore_type not in metaflow_config.CONDA_IGNORE_CACHING_DATASTORES

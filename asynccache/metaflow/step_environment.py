@@ -52,13 +52,7 @@ class CondaEnvInternalDecorator(StepDecorator):
             )
 
     def runtime_task_created(
-        self,
-        task_datastore: Any,
-        task_id: str,
-        split_index: Any,
-        input_paths: Any,
-        is_cloned: bool,
-        ubf_context: Any,
+        self, task_datastore: Any, task_id: str, split_index: Any, input_paths: Any, is_cloned: bool, ubf_context: Any
     ) -> None:
         """Begin to make the environment, if it is not there; whoever schedules tasks does not wait for it."""
         if not is_cloned and not self._outside(ubf_context):
@@ -87,9 +81,7 @@ class CondaEnvInternalDecorator(StepDecorator):
         flow: Any,
         graph: Any,
         retry_count: int,
-        max_user_code_retries: int,
-        ubf_context: Any,
-        inputs: Any,
+        *_more: Any,
     ) -> None:
         """Let the step find the environment's programs, and record which one it is."""
         ids = os.environ.get(IDS_VARIABLE)

@@ -60,14 +60,13 @@ def environments_directory(asked: str | None = None, configured: str | None = No
             reason = f"{directory} (this user has no home directory)"
             continue
         directory = os.path.abspath(directory)
+        reason = f"{directory} (it cannot be written)"
         try:
             os.makedirs(directory, exist_ok=True)
+            if os.access(directory, os.W_OK | os.X_OK):
+                return directory
         except OSError as exc:
             reason = f"{directory} ({exc.strerror})"
-            continue
-        if os.access(directory, os.W_OK | os.X_OK):
-            return directory
-        reason = f"{directory} (it cannot be written)"
     raise DiskError(f"no directory for environments: {reason}", hint="name another one")
 
 
