@@ -5,6 +5,7 @@ Standard library and Metaflow, Python 3.7; `huggingface_hub` is imported where a
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from typing import Any, Callable, Iterator, Mapping
@@ -34,15 +35,12 @@ class _ByKey(Mapping):  # type: ignore[type-arg] # its brackets need Python 3.9
 
     def __init__(self, models: dict[str, Model], fetch: Callable[[Model], Any]) -> None:
         self._models = models
-        self._fetch = fetch
-        self._found: dict[str, Any] = {}
+        self._fetch = functools.lru_cache(maxsize=None)(fetch)
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._found:
-            if key not in self._models:
-                raise KeyError(f"@huggingface of this step has no model '{key}'; it has {sorted(self._models)}")
-            self._found[key] = self._fetch(self._models[key])
-        return self._found[key]
+        if key not in self._models:
+            raise KeyError(f"@huggingface of this step has no model '{key}'; it has {sorted(self._models)}")
+        return self._fetch(self._models[key])
 
     def __contains__(self, key: object) -> bool:
         return key in self._models

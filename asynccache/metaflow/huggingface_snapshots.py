@@ -31,7 +31,6 @@ from asynccache.node.kernel_lock import LocksUnsupportedError, take
 _PARTIAL = ".partial"  # of all tasks; what one task has alone has a name that goes on
 _WAIT_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
-_END_SECONDS = 10
 _SAID_BYTES = 2000
 
 
@@ -148,16 +147,18 @@ class Hub:
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
             process = subprocess.Popen(  # noqa: S603 - this interpreter
                 [sys.executable, "-c", COMMAND],
+                bufsize=0,  # what could not be written is no trouble when the pipe is closed
                 stdin=subprocess.PIPE,
                 stdout=answer,
                 stderr=said,
                 env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"},
             )
-            try:
-                _tell(process, json.dumps(job))
-                ended = self._comes(lambda: process.poll() is not None, directory)
-            finally:
-                _end(process)
+            with process:
+                try:
+                    _tell(process, json.dumps(job))
+                    ended = self._comes(lambda: process.poll() is not None, directory)
+                finally:
+                    process.kill()
             if not ended:
                 raise self._failure(model, f"the download made no progress for {self._timeout} s")
             if process.returncode:
@@ -242,19 +243,10 @@ def _free(path: str) -> str:
 
 
 def _tell(process: subprocess.Popen[bytes], job: str) -> None:
+    """Write what is to be done; the pipe stays open, since the process ends when this one does."""
     if process.stdin is not None:
         with suppress(BrokenPipeError):  # the process says why it does not read
             process.stdin.write(job.encode() + b"\n")
-            process.stdin.flush()  # stays open: it ends when this process does
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):  # what was not read is of no use
-            process.stdin.close()
-    process.wait(_END_SECONDS)
 
 
 def _reason(answer: Any, said: Any, code: int) -> str:
