@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from bench.harness import REPOSITORY, Contender, ContenderError, Series, measure, run_process, worker
+import psutil  # type: ignore[import-untyped]
+
+from bench.harness import Contender, ContenderError, Series, measure, serving, worker
 from bench.inputs import RECIPES, Archive, load
 
 LATENCY: Final = 0.02  # seconds before each answer of the channel, as from a server on the same continent
@@ -21,21 +20,8 @@ _SERVER_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A running server.
-
-    Attributes:
-        url: Where it answers.
-        pid: Its process.
-    """
-
-    url: str
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run publishes.
+    """A store that a run works with.
 
     Attributes:
         root: The store's root; `{scratch}` and `{run}` stand for the run's directory and its name.
@@ -48,6 +34,22 @@ class Place:
     endpoint: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pid: int | None = None
+
+    def named(self, name: str) -> Place:
+        """Return the place that several runs share, instead of one for each."""
+        return replace(self, root=self.root.replace("{run}", name))
+
+    def settings(self, **others: object) -> dict[str, object]:
+        """Return the settings of a run: this store, a node of its own, and others."""
+        endpoint = {"s3_endpoint_url": self.endpoint} if self.endpoint else {}
+        return {"store": self.root, "cache_dir": "{scratch}/node", **endpoint, **others}
+
+    def contender(self, name: str, task: str, **arguments: object) -> Contender:
+        """Return a worker on this store; its settings are those of the place unless others are given."""
+        return Contender(name, worker(task, **{"settings": self.settings(), **arguments}), self.environment)
+
+
+LOCAL: Final = Place("{scratch}/store")
 
 
 class Bed:
@@ -68,27 +70,26 @@ class Bed:
         self._servers = contextlib.ExitStack()
         self._s3: Place | None = None
 
-    def inputs(self, name: str) -> list[Archive]:
-        """Return a set of packages, the small one of that name on a quick run where there is one."""
+    def inputs(self, name: str, ending: str = "") -> list[Archive]:
+        """Return the packages of a set whose names end so; on a quick run those of its small one where there is one."""
         quick = f"{name.partition('-')[0]}-quick"
-        return load(quick if self.quick and quick in RECIPES else name, self.tell)
+        archives = load(quick if self.quick and quick in RECIPES else name, self.tell)
+        return [archive for archive in archives if archive.path.name.endswith(ending)]
 
     def measure(
         self,
-        contenders: Sequence[Contender],
-        *,
+        *contenders: Contender,
         rounds: int | None = None,
-        meter: Callable[[], Mapping[str, float]] | None = None,
+        meter: Callable[[], Mapping[str, float]] = dict,
         together: bool = False,
     ) -> list[Series]:
         """Run contenders in turn (see `bench.harness.measure`)."""
         return measure(contenders, rounds or self.rounds, self.scratch, meter=meter, together=together, tell=self.tell)
 
     def run_once(self, task: str, place: Place | None = None, **arguments: object) -> Mapping[str, float]:
-        """Run a worker that is not measured, with the credentials of a place; return its figures."""
-        with self.directory() as directory:
-            environment = place.environment if place else {}
-            return run_process(worker(task, **arguments)(directory), directory, environment).said
+        """Run a worker that is not measured, on a place where one is given; return its figures."""
+        one = place.contender(task, task, **arguments) if place else Contender(task, worker(task, **arguments))
+        return one.run(self.scratch).said
 
     @contextlib.contextmanager
     def directory(self) -> Iterator[Path]:
@@ -96,27 +97,23 @@ class Bed:
         with tempfile.TemporaryDirectory(prefix="part-", dir=self.scratch, ignore_cleanup_errors=True) as name:
             yield Path(name)
 
-    def write_list(self, entries: Sequence[Mapping[str, object]], directory: Path, name: str = "packages.json") -> str:
-        """Write the list of packages that a worker reads and return its path."""
-        path = directory / name
-        path.write_text(json.dumps(list(entries)), encoding="utf-8")
-        return str(path)
+    @contextlib.contextmanager
+    def channel(self, archives: Sequence[Archive], *options: str) -> Iterator[tuple[str, int]]:
+        """Serve a set of packages over HTTP on loopback, from a process of its own, `LATENCY` away.
+
+        Yields:
+            Its address and its process.
+        """
+        root = str(archives[0].path.parents[1])
+        waiting = ("--latency", str(LATENCY), "--ttl", str(_SERVER_SECONDS))
+        with serving("tests.support.fault_server", root, *waiting, *options) as server:
+            yield server
 
     @contextlib.contextmanager
-    def channel(self, archives: Sequence[Archive], *options: str) -> Iterator[Server]:
-        """Serve a set of packages over HTTP on loopback, from a process of its own, `LATENCY` away."""
-        root = archives[0].path.parents[1]
-        command = [sys.executable, "-m", "tests.support.fault_server", str(root), "--latency", str(LATENCY)]
-        command += ["--ttl", str(_SERVER_SECONDS), *options]
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                url = process.stdout.readline().strip()
-                if not url:
-                    raise ContenderError("the channel's server did not start")
-                yield Server(url, process.pid)
-            finally:
-                process.kill()
+    def listed(self, archives: Sequence[Archive]) -> Iterator[str]:
+        """Serve a set of packages; yield the list of them that a worker reads."""
+        with self.directory() as directory, self.channel(archives) as (url, _pid):
+            yield write_list([archive.address(url) for archive in archives], directory)
 
     def s3(self) -> Place:
         """Return a bucket of an S3 server (SeaweedFS, its data in memory), where each run gets a prefix of its own.
@@ -131,9 +128,9 @@ class Bed:
             except RuntimeError as exc:
                 raise ContenderError(str(exc)) from exc
             bucket = "bench"
-            place = Place(f"s3://{bucket}/{{run}}", server.url, server.environment, server.pid)
-            self.run_once("make-bucket", place, endpoint=server.url, bucket=bucket)
-            self._s3 = place
+            made = Contender("bucket", worker("tools.bucket", endpoint=server.url, bucket=bucket), server.environment)
+            made.run(self.scratch)
+            self._s3 = Place(f"s3://{bucket}/{{run}}", server.url, server.environment, server.pid)
         return self._s3
 
     def close(self) -> None:
@@ -141,15 +138,14 @@ class Bed:
         self._servers.close()
 
 
-def cpu_meter(pids: Mapping[str, int]) -> Callable[[], Mapping[str, float]]:
-    """Return a meter of the CPU seconds of running processes, by name; empty where /proc does not say."""
+def write_list(entries: Sequence[Mapping[str, object]], directory: Path, name: str = "packages.json") -> str:
+    """Write the list of packages that a worker reads and return its path."""
+    path = directory / name
+    path.write_text(json.dumps(list(entries)), encoding="utf-8")
+    return str(path)
 
-    def read() -> dict[str, float]:
-        seconds = {}
-        for name, pid in pids.items():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-                seconds[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return seconds
 
-    return read
+def cpu_meter(*pids: int) -> Callable[[], Mapping[str, float]]:
+    """Return a meter of the CPU seconds that running servers have used together."""
+    processes = [psutil.Process(pid) for pid in pids]
+    return lambda: {"servers_cpu": sum(sum(process.cpu_times()[:2]) for process in processes)}

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from asynccache.api import Session
 from asynccache.config import Settings
 from bench.hydrate_tasks import archive_of_pack
-
-Figures = dict[str, float]
-
-
-def prepare(settings: dict[str, Any], document: str, out: str) -> Callable[[], Figures]:
-    """Return the work: publish, and write what a node is told into a directory."""
-    chosen = Settings(**{**settings, "cache_dir": Path(settings["cache_dir"])})
-    return lambda: asyncio.run(_publish(chosen, document, Path(out)))
+from bench.task import Figures
 
 
-async def _publish(settings: Settings, document: str, out: Path) -> Figures:
+async def publish(settings: Settings, document: str, out: str) -> Figures:
+    """Publish the environment's packages, its pack and the bundle; write what a node is told into a directory."""
     from tests.support.metaflow_venv import bare_venv  # noqa: PLC0415 - makes one at first
 
+    directory = Path(out)
     async with Session(settings) as session:
         warmed = await session.warm(document, to="remote", pack=False)
         warmed.raise_for_failures()
         environment = warmed.environments[0]
         (packed,) = await session.pack(environment)
         bundle = await session.publish_engine()
-    await archive_of_pack(settings, document, out / "packed.tar.zst")
+    await archive_of_pack(settings, document, directory / "packed.tar.zst")
     root = {"version": 1, "root": str(settings.store), "endpoint_url": settings.s3_endpoint_url}
     key = f"{environment.id.req_id}:{environment.id.full_id}:{environment.id.arch}"
     told = {**root, "bundles": {environment.id.arch: bundle.as_document()}}
     here = {"key": packed.key, "size": packed.size, "digest": packed.digest}
-    (out / "packed.json").write_text(json.dumps({**told, "packs": {key: here}}))
-    (out / "packages.json").write_text(json.dumps({**told, "packs": {key: {"key": "nowhere"}}}))
+    (directory / "packed.json").write_text(json.dumps({**told, "packs": {key: here}}))
+    (directory / "packages.json").write_text(json.dumps({**told, "packs": {key: {"key": "nowhere"}}}))
     said = {"python": str(bare_venv("3.11") / "bin" / "python"), "ids": key.rpartition(":")[0]}
-    (out / "node.json").write_text(json.dumps(said))
+    (directory / "node.json").write_text(json.dumps(said))
     return {"pack": packed.size, "bundle": bundle.size}

@@ -2,120 +2,90 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from bench.bed import Bed, Place
+from bench.case import case
+from bench.harness import Contender, asynccache
+from bench.results import CPU, FETCHED, PEAK, REQUESTS, RUN, WALL, CaseResult, Metric
 
-from bench.bed import Bed
-from bench.cache_cases import RUN, settings_for
-from bench.harness import Contender, worker
-from bench.results import CPU, PEAK, WALL, CaseResult, Group, Metric, Target
-
-FETCHED = Metric("fetched", "bytes fetched", "MB")
-REQUESTS = Metric("store_requests", "requests to the store", "")
-FIRST = Metric("first", "first lookup", "ms")
-MEDIAN = Metric("median", "lookup, median", "ms")
-MOST = Metric("most", "lookup, slowest", "ms")
+_LOOKUPS = (Metric("first", "first lookup", "ms"), Metric("median", "lookup, median", "ms"))
 
 
-def warm(bed: Bed) -> CaseResult:
-    """Ten environments that share most of their packages."""
+@case(
+    "warm",
+    "Environments that share most of their packages",
+    metrics=(RUN, WALL, CPU, PEAK, FETCHED, REQUESTS),
+    plotted=("run_wall",),
+)
+def warm(bed: Bed, found: CaseResult) -> None:
+    """10 environments of 100 packages that share 80, together.
+
+    The environments are warmed together into an empty S3 store (SeaweedFS on loopback), and once more when everything
+    is there. Bytes that are fetched are counted against the sizes of the distinct packages.
+    """
     count, size, shared = (3, 10, 8) if bed.quick else (10, 100, 80)
-    result = CaseResult(
-        "warm",
-        f"{count} environments of {size} packages, {shared} of them the same",
-        "The environments are warmed together into an empty S3 store (SeaweedFS on loopback), and once more when "
-        "everything is there. Bytes that are fetched are counted against the sizes of the distinct packages.",
-        metrics=(RUN, WALL, CPU, PEAK, FETCHED, REQUESTS),
-        plotted=("run_wall",),
-    )
     archives = bed.inputs("many")[: shared + count * (size - shared)]
     distinct = sum(a.size for a in archives)
     place = bed.s3()
-    with bed.directory() as directory, bed.channel(archives) as channel:
-        packages = bed.write_list([a.address(channel.url) for a in archives], directory)
+    with bed.directory() as directory, bed.listed(archives) as packages:
         work = {"packages": packages, "count": count, "size": size, "shared": shared}
-        cold = {**settings_for(place), "datastore_root": "{scratch}/here"}
-        root = place.root.replace("{run}", "warm")
-        ready = {
-            **settings_for(place, root=root),
-            "cache_dir": str(directory / "node"),
-            "datastore_root": str(directory),
-        }
-        bed.run_once("warm", place, settings=ready, **work)
-        series = bed.measure(
-            [
-                Contender("empty store", worker("warm", settings=cold, **work), place.environment),
-                Contender("second time", worker("warm", settings=ready, **work), place.environment),
-            ]
+        cold = place.settings(datastore_root="{scratch}/here")
+        ready = place.named("warm").settings(cache_dir=str(directory / "node"), datastore_root=str(directory))
+        bed.run_once("catalog_tasks.warm", place, settings=ready, **work)
+        first, second = series = bed.measure(
+            place.contender("empty store", "catalog_tasks.warm", settings=cold, **work),
+            place.contender("second time", "catalog_tasks.warm", settings=ready, **work),
         )
-    result.groups.append(Group(f"{len(archives)} distinct packages, {count * size} named", series, compared=False))
-    first, second = series
-    result.targets = [
-        Target(
-            "bytes fetched by the bytes of the distinct packages", 1.0, first.median("fetched") / distinct, False, "x"
-        ),
-        Target("a second warm, process and all", 1.0, second.median("wall"), False, "s", "start-up included"),
-    ]
-    result.notes.append(
-        f"Distinct packages: {distinct} bytes; fetched: {first.median('fetched'):.0f} bytes, "
-        f"the second time {second.median('fetched'):.0f}."
+    label = f"{count} environments of {size} packages, {len(archives)} of them distinct"
+    found.group(label, series, compared=False)
+    fetched = first.median("fetched")
+    found.at_most("bytes fetched by the bytes of the distinct packages", 1.0, fetched / distinct, "x")
+    found.at_most("a second warm, process and all", 1.0, second.median("wall"), "s", "start-up included")
+    found.notes.append(
+        f"Distinct packages: {distinct} bytes; fetched: {fetched:.0f} bytes, the second time "
+        f"{second.median('fetched'):.0f}."
     )
-    return result
 
 
-def catalog(bed: Bed) -> CaseResult:
-    """A list and lookups among five thousand environments."""
+@case(
+    "catalog",
+    "A catalog of many environments",
+    metrics=(WALL, RUN, CPU, PEAK, *_LOOKUPS, Metric("most", "lookup, slowest", "ms"), REQUESTS),
+    plotted=("wall",),
+)
+def catalog(bed: Bed, found: CaseResult) -> None:
+    """A list and lookups among 5,000 environments.
+
+    `asynccache env ls --local` on a manifest with that many environments, and lookups by name in a fresh process; the
+    same list from an S3 store (SeaweedFS on loopback) whose documents were read before. The index beside the manifest
+    or the store is there, as after any earlier command; what making it costs is noted below.
+    """
     count, size = (200, 5) if bed.quick else (5000, 50)
-    result = CaseResult(
-        "catalog",
-        f"A catalog of {count} environments of {size} packages",
-        "`asynccache env ls --local` on a manifest with that many environments, and lookups by name in a fresh "
-        "process; the same list from an S3 store (SeaweedFS on loopback) whose documents were read before. The index "
-        "beside the manifest or the store is there, as after any earlier command; what making it costs is noted below.",
-        metrics=(WALL, RUN, CPU, PEAK, FIRST, MEDIAN, MOST, REQUESTS),
-        plotted=("wall",),
-    )
-    place = bed.s3()
     with bed.directory() as directory:
-        here = {
-            "store": str(directory / "none"),
-            "cache_dir": str(directory / "node"),
-            "datastore_root": str(directory),
+        node, none = str(directory / "node"), str(directory / "none")
+        here, there = Place(none), bed.s3().named("catalog")
+        local = {"settings": here.settings(cache_dir=node, datastore_root=str(directory))}
+        remote = {
+            "settings": there.settings(cache_dir=str(directory / "other-node"), datastore_root=str(directory / "no"))
         }
-        there = {
-            **settings_for(place, root=place.root.replace("{run}", "catalog")),
-            "datastore_root": str(directory / "no"),
-        }
-        there["cache_dir"] = str(directory / "other-node")
-        filled = bed.run_once("fill-manifest", settings=here, count=count, size=size)
-        bed.run_once("fill-store", place, settings=there, count=count, size=size)
-        made = bed.run_once("list", settings=here, remote=False)
-        read = bed.run_once("list", place, settings=there, remote=True)
-        series = bed.measure(
-            [
-                Contender("env ls --local", lambda _run: _command(directory), _environment(directory)),
-                Contender("look up by name", worker("look-up", settings=here, count=count)),
-                Contender("list an S3 store", worker("list", settings=there, remote=True), place.environment),
-            ]
+        filled = bed.run_once("catalog_tasks.fill_manifest", here, **local, count=count, size=size)
+        bed.run_once("catalog_tasks.fill_store", there, **remote, count=count, size=size)
+        made = bed.run_once("catalog_tasks.list_all", here, **local, remote=False)
+        read = bed.run_once("catalog_tasks.list_all", there, **remote, remote=True)
+        words = ("env", "ls", "--local", "--store", none, "--cache-dir", node)
+        variables = {"METAFLOW_DATASTORE_SYSROOT_LOCAL": str(directory)}
+        listed, looked, stored = series = bed.measure(
+            Contender("env ls --local", asynccache(*words), variables),
+            here.contender("look up by name", "catalog_tasks.look_up", **local, count=count),
+            there.contender("list an S3 store", "catalog_tasks.list_all", **remote, remote=True),
         )
-    result.groups.append(Group(f"manifest of {filled['manifest_bytes'] / 1e6:.0f} MB", series, compared=False))
-    listed, looked, remote = series
-    result.targets = [
-        Target("`env ls`, process and all", 1.0, listed.median("wall"), False, "s", "start-up included"),
-        Target("slowest lookup by name", 50.0, looked.median("most") * 1e3, False, "ms", "of 200 in a fresh process"),
-        Target("list of the store, without start-up", 1.0, remote.median("run_wall"), False, "s"),
-    ]
-    result.notes += [
+    megabytes = filled["manifest_bytes"] / 1e6
+    label = f"{count} environments of {size} packages, manifest of {megabytes:.0f} MB"
+    found.group(label, series, compared=False)
+    found.at_most("`env ls`, process and all", 1.0, listed.median("wall"), "s", "start-up included")
+    slowest = looked.median("most") * 1e3
+    found.at_most("slowest lookup by name", 50.0, slowest, "ms", "of 200 in a fresh process")
+    found.at_most("list of the store, without start-up", 1.0, stored.median("run_wall"), "s")
+    found.notes += [
         f"Making the index of the manifest, once after each change of it: {made['run_wall']:.2f} s.",
         f"Reading all documents for the first time: {read['run_wall']:.2f} s, {read['store_requests']:.0f} requests.",
     ]
-    return result
-
-
-def _command(directory: Path) -> list[str]:
-    program = [sys.executable, "-c", "from asynccache_cli.main import main; main()", "env", "ls", "--local"]
-    return [*program, "--store", str(directory / "none"), "--cache-dir", str(directory / "node")]
-
-
-def _environment(directory: Path) -> dict[str, str]:
-    return {"METAFLOW_DATASTORE_SYSROOT_LOCAL": str(directory)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from asynccache.api import Session
@@ -20,27 +19,11 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
 from asynccache.model.package import split_filename
 from asynccache.ops.environments import Environments
+from asynccache.runtime.tasks import run_together
+from bench.task import Figures
 
 ARCH: Final = "linux-64"
 LOOKUPS: Final = 200
-Task = Callable[..., Awaitable[dict[str, float] | None]]
-
-
-def prepare(name: str, settings: dict[str, Any], **arguments: Any) -> Callable[[], dict[str, float] | None]:
-    """Return a task's work."""
-    paths = {k: Path(v) for k, v in settings.items() if k in {"cache_dir", "datastore_root"}}
-    chosen = Settings(**{**settings, **paths})
-
-    def work() -> dict[str, float] | None:
-        return asyncio.run(_run(TASKS[name], chosen, arguments))
-
-    return work
-
-
-async def _run(task: Task, settings: Settings, arguments: dict[str, Any]) -> dict[str, float] | None:
-    async with Session(settings) as session:
-        await session.open(writing=True)
-        return await task(session, **arguments)
 
 
 def overlapping(packages: Sequence[dict[str, Any]], count: int, size: int, shared: int) -> list[ResolvedEnvironment]:
@@ -84,23 +67,33 @@ def _environment(number: int, packages: tuple[EnvironmentPackage, ...]) -> Resol
     return replace(unnamed, id=EnvID(request.req_id, unnamed.computed_full_id(), ARCH))
 
 
-async def _warm(session: Session, packages: str, count: int, size: int, shared: int) -> dict[str, float]:
-    entries = json.loads(await asyncio.to_thread(Path(packages).read_text, "utf-8"))
-    environments = overlapping(entries, count, size, shared)
-    warmed = await session.warm(*environments, to="remote", pack=False)
-    warmed.raise_for_failures()
-    readiness = warmed.readiness
-    return {
-        "fetched": readiness.fetched_bytes,
-        "distinct": readiness.distinct,
-        "named": sum(row.packages for row in readiness.rows),
-        "run_wall": readiness.seconds,
-        "store_requests": session.store_requests,
-    }
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Session]:
+    """Open a session with its store: that is not measured."""
+    async with Session(settings) as session:
+        await session.open(writing=True)
+        yield session
 
 
-async def _fill_here(session: Session, count: int, size: int) -> dict[str, float]:
-    catalog = Environments(session.settings, None)
+async def warm(settings: Settings, packages: Sequence[dict[str, Any]], count: int, size: int, shared: int) -> Figures:
+    """Warm environments that share most of their packages into the store."""
+    environments = overlapping(packages, count, size, shared)
+    async with _opened(settings) as session:
+        warmed = await session.warm(*environments, to="remote", pack=False)
+        warmed.raise_for_failures()
+        readiness = warmed.readiness
+        return {
+            "fetched": readiness.fetched_bytes,
+            "distinct": readiness.distinct,
+            "named": sum(row.packages for row in readiness.rows),
+            "run_wall": readiness.seconds,
+            "store_requests": session.store_requests,
+        }
+
+
+async def fill_manifest(settings: Settings, count: int, size: int) -> Figures:
+    """Note many environments on this machine, each with a name."""
+    catalog = Environments(settings, None)
     environments = numbered(count, size)
     await catalog.keep(environments, default=True)
 
@@ -112,44 +105,37 @@ async def _fill_here(session: Session, count: int, size: int) -> dict[str, float
     return {"manifest_bytes": (await asyncio.to_thread(catalog.manifest.path.stat)).st_size}
 
 
-async def _fill_store(session: Session, count: int, size: int) -> None:
-    limit = asyncio.Semaphore(64)
-    async with Engine(session.settings) as engine:
-        keys = Environments(session.settings, engine.store).keys
+async def fill_store(settings: Settings, count: int, size: int) -> None:
+    """Write the documents of many environments into the store."""
+    async with Engine(settings) as engine:
+        keys = Environments(settings, engine.store).keys
 
         async def put(environment: ResolvedEnvironment) -> None:
-            async with limit:
+            async with engine.budgets.uploads.borrow():
                 await engine.store.put(keys.document(environment.id), environment.to_json(), if_absent=True)
 
-        async with asyncio.TaskGroup() as group:
-            for environment in numbered(count, size):
-                group.create_task(put(environment))
+        await run_together([put(environment) for environment in numbered(count, size)])
 
 
-async def _look_up(session: Session, count: int) -> dict[str, float]:
+async def look_up(settings: Settings, count: int) -> Figures:
+    """Find environments by name, one after the other."""
     seconds = []
-    for number in range(LOOKUPS):
-        wanted = f"team/env{number * 7919 % count}:v1"
-        started = time.perf_counter()
-        await session.find(wanted, arch=ARCH)
-        seconds.append(time.perf_counter() - started)
+    async with _opened(settings) as session:
+        for number in range(LOOKUPS):
+            wanted = f"team/env{number * 7919 % count}:v1"
+            started = time.perf_counter()
+            await session.find(wanted, arch=ARCH)
+            seconds.append(time.perf_counter() - started)
     return {"first": seconds[0], "median": statistics.median(seconds), "most": max(seconds)}
 
 
-async def _list(session: Session, *, remote: bool) -> dict[str, float]:
-    before, started = session.store_requests, time.perf_counter()
-    rows = [row async for row in session.list_environments(local=not remote, remote=remote)]
-    return {
-        "environments": len(rows),
-        "run_wall": time.perf_counter() - started,
-        "store_requests": session.store_requests - before,
-    }
-
-
-TASKS: Final[dict[str, Task]] = {
-    "warm": _warm,
-    "fill-manifest": _fill_here,
-    "fill-store": _fill_store,
-    "look-up": _look_up,
-    "list": _list,
-}
+async def list_all(settings: Settings, *, remote: bool) -> Figures:
+    """List the environments of this machine, or those of the store."""
+    async with _opened(settings) as session:
+        before, started = session.store_requests, time.perf_counter()
+        rows = [row async for row in session.list_environments(local=not remote, remote=remote)]
+        return {
+            "environments": len(rows),
+            "run_wall": time.perf_counter() - started,
+            "store_requests": session.store_requests - before,
+        }

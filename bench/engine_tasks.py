@@ -7,64 +7,31 @@ the other stages in its way: that is what a whole run is compared with.
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.archive import transmute
+from asynccache.archive import transmute as transmute_archive
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
+from asynccache.runtime.tasks import run_together
 from asynccache.store import layout
-from bench.clocks import cpu_seconds
+from bench.task import Figures, cpu_seconds
 
 SAMPLE_SECONDS: Final = 0.005  # how often the event loop is asked for a sign of life
-Figures = dict[str, float]
+Entry = dict[str, Any]
+"""Of a list of packages: url, md5, sha256, size, and the local path where the task wants one."""
 
 
-def prepare(
-    name: str, *, packages: str, settings: dict[str, Any], loop: str = "uvloop", **arguments: Any
-) -> Callable[[], Figures]:
-    """Read the packages and import what the run needs.
-
-    Args:
-        name: The task.
-        packages: JSON file: a list of url, md5, sha256, size, and the local path where the task wants one.
-        settings: Fields of `asynccache.config.Settings`.
-        loop: `uvloop` as the command line uses it, or `asyncio`.
-        arguments: For the task.
-    """
-    entries = json.loads(Path(packages).read_text("utf-8"))
-    values = {**settings, "cache_dir": Path(settings["cache_dir"])}
-    if str(values["store"]).startswith("s3://"):
-        importlib.import_module("aiobotocore.session")  # start-up, not work
-    coroutine = _TASKS[name]
-
-    def work() -> Figures:
-        with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
-            return runner.run(coroutine(Settings(**values), entries, **arguments))
-
-    return work
-
-
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if name == "asyncio":
-        return None
-    import uvloop  # noqa: PLC0415
-
-    return uvloop.new_event_loop
-
-
-def _package(entry: dict[str, Any]) -> Package:
+def _package(entry: Entry) -> Package:
     return Package.from_url(entry["url"], Digests(md5=entry["md5"], sha256=entry["sha256"], size=entry["size"]))
 
 
-async def _cache(settings: Settings, entries: Sequence[dict[str, Any]], *, to: str | None = ".conda") -> Figures:
+async def cache(settings: Settings, packages: Sequence[Entry], *, to: str = ".conda") -> Figures:
     """Cache everything; the sampler tells how long the loop was not free meanwhile."""
     lags: list[float] = []
     async with Engine(settings) as engine:
@@ -72,7 +39,7 @@ async def _cache(settings: Settings, entries: Sequence[dict[str, Any]], *, to: s
         async with asyncio.TaskGroup() as group:
             group.create_task(_sample_lag(lags, stop))
             started, cpu = time.perf_counter(), cpu_seconds()
-            report = await engine.cache([_package(e) for e in entries], wanted=Format(to) if to else None)
+            report = await engine.cache([_package(e) for e in packages], wanted=Format(to))
             wall, cpu = time.perf_counter() - started, cpu_seconds() - cpu
             stop.set()
         report.raise_for_failures()
@@ -107,87 +74,69 @@ async def _sample_lag(lags: list[float], stop: asyncio.Event) -> None:
         lags.append(max(0.0, time.perf_counter() - started - SAMPLE_SECONDS))
 
 
-async def _all(entries: Sequence[dict[str, Any]], one: Callable[[dict[str, Any]], Awaitable[None]]) -> Figures:
+async def _all(packages: Sequence[Entry], one: Callable[[Entry], Coroutine[Any, Any, None]]) -> Figures:
     """Start with the largest, as the engine does."""
     started, cpu = time.perf_counter(), cpu_seconds()
-    async with asyncio.TaskGroup() as group:
-        for entry in sorted(entries, key=lambda e: int(e["size"]), reverse=True):
-            group.create_task(_wait(one(entry)))
+    await run_together([one(entry) for entry in sorted(packages, key=lambda e: int(e["size"]), reverse=True)])
     return {"run_wall": time.perf_counter() - started, "run_cpu": cpu_seconds() - cpu}
 
 
-async def _wait(awaitable: Awaitable[None]) -> None:
-    await awaitable
-
-
-async def _fetch_only(settings: Settings, entries: Sequence[dict[str, Any]]) -> Figures:
+async def fetch_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
+    """Fetch and verify everything."""
     async with Engine(settings) as engine:
 
-        async def one(entry: dict[str, Any]) -> None:
+        async def one(entry: Entry) -> None:
             package = _package(entry)
             async with engine.budgets.in_flight.borrow():
                 directory = await engine.threads.run(engine.workspace.prepare, package.url)
                 await engine.fetcher.fetch(package, directory / package.filename)
 
-        return await _all(entries, one)
+        return await _all(packages, one)
 
 
-async def _transmute_only(settings: Settings, entries: Sequence[dict[str, Any]], *, to: str = ".conda") -> Figures:
+async def transmute_only(settings: Settings, packages: Sequence[Entry], *, to: str = ".conda") -> Figures:
     """Convert what is not in the wanted form yet; results go to `cache_dir`."""
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     async with Engine(settings) as engine:
 
-        async def one(entry: dict[str, Any]) -> None:
+        async def one(entry: Entry) -> None:
             source, package = Path(entry["path"]), _package(entry)
             target = settings.cache_dir / (package.stem + to)
+            level, verify = settings.zstd_level, settings.verify_transmute
             async with engine.budgets.in_flight.borrow(), engine.budgets.cpu.borrow_up_to(2) as cores:
                 await engine.threads.work(
-                    lambda stop: transmute(
-                        source,
-                        target,
-                        level=settings.zstd_level,
-                        verify=settings.verify_transmute,
-                        threads=cores,
-                        cancelled=stop,
+                    lambda stop: transmute_archive(
+                        source, target, level=level, verify=verify, threads=cores, cancelled=stop
                     )
                 )
 
-        return await _all([e for e in entries if not e["path"].endswith(to)], one)
+        return await _all([e for e in packages if not e["path"].endswith(to)], one)
 
 
-async def _upload_only(settings: Settings, entries: Sequence[dict[str, Any]]) -> Figures:
+async def upload_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
     """Publish files that are there, in their final form."""
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     copies = {}
-    for entry in entries:  # the store may take the file itself, so each gets one that nobody else needs
+    for entry in packages:  # the store may take the file itself, so each gets one that nobody else needs
         copies[entry["path"]] = shutil.copy(entry["path"], settings.cache_dir)
     async with Engine(settings) as engine:
 
-        async def one(entry: dict[str, Any]) -> None:
+        async def one(entry: Entry) -> None:
             package, path = _package(entry), Path(copies[entry["path"]])
             key = layout.key_for(package, package.url_format, entry[KEY_ALGORITHM[package.kind]])
             async with engine.budgets.uploads.borrow(), engine.budgets.memory.borrow(min(entry["size"], 32 << 20)):
                 await engine.store.upload(key, path, package.digests, if_absent=True, consume=True)
 
-        return await _all(entries, one)
+        return await _all(packages, one)
 
 
-async def _put_filler(settings: Settings, entries: Sequence[dict[str, Any]], *, copies: int) -> Figures:
-    """Write small objects of packages that no run asks for, beside those of `entries`."""
+async def put_filler(settings: Settings, packages: Sequence[Entry], *, copies: int) -> Figures:
+    """Write small objects of packages that no run asks for, beside those of `packages`."""
     async with Engine(settings) as engine:
 
-        async def one(entry: dict[str, Any]) -> None:
+        async def one(entry: Entry) -> None:
             for number in range(copies):
                 other = _package({**entry, "url": entry["url"].replace("synthetic-", f"neighbour-{number}-")})
                 await engine.store.put(layout.key_for(other, other.url_format, entry["md5"]), b"filler")
 
-        return await _all(entries, one)
-
-
-_TASKS: Final[dict[str, Callable[..., Any]]] = {
-    "cache": _cache,
-    "fetch-only": _fetch_only,
-    "transmute-only": _transmute_only,
-    "upload-only": _upload_only,
-    "put-filler": _put_filler,
-}
+        return await _all(packages, one)

@@ -6,8 +6,8 @@ which include the interpreter's start and every child that the process waited fo
 says how much of its CPU time had gone by when the work began, and that is shown beside.
 
 Linux counts the memory of the process that starts another one into the peak of the new one, so the process that
-measures must stay smaller than what it measures: it imports the standard library only and leaves the making of inputs
-to others. `floor_bytes()` is what no measured peak can be below.
+measures must stay smaller than what it measures: it imports the standard library and psutil only, and leaves the making
+of inputs to others. `floor_bytes()` is what no measured peak can be below.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from bench.memory_watch import MemoryWatch
+import psutil  # type: ignore[import-untyped]
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 RUN_SECONDS: Final = 900.0  # limit of one contender's one run
+_LOOK: Final = 0.03  # seconds between two looks at a process's memory
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 _STDERR_LINES: Final = 5
 _SETTINGS: Final = ("ASYNCCACHE_", "METAFLOW_")  # beginnings of variables that settings are read from
@@ -72,14 +73,26 @@ class Contender:
 
     Attributes:
         name: As it is shown.
-        command: Given an empty directory for this run, returns the command line. It may fill the directory first:
-            that is not measured. A worker finds the path for its own figures in `ASYNCCACHE_BENCH_RESULT`.
-        environment: Variables to add.
+        command: Program and arguments. In them `{scratch}` becomes the run's directory, empty at first, and `{run}`
+            that directory's name, which no other run has.
+        environment: Variables to add. A worker finds the path for its own figures in `ASYNCCACHE_BENCH_RESULT`.
+        prepare: Given the run's directory, fills it; that is not measured.
     """
 
     name: str
-    command: Callable[[Path], Sequence[str]]
+    command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path], object] = lambda _run: None
+
+    def run(self, scratch: Path, *, together: bool = False) -> Sample:
+        """Run it once, in a directory of its own below `scratch` that is removed afterwards (see `run_process`)."""
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=scratch))
+        try:
+            self.prepare(directory)
+            words = [w.replace("{scratch}", str(directory)).replace("{run}", directory.name) for w in self.command]
+            return run_process(words, directory, self.environment, together=together)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +185,7 @@ def run_process(
         timer = threading.Timer(limit, _kill_session, [process.pid])
         timer.start()
         try:
-            with contextlib.ExitStack() as stack:
-                watch = stack.enter_context(MemoryWatch(process.pid)) if together else None
+            with _watched(process.pid) if together else contextlib.nullcontext([0]) as peaks:
                 _pid, status, usage = os.wait4(process.pid, 0)
                 wall = time.perf_counter() - started
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -187,8 +199,34 @@ def run_process(
         reason = f"after its limit of {limit:.0f} seconds" if wall >= limit else f"with code {process.returncode}"
         raise ContenderError(f"`{' '.join(command)[:200]}` ended {reason}: {tail or 'it wrote nothing'}")
     said = json.loads(said_path.read_text("utf-8")) if said_path.exists() else {}
-    peak = max(usage.ru_maxrss * _RSS_UNIT, watch.peak if watch else 0)
+    peak = max(usage.ru_maxrss * _RSS_UNIT, *peaks)
     return Sample(wall, usage.ru_utime + usage.ru_stime, peak, said)
+
+
+@contextlib.contextmanager
+def _watched(pid: int) -> Iterator[list[int]]:
+    """Sample the memory of a process and its children together, pages that they share counted for each, for the length
+    of the block: what `wait4` tells is only the largest one of them. The peak stands in the list, in bytes.
+    """
+    peaks = [0]
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(_LOOK):
+            total = 0
+            with contextlib.suppress(psutil.NoSuchProcess):  # one has ended meanwhile
+                first = psutil.Process(pid)
+                for process in (first, *first.children(recursive=True)):
+                    total += process.memory_info().rss
+            peaks[0] = max(peaks[0], total)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _kill_session(pid: int) -> None:
@@ -203,7 +241,7 @@ def measure(
     rounds: int,
     scratch: Path,
     *,
-    meter: Callable[[], Mapping[str, float]] | None = None,
+    meter: Callable[[], Mapping[str, float]] = dict,
     together: bool = False,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> list[Series]:
@@ -224,17 +262,10 @@ def measure(
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
         for contender in contenders:
-            directory = Path(tempfile.mkdtemp(prefix="run-", dir=scratch))
-            try:
-                command = list(contender.command(directory))
-                before = meter() if meter else {}
-                sample = run_process(command, directory, contender.environment, together=together)
-                after = meter() if meter else {}
-            finally:
-                shutil.rmtree(directory, ignore_errors=True)
-            grown = {name: after[name] - before[name] for name in after}
-            sample = Sample(sample.wall, sample.cpu, sample.peak, {**sample.said, **grown})
-            samples[contender.name].append(sample)
+            before = meter()
+            sample = contender.run(scratch, together=together)
+            grown = {name: value - before[name] for name, value in meter().items()}
+            samples[contender.name].append(replace(sample, said={**sample.said, **grown}))
             tell(
                 f"  round {number + 1}/{rounds}  {contender.name:<38} wall {sample.wall:7.2f} s"
                 f"  cpu {sample.cpu:7.2f} s  peak {sample.peak / 1e6:6.0f} MB"
@@ -242,14 +273,33 @@ def measure(
     return [Series(name, tuple(taken)) for name, taken in samples.items()]
 
 
-def worker(task: str, **arguments: object) -> Callable[[Path], list[str]]:
-    """Return the command of a Python worker (see `bench.worker`).
+def worker(task: str, **arguments: object) -> list[str]:
+    """Return the command of a Python worker (see `bench.worker`)."""
+    return [sys.executable, "-m", "bench.worker", task, json.dumps(arguments)]
 
-    In its arguments `{scratch}` becomes the run's directory and `{run}` that directory's name, which no other run has.
+
+def asynccache(*words: str) -> list[str]:
+    """Return a command line of asynccache."""
+    return [sys.executable, "-c", "from asynccache_cli.main import main; main()", *words]
+
+
+@contextlib.contextmanager
+def serving(module: str, *arguments: str) -> Iterator[tuple[str, int]]:
+    """Run a server in a process of its own for the length of the block; yield its address and its process.
+
+    Args:
+        module: Run as a program; it writes its address as the first line.
+        arguments: For the program.
+
+    Raises:
+        ContenderError: It did not start.
     """
-
-    def command(directory: Path) -> list[str]:
-        text = json.dumps(arguments).replace("{scratch}", str(directory)).replace("{run}", directory.name)
-        return [sys.executable, "-m", "bench.worker", task, text]
-
-    return command
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().strip() if process.stdout else ""
+            if not url:
+                raise ContenderError(f"the server {module} did not start")
+            yield url, process.pid
+        finally:
+            process.kill()

@@ -5,47 +5,31 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import os
+import multiprocessing
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from asynccache.api import Session
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
+from asynccache.hydrate import hydrate as hydrating
 from asynccache.hydrate.from_pack import from_pack
-from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.package import Format
 from asynccache.ops.environments import read_document
+from bench.task import Figures, Work
 
-Figures = dict[str, float]
 WHEELS: Final = ("scipy", "matplotlib")
+_BEGIN_SECONDS: Final = 60.0  # until all processes have started
 
 
-def prepare(name: str, settings: dict[str, Any], **arguments: Any) -> Callable[[], Figures]:
-    """Return a task's work."""
-    chosen = Settings(**{**settings, "cache_dir": Path(settings["cache_dir"])})
-    if str(chosen.store).startswith("s3://"):
-        importlib.import_module("aiobotocore.session")  # start-up, not work
-
-    if name == "hydrate-many":
-        importlib.import_module("aiohttp")
-        return lambda: _many(chosen, **arguments)
-
-    def work() -> Figures:
-        return asyncio.run(_TASKS[name](chosen, **arguments))
-
-    return work
-
-
-async def _fill(settings: Settings, out: str, *, quick: bool, wanted: str | None = ".conda") -> Figures:
+async def fill(settings: Settings, out: str, *, quick: bool, wanted: str | None = ".conda") -> Figures:
     """Put the environment's packages into the store; write its document, the wheels, and an archive of it all."""
     from tests.support.channel import cached_channel, download_wheels  # noqa: PLC0415
     from tests.support.hydration import cached, packages_of  # noqa: PLC0415
@@ -101,7 +85,7 @@ async def archive_of_pack(settings: Settings, document: str, archive: Path) -> N
     shutil.rmtree(archive.with_name("packed-node"))
 
 
-async def _pack(settings: Settings, document: str, archive: str | None = None) -> Figures:
+async def pack(settings: Settings, document: str, archive: str | None = None) -> Figures:
     """Make the environment's pack, and an archive of what it becomes."""
     async with Session(settings) as session:
         (made,) = await session.pack(document)
@@ -110,15 +94,13 @@ async def _pack(settings: Settings, document: str, archive: str | None = None) -
     return {"size": made.size, "seconds": made.seconds, "files": made.files, "bytes": made.raw_bytes}
 
 
-async def _hydrate(
-    settings: Settings, document: str, prefix: str, *, run: bool = True, packed: bool = False
-) -> Figures:
+async def hydrate(settings: Settings, document: str, prefix: str, *, run: bool = True, packed: bool = False) -> Figures:
     """Hydrate, and start the environment's Python."""
     environment = read_document(Path(document), None)
     seen: list[events.Event] = []
     async with Engine(settings, emit=seen.append) as engine:
         sent, started = engine.store.requests, time.perf_counter()
-        done = await hydrate(engine, environment, Path(prefix), packed=from_pack if packed else None)
+        done = await hydrating.hydrate(engine, environment, Path(prefix), packed=from_pack if packed else None)
         ended = time.perf_counter()
         requests = engine.store.requests - sent
         if done.packed != packed:
@@ -135,40 +117,27 @@ async def _hydrate(
     }
 
 
-def _many(settings: Settings, document: str, prefix: str, *, count: int) -> Figures:
+def many(settings: Settings, document: str, prefix: str, *, count: int) -> Work:
     """Hydrate one prefix from several processes that begin at the same moment, their imports done."""
-    reader, writer = os.pipe()
-    begin_reader, begin_writer = os.pipe()
-    children = [_forked(settings, document, prefix, begin_reader, (begin_writer, writer)) for _ in range(count)]
-    os.close(begin_reader)
+    importlib.import_module("aiohttp")
+    return lambda: _forked(settings, document, prefix, count)
+
+
+def _forked(settings: Settings, document: str, prefix: str, count: int) -> Figures:
+    context = multiprocessing.get_context("fork")
+    begin, fetched = context.Barrier(count + 1), context.SimpleQueue()
+
+    def one() -> None:
+        begin.wait(_BEGIN_SECONDS)
+        fetched.put(asyncio.run(hydrate(settings, document, prefix, run=False))["fetched"])
+
+    children = [context.Process(target=one) for _ in range(count)]
+    for child in children:
+        child.start()
+    begin.wait(_BEGIN_SECONDS)
     started = time.perf_counter()
-    os.close(begin_writer)  # all of them see its end at once
-    os.close(writer)
-    with os.fdopen(reader) as lines:
-        fetched = sum(float(line) for line in lines)
-    if sum(os.waitpid(child, 0)[1] for child in children):
+    for child in children:
+        child.join()
+    if any(child.exitcode for child in children):
         raise RuntimeError("a process failed")
-    return {"run_wall": time.perf_counter() - started, "fetched": fetched}
-
-
-def _forked(settings: Settings, document: str, prefix: str, begin: int, pipes: tuple[int, int]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    begin_writer, writer = pipes
-    code = 1
-    try:
-        os.close(begin_writer)
-        os.read(begin, 1)
-        figures = asyncio.run(_hydrate(settings, document, prefix, run=False))
-        os.write(writer, f"{figures['fetched']}\n".encode())
-        code = 0
-    finally:
-        os._exit(code)
-
-
-_TASKS: Final[dict[str, Callable[..., Coroutine[Any, Any, Figures]]]] = {
-    "hydrate-fill": _fill,
-    "hydrate": _hydrate,
-    "hydrate-pack": _pack,
-}
+    return {"run_wall": time.perf_counter() - started, "fetched": sum(fetched.get() for _ in children)}

@@ -38,6 +38,11 @@ class Recipe:
     spread: tuple[int, int, int] | None = None
 
 
+def stem_of(archive: Path) -> str:
+    """Return an archive's name without its extension."""
+    return archive.name.removesuffix(".conda").removesuffix(".tar.bz2")
+
+
 def write(root: Path, recipe: Recipe) -> dict[str, int]:
     """Write a set below `root`; return the unpacked bytes of each package by its file name without extension.
 
@@ -58,10 +63,9 @@ def _write_real(root: Path) -> dict[str, int]:
             directory = root / package.subdir
             directory.mkdir(parents=True, exist_ok=True)
             shutil.copy(package.path, directory)
-    for path in sorted(root.rglob("*.*")):
-        if path.is_file():
-            _convert(path)
-    return {p.name.removesuffix(".tar.bz2"): _tar_bytes(p) for p in root.rglob("*.tar.bz2")}
+    for path in sorted(p for p in root.rglob("*.*") if p.is_file()):
+        _convert(path)
+    return {stem_of(p): _tar_bytes(p) for p in root.rglob("*.tar.bz2")}
 
 
 def _write_synthetic(root: Path, recipe: Recipe) -> dict[str, int]:
@@ -74,11 +78,10 @@ def _write_synthetic(root: Path, recipe: Recipe) -> dict[str, int]:
         sizes = lognormal_sizes(count, median=median, largest=largest)
     formats = (Format.TAR_BZ2, Format.CONDA) if recipe.kind == "mixed" else (Format.CONDA,)
     paths = write_synthetic_channel(root, sizes, formats=formats)
-    stems = [path.name.removesuffix(".conda").removesuffix(".tar.bz2") for path in paths]
     if recipe.kind == "both":
         for path in paths:
             _convert(path)
-    return dict(zip(stems, sizes, strict=True))
+    return dict(zip(map(stem_of, paths), sizes, strict=True))
 
 
 def _write_sized(root: Path, recipe: Recipe) -> dict[str, int]:

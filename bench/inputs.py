@@ -10,7 +10,6 @@ that asynccache wrote.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -18,15 +17,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.harness import REPOSITORY, ContenderError
-from bench.input_files import MIB, Recipe, write
+from bench.input_files import MIB, Recipe, stem_of, write
 
-_VERSION: Final = 1  # of `bench.input_files`: another one makes all sets anew
+_VERSION: Final = 2  # of what is written: another one makes all sets anew
 _BUILD_SECONDS: Final = 1800
 
 
@@ -47,6 +46,15 @@ class Archive:
     sha256: str
     size: int
     unpacked: int
+
+    @classmethod
+    def of(cls, path: Path, unpacked: int) -> Archive:
+        """Read a file's digests."""
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path, md5, sha256, path.stat().st_size, unpacked)
 
     def address(self, base: str) -> dict[str, object]:
         """Return what a worker needs to fetch it from a server of the set's directory."""
@@ -90,12 +98,7 @@ def load(name: str, tell: Callable[[str], None] = lambda _text: None) -> list[Ar
             reason = " / ".join(result.stderr.strip().splitlines()[-3:])
             raise ContenderError(f"the inputs `{name}` could not be made: {reason}")
     entries = json.loads((directory / "set.json").read_text("utf-8"))
-    return [Archive(directory / e["file"], e["md5"], e["sha256"], e["size"], e["unpacked"]) for e in entries]
-
-
-def of_format(archives: Sequence[Archive], ending: str) -> list[Archive]:
-    """Return the archives whose file name ends so."""
-    return [archive for archive in archives if archive.path.name.endswith(ending)]
+    return [Archive(directory / entry.pop("path"), **entry) for entry in entries]
 
 
 def _directory(name: str) -> Path:
@@ -118,36 +121,15 @@ def _make(name: str) -> None:
                 shutil.rmtree(old)
         aside = final.with_name(f"{final.name}.{os.getpid()}")
         try:
-            recipe = RECIPES[name]
-            unpacked = write(aside, recipe)
+            unpacked = write(aside, RECIPES[name])
             files = sorted(p for p in aside.rglob("*") if p.name.endswith((".conda", ".tar.bz2")))
-            entries = [_entry(path, aside, unpacked) for path in files]
+            archives = [Archive.of(path, unpacked[stem_of(path)]) for path in files]
+            entries = [{**asdict(a), "path": a.path.relative_to(aside).as_posix()} for a in archives]
             (aside / "set.json").write_text(json.dumps(entries, indent=1))
             aside.rename(final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _entry(path: Path, root: Path, unpacked: Mapping[str, int]) -> dict[str, object]:
-    from asynccache.model.digest import digest_file  # noqa: PLC0415
-    from asynccache.model.package import split_filename  # noqa: PLC0415
-
-    digests = digest_file(str(path), "md5", "sha256")
-    return {
-        "file": path.relative_to(root).as_posix(),
-        "md5": digests.md5,
-        "sha256": digests.sha256,
-        "size": digests.size,
-        "unpacked": unpacked[split_filename(path.name)[0]],
-    }
-
-
-def main() -> None:
-    """Make a set: `python -m bench.inputs NAME`."""
-    parser = argparse.ArgumentParser(prog="python -m bench.inputs", description="Make a set of packages to measure on.")
-    parser.add_argument("name", choices=sorted(RECIPES))
-    _make(parser.parse_args().name)
-
-
 if __name__ == "__main__":
-    main()
+    _make(sys.argv[1])

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bench.task import Figures, Work
+
 SPEEDS: Final = {
     "md5": "md5",
     "sha256": "sha256",
@@ -26,7 +28,7 @@ SPEEDS: Final = {
 """What is measured: name of the figure -> what it is. All in unpacked bytes a second."""
 
 
-def prepare(sample: str, size: int) -> Callable[[], dict[str, float]]:
+def limits(sample: str, size: int) -> Work:
     """Read the first `size` unpacked bytes of a .tar.bz2.
 
     Args:
@@ -45,7 +47,7 @@ def prepare(sample: str, size: int) -> Callable[[], dict[str, float]]:
             while reader.read(1 << 20):
                 pass
 
-    def work() -> dict[str, float]:
+    def work() -> Figures:
         jobs: dict[str, tuple[Callable[[], object], int]] = {
             "md5": (lambda: hashlib.md5(data, usedforsecurity=False), len(data)),
             "sha256": (lambda: hashlib.sha256(data), len(data)),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from bench.bed import Bed
-from bench.harness import Contender, run_process
-from bench.results import CPU, PEAK, WALL, CaseResult, Group, Metric, Target
+from bench.case import case
+from bench.harness import Contender
+from bench.results import CPU, PEAK, WALL, CaseResult, Metric
 
 _IMPORT_CPU: Final = Metric("import_cpu", "CPU seconds of the import", "s")
 _IMPORT_WALL: Final = Metric("import_wall", "wall seconds of the import", "s")
@@ -49,46 +49,34 @@ _BYTECODE: Final = "unset PYTHONDONTWRITEBYTECODE"  # modules are compiled once,
 _ROUNDS_OF_IMPORT: Final = 4  # times as many as of others: it is short, and the difference small
 
 
-def importing(bed: Bed) -> CaseResult:
-    """`import metaflow` with nothing, with ours, and with the other extension."""
-    result = CaseResult(
-        "metaflow-import",
-        "import metaflow",
-        "Virtual environments of one interpreter with the same Metaflow and clients, from PyPI; in the second "
-        "asynccache from a wheel of these sources, in the third metaflow-netflixext. The clocks are read around the "
-        "import.",
-        metrics=(_IMPORT_CPU, _IMPORT_WALL, WALL, PEAK),
-    )
+@case("metaflow-import", "import metaflow", metrics=(_IMPORT_CPU, _IMPORT_WALL, WALL, PEAK))
+def importing(bed: Bed, found: CaseResult) -> None:
+    """What asynccache adds to `import metaflow`.
+
+    Virtual environments of one interpreter with the same Metaflow and clients, from PyPI; in the second asynccache from
+    a wheel of these sources, in the third metaflow-netflixext. The clocks are read around the import.
+    """
+    words = ("sh", "-c", f'{_BYTECODE}; cd "$0" && exec "$1" -c "$2"', "{scratch}")
     with bed.directory() as directory:
-        bed.run_once("metaflow-venvs", out=str(directory))
-        pythons = json.loads((directory / "pythons.json").read_text("utf-8"))
-
-    def start(python: str) -> Callable[[Path], Sequence[str]]:
-        return lambda run: ["sh", "-c", f'{_BYTECODE}; cd "$0" && exec "$1" -c "$2"', str(run), python, _IMPORT]
-
-    contenders = [Contender(name, start(python)) for name, python in pythons.items()]
-    bed.measure(contenders, rounds=1)  # bytecode is compiled, files are in memory
-    series = bed.measure(contenders, rounds=bed.rounds if bed.quick else bed.rounds * _ROUNDS_OF_IMPORT)
-    result.groups.append(Group("one import", series))
-    more = (series[1].median("import_cpu") - series[0].median("import_cpu")) * 1e3
-    result.targets = [Target("added to `import metaflow`, CPU", 100.0, more, False, "ms")]
-    return result
+        contenders = [Contender(name, [*words, python, _IMPORT]) for name, python in _pythons(bed, directory).items()]
+    bed.measure(*contenders, rounds=1)  # bytecode is compiled, files are in memory
+    series = bed.measure(*contenders, rounds=bed.rounds if bed.quick else bed.rounds * _ROUNDS_OF_IMPORT)
+    found.group("one import", series)
+    more = series[1].median("import_cpu") - series[0].median("import_cpu")
+    found.at_most("added to `import metaflow`, CPU", 100.0, more * 1e3, "ms")
 
 
-def submitting(bed: Bed) -> CaseResult:
-    """A flow of two trivial steps, its environment known and made, against Metaflow without environments."""
-    result = CaseResult(
-        "metaflow-submit",
-        "Launching a flow whose environment is known",
-        "`python flow.py run`: two steps that do nothing, local datastore and metadata, one Python for all. With "
-        "`--environment=conda` the environment (Python and what Metaflow needs) was resolved and made before, as on "
-        "the second run of a flow; its tasks run in it. Compared with Metaflow alone, which looks at no environment.",
-        metrics=(_FIRST, WALL, CPU, PEAK),
-    )
+@case("metaflow-submit", "Launching a flow whose environment is known", metrics=(_FIRST, WALL, CPU, PEAK))
+def submitting(bed: Bed, found: CaseResult) -> None:
+    """A flow whose environment is known, against Metaflow without.
+
+    `python flow.py run`: two steps that do nothing, local datastore and metadata, one Python for all. With
+    `--environment=conda` the environment (Python and what Metaflow needs) was resolved and made before, as on the
+    second run of a flow; its tasks run in it. Compared with Metaflow alone, which looks at no environment.
+    """
     with bed.directory() as directory:
-        bed.run_once("metaflow-venvs", out=str(directory))
-        pythons = list(json.loads((directory / "pythons.json").read_text("utf-8")).values())
-        bed.run_once("metaflow-channel", out=str(directory))
+        alone, ours, _other = _pythons(bed, directory).values()
+        bed.run_once("metaflow_tasks.channel", out=str(directory))
         work = directory / "work"
         (work / ".metaflow").mkdir(parents=True)
         (work / "flow.py").write_text(_FLOW)
@@ -102,25 +90,30 @@ def submitting(bed: Bed) -> CaseResult:
             "ASYNCCACHE_CACHE_DIR": str(directory / "cache"),
         }
 
-        def launch(python: str, *words: str) -> Callable[[Path], Sequence[str]]:
-            command = [python, "flow.py", "--no-pylint", *words, "run"]
+        def launched(name: str, python: str, *words: str) -> Contender:
             begin = f'{_BYTECODE}; cd "$0" && export BENCH_STARTED=$(date +%s.%N) && exec "$@"'
-            return lambda _run: ["sh", "-c", begin, str(work), *command]
+            command = ["sh", "-c", begin, str(work), python, "flow.py", "--no-pylint", *words, "run"]
+            return Contender(name, command, variables)
 
         contenders = [
-            Contender("Metaflow alone, no environment", launch(pythons[0]), variables),
-            Contender("asynccache installed, no environment", launch(pythons[1]), variables),
-            Contender("asynccache, --environment=conda", launch(pythons[1], "--environment=conda"), variables),
+            launched("Metaflow alone, no environment", alone),
+            launched("asynccache installed, no environment", ours),
+            launched("asynccache, --environment=conda", ours, "--environment=conda"),
         ]
         for contender in contenders:  # resolves, makes the environment, compiles bytecode
-            with bed.directory() as first:
-                run_process(contender.command(first), first, contender.environment)
-        series = bed.measure(contenders)
-    result.groups.append(Group("one run", series))
+            contender.run(bed.scratch)
+        series = bed.measure(*contenders)
+    found.group("one run", series)
     more = series[2].median("first_task") - series[0].median("first_task")
-    result.targets = [Target("added until the first step's first line", 1.0, more, False, "s")]
-    result.notes.append(
+    found.at_most("added until the first step's first line", 1.0, more, "s")
+    found.notes.append(
         "metaflow-netflixext is left out: to launch a flow it needs a conda, mamba or micromamba executable, which no "
         "package of PyPI brings and which is downloaded otherwise."
     )
-    return result
+
+
+def _pythons(bed: Bed, directory: Path) -> dict[str, str]:
+    """Return the interpreters of virtual environments, by what they have."""
+    bed.run_once("metaflow_tasks.venvs", out=str(directory))
+    pythons: dict[str, str] = json.loads((directory / "pythons.json").read_text("utf-8"))
+    return pythons

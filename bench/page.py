@@ -28,8 +28,7 @@ code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; background: var(-
 figure { margin: .8rem 0 .2rem; }
 figcaption { font-size: .85rem; }
 svg { display: block; width: 100%; height: auto; }
-svg text { font: 13px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--ink); }
-svg .soft { fill: var(--soft); font-size: 12px; }
+svg text { fill: var(--ink); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0 1rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -82,20 +81,16 @@ def render(document: Mapping[str, Any], results: Sequence[CaseResult]) -> str:
 
 def _summary(results: Sequence[CaseResult]) -> str:
     rows = [
-        f"<tr><td>{escape(t.what)}</td><td>{t.text_wanted}</td>"
-        f"<td>{t.text_measured}</td><td>{_verdict(t)}</td><td><a href='#{r.name}'>{r.name}</a></td></tr>"
-        for r in results
-        for t in r.targets
+        [escape(target.what), target.text_wanted, target.text_measured, _verdict(target), _link(result)]
+        for result in results
+        for target in result.targets
     ]
-    failed = [
-        f"<tr><td colspan=4 class=bad>not measured</td><td><a href='#{r.name}'>{r.name}</a></td></tr>"
-        for r in results
-        if r.error
-    ]
-    if not rows and not failed:
-        return ""
-    head = "<tr><th>target<th>wanted<th>measured<th><th>case</tr>"
-    return f"<div class=scroll><table class=wrap>{head}{''.join(rows + failed)}</table></div>"
+    rows += [["<span class=bad>not measured</span>", "", "", "", _link(result)] for result in results if result.error]
+    return _table(["target", "wanted", "measured", "", "case"], rows, kind="wrap") if rows else ""
+
+
+def _link(result: CaseResult) -> str:
+    return f"<a href='#{result.name}'>{result.name}</a>"
 
 
 def _verdict(target: Target) -> str:
@@ -131,7 +126,9 @@ def _case(result: CaseResult) -> str:
     for group in result.groups:
         parts.append(f"<h3>{escape(group.label)}</h3>")
         parts += [_figure(group, m) for m in result.metrics if m.key in result.plotted]
-        parts.append(_table(group, result.metrics))
+        shown = group.shown(result.metrics)
+        rows = [[escape(one.name), *(_cell(*group.cell(one, metric)) for metric in shown)] for one in group.series]
+        parts.append(_table(["", *(escape(metric.label) for metric in shown)], rows))
     parts += [f"<p>{escape(note)}</p>" for note in result.notes]
     return "\n".join(parts)
 
@@ -142,23 +139,10 @@ def _figure(group: Group, metric: Metric) -> str:
     return f"<figure>{bars(group, metric)}<figcaption>{caption}</figcaption></figure>"
 
 
-def _table(group: Group, metrics: Sequence[Metric]) -> str:
-    shown = [m for m in metrics if any(s.values(m.key) for s in group.series)]
-    if len(group.series) == 1 and len(shown) > 5:
-        rows = [f"<tr><td>{escape(m.label)}</td>{_cell(group, 0, m)}</tr>" for m in shown]
-        return f"<div class=scroll><table>{''.join(rows)}</table></div>"
-    head = "".join(f"<th>{escape(metric.label)}" for metric in shown)
-    rows = [
-        f"<tr><td>{escape(series.name)}</td>{''.join(_cell(group, number, metric) for metric in shown)}</tr>"
-        for number, series in enumerate(group.series)
-    ]
-    return f"<div class=scroll><table><tr><th>{head}</tr>{''.join(rows)}</table></div>"
+def _cell(text: str, times: str) -> str:
+    return f"{text} <small>{times}</small>" if times else text
 
 
-def _cell(group: Group, number: int, metric: Metric) -> str:
-    series = group.series[number]
-    if not series.values(metric.key):
-        return "<td></td>"
-    found = group.ratios(metric.key).get(series.name) if metric.key != "start_cpu" else None
-    times = f" <small>{found.value:.2f}&times; ({found.least:.2f}-{found.most:.2f})</small>" if found else ""
-    return f"<td>{metric.text(series.median(metric.key))}{times}</td>"
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    lines = ["".join(f"<{tag}>{cell}" for cell in row) for tag, row in (("th", head), *(("td", row) for row in rows))]
+    return f"<div class=scroll><table class='{kind}'><tr>{'<tr>'.join(lines)}</table></div>"

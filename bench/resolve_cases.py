@@ -6,21 +6,16 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-
-import zstandard
+from typing import Any, Final
 
 from bench.bed import Bed
-from bench.cache_cases import RUN
-from bench.harness import REPOSITORY, Contender, ContenderError, worker
-from bench.results import CPU, PEAK, WALL, CaseResult, Group, Metric, Target
+from bench.case import case
+from bench.harness import Contender, ContenderError, serving, worker
+from bench.results import CPU, PEAK, RUN, WALL, CaseResult, Metric
 
-SLOWEST: Final = Metric("slowest", "slowest one alone", "s")
 _CHANNEL: Final = "conda-forge-sampled"
-_SUBDIRS: Final = ("linux-64", "noarch")
 _FLOW: Final = {"train": ["scikit-learn", "matplotlib-base"], "serve": ["pandas", "requests"]}
 _TEN: Final = {
     **_FLOW,
@@ -33,51 +28,44 @@ _TEN: Final = {
     "plain": ["numpy"],
     "lint": ["ruff"],
 }
-_ABOUT: Final = (
-    "The index is a sample of conda-forge ({size:.1f} MB as JSON), served over HTTP on loopback; it was read once "
-    "before, so that only its freshness is asked. Nothing is cached: solving alone is measured."
-)
 
 
-def flow(bed: Bed) -> CaseResult:
-    """Two environments of a flow."""
+@case("resolve-flow", "Two environments of a flow", metrics=(RUN, WALL, CPU, PEAK))
+def flow(bed: Bed, found: CaseResult) -> None:
+    """2 environments of a flow, warm index, against the conda executable.
+
+    The index is a sample of conda-forge, served over HTTP on loopback; it was read once before, so that only its
+    freshness is asked. Nothing is cached: solving alone is measured.
+    """
     with _index(bed) as (url, size):
-        result = CaseResult(
-            "resolve-flow", "Two environments of a flow", _ABOUT.format(size=size), metrics=(RUN, WALL, CPU, PEAK)
-        )
-        settings = _settings(bed, url)
-        ours = Contender("asynccache, rattler", worker("resolve", requests=_FLOW, settings=settings))
-        bed.run_once("resolve", requests=_FLOW, settings=settings)
-        conda = _conda(bed, url)
-        series = bed.measure([ours, *([conda] if conda else [])])
-    result.groups.append(Group("2 environments, warm index", series))
-    if conda is None:
-        result.notes.append("No conda executable was found to compare with (ASYNCCACHE_TEST_CONDA names one).")
-    else:
-        times = series[1].median("wall") / series[0].median("wall")
-        result.targets = [Target("times faster than the conda executable", 5.0, times, True, "x", "process and all")]
-    return result
+        work: dict[str, Any] = {"requests": _FLOW, "settings": _settings(bed, url)}
+        bed.run_once("resolve_tasks.solve", **work)
+        ours = Contender("asynccache, rattler", worker("resolve_tasks.solve", **work))
+        first, *others = series = bed.measure(ours, *_conda(bed, url))
+    found.group(f"2 environments, warm index of {size / 1e6:.1f} MB as JSON", series)
+    for conda in others:
+        times = conda.median("wall") / first.median("wall")
+        found.at_least("times faster than the conda executable", 5.0, times, "x", "process and all")
+    if not others:
+        found.notes.append("No conda executable was found to compare with (ASYNCCACHE_TEST_CONDA names one).")
 
 
-def ten(bed: Bed) -> CaseResult:
-    """Ten environments at once, and each of them alone."""
+@case("resolve-ten", "Ten environments", metrics=(RUN, Metric("slowest", "slowest one alone", "s"), WALL, CPU, PEAK))
+def ten(bed: Bed, found: CaseResult) -> None:
+    """10 environments at once, against the slowest of them alone.
+
+    On the index of resolve-flow, read once before. Nothing is cached: solving alone is measured.
+    """
     with _index(bed) as (url, size):
-        result = CaseResult(
-            "resolve-ten", "Ten environments", _ABOUT.format(size=size), metrics=(RUN, SLOWEST, WALL, CPU, PEAK)
+        work: dict[str, Any] = {"requests": _TEN, "settings": _settings(bed, url)}
+        bed.run_once("resolve_tasks.solve", **work)
+        together, apart = series = bed.measure(
+            Contender("all at once", worker("resolve_tasks.solve", **work)),
+            Contender("one after the other", worker("resolve_tasks.solve", **work, apart=True)),
         )
-        settings = _settings(bed, url)
-        bed.run_once("resolve", requests=_TEN, settings=settings)
-        series = bed.measure(
-            [
-                Contender("all at once", worker("resolve", requests=_TEN, settings=settings)),
-                Contender("one after the other", worker("resolve", requests=_TEN, settings=settings, apart=True)),
-            ]
-        )
-    result.groups.append(Group("10 environments, warm index", series, compared=False))
-    together, apart = series
+    found.group(f"10 environments, warm index of {size / 1e6:.1f} MB as JSON", series, compared=False)
     share = together.median("run_wall") / apart.median("slowest")
-    result.targets = [Target("ten at once by the slowest of them alone", 3.0, share, False, "x")]
-    return result
+    found.at_most("ten at once by the slowest of them alone", 3.0, share, "x")
 
 
 def _settings(bed: Bed, url: str) -> dict[str, object]:
@@ -91,8 +79,8 @@ def _settings(bed: Bed, url: str) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _index(bed: Bed) -> Iterator[tuple[str, float]]:
-    """Serve the sampled index; yield its address and its size in megabytes."""
+def _index(bed: Bed) -> Iterator[tuple[str, int]]:
+    """Serve the sampled index; yield its address and its size in bytes."""
     from tests.support.testdata import find_testdata  # noqa: PLC0415 - the measuring process stays small
 
     source = (find_testdata() or Path("absent")) / "repodata" / _CHANNEL
@@ -100,36 +88,23 @@ def _index(bed: Bed) -> Iterator[tuple[str, float]]:
         raise ContenderError("no index of a real channel is here: ASYNCCACHE_TESTDATA names the directory of test data")
     with bed.directory() as root:
         size = 0
-        for subdir in _SUBDIRS:
-            data = (source / subdir / "repodata.json.zst").read_bytes()
+        for subdir in ("linux-64", "noarch"):
+            packed = source / subdir / "repodata.json.zst"
             (root / _CHANNEL / subdir).mkdir(parents=True)
-            text = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-            (root / _CHANNEL / subdir / "repodata.json").write_bytes(text)
-            (root / _CHANNEL / subdir / "repodata.json.zst").write_bytes(data)
-            size += len(text)
-        command = [sys.executable, "-m", "tests.support.fault_server", str(root), "--ttl", "600"]
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                yield process.stdout.readline().strip(), size / 1e6
-            finally:
-                process.kill()
+            copy = Path(shutil.copy(packed, root / _CHANNEL / subdir))
+            subprocess.run(["zstd", "-q", "-d", str(copy)], check=True)  # keeps what it reads
+            size += copy.with_suffix("").stat().st_size
+        with serving("tests.support.fault_server", str(root), "--ttl", "600") as (url, _pid):
+            yield url, size
 
 
-def _conda(bed: Bed, url: str) -> Contender | None:
-    """Return the conda executable solving the same requests one after the other, None when there is none."""
+def _conda(bed: Bed, url: str) -> list[Contender]:
+    """Return the conda executable solving the same requests one after the other, nothing when there is none."""
     program = os.environ.get("ASYNCCACHE_TEST_CONDA") or shutil.which("conda")
-    if program is None:
-        return None
-    packages = bed.scratch / "conda-packages"
-
-    def command(directory: Path) -> Sequence[str]:
-        lines = [
-            f"{program} create --yes --dry-run --json --override-channels -c {url}/{_CHANNEL}"
-            f" --prefix {directory}/{name} python=3.12 {' '.join(wanted)} > /dev/null"
-            for name, wanted in _FLOW.items()
-        ]
-        return ["sh", "-e", "-c", "\n".join(lines)]
-
-    environment: Mapping[str, str] = {"CONDA_PKGS_DIRS": str(packages), "CONDA_OVERRIDE_GLIBC": "2.28"}
-    return Contender("conda", command, environment)
+    lines = [
+        f"{program} create --yes --dry-run --json --override-channels -c {url}/{_CHANNEL}"
+        f" --prefix {{scratch}}/{name} python=3.12 {' '.join(wanted)} > /dev/null"
+        for name, wanted in _FLOW.items()
+    ]
+    variables = {"CONDA_PKGS_DIRS": str(bed.scratch / "conda-packages"), "CONDA_OVERRIDE_GLIBC": "2.28"}
+    return [Contender("conda", ["sh", "-e", "-c", "\n".join(lines)], variables)] if program else []

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from asynccache.config import Settings
 from asynccache.ops.resolve import resolve
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.resolve.assemble import Machine, assemble
 from asynccache.resolve.requirements import Requirements
+from bench.task import Figures
 
 
-def prepare(
-    requests: Mapping[str, Sequence[str]], settings: dict[str, Any], *, apart: bool = False
-) -> Callable[[], dict[str, float]]:
-    """Return a task's work.
+async def solve(settings: Settings, requests: Mapping[str, Sequence[str]], *, apart: bool = False) -> Figures:
+    """Resolve requests without caching anything.
 
     Args:
+        settings: Name the index.
         requests: Name -> conda packages; Python 3.12 comes with all of them.
-        settings: As `Settings` takes them.
         apart: One after the other, instead of all at once.
     """
-    chosen = Settings(**{**settings, "cache_dir": Path(settings["cache_dir"])})
     machine = Machine(detected=(), pip_entries=())
     wanted = [
         Wanted(
@@ -33,7 +28,7 @@ def prepare(
             assemble(
                 Requirements.of({"conda": dict.fromkeys(packages, "")}),
                 arches=["linux-64"],
-                settings=chosen,
+                settings=settings,
                 datastore=None,
                 python="3.12.*",
                 machine=machine,
@@ -42,25 +37,12 @@ def prepare(
         for name, packages in requests.items()
     ]
     options = ResolveOptions(force=True, dry_run=True)
-
-    async def together() -> dict[str, float]:
+    seconds, packages_found = [], 0
+    for each in [[one] for one in wanted] if apart else [wanted]:
         started = time.perf_counter()
-        resolved = await resolve(chosen, wanted, options=options)
+        resolved = await resolve(settings, each, options=options)
         resolved.raise_for_failures()
-        return {
-            "run_wall": time.perf_counter() - started,
-            "packages": sum(len(environment.packages) for environment in resolved.environments),
-        }
-
-    async def one_by_one() -> dict[str, float]:
-        seconds = []
-        for each in wanted:
-            started = time.perf_counter()
-            (await resolve(chosen, [each], options=options)).raise_for_failures()
-            seconds.append(time.perf_counter() - started)
-        return {"run_wall": sum(seconds), "slowest": max(seconds)}
-
-    def work() -> dict[str, float]:
-        return asyncio.run(one_by_one() if apart else together())
-
-    return work
+        seconds.append(time.perf_counter() - started)
+        packages_found += sum(len(environment.packages) for environment in resolved.environments)
+    slowest = {"slowest": max(seconds)} if apart else {}
+    return {"run_wall": sum(seconds), "packages": packages_found, **slowest}

@@ -41,6 +41,9 @@ START: Final = Metric("start_cpu", "of which start-up", "s")
 WALL: Final = Metric("wall", "wall seconds", "s")
 WORK_WALL: Final = Metric("work_wall", "wall seconds without start-up", "s")
 PEAK: Final = Metric("peak", "peak memory", "MB")
+RUN: Final = Metric("run_wall", "wall seconds without start-up", "s")
+REQUESTS: Final = Metric("store_requests", "requests to the store", "")
+FETCHED: Final = Metric("fetched", "bytes fetched", "MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,18 @@ class Group:
             for other in self.series[1:]
             if len(other.values(metric)) == len(first.values(metric)) and first.median(metric) > 0
         }
+
+    def shown(self, metrics: Sequence[Metric]) -> list[Metric]:
+        """Return the metrics that any of its contenders has."""
+        return [metric for metric in metrics if any(one.values(metric.key) for one in self.series)]
+
+    def cell(self, one: Series, metric: Metric) -> tuple[str, str]:
+        """Return what a table shows of a contender: the median, and by how much it differs from that of the first."""
+        if not one.values(metric.key):
+            return "", ""
+        found = self.ratios(metric.key).get(one.name) if metric is not START else None
+        times = f"{found.value:.2f}x ({found.least:.2f}-{found.most:.2f})" if found else ""
+        return metric.text(one.median(metric.key)), times
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +154,6 @@ class Target:
         return f"{self.what}: target {self.text_wanted}, measured {self.text_measured}{detail}"
 
 
-def ratio_target(group: Group, other: str, metric: Metric, wanted: float, what: str) -> Target:
-    """Say how many times less the first contender of a group needs than another one."""
-    found = group.ratios(metric.key)[other]
-    return Target(what, wanted, found.value, True, "x", f"rounds {found.least:.2f}-{found.most:.2f}")
-
-
 @dataclass(slots=True)
 class CaseResult:
     """One case.
@@ -154,22 +163,42 @@ class CaseResult:
         title: Heading.
         about: What is measured and how, a paragraph.
         metrics: What the tables and plots show.
+        plotted: Keys of those with a plot.
         groups: The measurements.
         targets: What should be reached.
         notes: What else was found.
         error: Why the case could not be measured; empty when it was.
+        seconds: How long it took.
     """
 
     name: str
     title: str
     about: str
-    metrics: tuple[Metric, ...] = (CPU, START, WALL, PEAK)
-    plotted: tuple[str, ...] = ("cpu",)
+    metrics: Sequence[Metric] = (CPU, START, WALL, PEAK)
+    plotted: Sequence[str] = ("cpu",)
     groups: list[Group] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: str = ""
     seconds: float = 0.0
+
+    def group(self, label: str, series: Sequence[Series], *limits: Limit, compared: bool = True) -> Group:
+        """Add what contenders needed that did the same work."""
+        self.groups.append(Group(label, series, limits, compared))
+        return self.groups[-1]
+
+    def at_most(self, what: str, wanted: float, measured: float, unit: Unit, detail: str = "") -> None:
+        """Add a target that is reached by what is not more."""
+        self.targets.append(Target(what, wanted, measured, False, unit, detail))
+
+    def at_least(self, what: str, wanted: float, measured: float, unit: Unit, detail: str = "") -> None:
+        """Add a target that is reached by what is not less."""
+        self.targets.append(Target(what, wanted, measured, True, unit, detail))
+
+    def times_less(self, group: Group, other: str, metric: Metric, wanted: float, what: str) -> None:
+        """Add a target for how many times less the first contender of a group needs than another one."""
+        found = group.ratios(metric.key)[other]
+        self.at_least(what, wanted, found.value, "x", f"rounds {found.least:.2f}-{found.most:.2f}")
 
     def as_document(self) -> dict[str, Any]:
         """Return everything as plain values: every sample of every round, in seconds and bytes."""

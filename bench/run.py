@@ -9,78 +9,27 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.errors import UsageError
 from bench.bed import Bed
+from bench.case import CASES, Case
 from bench.harness import REPOSITORY, ContenderError, floor_bytes, scratch_directory
 from bench.machine import describe
-from bench.page import render
-from bench.results import CaseResult, Group
+from bench.results import CaseResult
 
 ROUNDS: Final = 5
 RESULTS: Final = REPOSITORY / "bench" / "results"
+_WIDTH: Final = 118  # of lines on a terminal
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A case that can be asked for.
-
-    Attributes:
-        module: Module of `bench` that has it.
-        function: Called with a `Bed`.
-        summary: One line.
-    """
-
-    module: str
-    function: str
-    summary: str
-
-    def run(self, bed: Bed) -> CaseResult:
-        """Import and run it."""
-        function: Callable[[Bed], CaseResult] = getattr(importlib.import_module(self.module), self.function)
-        return function(bed)
-
-
-_TRANSMUTE: Final = "bench.transmute_cases"
-_CACHE: Final = "bench.cache_cases"
-_MEMORY: Final = "bench.memory_cases"
-_CATALOG: Final = "bench.catalog_cases"
-_RESOLVE: Final = "bench.resolve_cases"
-_HYDRATE: Final = "bench.hydrate_cases"
-_METAFLOW: Final = "bench.metaflow_cases"
-CASES: Final[dict[str, Case]] = {
-    "limits": Case(_TRANSMUTE, "machine_limits", "how fast this machine's codecs and digests are"),
-    "start": Case(_TRANSMUTE, "start", "what starting costs before any work"),
-    "start-up": Case("bench.start_up_cases", "start_up", "commands with little to do, by what any program costs"),
-    "transmute-to-conda": Case(_TRANSMUTE, "to_conda", ".tar.bz2 to .conda against other tools, CPU seconds"),
-    "transmute-to-tar-bz2": Case(_TRANSMUTE, "to_tar_bz2", ".conda to .tar.bz2 against other tools, wall seconds"),
-    "transmute-scaling": Case(_TRANSMUTE, "scaling", "several packages on one core and on two"),
-    "cache-local": Case(_CACHE, "into_local", "60 packages into a local store, against the slowest stage alone"),
-    "cache-s3": Case(_CACHE, "into_s3", "60 packages into an S3 server, against the slowest stage alone"),
-    "cache-slow-source": Case(_CACHE, "from_slow_source", "60 packages with fetching as the slowest stage"),
-    "no-op": Case(_CACHE, "no_op", "a run over 300 packages that are all there"),
-    "warm": Case(_CATALOG, "warm", "10 environments of 100 packages that share 80, together"),
-    "catalog": Case(_CATALOG, "catalog", "a list and lookups among 5,000 environments"),
-    "resolve-flow": Case(_RESOLVE, "flow", "2 environments of a flow, warm index, against the conda executable"),
-    "resolve-ten": Case(_RESOLVE, "ten", "10 environments at once, against the slowest of them alone"),
-    "hydrate": Case(_HYDRATE, "environment", "a data-science environment from stores and from the node's packages"),
-    "hydrate-wheels": Case(_HYDRATE, "wheels", "its wheels alone, against uv"),
-    "hydrate-together": Case(_HYDRATE, "together", "16 processes that want one environment at once"),
-    "bootstrap": Case(
-        "bench.bootstrap_cases", "bootstrap", "a step's environment on a bare node, from pack and packages"
-    ),
-    "metaflow-import": Case(_METAFLOW, "importing", "what asynccache adds to `import metaflow`"),
-    "metaflow-submit": Case(_METAFLOW, "submitting", "a flow whose environment is known, against Metaflow without"),
-    "memory-transmute": Case(_MEMORY, "of_transmuting", "peak memory of transmuting by package size"),
-    "memory-engine": Case(_MEMORY, "of_the_engine", "peak memory of the whole engine by package size"),
-    "memory-in-flight": Case(_MEMORY, "in_flight", "peak memory with 64 packages in flight"),
-    "lag": Case(_MEMORY, "loop_lag", "how long the event loop is busy while transmuting"),
-}
+for _module in ("transmute", "start_up", "cache", "catalog", "resolve", "hydrate", "bootstrap", "metaflow", "memory"):
+    importlib.import_module(f"bench.{_module}_cases")
 
 
 def run(
@@ -128,25 +77,29 @@ def run(
     try:
         for name in names or CASES:
             tell(f"{name}: {CASES[name].summary} (load {os.getloadavg()[0]:.1f})")
-            results.append(_run_case(name, bed))
+            results.append(_run_case(CASES[name], bed))
             show(describe_case(results[-1]))
     finally:
         bed.close()
         shutil.rmtree(scratch, ignore_errors=True)
     document["machine"] |= {"load_average_after": round(os.getloadavg()[0], 2), "peak_floor_bytes": floor_bytes()}
     document["cases"] = [result.as_document() for result in results]
+    from bench.page import render  # noqa: PLC0415 - the measuring process stays small
+
     (out / "results.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     (out / "targets.md").write_text(targets_table(results), encoding="utf-8")
     (out / "index.html").write_text(render(document, results), encoding="utf-8")
     return document
 
 
-def _run_case(name: str, bed: Bed) -> CaseResult:
+def _run_case(case: Case, bed: Bed) -> CaseResult:
     started = time.perf_counter()
+    result = case.blank()
     try:
-        result = CASES[name].run(bed)
+        case.measure(bed, result)
     except (ContenderError, OSError, subprocess.SubprocessError) as exc:
-        result = CaseResult(name, CASES[name].summary, "", error=str(exc))
+        result = case.blank()
+        result.error = str(exc)
     if bed.quick:
         result.targets = [replace(target, judged=False) for target in result.targets]
     result.seconds = time.perf_counter() - started
@@ -166,7 +119,13 @@ def describe_case(result: CaseResult) -> str:
     if result.error:
         return "\n".join([*lines, f"  not measured: {result.error}"])
     for group in result.groups:
-        lines += [f"  {group.label}", *_table(result, group)]
+        lines.append(f"  {group.label}")
+        for one in group.series:
+            cells = [(m.label, *group.cell(one, m)) for m in group.shown(result.metrics)]
+            parts = [f"{label} {text}" + f" {times}" * bool(times) for label, text, times in cells if text]
+            lines += textwrap.wrap(
+                f"{one.name}  {'; '.join(parts)}", _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8
+            )
     lines += [f"  {target}: {target.verdict}" for target in result.targets]
     lines += [f"  {note}" for note in result.notes]
     return "\n".join(lines)
@@ -183,24 +142,6 @@ def targets_table(results: Sequence[CaseResult]) -> str:
         if result.error:
             lines.append(f"| `{result.name}` | | | not measured | |")
     return "\n".join(lines) + "\n"
-
-
-def _table(result: CaseResult, group: Group) -> list[str]:
-    metrics = [m for m in result.metrics if any(s.values(m.key) for s in group.series)]
-    if len(group.series) == 1 and len(metrics) > 5:
-        (one,) = group.series
-        return [f"    {m.label:<42} {m.text(one.median(m.key)):>14}" for m in metrics]
-    width = max(len(s.name) for s in group.series)
-    lines = []
-    for series in group.series:
-        parts = []
-        for metric in metrics:
-            if series.values(metric.key):
-                found = group.ratios(metric.key).get(series.name)
-                times = f" ({found.value:.2f}x)" if found and metric.key in {"cpu", "wall"} else ""
-                parts.append(f"{metric.label} {metric.text(series.median(metric.key))}{times}")
-        lines.append(f"    {series.name:<{width}}  {'; '.join(parts)}")
-    return lines
 
 
 def main() -> int:

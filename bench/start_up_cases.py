@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from bench.bed import Bed
-from bench.harness import Contender, run_process
-from bench.results import CPU, PEAK, WALL, CaseResult, Group, Target
+from bench.case import case
+from bench.harness import Contender, asynccache
+from bench.results import CPU, PEAK, WALL, CaseResult, Group
 
 _ENVIRONMENT: Final = "bench/linked:v1"
 _RESOLVED: Final = "bench/known:v1"
@@ -41,73 +41,65 @@ asyncio.run(
 """
 
 
-def start_up(bed: Bed) -> CaseResult:
-    """Commands whose work is next to nothing, by the least that a program of the same kind costs."""
-    result = CaseResult(
-        "start-up",
-        "Starting",
-        "Each command as a process with byte code present; everything it needs is on this machine. Compared are: an "
-        "empty group of click with its help; an event loop that does nothing; Python alone; py-rattler linking the "
-        "same extracted packages.",
-        metrics=(CPU, WALL, PEAK),
-    )
+@case("start-up", "Starting", metrics=(CPU, WALL, PEAK))
+def start_up(bed: Bed, found: CaseResult) -> None:
+    """Commands with little to do, by what any program costs.
+
+    Each command as a process with byte code present; everything it needs is on this machine. Compared are: an empty
+    group of click with its help; an event loop that does nothing; Python alone; py-rattler linking the same extracted
+    packages.
+    """
     with bed.directory() as directory:
-        environment = _settings(directory)
+        variables = _variables(directory)
+        bed.run_once("start_up_tasks.inputs", out=str(directory), quick=bed.quick)
 
-        def ours(*words: str) -> Callable[[Path], Sequence[str]]:
-            program = [sys.executable, "-c", "from asynccache_cli.main import main; main()"]
-            return lambda run: [*program, *(word.replace("{run}", str(run)) for word in words)]
+        def ours(name: str, *words: str) -> Contender:
+            return Contender(name, asynccache(*words), variables)
 
-        def python(code: str, *words: str) -> Callable[[Path], Sequence[str]]:
-            return lambda run: [sys.executable, "-c", code, *(word.replace("{run}", str(run)) for word in words)]
+        def python(name: str, code: str, *words: str) -> Contender:
+            return Contender(name, [sys.executable, "-c", code, *words], variables)
+
+        def measured(label: str, *contenders: Contender) -> Group:
+            bed.measure(*contenders, rounds=1)  # byte code is written, files are in memory
+            return found.group(label, bed.measure(*contenders))
 
         asked = ("resolve", str(directory / "environment.yml"), "--python", "3.11.*", "--arch", "linux-64", "--quiet")
-        bed.run_once("start-up-inputs", out=str(directory), quick=bed.quick)
-        for words in (
-            (*asked, "--alias", _RESOLVED),
-            ("env", "import", str(directory / "packages.txt"), "--alias", _ENVIRONMENT),
-            ("create", _ENVIRONMENT, "--prefix", str(directory / "first")),
+        listed = str(directory / "packages.txt")
+        for one in (
+            ours("resolve", *asked, "--alias", _RESOLVED),
+            ours("import", "env", "import", listed, "--alias", _ENVIRONMENT),
+            ours("create", "create", _ENVIRONMENT, "--prefix", str(directory / "first")),
         ):
-            run_process(ours(*words)(directory), directory, environment)
-        packages = str(directory / "node" / "pkgs")
-
-        def measured(label: str, *contenders: tuple[str, Callable[[Path], Sequence[str]]]) -> Group:
-            known = [Contender(name, command, environment) for name, command in contenders]
-            bed.measure(known, rounds=1)  # byte code is written, files are in memory
-            group = Group(label, bed.measure(known))
-            result.groups.append(group)
-            return group
-
+            one.run(bed.scratch)
         shown = measured(
-            "help", ("empty click group", python(_CLICK, "--help")), ("asynccache --help", ours("--help")),
-            ("asynccache ls --help", ours("ls", "--help")),
-        )  # fmt: skip
+            "help",
+            python("empty click group", _CLICK, "--help"),
+            ours("asynccache --help", "--help"),
+            ours("asynccache ls --help", "ls", "--help"),
+        )
         looked = measured(
             "looking",
-            ("Python alone", python("pass")),
-            ("click and an event loop", python(_ASYNCIO)),
-            ("ls of the empty store", ours("ls", "--cache-dir", str(directory / "never"))),
-            ("resolve, known", ours(*asked)),
+            python("Python alone", "pass"),
+            python("click and an event loop", _ASYNCIO),
+            ours("ls of the empty store", "ls", "--cache-dir", str(directory / "never")),
+            ours("resolve, known", *asked),
         )
+        packages = directory / "node" / "pkgs"
         linked = measured(
             "making an environment of extracted packages",
-            ("py-rattler", python(_LINK, packages, "{run}/env")),
-            ("asynccache create", ours("create", _ENVIRONMENT, "--prefix", "{run}/env")),
+            python("py-rattler", _LINK, str(packages), "{scratch}/env"),
+            ours("asynccache create", "create", _ENVIRONMENT, "--prefix", "{scratch}/env"),
         )
-        count = len(list(Path(packages).glob("*/info")))
-    by_click, by_python = shown.ratios("cpu"), looked.ratios("cpu")
-    result.targets = [
-        Target("--help, by an empty click group, CPU", 1.1, by_click["asynccache --help"].value, False, "x"),
-        Target("a known environment, by Python alone, CPU", 5.0, by_python["resolve, known"].value, False, "x"),
-        Target(
-            f"create of {count} extracted packages, by py-rattler, CPU", 1.4,
-            linked.ratios("cpu")["asynccache create"].value, False, "x",
-        ),
-    ]  # fmt: skip
-    return result
+        count = len(list(packages.glob("*/info")))
+    for what, wanted, group, name in (
+        ("--help, by an empty click group, CPU", 1.1, shown, "asynccache --help"),
+        ("a known environment, by Python alone, CPU", 5.0, looked, "resolve, known"),
+        (f"create of {count} extracted packages, by py-rattler, CPU", 1.4, linked, "asynccache create"),
+    ):
+        found.at_most(what, wanted, group.ratios("cpu")[name].value, "x")
 
 
-def _settings(directory: Path) -> dict[str, str]:
+def _variables(directory: Path) -> dict[str, str]:
     return {
         "PYTHONDONTWRITEBYTECODE": "",
         "HOME": str(directory),
@@ -118,24 +110,3 @@ def _settings(directory: Path) -> dict[str, str]:
         "ASYNCCACHE_CONDA_DEPENDENCY_RESOLVER": "rattler",
         "CONDA_OVERRIDE_GLIBC": os.environ.get("CONDA_OVERRIDE_GLIBC", "2.28"),
     }
-
-
-def inputs(out: str, *, quick: bool) -> Callable[[], dict[str, float]]:
-    """Return the work: write a channel that can be solved, a file that asks for it, and a list of real packages."""
-
-    def work() -> dict[str, float]:
-        from asynccache.model.digest import digest_file  # noqa: PLC0415 - only where it is asked for
-        from tests.support.channel import cached_channel  # noqa: PLC0415
-        from tests.support.tiny_channel import write_tiny_channel  # noqa: PLC0415
-
-        directory = Path(out)
-        write_tiny_channel(directory / "channel")
-        (directory / "environment.yml").write_text("dependencies:\n  - app\n")
-        paths = [p.path for p in cached_channel("small" if quick else "full").one_format()]
-        lines = [
-            f"{path.as_uri()}#{digest_file(str(path), 'md5').md5}" for path in paths if "feature-" not in path.name
-        ]
-        (directory / "packages.txt").write_text("\n".join(["@EXPLICIT", *lines]))
-        return {}
-
-    return work

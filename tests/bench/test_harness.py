@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,8 @@ from bench.harness import Contender, ContenderError, Sample, Series, measure, ra
 from tests.support.waiting import alive, until
 
 
-def python(code: str) -> Callable[[Path], list[str]]:
-    return lambda directory: [sys.executable, "-S", "-c", code, str(directory)]
+def python(code: str) -> list[str]:
+    return [sys.executable, "-S", "-c", code]
 
 
 def series(name: str, *cpu: float, **said: float) -> Series:
@@ -32,12 +32,13 @@ def test_rounds_are_interleaved_so_that_noise_meets_all_contenders(tmp_path: Pat
 def test_each_run_gets_an_empty_directory_that_is_gone_afterwards(tmp_path: Path) -> None:
     seen: list[Path] = []
 
-    def command(directory: Path) -> list[str]:
+    def prepare(directory: Path) -> None:
         assert not list(directory.iterdir())
+        (directory / "prepared").touch()
         seen.append(directory)
-        return [sys.executable, "-S", "-c", f"open({str(directory / 'result')!r}, 'w')"]
 
-    measure([Contender("one", command)], 2, tmp_path)
+    code = "import pathlib, sys; assert sys.argv[2] == pathlib.Path(sys.argv[1], 'prepared').parent.name"
+    measure([Contender("one", [*python(code), "{scratch}", "{run}"], prepare=prepare)], 2, tmp_path)
     assert len(set(seen)) == 2
     assert not list(tmp_path.iterdir())
 
@@ -45,13 +46,13 @@ def test_each_run_gets_an_empty_directory_that_is_gone_afterwards(tmp_path: Path
 def test_processor_time_of_children_counts(tmp_path: Path) -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {burn!r}], check=True)"
-    sample = run_process(python(code)(tmp_path), tmp_path)
+    sample = run_process(python(code), tmp_path)
     assert sample.cpu >= 0.3
 
 
 def test_a_worker_s_own_figures_are_kept(tmp_path: Path) -> None:
     code = "import json, os; json.dump({'work_wall': 1.5}, open(os.environ['ASYNCCACHE_BENCH_RESULT'], 'w'))"
-    sample = run_process(python(code)(tmp_path), tmp_path)
+    sample = run_process(python(code), tmp_path)
     assert sample.value("work_wall") == 1.5
     assert sample.value("wall") == sample.wall
     assert sample.value("never said") is None
@@ -65,7 +66,7 @@ def test_what_a_run_adds_to_a_counter_becomes_its_figure(tmp_path: Path) -> None
 
 def test_a_contender_that_fails_says_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(ContenderError, match=r"with code 3: .*no such thing"):
-        run_process(python("import sys; print('no such thing', file=sys.stderr); sys.exit(3)")(tmp_path), tmp_path)
+        run_process(python("import sys; print('no such thing', file=sys.stderr); sys.exit(3)"), tmp_path)
 
 
 def test_a_contender_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_contender_that_does_not_end_is_killed_with_its_children(tmp_path: Pat
         "time.sleep(3600)"
     )
     with pytest.raises(ContenderError, match="its limit of 2 seconds"):
-        run_process(python(code)(tmp_path), tmp_path, limit=2)
+        run_process(python(code), tmp_path, limit=2)
     until(lambda: not alive(int(started.read_text())))
 
 
@@ -98,7 +99,7 @@ def test_the_memory_of_children_counts_where_it_is_asked_for(tmp_path: Path) -> 
         "[child.stdin.close() for child in children]\n"
         "[child.wait() for child in children]"
     )
-    sample = run_process(python(code)(tmp_path), tmp_path, together=True)
+    sample = run_process(python(code), tmp_path, together=True)
     assert sample.peak > 300 << 20
 
 
@@ -107,10 +108,14 @@ def test_a_ratio_is_that_of_the_medians_with_the_extremes_of_the_rounds() -> Non
     assert (found.value, found.least, found.most) == (3.0, 2.0, 9.0)
 
 
-def test_a_worker_command_names_its_run(tmp_path: Path) -> None:
-    command = worker("cache", store="s3://b/{run}", cache_dir="{scratch}/node")(tmp_path / "run-7")
-    assert command[:4] == [sys.executable, "-m", "bench.worker", "cache"]
-    assert json.loads(command[4]) == {"store": "s3://b/run-7", "cache_dir": f"{tmp_path}/run-7/node"}
+def test_the_arguments_of_a_worker_name_its_run(tmp_path: Path) -> None:
+    *command, arguments = worker("tools.nothing", store="s3://b/{run}", cache_dir="{scratch}/node")
+    assert command == [sys.executable, "-m", "bench.worker", "tools.nothing"]
+    runs: list[Path] = []
+    seen = tmp_path / "seen"
+    code = f"import sys; open({str(seen)!r}, 'w').write(sys.argv[1])"
+    Contender("one", [*python(code), arguments], prepare=runs.append).run(tmp_path)
+    assert json.loads(seen.read_text()) == {"store": f"s3://b/{runs[0].name}", "cache_dir": f"{runs[0]}/node"}
 
 
 def test_settings_of_the_user_do_not_reach_a_contender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,4 +126,4 @@ def test_settings_of_the_user_do_not_reach_a_contender(tmp_path: Path, monkeypat
         "names = [n for n in os.environ if n in ('ASYNCCACHE_IN_FLIGHT', 'METAFLOW_CONDA_S3ROOT')]\n"
         "json.dump({'found': len(names)}, open(os.environ['ASYNCCACHE_BENCH_RESULT'], 'w'))"
     )
-    assert run_process(python(code)(tmp_path), tmp_path).value("found") == 0
+    assert run_process(python(code), tmp_path).value("found") == 0

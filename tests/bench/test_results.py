@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.harness import Sample, Series
-from bench.results import CPU, PEAK, WALL, CaseResult, Group, Target, ratio_target
+from bench.results import CPU, PEAK, WALL, CaseResult, Group, Target
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def test_a_quick_run_is_not_judged() -> None:
 
 
 def test_a_ratio_target_compares_with_the_first_contender(group: Group) -> None:
-    target = ratio_target(group, "peer", CPU, 2.5, "fewer CPU seconds")
+    result = CaseResult("name", "Title", "About.")
+    result.times_less(group, "peer", CPU, 2.5, "fewer CPU seconds")
+    (target,) = result.targets
     assert target.measured == pytest.approx(3.0)
     assert target.reached
     assert target.detail == "rounds 2.00-3.30"
@@ -58,7 +60,7 @@ def test_metrics_are_shown_in_their_units() -> None:
 
 def test_the_document_holds_every_sample_in_base_units(group: Group) -> None:
     result = CaseResult("name", "Title", "About.", metrics=(CPU, WALL, PEAK), groups=[group])
-    result.targets.append(ratio_target(group, "peer", CPU, 2.5, "fewer CPU seconds"))
+    result.times_less(group, "peer", CPU, 2.5, "fewer CPU seconds")
     document = json.loads(json.dumps(result.as_document()))
     assert document["error"] is None
     (found,) = document["groups"]

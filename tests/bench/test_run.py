@@ -1,6 +1,5 @@
 """Running cases: which there are, what is written, and that one that fails does not stop the others."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -11,14 +10,19 @@ from asynccache_cli.bench import load_benchmarks
 from asynccache_cli.main import run as run_command_line
 from bench import run
 from bench.bed import Bed
-from bench.harness import ContenderError
+from bench.case import CASES, Case
+from bench.harness import REPOSITORY, ContenderError
 from bench.results import CaseResult
 
+DOCUMENT = REPOSITORY / "docs" / "benchmarks.md"
 
-@pytest.mark.parametrize("name", run.CASES)
-def test_every_case_can_be_found(name: str) -> None:
-    case = run.CASES[name]
-    assert callable(getattr(importlib.import_module(case.module), case.function))
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_says_what_it_measures_and_is_documented(name: str) -> None:
+    assert CASES[name].summary
+    assert CASES[name].blank().about
+    first_cells = [line.split("|")[1] for line in DOCUMENT.read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert any(f"`{name}`" in cell for cell in first_cells)
 
 
 def test_an_unknown_case_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -29,17 +33,21 @@ def test_an_unknown_case_is_refused_before_anything_is_written(tmp_path: Path) -
 
 
 def test_a_case_that_fails_is_told_and_the_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(run.Case):
-        def run(self, bed: Bed) -> CaseResult:
-            raise ContenderError("`peer` ended with code 1: no luck")
+    def broken(bed: Bed, found: CaseResult) -> None:
+        found.notes.append("half done")
+        raise ContenderError("`peer` ended with code 1: no luck")
 
-    class Fine(run.Case):
-        def run(self, bed: Bed) -> CaseResult:
-            return CaseResult("fine", "Fine", f"In {bed.rounds} rounds.")
+    def fine(bed: Bed, found: CaseResult) -> None:
+        found.notes.append(f"In {bed.rounds} rounds.")
 
-    monkeypatch.setattr(run, "CASES", {"broken": Broken("", "", "breaks"), "fine": Fine("", "", "works")})
+    cases = {
+        "broken": Case("breaks", broken, lambda: CaseResult("broken", "Broken", "")),
+        "fine": Case("works", fine, lambda: CaseResult("fine", "Fine", "")),
+    }
+    monkeypatch.setattr(run, "CASES", cases)
     shown: list[str] = []
     document = run.run(out=tmp_path, rounds=2, show=shown.append)
+    assert document["cases"][0]["notes"] == []
     assert [case["error"] for case in document["cases"]] == ["`peer` ended with code 1: no luck", None]
     assert "not measured: `peer` ended with code 1" in shown[0]
     assert "In 2 rounds." in (tmp_path / "index.html").read_text("utf-8")
@@ -67,7 +75,7 @@ def test_a_quick_run_measures_contenders_and_writes_json_and_a_page(tmp_path: Pa
 def test_the_command_lists_the_cases(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["bench", "--list"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in run.CASES)
+    assert all(name in listed for name in CASES)
 
 
 def test_the_command_refuses_an_unknown_case(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
