@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]
 
-from bench.harness import Contender, ContenderError, Series, measure, serving, worker
+from bench.harness import Contender, ContenderError, Sample, Series, serving, worker
 from bench.inputs import RECIPES, Archive, load
 
 LATENCY: Final = 0.02  # seconds before each answer of the channel, as from a server on the same continent
@@ -83,8 +83,31 @@ class Bed:
         meter: Callable[[], Mapping[str, float]] = dict,
         together: bool = False,
     ) -> list[Series]:
-        """Run contenders in turn (see `bench.harness.measure`)."""
-        return measure(contenders, rounds or self.rounds, self.scratch, meter=meter, together=together, tell=self.tell)
+        """Run every contender once a round, each in an empty directory of its own.
+
+        Args:
+            contenders: In the order in which each round runs them.
+            rounds: Those of the bed when None.
+            meter: Counters that only grow, such as a server's CPU seconds; what each run adds to them becomes part of
+                its figures.
+            together: As in `bench.harness.run_process`.
+
+        Raises:
+            ContenderError: One of them failed.
+        """
+        samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
+        rounds = rounds or self.rounds
+        for number in range(rounds):
+            for contender in contenders:
+                before = meter()
+                sample = contender.run(self.scratch, together=together)
+                grown = {name: value - before[name] for name, value in meter().items()}
+                samples[contender.name].append(replace(sample, said={**sample.said, **grown}))
+                self.tell(
+                    f"  round {number + 1}/{rounds}  {contender.name:<38} wall {sample.wall:7.2f} s"
+                    f"  cpu {sample.cpu:7.2f} s  peak {sample.peak / 1e6:6.0f} MB"
+                )
+        return [Series(name, tuple(taken)) for name, taken in samples.items()]
 
     def run_once(self, task: str, place: Place | None = None, **arguments: object) -> Mapping[str, float]:
         """Run a worker that is not measured, on a place where one is given; return its figures."""
@@ -136,6 +159,13 @@ class Bed:
     def close(self) -> None:
         """Stop the servers."""
         self._servers.close()
+
+
+def engine(name: str, place: Place, packages: str, task: str = "cache", **arguments: object) -> Contender:
+    """Return the engine's work on a list of packages, on the event loop that the command line uses unless another is
+    named.
+    """
+    return place.contender(name, f"engine_tasks.{task}", packages=packages, **{"loop": "uvloop", **arguments})
 
 
 def write_list(entries: Sequence[Mapping[str, object]], directory: Path, name: str = "packages.json") -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from bench.bed import Bed
 from bench.case import case
 from bench.harness import REPOSITORY, Contender
-from bench.hydrate_cases import unpacking
+from bench.hydrate_cases import fill, unpacking
 from bench.results import CPU, FETCHED, PEAK, REQUESTS, WALL, CaseResult, Metric
 
 # what a step would run first; tells what the receipt of the bootstrap says
@@ -35,9 +35,8 @@ def bootstrap(bed: Bed, found: CaseResult) -> None:
     """
     place = bed.s3().named("bootstrap")
     with bed.directory() as directory:
-        settings = place.settings(cache_dir=str(directory / "filling"))
-        filled = bed.run_once("hydrate_tasks.fill", place, settings=settings, out=str(directory), quick=bed.quick)
-        document = str(directory / "env.json")
+        filled = fill(bed, place, directory)
+        settings, document = place.settings(cache_dir=str(directory / "filling")), str(directory / "env.json")
         sizes = bed.run_once("bootstrap_tasks.publish", place, settings=settings, document=document, out=str(directory))
         node = json.loads((directory / "node.json").read_text("utf-8"))
 

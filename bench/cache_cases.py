@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.bed import LOCAL, Bed, Place, cpu_meter, write_list
+from bench.bed import LOCAL, Bed, Place, cpu_meter, engine, write_list
 from bench.case import case
 from bench.harness import Contender, Series, asynccache
 from bench.input_files import MIB
@@ -18,13 +18,6 @@ from bench.results import CPU, PEAK, REQUESTS, RUN, WALL, CaseResult, Limit, Met
 _OVERLAP: Final = 1.2  # times the slowest stage
 _OVERLAPPING: Final = (RUN, WALL, CPU, Metric("servers_cpu", "CPU seconds of the servers", "s"), PEAK)
 _STAGES: Final = {"fetched only": "fetch_only", "transmuted only": "transmute_only", "uploaded only": "upload_only"}
-
-
-def engine(name: str, place: Place, packages: str, task: str = "cache", **arguments: object) -> Contender:
-    """Return the engine's work on a list of packages, on the event loop that the command line uses unless another is
-    named.
-    """
-    return place.contender(name, f"engine_tasks.{task}", packages=packages, **{"loop": "uvloop", **arguments})
 
 
 @case("cache-local", "60 packages into a local store", metrics=_OVERLAPPING, plotted=("run_wall",))

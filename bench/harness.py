@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -234,43 +234,6 @@ def _kill_session(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return  # it has ended meanwhile
-
-
-def measure(
-    contenders: Sequence[Contender],
-    rounds: int,
-    scratch: Path,
-    *,
-    meter: Callable[[], Mapping[str, float]] = dict,
-    together: bool = False,
-    tell: Callable[[str], None] = lambda _text: None,
-) -> list[Series]:
-    """Run every contender once a round.
-
-    Args:
-        contenders: In the order in which each round runs them.
-        rounds: At least 1.
-        scratch: Directory below which each run gets an empty one of its own, removed afterwards.
-        meter: Counters that only grow, such as a server's CPU seconds; what each run adds to them becomes part of its
-            figures.
-        together: As in `run_process`.
-        tell: Told of each run.
-
-    Raises:
-        ContenderError: One of them failed.
-    """
-    samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
-    for number in range(rounds):
-        for contender in contenders:
-            before = meter()
-            sample = contender.run(scratch, together=together)
-            grown = {name: value - before[name] for name, value in meter().items()}
-            samples[contender.name].append(replace(sample, said={**sample.said, **grown}))
-            tell(
-                f"  round {number + 1}/{rounds}  {contender.name:<38} wall {sample.wall:7.2f} s"
-                f"  cpu {sample.cpu:7.2f} s  peak {sample.peak / 1e6:6.0f} MB"
-            )
-    return [Series(name, tuple(taken)) for name, taken in samples.items()]
 
 
 def worker(task: str, **arguments: object) -> list[str]:

@@ -49,7 +49,7 @@ def environment(bed: Bed, found: CaseResult) -> None:
         bed.run_once("hydrate_tasks.hydrate", local, settings=warm, document=document, prefix=str(directory / "first"))
         published, other = Place(str(directory / "published-store")), directory / "published"
         other.mkdir()
-        _fill(bed, published, other, wanted=None)
+        fill(bed, published, other, wanted=None)
         packing = str(directory / "packing")
         packed = bed.run_once(
             "hydrate_tasks.pack",
@@ -162,7 +162,7 @@ def together(bed: Bed, found: CaseResult) -> None:
     found.at_most("wall time by that of one", 1.3, many.median("run_wall") / one.median("run_wall"), "x")
 
 
-def _fill(bed: Bed, place: Place, directory: Path, **arguments: object) -> Mapping[str, float]:
+def fill(bed: Bed, place: Place, directory: Path, **arguments: object) -> Mapping[str, float]:
     """Put the environment into a store; its document lies in the directory."""
     settings = place.settings(cache_dir=str(directory / "filling"))
     return bed.run_once(
@@ -174,9 +174,9 @@ def _fill(bed: Bed, place: Place, directory: Path, **arguments: object) -> Mappi
 def _filled(bed: Bed, directory: Path) -> Iterator[tuple[Place, Place, Mapping[str, float]]]:
     """Make a local and an S3 store that hold the environment; its document lies in the directory."""
     local, remote = Place(str(directory / "store")), bed.s3().named("hydrate")
-    said = _fill(bed, local, directory)
+    said = fill(bed, local, directory)
     with bed.directory() as other:
-        _fill(bed, remote, other)
+        fill(bed, remote, other)
     port = str(remote.endpoint).rpartition(":")[2]
     with serving("bench.slow_proxy", port, str(_DELAY), "3600") as (url, _pid):
         yield local, replace(remote, endpoint=url), said

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.bed import LOCAL, Bed
-from bench.cache_cases import engine
+from bench.bed import LOCAL, Bed, engine
 from bench.case import case
 from bench.harness import Contender, Series, worker
 from bench.results import CPU, PEAK, RUN, WALL, CaseResult, Limit, Metric

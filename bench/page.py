@@ -7,43 +7,34 @@ from html import escape
 from typing import Any, Final
 
 from bench.plot import bars
-from bench.results import CaseResult, Group, Metric, Target
+from bench.results import CaseResult, Group, Metric
 
 _STYLE: Final = """
-:root { --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #ffffff; --card: #f6f8fa; --ours: #0b7a75;
-  --other: #9aa7b5; --good: #0a7d33; --bad: #b42318; --limit: #b45309; --dot: #1c2430; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8edf3; --soft: #9fb0c0; --line: #2b3643; --paper: #10161d;
-  --card: #18212b; --ours: #2bb5ad; --other: #55657a; --good: #4ac26b; --bad: #ff7b72; --limit: #e3a04f;
-  --dot: #e8edf3; } }
-* { box-sizing: border-box; }
+:root { color-scheme: light dark; --ink: light-dark(#1c2430, #e8edf3); --soft: light-dark(#5b6675, #9fb0c0);
+  --line: light-dark(#dfe4ea, #2b3643); --paper: light-dark(#ffffff, #10161d); --card: light-dark(#f6f8fa, #18212b);
+  --ours: light-dark(#0b7a75, #2bb5ad); --other: light-dark(#9aa7b5, #55657a); --dot: var(--ink);
+  --good: light-dark(#0a7d33, #4ac26b); --bad: light-dark(#b42318, #ff7b72); --limit: light-dark(#b45309, #e3a04f); }
 body { margin: 0 auto; max-width: 64rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.3rem; margin: 3rem 0 .3rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
+h2 { margin: 3rem 0 .3rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
 p { margin: .4rem 0 .8rem; max-width: 46rem; }
-.soft, figcaption, th, dt { color: var(--soft); }
-code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--card); padding: .1em .35em;
-  border-radius: 4px; }
+code, .warning { background: var(--card); padding: .1em .35em; }
 figure { margin: .8rem 0 .2rem; }
-figcaption { font-size: .85rem; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--ink); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0 1rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-weight: 500; }
 th:first-child, td:first-child { text-align: left; }
-.wrap td { white-space: normal; }
-td small { color: var(--soft); }
-.good { color: var(--good); font-weight: 600; }
-.bad { color: var(--bad); font-weight: 600; }
-ul.targets { list-style: none; padding: 0; }
-ul.targets li { margin: .2rem 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .9rem; }
 dd { margin: 0; }
-.warning { border-left: 4px solid var(--limit); background: var(--card); padding: .6rem 1rem; }
+.soft, figcaption, th, dt, td small { color: var(--soft); }
+.good { color: var(--good); font-weight: 600; }
+.bad { color: var(--bad); font-weight: 600; }
 """
+_KINDS: Final = {"reached": "good", "missed": "bad", "not measured": "bad"}  # classes of verdicts
 _READING: Final = (
     "Every contender runs in a process of its own, one after the other in each round, so that whatever else the "
     "machine does meets all of them. CPU seconds (user and system, children included) and peak memory are what the "
@@ -74,28 +65,19 @@ def render(document: Mapping[str, Any], results: Sequence[CaseResult]) -> str:
             "<p class=warning>A quick run: small inputs and few rounds. It shows that everything works; its figures "
             "mean nothing.</p>"
         )
-    parts += [_summary(results), "<h2>How to read this</h2>", f"<p>{_READING}</p>", _machine(document)]
+    parts += [_targets(results), "<h2>How to read this</h2>", f"<p>{_READING}</p>", _machine(document)]
     parts += [_case(result) for result in results]
     return "\n".join(parts) + "\n</html>\n"
 
 
-def _summary(results: Sequence[CaseResult]) -> str:
-    rows = [
-        [escape(target.what), target.text_wanted, target.text_measured, _verdict(target), _link(result)]
-        for result in results
-        for target in result.targets
-    ]
-    rows += [["<span class=bad>not measured</span>", "", "", "", _link(result)] for result in results if result.error]
-    return _table(["target", "wanted", "measured", "", "case"], rows, kind="wrap") if rows else ""
-
-
-def _link(result: CaseResult) -> str:
-    return f"<a href='#{result.name}'>{result.name}</a>"
-
-
-def _verdict(target: Target) -> str:
-    kind = ("good" if target.reached else "bad") if target.judged else "soft"
-    return f"<span class={kind}>{target.verdict}</span>"
+def _targets(results: Sequence[CaseResult]) -> str:
+    """Return a table of what should be reached, nothing when there is nothing."""
+    rows = []
+    for result in results:
+        for *cells, verdict in result.verdicts():
+            marked = f"<span class={_KINDS.get(verdict, 'soft')}>{verdict}</span>"
+            rows.append([*map(escape, cells), marked, f"<a href='#{result.name}'>{result.name}</a>"])
+    return _table(["target", "wanted", "measured", "", "case"], rows) if rows else ""
 
 
 def _machine(document: Mapping[str, Any]) -> str:
@@ -119,10 +101,7 @@ def _case(result: CaseResult) -> str:
     parts = [f"<h2 id='{result.name}'>{escape(result.title)}</h2>"]
     if result.error:
         return "\n".join([*parts, f"<p class=bad>Not measured: {escape(result.error)}</p>"])
-    parts.append(f"<p>{escape(result.about)}</p>")
-    if result.targets:
-        items = [f"<li>{_verdict(t)} &nbsp;{escape(str(t))}</li>" for t in result.targets]
-        parts.append(f"<ul class=targets>{''.join(items)}</ul>")
+    parts += [f"<p>{escape(result.about)}</p>", _targets([result])]
     for group in result.groups:
         parts.append(f"<h3>{escape(group.label)}</h3>")
         parts += [_figure(group, m) for m in result.metrics if m.key in result.plotted]
@@ -143,6 +122,6 @@ def _cell(text: str, times: str) -> str:
     return f"{text} <small>{times}</small>" if times else text
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["".join(f"<{tag}>{cell}" for cell in row) for tag, row in (("th", head), *(("td", row) for row in rows))]
-    return f"<div class=scroll><table class='{kind}'><tr>{'<tr>'.join(lines)}</table></div>"
+    return f"<div class=scroll><table><tr>{'<tr>'.join(lines)}</table></div>"

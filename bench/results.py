@@ -142,16 +142,16 @@ class Target:
 
     @property
     def text_measured(self) -> str:
-        """What was found, with its unit."""
-        return f"{self.measured:,.{2 if self.unit in {'x', 's'} else 1}f}{self._unit}"
+        """What was found, with its unit and detail."""
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.measured:,.{2 if self.unit in {'x', 's'} else 1}f}{self._unit}{detail}"
 
     @property
     def _unit(self) -> str:
         return self.unit if self.unit == "x" else f" {self.unit}".rstrip()
 
     def __str__(self) -> str:
-        detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.what}: target {self.text_wanted}, measured {self.text_measured}{detail}"
+        return f"{self.what}: target {self.text_wanted}, measured {self.text_measured}"
 
 
 @dataclass(slots=True)
@@ -199,6 +199,12 @@ class CaseResult:
         """Add a target for how many times less the first contender of a group needs than another one."""
         found = group.ratios(metric.key)[other]
         self.at_least(what, wanted, found.value, "x", f"rounds {found.least:.2f}-{found.most:.2f}")
+
+    def verdicts(self) -> list[tuple[str, str, str, str]]:
+        """Return what should be reached as texts: what is counted, the bound, what was found, and the verdict."""
+        if self.error:
+            return [("", "", "", "not measured")]
+        return [(t.what, t.text_wanted, t.text_measured, t.verdict) for t in self.targets]
 
     def as_document(self) -> dict[str, Any]:
         """Return everything as plain values: every sample of every round, in seconds and bytes."""

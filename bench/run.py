@@ -134,13 +134,7 @@ def describe_case(result: CaseResult) -> str:
 def targets_table(results: Sequence[CaseResult]) -> str:
     """Write targets and what was measured as a Markdown table, for documents."""
     lines = ["| case | what | target | measured | |", "|---|---|---|---|---|"]
-    for result in results:
-        for target in result.targets:
-            detail = f" ({target.detail})" if target.detail else ""
-            measured = f"{target.text_measured}{detail}"
-            lines.append(f"| `{result.name}` | {target.what} | {target.text_wanted} | {measured} | {target.verdict} |")
-        if result.error:
-            lines.append(f"| `{result.name}` | | | not measured | |")
+    lines += [f"| `{result.name}` | {' | '.join(row)} |" for result in results for row in result.verdicts()]
     return "\n".join(lines) + "\n"
 
 

@@ -6,8 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from bench.bed import LOCAL, Bed, write_list
-from bench.cache_cases import engine
+from bench.bed import LOCAL, Bed, engine, write_list
 from bench.case import case
 from bench.harness import Contender, worker
 from bench.inputs import Archive
@@ -21,6 +20,41 @@ _STREAMING = "conda-package-streaming, unverified"
 def _tool(name: str, task: str, archives: Sequence[Archive], to: str, **arguments: object) -> Contender:
     files = [str(archive.path) for archive in archives]
     return Contender(name, worker(f"tools.{task}", files=files, out="{scratch}", to=to, **arguments))
+
+
+@case(
+    "limits",
+    "What the machine can do",
+    metrics=tuple(Metric(key, label, "MB/s") for key, label in SPEEDS.items()),
+    plotted=(),
+)
+def machine_limits(bed: Bed, found: CaseResult) -> None:
+    """How fast this machine's codecs and digests are.
+
+    Digests and codecs on the unpacked bytes of a real package, in memory, on one core unless said. Nothing that reads
+    or writes packages can be faster than the codec it needs.
+    """
+    archive = max(bed.inputs("mix" if bed.quick else "real", ".tar.bz2"), key=lambda a: a.size)
+    size = (2 if bed.quick else 32) << 20
+    series = bed.measure(Contender("one core", worker("limits.limits", sample=str(archive.path), size=size)))
+    found.group(f"{size >> 20} MiB of {archive.path.name}", series, compared=False)
+
+
+@case("start", "Starting", metrics=(CPU, WALL, PEAK))
+def start(bed: Bed, found: CaseResult) -> None:
+    """What starting costs before any work.
+
+    Every contender runs in a process of its own; this is what each start costs without any work.
+    """
+    with bed.directory() as directory:
+        series = bed.measure(
+            Contender("interpreter", worker("tools.nothing")),
+            _tool("transmuting with asynccache", "ours", [], ".conda"),
+            _tool("transmuting with cph", "cph", [], ".conda"),
+            _tool("transmuting with conda-package-streaming", "streaming", [], ".conda"),
+            engine("the engine, local store", LOCAL, write_list([], directory), "transmute_only"),
+        )
+    found.group("no work", series, compared=False)
 
 
 def _others(archives: Sequence[Archive], to: str) -> list[Contender]:
@@ -99,38 +133,3 @@ def scaling(bed: Bed, found: CaseResult) -> None:
     found.times_less(group, "1 core", WORK_WALL, 1.8, "faster on 2 cores than on one")
     rates = [f"{unpacked / s.median('work_wall') / 1e6:.0f} MB/s with {s.name}" for s in series]
     found.notes.append(f"Unpacked bytes a second: {', '.join(rates)}. This machine has {os.cpu_count()} cores.")
-
-
-@case(
-    "limits",
-    "What the machine can do",
-    metrics=tuple(Metric(key, label, "MB/s") for key, label in SPEEDS.items()),
-    plotted=(),
-)
-def machine_limits(bed: Bed, found: CaseResult) -> None:
-    """How fast this machine's codecs and digests are.
-
-    Digests and codecs on the unpacked bytes of a real package, in memory, on one core unless said. Nothing that reads
-    or writes packages can be faster than the codec it needs.
-    """
-    archive = max(bed.inputs("mix" if bed.quick else "real", ".tar.bz2"), key=lambda a: a.size)
-    size = (2 if bed.quick else 32) << 20
-    series = bed.measure(Contender("one core", worker("limits.limits", sample=str(archive.path), size=size)))
-    found.group(f"{size >> 20} MiB of {archive.path.name}", series, compared=False)
-
-
-@case("start", "Starting", metrics=(CPU, WALL, PEAK))
-def start(bed: Bed, found: CaseResult) -> None:
-    """What starting costs before any work.
-
-    Every contender runs in a process of its own; this is what each start costs without any work.
-    """
-    with bed.directory() as directory:
-        series = bed.measure(
-            Contender("interpreter", worker("tools.nothing")),
-            _tool("transmuting with asynccache", "ours", [], ".conda"),
-            _tool("transmuting with cph", "cph", [], ".conda"),
-            _tool("transmuting with conda-package-streaming", "streaming", [], ".conda"),
-            engine("the engine, local store", LOCAL, write_list([], directory), "transmute_only"),
-        )
-    found.group("no work", series, compared=False)

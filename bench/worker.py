@@ -49,7 +49,7 @@ def _settings(values: dict[str, Any]) -> Settings:
 
     if str(values.get("store")).startswith("s3://"):
         importlib.import_module("aiobotocore.session")  # start-up, not work
-    paths = {name: Path(values[name]) for name in ("cache_dir", "datastore_root") if name in values}
+    paths: dict[str, Any] = {name: Path(values[name]) for name in ("cache_dir", "datastore_root") if name in values}
     return Settings(**{**values, **paths})
 
 

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.harness import Contender, ContenderError, Sample, Series, measure, ratio, run_process, worker
+from bench.bed import Bed
+from bench.harness import Contender, ContenderError, Sample, Series, ratio, run_process, worker
 from tests.support.waiting import alive, until
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-S", "-c", code]
+
+
+def bed(scratch: Path, rounds: int) -> Bed:
+    return Bed(scratch, rounds=rounds, quick=True, tell=lambda _text: None)
 
 
 def series(name: str, *cpu: float, **said: float) -> Series:
@@ -24,7 +29,7 @@ def test_rounds_are_interleaved_so_that_noise_meets_all_contenders(tmp_path: Pat
     contenders = [
         Contender(name, python(f"open({str(log)!r}, 'a').write({name!r})")) for name in ("ours", "peer", "third")
     ]
-    found = measure(contenders, 3, tmp_path)
+    found = bed(tmp_path, 3).measure(*contenders)
     assert log.read_text() == "ourspeerthird" * 3
     assert [(one.name, len(one.samples)) for one in found] == [("ours", 3), ("peer", 3), ("third", 3)]
 
@@ -38,7 +43,7 @@ def test_each_run_gets_an_empty_directory_that_is_gone_afterwards(tmp_path: Path
         seen.append(directory)
 
     code = "import pathlib, sys; assert sys.argv[2] == pathlib.Path(sys.argv[1], 'prepared').parent.name"
-    measure([Contender("one", [*python(code), "{scratch}", "{run}"], prepare=prepare)], 2, tmp_path)
+    bed(tmp_path, 2).measure(Contender("one", [*python(code), "{scratch}", "{run}"], prepare=prepare))
     assert len(set(seen)) == 2
     assert not list(tmp_path.iterdir())
 
@@ -60,7 +65,7 @@ def test_a_worker_s_own_figures_are_kept(tmp_path: Path) -> None:
 
 def test_what_a_run_adds_to_a_counter_becomes_its_figure(tmp_path: Path) -> None:
     counter: Iterator[float] = iter([5.0, 7.0, 7.0, 10.5])
-    (found,) = measure([Contender("one", python(""))], 2, tmp_path, meter=lambda: {"server": next(counter)})
+    (found,) = bed(tmp_path, 2).measure(Contender("one", python("")), meter=lambda: {"server": next(counter)})
     assert found.values("server") == [2.0, 3.5]
 
 
