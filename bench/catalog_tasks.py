@@ -5,66 +5,51 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from asynccache.api import Session
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.alias import Alias
-from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
-from asynccache.model.identity import EnvID, Request
-from asynccache.model.package import split_filename
+from asynccache.model.digest import Digests
+from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.package import Package
 from asynccache.ops.environments import Environments
 from asynccache.runtime.tasks import run_together
+from bench.engine_tasks import Entry, package_of
 from bench.task import Figures
+from tests.support.environments import environment_of
 
 ARCH: Final = "linux-64"
 LOOKUPS: Final = 200
 
 
-def overlapping(packages: Sequence[dict[str, Any]], count: int, size: int, shared: int) -> list[ResolvedEnvironment]:
+def overlapping(packages: Sequence[Entry], count: int, size: int, shared: int) -> list[ResolvedEnvironment]:
     """Return environments of `size` packages of which the first `shared` are the same in all of them."""
-    own = size - shared
-    made = []
+    known, own = [package_of(entry) for entry in packages], size - shared
+    begins = range(shared, shared + count * own, own)
+    return [_numbered(number, [*known[:shared], *known[at : at + own]]) for number, at in enumerate(begins)]
+
+
+def imaginary(count: int, size: int) -> Iterator[ResolvedEnvironment]:
+    """Yield environments whose packages exist in name only, with keys in a store."""
+    host = "conda.anaconda.org/conda-forge/linux-64"
+    names = [f"package-{number:03}-1.{number}-h{number:07}_0.conda" for number in range(size)]
     for number in range(count):
-        begin = shared + number * own
-        chosen = [*packages[:shared], *packages[begin : begin + own]]
-        found = tuple(_package(str(entry["url"]), str(entry["md5"])) for entry in chosen)
-        made.append(_environment(number, found))
-    return made
+        digests = [f"{number:032x}", *(f"{n:032x}" for n in range(count, count + size - 1))]
+        known = [Package.from_url(f"https://{host}/{n}", Digests(md5=d)) for n, d in zip(names, digests, strict=True)]
+        environment = _numbered(number, known)
+        keys = [f"packages/conda/{host}/{n}/{d}/{n}" for n, d in zip(names, digests, strict=True)]
+        recorded = [p.with_cached(".conda", key) for p, key in zip(environment.packages, keys, strict=True)]
+        yield replace(environment, packages=tuple(recorded))
 
 
-def numbered(count: int, size: int) -> list[ResolvedEnvironment]:
-    """Return environments whose packages exist in name only."""
-    base = [
-        _package(f"https://conda.anaconda.org/conda-forge/linux-64/package-{n:03}-1.{n}-h{n:07}_0.conda", f"{n:032x}")
-        for n in range(size)
-    ]
-    return [
-        _environment(number, (*base[1:], replace(base[0], hashes={".conda": f"{number:032x}"})))
-        for number in range(count)
-    ]
-
-
-def _package(url: str, md5: str) -> EnvironmentPackage:
-    stem, fmt = split_filename(url.rsplit("/", 1)[-1])
-    path = url.partition("://")[2]
-    key = f"packages/conda/{path}/{stem}{fmt}/{md5}/{stem}{fmt}"
-    cached = {str(fmt): key} if "anaconda" in url else {}
-    return EnvironmentPackage("conda", stem, url, str(fmt), {str(fmt): md5}, cached)
-
-
-def _environment(number: int, packages: tuple[EnvironmentPackage, ...]) -> ResolvedEnvironment:
-    request = Request({"conda": [f"name-{number}==1", "python==3.11.*"]}, {"conda": ["conda-forge"]})
-    when = datetime(2026, 1, 1) + timedelta(minutes=number)  # noqa: DTZ001 - documents carry local time
-    unnamed = ResolvedEnvironment(
-        EnvID(request.req_id, "0" * 40, ARCH), request, packages, when, f"user{number % 7}", (ARCH,), "conda-only"
-    )
-    return replace(unnamed, id=EnvID(request.req_id, unnamed.computed_full_id(), ARCH))
+def _numbered(number: int, packages: Sequence[Package]) -> ResolvedEnvironment:
+    user, day = f"user{number % 7}", 1 + number % 28
+    return environment_of(packages, f"name-{number}==1", "python==3.11.*", arch=ARCH, by=user, day=day)
 
 
 @asynccontextmanager
@@ -75,7 +60,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Session]:
         yield session
 
 
-async def warm(settings: Settings, packages: Sequence[dict[str, Any]], count: int, size: int, shared: int) -> Figures:
+async def warm(settings: Settings, packages: Sequence[Entry], count: int, size: int, shared: int) -> Figures:
     """Warm environments that share most of their packages into the store."""
     environments = overlapping(packages, count, size, shared)
     async with _opened(settings) as session:
@@ -94,7 +79,7 @@ async def warm(settings: Settings, packages: Sequence[dict[str, Any]], count: in
 async def fill_manifest(settings: Settings, count: int, size: int) -> Figures:
     """Note many environments on this machine, each with a name."""
     catalog = Environments(settings, None)
-    environments = numbered(count, size)
+    environments = list(imaginary(count, size))
     await catalog.keep(environments, default=True)
 
     def name(manifest: Any) -> None:
@@ -114,7 +99,7 @@ async def fill_store(settings: Settings, count: int, size: int) -> None:
             async with engine.budgets.uploads.borrow():
                 await engine.store.put(keys.document(environment.id), environment.to_json(), if_absent=True)
 
-        await run_together([put(environment) for environment in numbered(count, size)])
+        await run_together([put(environment) for environment in imaginary(count, size)])
 
 
 async def look_up(settings: Settings, count: int) -> Figures:

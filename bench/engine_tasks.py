@@ -27,7 +27,8 @@ Entry = dict[str, Any]
 """Of a list of packages: url, md5, sha256, size, and the local path where the task wants one."""
 
 
-def _package(entry: Entry) -> Package:
+def package_of(entry: Entry) -> Package:
+    """Return the package of an entry."""
     return Package.from_url(entry["url"], Digests(md5=entry["md5"], sha256=entry["sha256"], size=entry["size"]))
 
 
@@ -39,7 +40,7 @@ async def cache(settings: Settings, packages: Sequence[Entry], *, to: str = ".co
         async with asyncio.TaskGroup() as group:
             group.create_task(_sample_lag(lags, stop))
             started, cpu = time.perf_counter(), cpu_seconds()
-            report = await engine.cache([_package(e) for e in packages], wanted=Format(to))
+            report = await engine.cache([package_of(e) for e in packages], wanted=Format(to))
             wall, cpu = time.perf_counter() - started, cpu_seconds() - cpu
             stop.set()
         report.raise_for_failures()
@@ -86,7 +87,7 @@ async def fetch_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
     async with Engine(settings) as engine:
 
         async def one(entry: Entry) -> None:
-            package = _package(entry)
+            package = package_of(entry)
             async with engine.budgets.in_flight.borrow():
                 directory = await engine.threads.run(engine.workspace.prepare, package.url)
                 await engine.fetcher.fetch(package, directory / package.filename)
@@ -100,7 +101,7 @@ async def transmute_only(settings: Settings, packages: Sequence[Entry], *, to: s
     async with Engine(settings) as engine:
 
         async def one(entry: Entry) -> None:
-            source, package = Path(entry["path"]), _package(entry)
+            source, package = Path(entry["path"]), package_of(entry)
             target = settings.cache_dir / (package.stem + to)
             level, verify = settings.zstd_level, settings.verify_transmute
             async with engine.budgets.in_flight.borrow(), engine.budgets.cpu.borrow_up_to(2) as cores:
@@ -122,7 +123,7 @@ async def upload_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
     async with Engine(settings) as engine:
 
         async def one(entry: Entry) -> None:
-            package, path = _package(entry), Path(copies[entry["path"]])
+            package, path = package_of(entry), Path(copies[entry["path"]])
             key = layout.key_for(package, package.url_format, entry[KEY_ALGORITHM[package.kind]])
             async with engine.budgets.uploads.borrow(), engine.budgets.memory.borrow(min(entry["size"], 32 << 20)):
                 await engine.store.upload(key, path, package.digests, if_absent=True, consume=True)
@@ -136,7 +137,7 @@ async def put_filler(settings: Settings, packages: Sequence[Entry], *, copies: i
 
         async def one(entry: Entry) -> None:
             for number in range(copies):
-                other = _package({**entry, "url": entry["url"].replace("synthetic-", f"neighbour-{number}-")})
+                other = package_of({**entry, "url": entry["url"].replace("synthetic-", f"neighbour-{number}-")})
                 await engine.store.put(layout.key_for(other, other.url_format, entry["md5"]), b"filler")
 
         return await _all(packages, one)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,18 +117,16 @@ def _make(name: str) -> None:
         if final.is_dir():
             return
         for old in final.parent.iterdir():
-            if old.is_dir() and re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}(\.\d+)?", old.name):
+            if old.is_dir() and re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}(\.\w+)?", old.name):
                 shutil.rmtree(old)
-        aside = final.with_name(f"{final.name}.{os.getpid()}")
-        try:
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=f"{final.name}.") as building:
+            aside = Path(building, "set")
             unpacked = write(aside, RECIPES[name])
             files = sorted(p for p in aside.rglob("*") if p.name.endswith((".conda", ".tar.bz2")))
             archives = [Archive.of(path, unpacked[stem_of(path)]) for path in files]
             entries = [{**asdict(a), "path": a.path.relative_to(aside).as_posix()} for a in archives]
             (aside / "set.json").write_text(json.dumps(entries, indent=1))
             aside.rename(final)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 if __name__ == "__main__":
