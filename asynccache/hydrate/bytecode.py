@@ -1,4 +1,4 @@
-"""Byte code for packs: the same bytes each time, valid wherever the pack is unpacked, never checked against sources.
+"""Byte code: the same bytes each time, valid wherever the files come to lie, never checked against their sources.
 
 Python writes the real path of a source into what it loads from byte code, so that the path in there does not matter.
 Blocking: call these in threads.

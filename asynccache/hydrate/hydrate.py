@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from asynccache.engine.engine import Engine
 from asynccache.hydrate import prefix as places
-from asynccache.hydrate.finish import compile_bytecode, link_scripts
+from asynccache.hydrate.bytecode import compile_tree, python_version
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
-from asynccache.hydrate.tree import link_tree
+from asynccache.hydrate.tree import link_scripts, link_tree
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import current_architecture
 from asynccache.node.building import Building
@@ -28,16 +29,13 @@ _LOOK: Final = 0.05  # seconds between two looks for what another process makes
 _WITHOUT_SCRIPTS: Final = "set link_scripts to false to do without"
 
 
-class Packed(Protocol):
-    """Who fills a directory with a whole environment out of one object, where there is one."""
+Packed = Callable[[Engine, ResolvedEnvironment, Path, str], Awaitable[bool]]
+"""Fills a directory, whose files shall name the prefix that is given last, with a whole environment out of one object;
+tells whether there was a usable one.
 
-    async def __call__(self, engine: Engine, environment: ResolvedEnvironment, building: Path, prefix: str) -> bool:
-        """Fill `building`, whose files shall name `prefix`; tell whether there was a usable pack.
-
-        What it left when it says no is removed. It leaves alone the file that is in `building` at the start, and writes
-        no `.metaflowenv`.
-        """
-        ...
+What it left when it says no is removed. It leaves alone the file that is in the directory at the start, and writes no
+`.metaflowenv`.
+"""
 
 
 async def hydrate(
@@ -178,15 +176,15 @@ class _Making:
     async def _compile(self, target: Path) -> None:
         settings = self._engine.settings
         wanted = settings.compile_bytecode if self._options.bytecode is None else self._options.bytecode
-        site = next((p.name for p in (target / "lib").glob("python3*") if (p / "os.py").exists()), None)
-        if not wanted or site is None:
+        version = await self._engine.threads.run(python_version, target) if wanted else None
+        if version is None:
             return
         if self._environment.id.arch != current_architecture():
             self._notes.append(f"byte code was not made: the environment is for {self._environment.id.arch}")
             return
         async with self._engine.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
             reason = await self._engine.threads.run(
-                compile_bytecode, target, self._prefix, f"lib/{site}", settings.package_timeout, cores
+                compile_tree, target, version, True, settings.package_timeout, cores
             )
         if reason:
             self._notes.append(reason)

@@ -25,7 +25,7 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind
-from asynccache.model.url import redacted
+from asynccache.model.url import PackageURL, redacted
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, not_found
 from asynccache.store.stored import StoredArchive
@@ -75,14 +75,7 @@ class Archives:
         """
         engine = self._engine
         asked = [p for p in packages if not engine.store.lists_by_page or not _recorded(p)]
-        urls = []
-        for package in asked:
-            if package.downloadable:
-                try:
-                    urls.append(package.to_package().url)
-                except UsageError:
-                    continue
-        await engine.inventory.load(urls)
+        await engine.inventory.load([url for p in asked if (url := _address(p)) is not None])
         return [next((o.size for o in self._objects(p)), 0) for p in packages]
 
     async def obtain(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
@@ -159,11 +152,10 @@ class Archives:
         return StoredArchive.recorded(ObjectInfo(key, 0), package.filename, fmt, dirname) if key else None
 
     def _known(self, package: EnvironmentPackage) -> list[StoredArchive]:
-        if not package.downloadable:
-            return []
+        url = _address(package)
         try:
-            found = self._engine.inventory.found(package.to_package().url)
-        except (KeyError, UsageError):
+            found = self._engine.inventory.found(url) if url is not None else ()
+        except KeyError:
             return []
         return [a for a in found if a.stem == package.filename]
 
@@ -171,10 +163,10 @@ class Archives:
         """Ask the store what lies below the package's address, whatever the document records."""
         engine = self._engine
         if package.downloadable:
-            try:
-                await engine.inventory.refresh(package.to_package().url)
-            except UsageError:
+            url = _address(package)
+            if url is None:
                 return []
+            await engine.inventory.refresh(url)
             return self._objects(package)
         try:
             address = layout.SourceAddress.parse(package.url, package.kind, real=False)
@@ -230,6 +222,14 @@ class Archives:
 
 def _digesting(path: Path, expected: Digests) -> Callable[[object], Digests]:
     return lambda _stop: digest_file(str(path), *expected.algorithms())
+
+
+def _address(package: EnvironmentPackage) -> PackageURL | None:
+    """Return where a package is published, None where that cannot be."""
+    try:
+        return package.to_package().url if package.downloadable else None
+    except UsageError:
+        return None
 
 
 def _recorded(package: EnvironmentPackage) -> bool:

@@ -18,11 +18,10 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.verified import Verified
 from asynccache.errors import DiskError, PreconditionFailedError
 from asynccache.hydrate.bytecode import compile_tree, python_version
-from asynccache.hydrate.finish import link_scripts
 from asynccache.hydrate.pack_compare import compare_pack
 from asynccache.hydrate.pack_find import Packed, find_pack, pack_key
 from asynccache.hydrate.pack_write import plan_pack, write_pack
-from asynccache.hydrate.tree import link_tree
+from asynccache.hydrate.tree import link_scripts, link_tree
 from asynccache.model.digest import digest_file
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import current_architecture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asynccache.engine.engine import Engine
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document
 from asynccache.model.identity import EnvID
 from asynccache.node import pack_format as packs
 from asynccache.node.errors import PackUnusableError
@@ -42,20 +43,8 @@ class Packed:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        return {
-            "req_id": self.id.req_id,
-            "full_id": self.id.full_id,
-            "arch": self.id.arch,
-            "key": self.key,
-            "created": self.created,
-            "size": self.size,
-            "digest": self.digest,
-            "bytes": self.raw_bytes,
-            "files": self.files,
-            "bytecode": self.bytecode,
-            "notes": list(self.notes),
-            "seconds": round(self.seconds, 3),
-        }
+        names = ("id", "key", "created", "size", "digest", "files", "bytecode", "notes", "seconds")
+        return document(self, *names, bytes=self.raw_bytes)
 
 
 def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:

@@ -16,6 +16,7 @@ from asynccache.hydrate.packages import NodePackages
 from asynccache.hydrate.place import LinkType, best_link_type
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.package import parse_stem
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
 
@@ -25,22 +26,16 @@ class Tree:
     """A linked directory.
 
     Attributes:
-        target: Where the files are.
-        prefix: What is written in them.
         link_type: How files got there.
         bytes: Of all packages, unpacked.
         files: How many files and links the packages have.
         notes: What the user should know, a sentence each.
-        link_scripts: Conda packages with a script that has to run after linking; none was run.
     """
 
-    target: Path
-    prefix: str
     link_type: LinkType
     bytes: int
     files: int
     notes: tuple[str, ...]
-    link_scripts: tuple[str, ...]
 
 
 async def link_tree(
@@ -96,15 +91,21 @@ async def link_tree(
         notes += await engine.threads.run(_case_notes, target)
         if not conda:
             notes.append(f"{environment.id} has no conda packages")
-    return Tree(
-        target,
-        prefix,
-        kind,
-        sum(e.contents.bytes for e in extracted),
-        sum(e.contents.files for e in extracted),
-        tuple(notes),
-        tuple(e.package.filename for e in conda if e.contents.post_link),
-    )
+    contents = [e.contents for e in extracted]
+    return Tree(kind, sum(c.bytes for c in contents), sum(c.files for c in contents), tuple(notes))
+
+
+def link_scripts(environment: ResolvedEnvironment, target: Path) -> list[tuple[str, Path]]:
+    """Return (package, script relative to `target`) of the scripts to run after linking, in the document's order.
+    Blocking.
+    """
+    found = []
+    for package in environment.packages:
+        if package.kind == "conda":
+            path = Path("bin") / f".{parse_stem('conda', package.filename).name}-post-link.sh"
+            if (target / path).is_file():
+                found.append((package.filename, path))
+    return found
 
 
 def _prepared(target: Path, source: Path, extracted: Sequence[Extracted], *, copy: bool) -> LinkType:

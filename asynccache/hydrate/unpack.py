@@ -126,8 +126,6 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     except PackUnusableError as exc:
         engine.emit(events.SourceFailed("pack", ranges.name, str(exc)))
         return False
-    except HydrationError as exc:
-        raise HydrationError(str(exc)) from exc
     engine.emit(events.Linked(str(building), "pack", 1, engine.clock.now() - started))
     return True
 
