@@ -33,7 +33,7 @@ def of_transmuting(bed: Bed, found: CaseResult) -> None:
             if label != "1 GiB":
                 contenders.append(Contender(f"cph, {label}", worker("tools.cph", **common)))
         series = bed.measure(*contenders, rounds=1, together=True)
-        _below(found, 300, f"{source} to {to}", series, "any size")
+        _below(found, 300, f"{source} to {to}", series, f"{source} to {to}, any size")
 
 
 @case("memory-engine", "Memory by package size: the whole engine", metrics=(PEAK, RUN, CPU), plotted=("peak",))
@@ -50,7 +50,7 @@ def of_the_engine(bed: Bed, found: CaseResult) -> None:
                 with bed.listed(bed.inputs(name, source)) as packages:
                     one = engine(f"{label} to {to}", place, packages, to=to)
                     series += bed.measure(one, rounds=1, together=True)
-        _below(found, 300, where, series, "any size")
+        _below(found, 300, where, series, f"{where}, any size")
 
 
 @case(
@@ -107,4 +107,4 @@ def _below(found: CaseResult, megabytes: int, label: str, series: Sequence[Serie
     ours = [one for one in series if not one.name.startswith("cph")]
     highest = max(ours, key=lambda one: max(one.values("peak")))
     peak = max(highest.values("peak")) / 1e6
-    found.at_most(f"{label}, {what}", megabytes, peak, "MB", f"highest: {highest.name}")
+    found.at_most(what, megabytes, peak, "MB", f"highest: {highest.name}")
