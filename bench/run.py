@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
@@ -136,13 +135,3 @@ def targets_table(results: Sequence[CaseResult]) -> str:
     lines = ["| case | what | target | measured | |", "|---|---|---|---|---|"]
     lines += [f"| `{result.name}` | {' | '.join(row)} |" for result in results for row in result.verdicts()]
     return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Run everything from a checkout: `python -m bench.run [CASE]...`."""
-    document = run(sys.argv[1:], tell=lambda text: print(text, file=sys.stderr, flush=True), show=print)
-    return 1 if any(case["error"] for case in document["cases"]) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
