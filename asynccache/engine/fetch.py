@@ -204,11 +204,11 @@ class Fetcher:
         elif offset:
             await self._threads.run(partial.discard)
             offset = 0
-        credentials = self._credentials.for_url(source, access)
+        credentials, requested = self._credentials.for_url(source, access), access.requested(source)
         self.requests += 1
         async with (
             self._memory.borrow(2 * BATCH_BYTES),
-            self._transport.get(source, query=access.query, headers=headers, credentials=credentials) as response,
+            self._transport.get(requested, query=access.query, headers=headers, credentials=credentials) as response,
         ):
             asked = response.status == HTTPStatus.UNAUTHORIZED and await self._threads.run(
                 self._credentials.ask_keyring, source, access, credentials

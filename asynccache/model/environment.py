@@ -17,7 +17,7 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse_stem
-from asynccache.model.url import PackageURL, redacted
+from asynccache.model.url import PackageURL, redacted, without_credentials
 from asynccache.node.json_text import read_json
 
 ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
@@ -110,7 +110,7 @@ class EnvironmentPackage:
         document: dict[str, Any] = {
             "_type": self.kind,
             "filename": self.filename,
-            "url": _without_credentials(self.url),
+            "url": without_credentials(self.url, query=True),
             "url_format": self.url_format,
             "hashes": dict(self.hashes),
         }
@@ -180,13 +180,18 @@ class ResolvedEnvironment:
         entries = [(p.filename, p.published_hash) for p in self.packages]
         return full_id(entries, self.id.arch, self.unique_keys)
 
+    @property
+    def shown_sources(self) -> dict[str, list[str]]:
+        """Category -> channels and indexes of the request, without the credentials that other writers keep in them."""
+        return {c: [without_credentials(value) for value in values] for c, values in self.request.sources.items()}
+
     def as_document(self) -> dict[str, Any]:
         """Return the document, keys in the order in which they are written."""
         request = self.request
         deps = [f"{c}::{v}" for c, values in request.deps.items() for v in values]
         return {
             "deps": sorted(deps, key=lambda tagged: tagged.partition("::")[2]),
-            "sources": [f"{c}::{_without_credentials(v)}" for c, values in request.sources.items() for v in values],
+            "sources": [f"{c}::{v}" for c, values in self.shown_sources.items() for v in values],
             "extras": [f"{c}::{v}" for c, values in request.extras.items() for v in values],
             "packages": [package.as_document() for package in self.packages],
             "resolved_on": self.resolved_on.isoformat(),
@@ -277,12 +282,3 @@ def _text(value: object) -> str:
 def _conda_first(item: tuple[str, str]) -> int:
     order = [".conda", ".whl", ".tar.bz2", ".tar.gz", ".zip"]
     return order.index(item[0]) if item[0] in order else len(order)
-
-
-def _without_credentials(text: str) -> str:
-    """Take user information out of an address; everything else stays, byte for byte."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return text
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -8,7 +8,7 @@ is blank.
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -17,9 +17,21 @@ from asynccache.model.dataclass import dataclass
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEMES: Final = ("http", "https", "file")
+_CONDA: Final = (".conda", ".tar.bz2")
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@]*@")
 _QUERY = re.compile(r"(?P<url>[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"]+)[?#][^\s'\"]*")
-_TOKEN = re.compile(r"(?P<before>/t/)[^/\s]+(?=/)")
+_PYPI_FILE: Final = r"(?:\.whl|\.tar\.gz|\.tgz|\.tar\.xz|\.zip|\.egg|/simple/?)(?![\w./-])"
+_TOKEN = re.compile(rf"/t/(?P<token>[^/\s'\"]+)(?=/)(?![^\s'\"]*{_PYPI_FILE})")
+_REDACTED = re.compile(r"\*{3,}")
+
+
+def holds_token(address: str) -> bool:
+    """Tell whether an address has conda's `/t/TOKEN/` in its path; on the way to a PyPI file `/t/` is a directory.
+
+    >>> holds_token("https://host/t/abc/chan"), holds_token("https://host/source/t/tqdm/tqdm-4.0.tar.gz")
+    (True, False)
+    """
+    return _TOKEN.search(address) is not None
 
 
 def redacted(text: str) -> str:
@@ -30,7 +42,33 @@ def redacted(text: str) -> str:
     """
     text = _USERINFO.sub(r"\g<scheme>", text)
     text = _QUERY.sub(r"\g<url>", text)
-    return _TOKEN.sub(r"\g<before>***", text)
+    return _TOKEN.sub("/t/***", text)
+
+
+def without_credentials(address: str, *, query: bool = False) -> str:
+    """Return an address as documents hold it: without user information and token; all else stays, byte for byte.
+
+    Args:
+        address: Of a channel, an index or a package; any other text is returned as it is.
+        query: Take the query of a web address out too, which is a signature where a package is downloaded from.
+
+    >>> without_credentials("https://me:pw@host/t/abc/chan"), without_credentials("git+https://me@host/x.git?a=b")
+    ('https://host/chan', 'git+https://host/x.git?a=b')
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    host, slash, path = rest.partition("/")
+    shown = _TOKEN.sub("", f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
+    if query and scheme in _SCHEMES:
+        before, mark, fragment = shown.partition("#")
+        shown = before.partition("?")[0] + mark + fragment
+    return shown
+
+
+def not_redacted(text: str | None) -> str | None:
+    """Return a user name or password; None for one that another program had masked when it wrote the address."""
+    return None if text is None or _REDACTED.fullmatch(text) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +79,24 @@ class Access:
         username: User name for basic authentication, percent-decoded.
         password: Its password.
         query: The URL's query (a signature, often), without the question mark.
+        token: conda's token, which stood in the path as `/t/TOKEN`.
+        token_at: Where it stood, in characters from the beginning of the path without it.
     """
 
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     query: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    token_at: int = field(default=0, repr=False)
 
     def __bool__(self) -> bool:
-        return self.username is not None or bool(self.query)
+        return self.username is not None or bool(self.query or self.token)
+
+    def requested(self, url: PackageURL) -> PackageURL:
+        """Return the URL to ask for; it holds the token, so it goes to its own host and nowhere else."""
+        if not self.token:
+            return url
+        return replace(url, path=f"{url.path[: self.token_at]}/t/{self.token}{url.path[self.token_at :]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +111,7 @@ class PackageURL:
 
     >>> url, access = PackageURL.parse("https://me:pw@Conda.Example:8443/t/x/ch/noarch/a-1-0.conda?sig=1#frag")
     >>> str(url)
-    'https://conda.example:8443/t/x/ch/noarch/a-1-0.conda'
+    'https://conda.example:8443/ch/noarch/a-1-0.conda'
     >>> access
     Access()
     """
@@ -97,12 +145,19 @@ class PackageURL:
             raise UsageError(f"{redacted(text)!r} names no file")
         if any(unquote(segment) in {".", ".."} for segment in parts.path.split("/")):
             raise UsageError(f"{redacted(text)!r} has '.' or '..' in its path, which would leave the cache's layout")
+        username, path = not_redacted(parts.username), parts.path
+        password = not_redacted(parts.password) if username is not None else None
+        token = _TOKEN.search(path) if path.endswith(_CONDA) else None
+        if token is not None:
+            path = path[: token.start()] + path[token.end() :]
         access = Access(
-            username=unquote(parts.username) if parts.username is not None else None,
-            password=unquote(parts.password) if parts.password is not None else None,
+            username=unquote(username) if username is not None else None,
+            password=unquote(password) if password is not None else None,
             query=parts.query,
+            token=token["token"] if token is not None else "",
+            token_at=token.start() if token is not None else 0,
         )
-        return cls(parts.scheme, (parts.hostname or "").lower(), port, parts.path), access
+        return cls(parts.scheme, (parts.hostname or "").lower(), port, path), access
 
     @property
     def netloc(self) -> str:

@@ -7,10 +7,9 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from asynccache.errors import UsageError
-from asynccache.model.url import redacted
+from asynccache.model.url import holds_token, not_redacted, redacted
 
 _USER: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^/?#\s]*)@(?P<host>[^/?#\s@]*)")
-_TOKEN: Final = re.compile(r"://[^/]+/(?:[^?#]*/)?t/[^/]+/")
 
 
 def split_credentials(address: str) -> tuple[str, str, list[str] | None]:
@@ -26,7 +25,7 @@ def split_credentials(address: str) -> tuple[str, str, list[str] | None]:
     >>> split_credentials("ssh://git@host/x.git")
     ('ssh://git@host/x.git', 'host', None)
     """
-    if _TOKEN.search(address):
+    if holds_token(address):
         host = urlsplit(address).netloc.rpartition("@")[2]
         raise UsageError(
             f"the address {redacted(address)!r} holds a token, which must not become part of a request",
@@ -39,5 +38,6 @@ def split_credentials(address: str) -> tuple[str, str, list[str] | None]:
     host = match["host"].lower()
     if match["scheme"].lower().endswith("ssh"):
         return f"{match['scheme']}://{user}@{match['host']}{address[match.end() :]}", host, None
-    pair = [unquote(user), unquote(password)] if user or colon else None
+    known = not_redacted(user) is not None and (user or colon)
+    pair = [unquote(user), unquote(not_redacted(password) or "")] if known else None
     return f"{match['scheme']}://{match['host']}{address[match.end() :]}", host, pair

@@ -109,7 +109,7 @@ def show(ctx: click.Context, /, *, env: str, arch: str | None, packages: bool, a
         ("type", environment.environment_type),
         ("resolved", f"{environment.resolved_on.isoformat(' ')} by {environment.resolved_by}"),
         *((f"asked for ({category})", ", ".join(values)) for category, values in request.deps.items()),
-        *((f"from ({category})", ", ".join(values)) for category, values in request.sources.items()),
+        *((f"from ({category})", ", ".join(values)) for category, values in environment.shown_sources.items()),
         *((f"flags ({category})", ", ".join(values)) for category, values in request.extras.items()),
         *environment.unique_keys.items(),
     ]
