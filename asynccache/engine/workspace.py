@@ -64,17 +64,6 @@ class Workspace:
         """
         return self.path / (name if self.locks.supported else name + self._own)
 
-    def scratch(self, name: str) -> Path:
-        """Make a directory of this process's own, which the caller removes, and return it.
-
-        Raises:
-            DiskError: It cannot be made.
-        """
-        path = self.path / f"{name}{self._own}-{os.urandom(4).hex()}"
-        with disk_errors(path):
-            path.mkdir(parents=True)
-        return path
-
     def passing_file(self, name: str) -> Path:
         """Return the path of a file that is read once and removed by the caller, with its directory made.
 

@@ -6,8 +6,6 @@ frames and an index as asynccache/node/pack_format.py describes. The same packag
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import current_architecture
 from asynccache.node import pack_format as packs
 from asynccache.node.disk import disk_errors
+from asynccache.runtime.scratch import scratch_directory
 
 LEVEL = 9  # of zstd: read far more often than written, and higher ones cost minutes
 _VOUCHED = "packs"  # of what this machine remembers: digest and environment -> how it was compared; empty if made here
@@ -75,8 +74,7 @@ async def _made(
 ) -> Packed:
     """Make the pack, or find that the one that is there is what would be made."""
     settings, threads = engine.settings, engine.threads
-    scratch = await threads.run(engine.workspace.scratch, "pack")
-    try:
+    async with scratch_directory("pack-", engine.workspace.path) as scratch:
         tree = scratch / "tree"
         linked = await link_tree(engine, environment, tree, packs.PREFIX, copy=True)
         notes = list(linked.notes)
@@ -126,8 +124,6 @@ async def _made(
         return Packed(
             environment.id, key, created, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
         )
-    finally:
-        await asyncio.shield(threads.run(shutil.rmtree, scratch, ignore_errors=True))
 
 
 def _footer(path: Path, size: int) -> packs.Footer:

@@ -22,6 +22,7 @@ from asynccache.errors import DiskError, StoreError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Hasher, digest_file
 from asynccache.ops.opening import Opening
+from asynccache.runtime.scratch import scratch_directory
 from asynccache.runtime.tasks import outcome_of
 from asynccache.store.base import Store
 
@@ -206,11 +207,8 @@ async def _store(opening: Opening, note: Note) -> None:
     await store.list_page(settings.packages_dirname + "/", limit=1)
     latency = time.perf_counter() - started
     note("store", "ok", f"{store.address} can be listed, first answer after {latency * 1000:.0f} ms")
-    scratch = await asyncio.to_thread(tempfile.mkdtemp, prefix="asynccache-doctor-")
-    try:
-        await _transfer(store, Path(scratch) / "probe", note)
-    finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
+    async with scratch_directory("asynccache-doctor-") as scratch:
+        await _transfer(store, scratch / "probe", note)
     if (await store.capabilities()).conditional_put:
         note("store conditions", "ok", "conditional writes are honoured: concurrent writers are safe")
     else:

@@ -11,14 +11,12 @@ setting `node_digests` names.
 from __future__ import annotations
 
 import ast
-import asyncio
 import gzip
 import hashlib
 import importlib.metadata
 import json
 import os
 import re
-import shutil
 import sys
 import tarfile
 from collections.abc import Callable, Iterable
@@ -40,6 +38,7 @@ from asynccache.model.digest import digest_file
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
+from asynccache.runtime.scratch import scratch_directory
 
 _LISTING: Final = ".json"
 _MADE: Final = "nodes"  # of what this machine remembers: sha256 of what it published for nodes
@@ -219,8 +218,7 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
         made = Published(_bundle_key(arch, sha256), int(size), sha256)
         if await engine.store.head(made.key) is not None:
             return made
-    scratch = await engine.threads.run(engine.workspace.scratch, "bundle")
-    try:
+    async with scratch_directory("bundle-", engine.workspace.path) as scratch:
         path = scratch / "bundle.tar.gz"
 
         def write(stop: Callable[[], bool]) -> None:
@@ -238,8 +236,6 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
         await _remember(engine, made)
         await engine.threads.run(memory.add, _BUNDLES_MADE, [(fingerprint, f"{sha256} {made.size}")])
         return made
-    finally:
-        await asyncio.shield(engine.threads.run(shutil.rmtree, scratch, ignore_errors=True))
 
 
 def _bundle_key(arch: str, sha256: str) -> str:

@@ -108,9 +108,10 @@ class _Work:
 
     @cached_property
     def _solver(self) -> Solver:
-        from asynccache.ops.resolve_solve import Solver, built_in_choice  # noqa: PLC0415 - not for what is known
+        from asynccache.ops.resolve_solve import Solver  # noqa: PLC0415 - not for what is known
+        from asynccache.resolve.choose import choose_resolver  # noqa: PLC0415
 
-        return Solver(self.opening, self.options, self.choose or built_in_choice, self.emit)
+        return Solver(self.opening, self.options, self.choose or choose_resolver, self.emit)
 
     async def run(self, group: Group) -> dict[str, Row]:
         """Return a row for each architecture of a group."""

@@ -32,20 +32,12 @@ _NAMED: Final = 5  # packages that a note names
 _CPU_BUILD: Final = re.compile(r"(^|[-_.+])cpu([-_.]|$)", re.IGNORECASE)
 
 
-def built_in_choice(settings: Settings, environment_type: str, prefix: PrefixMaker) -> Resolver:
-    """Choose as the settings say (see `choose_resolver`)."""
-    from asynccache.resolve.choose import choose_resolver  # noqa: PLC0415 - not for what is known
-
-    return choose_resolver(settings, environment_type, prefix=prefix)
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one architecture came to."""
+    """What one architecture came to, after some seconds."""
 
     solution: Solution
-    seconds: float
-    compatible: bool = False
+    seconds: float = 0.0
 
 
 class Solver:
@@ -92,7 +84,7 @@ class Solver:
         if unbuilt:
             rows |= {arch: _described(rows[arch], r) for arch, r in found.items()}
             return rows
-        environments = [await self._environment(group, arch, r) for arch, r in found.items()]
+        environments = [await self._environment(group, arch, r.solution) for arch, r in found.items()]
         locked = group.lock is not None
         identified = self._identified(environments, locked=locked)
         for environment in await self._known(identified) if environments else []:
@@ -106,7 +98,7 @@ class Solver:
     async def _solution(self, group: Group, arch: str) -> _Found:
         asked = group.asked[arch]
         if asked.compatible and asked.base is not None:
-            return _Found(Solution(asked.base.packages), 0.0, compatible=True)
+            return _Found(Solution(asked.base.packages))
         resolver = group.lock or await self._resolver(asked.environment_type)
         clock = asyncio.get_running_loop()
         started = clock.time()
@@ -155,8 +147,8 @@ class Solver:
                 self._resolvers[environment_type] = found
             return found
 
-    async def _environment(self, group: Group, arch: str, found: _Found) -> ResolvedEnvironment:
-        asked, solution = group.asked[arch], found.solution
+    async def _environment(self, group: Group, arch: str, solution: Solution) -> ResolvedEnvironment:
+        asked, locked = group.asked[arch], group.lock is not None
         packages = _with_base_objects(solution.packages, asked.base)
         if solution.builds:
             if not self._options.cache:
@@ -167,12 +159,11 @@ class Solver:
                 )
             from asynccache.ops.resolve_wheels import with_built_wheels  # noqa: PLC0415 - rarely needed
 
-            locked = group.lock is not None
             packages = await with_built_wheels(self._opening, self._problem(asked), solution, packages, locked=locked)
         if not self._options.dry_run:
-            packages = await self._with_digests(packages, locked=group.lock is not None)
+            packages = await self._with_digests(packages, locked=locked)
         by = self._settings.username
-        if found.compatible and asked.base is not None:
+        if asked.compatible and asked.base is not None:
             by = f"{by} (compatible with {asked.base.id})"
         return ResolvedEnvironment(
             EnvID(asked.request.req_id, UNIDENTIFIED, arch),

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from asynccache.errors import BuildError
 from asynccache.model.environment import EnvironmentPackage
-from asynccache.node.disk import disk_errors
 from asynccache.ops.opening import Opening
 from asynccache.resolve.helper_environment import builder_environment, python_version
 from asynccache.resolve.pypi_problem import read_pypi_problem
 from asynccache.resolve.python_target import PythonTarget
 from asynccache.resolve.resolver import Problem, Solution
 from asynccache.resolve.wheel_build import WheelBuilder
+from asynccache.runtime.scratch import scratch_directory
 
 
 async def with_built_wheels(
@@ -54,7 +51,7 @@ async def with_built_wheels(
             raise BuildError(f"{helper} has no Python to build wheels with", expected=str(found))
         return found
 
-    async with _directory(settings.cache_dir / "work") as directory:
+    async with scratch_directory("build-", engine.workspace.path) as directory:
         builder = WheelBuilder(engine, python=python, target=target, problem=pypi, directory=directory, locked=locked)
         built = await builder.build(solution.builds, problem.timeout)
         wheels = [await builder.publish(each) for each in built]
@@ -63,19 +60,3 @@ async def with_built_wheels(
     if problem.environment_type == "pypi-only":
         place = sum(package.kind == "pypi" for package in packages)
     return [*packages[:place], *wheels, *packages[place:]]
-
-
-@asynccontextmanager
-async def _directory(parent: Path) -> AsyncIterator[Path]:
-    """Make a directory for the length of the block; what a killed run leaves is swept as other work is."""
-
-    def make() -> Path:
-        with disk_errors(parent):
-            parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix="build-", dir=parent))
-
-    path = await asyncio.to_thread(make)
-    try:
-        yield path
-    finally:
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)

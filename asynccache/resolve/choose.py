@@ -53,8 +53,8 @@ class Noted:
 def choose_resolver(
     settings: Settings,
     environment_type: str,
-    *,
     prefix: PrefixMaker | None = None,
+    *,
     environ: Mapping[str, str] | None = None,
 ) -> Resolver:
     """Return who resolves environments of a type. Keep it for several problems: they share what it fetches.

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.config import Settings
-from asynccache.errors import ResolverFailedError, UsageError
+from asynccache.errors import ResolverFailedError
 from asynccache.model.dataclass import dataclass
 from asynccache.resolve.conda_output import failure, find_document, read_packages
 from asynccache.resolve.conda_problem import CondaProblem, pinned_names, read_conda_problem, with_base
@@ -25,6 +24,7 @@ from asynccache.resolve.find_programs import Program, require_program, require_v
 from asynccache.resolve.program import Finished, run_program
 from asynccache.resolve.request_sources import channel_or_url
 from asynccache.resolve.resolver import Problem, Solution
+from asynccache.runtime.scratch import scratch_directory
 
 _INFO_SECONDS: Final = 60.0
 _MICROMAMBA_KEY: Final = re.compile(r"micromamba.* version")
@@ -113,17 +113,13 @@ class CondaExecutableResolver:
 
     async def resolve(self, problem: Problem) -> Solution:
         """Find conda packages; see `Resolver.resolve` for the errors."""
-        if problem.exclude_newer is not None:
-            raise UsageError(
-                f"{self.name} cannot leave out what was published after a date",
-                hint="set conda_dependency_resolver to `rattler`, or take exclude_newer away",
-            )
+        hint = "set conda_dependency_resolver to `rattler`, or take exclude_newer away"
+        problem.refuse_limits(self.name, hint, offline=True)
         conda = await asyncio.to_thread(read_conda_problem, problem, self._settings)
         if not conda.values and not conda.base:
             return Solution((), resolver=self.name)
         installation = await self.installation()
-        with tempfile.TemporaryDirectory(prefix="asynccache-conda-", ignore_cleanup_errors=True) as directory:
-            temp = Path(directory)
+        async with scratch_directory("asynccache-conda-") as temp:
             finished = await run_program(
                 self._arguments(installation, conda, temp),
                 env=self._environment(installation, conda, temp, offline=problem.offline),

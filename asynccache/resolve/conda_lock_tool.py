@@ -11,28 +11,29 @@ import asyncio
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
 from asynccache.config import Settings
 from asynccache.errors import ResolverFailedError, ResolverMissingError, UsageError
-from asynccache.model.environment import EnvironmentPackage
-from asynccache.model.package import Format, parse_stem, split_filename
+from asynccache.model.digest import Digests
+from asynccache.model.package import Package, parse_stem
 from asynccache.model.url import redacted
 from asynccache.resolve.conda_output import failure
 from asynccache.resolve.conda_problem import CondaProblem, conda_package, pinned_names, read_conda_problem, with_base
 from asynccache.resolve.explain import scrubbed, secrets_of
 from asynccache.resolve.find_programs import CONDA_PROGRAMS, Program, find_program, require_program, require_version
 from asynccache.resolve.program import run_program
+from asynccache.resolve.pypi_found import sorted_out
 from asynccache.resolve.pypi_problem import PypiProblem, read_mixed_problem
 from asynccache.resolve.request_sources import PYPI
 from asynccache.resolve.requirement_text import ReadRequirement
 from asynccache.resolve.resolver import Problem, Solution, SourceBuild
+from asynccache.runtime.scratch import scratch_directory
 
 _VERSION_SECONDS: Final = 60.0
 _EXPLICIT: Final = "@EXPLICIT"
@@ -79,7 +80,7 @@ def virtual_packages_file(arch: str, packages: Mapping[str, str]) -> str:
     return "\n".join(["subdirs:", f"  {arch}:", "    packages:", *rows]) + "\n"
 
 
-def read_explicit(text: str) -> tuple[list[EnvironmentPackage], list[SourceBuild]]:
+def read_explicit(text: str) -> Solution:
     """Read conda-lock's explicit file: what is installed, and what has to be built first.
 
     Raises:
@@ -88,21 +89,23 @@ def read_explicit(text: str) -> tuple[list[EnvironmentPackage], list[SourceBuild
     _, found, rows = text.partition(_EXPLICIT)
     if not found:
         raise ResolverFailedError("conda-lock wrote a file that is no list of packages", expected=_EXPLICIT)
-    packages, builds = [], []
+    conda, archives, repositories = [], [], []
     for row in map(str.strip, rows.splitlines()):
         if row.startswith("# pip "):
             words = row.split()
             if len(words) != 5:
                 raise ResolverFailedError("conda-lock wrote a line that cannot be read", found=scrubbed(row))
-            item = _pip_line(words[2], words[4])
-            if isinstance(item, SourceBuild):
-                builds.append(item)
+            location, _, digest = words[4].partition("#")
+            address = redacted(location)
+            if address.startswith("git+"):
+                repositories.append(SourceBuild(canonicalize_name(words[2]), None, address))
             else:
-                packages.append(item)
+                sha256 = digest.removeprefix("sha256=") if digest.startswith("sha256=") else None
+                archives.append(_archive(address, sha256))
         elif row and not row.startswith("#"):
             url, _, digest = row.partition("#")
-            packages.append(conda_package(url, md5=digest.removeprefix("md5=") or None, sha256=None))
-    return packages, builds
+            conda.append(conda_package(url, md5=digest.removeprefix("md5=") or None, sha256=None))
+    return Solution(tuple(conda), resolver="conda-lock") + sorted_out(archives, repositories)
 
 
 class CondaLockResolver:
@@ -128,15 +131,10 @@ class CondaLockResolver:
 
     async def resolve(self, problem: Problem) -> Solution:
         """Find conda and PyPI packages; see `Resolver.resolve` for the errors."""
-        if problem.exclude_newer is not None or problem.offline:
-            raise UsageError(
-                "conda-lock cannot " + ("work offline" if problem.offline else "leave out what was published later"),
-                hint="set mixed_dependency_resolver to `builtin`",
-            )
+        problem.refuse_limits(self.name, "set mixed_dependency_resolver to `builtin`")
         conda = await asyncio.to_thread(read_conda_problem, problem, self._settings)
         pypi = await asyncio.to_thread(read_mixed_problem, problem, self._settings)
-        with tempfile.TemporaryDirectory(prefix="asynccache-conda-lock-", ignore_cleanup_errors=True) as directory:
-            temp = Path(directory)
+        async with scratch_directory("asynccache-conda-lock-") as temp:
             project = project_file(conda, _with_kept(pypi), pypi.indexes)
             await asyncio.to_thread((temp / "pyproject.toml").write_text, project, "utf-8")
             if conda.sys:
@@ -154,8 +152,8 @@ class CondaLockResolver:
             if finished.returncode or not output.is_file():
                 raise failure(finished, None, self.name, self._secrets)
             text = await asyncio.to_thread(output.read_text, "utf-8")
-        packages, builds = read_explicit(text)
-        return Solution(tuple(with_base(packages, (*conda.base, *pypi.base))), tuple(builds), self.name)
+        found = read_explicit(text)
+        return replace(found, packages=tuple(with_base(found.packages, (*conda.base, *pypi.base))))
 
     async def _check(self) -> None:
         if self._checked:
@@ -230,19 +228,11 @@ def _pypi(requirement: ReadRequirement) -> str:
     return "{ " + ", ".join(f"{key} = {value}" for key, value in fields.items()) + " }"
 
 
-def _pip_line(name: str, location: str) -> EnvironmentPackage | SourceBuild:
-    base, _, fragment = location.partition("#")
-    sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None
-    if base.startswith("git+"):
-        return SourceBuild(canonicalize_name(name), None, redacted(base))
-    address = redacted(base)
+def _archive(address: str, sha256: str | None) -> Package:
     try:
-        stem, fmt = split_filename(unquote(urlsplit(address).path.rpartition("/")[2]))
+        return Package.from_url(address, Digests(sha256=sha256))
     except UsageError as exc:
         raise ResolverFailedError("conda-lock names a PyPI package that is no archive", found=address) from exc
-    if fmt is not Format.WHEEL:
-        return SourceBuild(canonicalize_name(name), None, address, sha256=sha256)
-    return EnvironmentPackage("pypi", stem, address, fmt.value, {fmt.value: sha256} if sha256 else {})
 
 
 def _text(value: str) -> str:

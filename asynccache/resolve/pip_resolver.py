@@ -70,11 +70,7 @@ class PipResolver(PypiResolver):
 
     async def resolve(self, problem: Problem) -> Solution:
         """Find PyPI packages and the conda packages below them; see `Resolver.resolve` for the errors."""
-        if problem.exclude_newer is not None or problem.offline:
-            raise UsageError(
-                "pip cannot " + ("work offline" if problem.offline else "leave out what was published later"),
-                hint="set pypi_dependency_resolver to `uv`",
-            )
+        problem.refuse_limits(self.name, "set pypi_dependency_resolver to `uv`")
         return await super().resolve(problem)
 
     async def _find(self, task: PypiTask, kept: Sequence[str], directory: Path, ends: float) -> Solution:

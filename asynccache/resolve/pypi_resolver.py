@@ -7,7 +7,6 @@ which conda packages those are is said in `helper_environment`.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,6 +26,7 @@ from asynccache.resolve.program import Finished, run_program
 from asynccache.resolve.pypi_problem import ACROSS, Logins, PypiProblem, normal_name, read_pypi_problem
 from asynccache.resolve.python_target import PythonTarget
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
+from asynccache.runtime.scratch import scratch_directory
 
 Command = tuple[Sequence[str | Path], Mapping[str, str]]
 """Arguments and environment of a program."""
@@ -93,8 +93,7 @@ class PypiResolver(ABC):
         pypi = task.pypi
         if not pypi.requirements and not pypi.base:
             return Solution(())
-        with tempfile.TemporaryDirectory(prefix=f"asynccache-{self.name}-", ignore_cleanup_errors=True) as name:
-            directory = Path(name)
+        async with scratch_directory(f"asynccache-{self.name}-") as directory:
             standing, kept = await asyncio.to_thread(self._kept, task, directory)
             found = await self._find(task, kept, directory, ends)
         if pypi.across and (local := [build.name for build in found.builds if build.name not in standing]):

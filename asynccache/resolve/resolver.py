@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Request
@@ -42,6 +43,22 @@ class Problem:
     offline: bool = False
     fresh: bool = False
     helpers: HelperEnvironments | None = field(default=None, compare=False, repr=False)
+
+    def refuse_limits(self, resolver: str, hint: str, *, offline: bool = False) -> None:
+        """Refuse limits on what is asked that a program cannot keep.
+
+        Args:
+            resolver: Its name.
+            hint: What to do instead.
+            offline: Whether it can work offline.
+
+        Raises:
+            UsageError: What is published later is to be left out, or nobody is to be asked.
+        """
+        if self.exclude_newer is not None:
+            raise UsageError(f"{resolver} cannot leave out what was published after a date", hint=hint)
+        if self.offline and not offline:
+            raise UsageError(f"{resolver} cannot work offline", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +153,6 @@ class HelperEnvironments(Protocol):
         ...
 
 
-class PrefixMaker(Protocol):
-    """Who makes a prefix of a resolved environment, for resolvers and builds that need its Python."""
-
-    async def __call__(self, environment: ResolvedEnvironment) -> Path:
-        """Return the prefix, made when it was not there.
-
-        Raises:
-            AsyncCacheError: It could not be made.
-        """
-        ...
+PrefixMaker = Callable[[ResolvedEnvironment], Awaitable[Path]]
+"""Returns the prefix of a resolved environment, made when it was not there, for what needs its Python; raises an
+`AsyncCacheError` when it could not be made."""

@@ -75,16 +75,19 @@ def _copy(source: zipfile.ZipFile, result: zipfile.ZipFile, version: str) -> Non
         if first == information and rest == "METADATA":
             data = _VERSION.sub(b"Version: " + version.encode(), data, count=1)
         path = moved.get(first, first) + slash + rest
-        info = zipfile.ZipInfo(path, entry.date_time)
-        info.external_attr = entry.external_attr
-        info.compress_type = zipfile.ZIP_DEFLATED
-        result.writestr(info, data)
+        _write(result, path, data, entry.date_time, entry.external_attr)
         encoded = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         rows.append((path, f"sha256={encoded}", len(data)))
     record = f"{moved[information]}/RECORD"
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
-    info = zipfile.ZipInfo(record, source.getinfo(f"{information}/WHEEL").date_time)
-    info.external_attr = 0o644 << 16
+    _write(result, record, text.getvalue().encode(), source.getinfo(f"{information}/WHEEL").date_time, 0o644 << 16)
+
+
+def _write(
+    wheel: zipfile.ZipFile, path: str, data: bytes, moment: tuple[int, int, int, int, int, int], attributes: int
+) -> None:
+    info = zipfile.ZipInfo(path, moment)
+    info.external_attr = attributes
     info.compress_type = zipfile.ZIP_DEFLATED
-    result.writestr(info, text.getvalue())
+    wheel.writestr(info, data)

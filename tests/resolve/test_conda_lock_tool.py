@@ -159,14 +159,14 @@ async def test_wheels_are_packages_and_the_rest_is_built(tmp_path: Path) -> None
     assert solution.packages[0].hashes == {".conda": MD5}
     assert solution.packages[2].hashes == {".whl": SHA256}
     assert solution.builds == (
-        SourceBuild("docopt", None, "https://files.pythonhosted.org/packages/a2/docopt-0.6.2.tar.gz", sha256=SHA256),
+        SourceBuild("docopt", "0.6.2", "https://files.pythonhosted.org/packages/a2/docopt-0.6.2.tar.gz", sha256=SHA256),
     )
     assert solution.resolver == "conda-lock"
 
 
 def test_a_repository_in_its_answer_is_built() -> None:
-    _, builds = read_explicit("@EXPLICIT\n# pip Clip_x @ git+https://me:pw@host/clip.git@abc\n")
-    assert builds == [SourceBuild("clip-x", None, "git+https://host/clip.git@abc")]
+    builds = read_explicit("@EXPLICIT\n# pip Clip_x @ git+https://me:pw@host/clip.git@abc\n").builds
+    assert builds == (SourceBuild("clip-x", None, "git+https://host/clip.git@abc"),)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ async def test_a_base_with_built_packages_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_base_is_pinned_and_kept(tmp_path: Path) -> None:
-    packages, _ = read_explicit(EXPLICIT)
+    packages = read_explicit(EXPLICIT).packages
     solution = await tool(tmp_path, output=EXPLICIT).resolve(problem(["python"], ["docopt"], base=base(*packages)))
     document = tomllib.loads(called(tmp_path)["files"]["pyproject.toml"])["tool"]
     assert document["conda-lock"]["dependencies"]["python"] == "==3.11.9 hb806964_0_cpython"
