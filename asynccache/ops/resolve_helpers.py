@@ -46,7 +46,10 @@ class Helpers:
         key = (problem.request.req_id, problem.arch)
         async with self._turns.setdefault(key, asyncio.Lock()):
             if key not in self._found:
-                self._found[key] = await self._known(problem) or await self._solved(key, problem, solve)
+                known = await self._known(problem)
+                self._found[key] = known or await solve()
+                if known is None and problem.exclude_newer is None:
+                    self._new.add(key)
             return self._found[key]
 
     async def _known(self, problem: Problem) -> Solution | None:
@@ -55,14 +58,6 @@ class Helpers:
         req_id, arch = problem.request.req_id, problem.arch
         known = await default_of(req_id, arch, self._opening, local_only=self._options.local_only)
         return None if known is None else Solution(known.environment.packages)
-
-    async def _solved(
-        self, key: tuple[str, str], problem: Problem, solve: Callable[[], Awaitable[Solution]]
-    ) -> Solution:
-        solution = await solve()
-        if problem.exclude_newer is None:
-            self._new.add(key)
-        return solution
 
     def new(self, environments: Iterable[ResolvedEnvironment]) -> list[ResolvedEnvironment]:
         """Return the helper environments below others that were solved in this call, as environments of their own."""

@@ -15,7 +15,7 @@ from asynccache.ops.environments import Environments
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import look_up
 from asynccache.ops.resolve_request import Wanted, grouped
-from asynccache.resolve.assemble import Assembled, Machine, assemble
+from asynccache.resolve.assemble import Machine, assemble
 from asynccache.resolve.requirements import Requirements
 
 
@@ -96,23 +96,16 @@ async def wanted_of_step(inputs: StepInputs, settings: Settings, catalog: Enviro
         ObjectNotFoundError: Its base environment is not there.
         AsyncCacheError: It cannot be assembled, or contradicts its base.
     """
-    requirements = Requirements.of(
-        {category: dict(found) for category, found in inputs.packages.items() if found},
-        sources={category: list(found) for category, found in inputs.sources.items() if found},
-        extras={"pypi": list(inputs.extras)} if inputs.extras else {},
-        python=inputs.python,
-    )
-    options: dict[str, Any] = {"settings": settings, "datastore": inputs.datastore, "step": True, "gpu": inputs.gpu}
-    options["machine"] = machine
+    extras = {"pypi": inputs.extras}
+    requirements = Requirements.of(inputs.packages, sources=inputs.sources, extras=extras, python=inputs.python)
+    options: dict[str, Any] = {"arches": [inputs.arch], "settings": settings, "machine": machine}
+    options |= {"datastore": inputs.datastore, "step": True, "gpu": inputs.gpu}
     if inputs.base is not None:
         from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
 
         bases = {inputs.arch: await _base(catalog, inputs.base, inputs.arch)}
-        asked: Mapping[str, Assembled] = extend(
-            bases, requirements, arches=[inputs.arch], name=inputs.base, **options
-        )  # fmt: skip
-        return Wanted(inputs.name, asked, inputs.aliases)
-    asked = assemble(requirements, arches=[inputs.arch], **options)
+        return Wanted(inputs.name, extend(bases, requirements, name=inputs.base, **options), inputs.aliases)
+    asked = assemble(requirements, **options)
     lock = None
     if inputs.lock is not None:
         from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - not for most steps

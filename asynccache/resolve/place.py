@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,17 +77,7 @@ def local_url(text: str, place: Place) -> str:
             )
         path = Path(place.name).absolute().parent / path
     # `..` is resolved by name: a package URL must not contain it.
-    return Path(*_without_dots(path)).as_uri()
-
-
-def _without_dots(path: Path) -> list[str]:
-    parts: list[str] = []
-    for part in path.parts:
-        if part != "..":
-            parts.append(part)
-        elif len(parts) > 1:
-            parts.pop()
-    return parts
+    return Path(os.path.normpath(path)).as_uri()
 
 
 def has_scheme(text: str) -> bool:

@@ -33,7 +33,7 @@ from asynccache.errors import ResolverFailedError, UsageError
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.platform import NOARCH
 from asynccache.model.url import redacted
-from asynccache.resolve.channel_index import ChannelIndex, channel_addresses
+from asynccache.resolve.channel_index import ChannelIndex
 from asynccache.resolve.conda_problem import CondaProblem, conda_package, pinned_names, read_conda_problem, with_base
 from asynccache.resolve.explain import timed_out, unknown_packages, unreachable, unsatisfiable
 from asynccache.resolve.requirement_text import ReadRequirement
@@ -67,7 +67,7 @@ class RattlerResolver:
         conda, profile = await asyncio.to_thread(self._read, problem)
         if not conda.requirements and not conda.base:
             return Solution((), resolver=self.name)
-        query = _Query(self._index, self._settings.channel_alias, problem, conda, profile)
+        query = _Query(self._index, problem, conda, profile)
         try:
             async with asyncio.timeout(problem.timeout):
                 records = await query.solve()
@@ -87,15 +87,9 @@ class _Query:
     """One solve: its channels, its specifications, and what its failure means."""
 
     def __init__(
-        self,
-        index: ChannelIndex,
-        alias: str,
-        problem: Problem,
-        conda: CondaProblem,
-        profile: tuple[VirtualPackage, ...],
+        self, index: ChannelIndex, problem: Problem, conda: CondaProblem, profile: tuple[VirtualPackage, ...]
     ) -> None:
         self._index = index
-        self._alias = alias
         self._problem = problem
         self._conda = conda
         self._profile = profile
@@ -110,7 +104,7 @@ class _Query:
 
     def _spec(self, requirement: ReadRequirement) -> MatchSpec:
         if requirement.channel:
-            requirement = replace(requirement, channel=channel_addresses(requirement.channel, self._alias)[0])
+            requirement = replace(requirement, channel=self._index.addresses([requirement.channel])[0])
         try:
             return MatchSpec(requirement.conda_spec, strict=True)
         except InvalidMatchSpecError as exc:

@@ -8,6 +8,7 @@ published gets another version, so that nobody takes it for a published one.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -62,6 +63,7 @@ class BuiltWheel:
         return self.files.get(_WHEEL)
 
 
+@dataclasses.dataclass(eq=False)
 class WheelBuilder:
     """Builds wheels.
 
@@ -78,27 +80,19 @@ class WheelBuilder:
         UsageError: The target is of another architecture than this machine.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        python: Callable[[], Awaitable[Path]],
-        target: PythonTarget,
-        problem: PypiProblem,
-        directory: Path,
-        locked: bool = False,
-    ) -> None:
-        if target.arch != current_architecture():
+    engine: Engine
+    python: Callable[[], Awaitable[Path]]
+    target: PythonTarget
+    problem: PypiProblem
+    directory: Path
+    locked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target.arch != current_architecture():
             raise UsageError(ACROSS, hint=f"resolve for {current_architecture()} only")
-        self._engine = engine
-        self._settings = engine.settings
-        self._python = python
-        self._target = target
-        self._problem = problem
-        self._directory = directory
-        self._locked = locked
-        self._logins = Logins(engine.settings.auth)
-        self._slots = Budget(engine.settings.cpu_slots, "builds")
+        self._settings = self.engine.settings
+        self._logins = Logins(self._settings.auth)
+        self._slots = Budget(self._settings.cpu_slots, "builds")
 
     async def build(self, sources: Sequence[SourceBuild], seconds: float) -> list[BuiltWheel]:
         """Return a wheel for each source, in their order.
@@ -117,7 +111,7 @@ class WheelBuilder:
         ends = time.monotonic() + seconds
 
         async def one(number: int) -> BuiltWheel:
-            return await self._one(uv, self._directory / str(number), sources[number], ends)
+            return await self._one(uv, self.directory / str(number), sources[number], ends)
 
         try:
             async with asyncio.timeout(seconds):
@@ -133,8 +127,8 @@ class WheelBuilder:
         unfit = [each.package.filename for each in built if not self._fits(each.package.filename)]
         if unfit:
             raise BuildError(
-                f"wheels that were built are not compatible with the target architecture {self._target.arch} and Python"
-                f" {self._target.version}",
+                f"wheels that were built are not compatible with the target architecture {self.target.arch} and Python"
+                f" {self.target.version}",
                 found=", ".join(unfit),
                 hint="ask for versions that are published as wheels",
             )
@@ -162,7 +156,7 @@ class WheelBuilder:
             digests = Digests(sha256=digest, size=path.stat().st_size)
             # lost only to the same bytes, by somebody else in this moment
             with suppress(PreconditionFailedError):
-                await self._engine.store.upload(key, path, digests)
+                await self.engine.store.upload(key, path, digests)
             package = package.with_cached(fmt, key)
         return package
 
@@ -171,10 +165,10 @@ class WheelBuilder:
         await asyncio.to_thread(directory.mkdir)
         archive, digest = None, build.sha256
         if source.kind in {"local archive", "local wheel"}:
-            archive, digest = await fetch_archive(self._engine, source, directory)
+            archive, digest = await fetch_archive(self.engine, source, directory)
 
         async def address(version: str | None) -> str:
-            return await asyncio.to_thread(stored_address, source, sha256=digest, version=version, locked=self._locked)
+            return await asyncio.to_thread(stored_address, source, sha256=digest, version=version, locked=self.locked)
 
         stored = await address(build.version)
         if known := await self._known(source, stored):
@@ -182,7 +176,7 @@ class WheelBuilder:
         if source.kind == "local wheel" and archive is not None:
             return await self._result(source, stored, archive)
         if source.published:
-            archive, digest = await fetch_archive(self._engine, source, directory)
+            archive, digest = await fetch_archive(self.engine, source, directory)
         tree = directory / "tree"
         if archive is not None:
             tree = await unpack(archive, source.format or Format.TAR_GZ, build.subdirectory, _made(tree))
@@ -207,7 +201,7 @@ class WheelBuilder:
         return BuiltWheel(source.build, EnvironmentPackage("pypi", stem, address, next(iter(files)), hashes), files)
 
     async def _build(self, uv: UvProgram, tree: Path, directory: Path, build: SourceBuild, ends: float) -> Path:
-        python = await self._python()
+        python = await self.python()
         out = _made(directory / "wheel")
         arguments: list[str | Path] = [
             uv.path,
@@ -221,10 +215,10 @@ class WheelBuilder:
             "--out-dir",
             out,
             *(["--offline"] if self._settings.offline else []),
-            *(["--no-index"] if self._problem.flags.no_index else []),
+            *(["--no-index"] if self.problem.flags.no_index else []),
             tree,
         ]
-        env = uv.environment(self._problem) | {"SOURCE_DATE_EPOCH": _EPOCH}
+        env = uv.environment(self.problem) | {"SOURCE_DATE_EPOCH": _EPOCH}
         env["PATH"] = f"{python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
         finished = await run_program(
             arguments,
@@ -234,7 +228,7 @@ class WheelBuilder:
             cwd=directory,
         )
         if finished.returncode:
-            secrets = self._logins.secrets(self._problem.addresses)
+            secrets = self._logins.secrets(self.problem.addresses)
             shown = last_lines(f"{finished.stdout}\n{finished.stderr}", secrets, count=20)
             raise BuildError(f"{build.name} could not be built from {build.location}:\n{shown}")
         wheels = sorted(path for path in out.iterdir() if path.name.endswith(_WHEEL))
@@ -251,7 +245,7 @@ class WheelBuilder:
 
     async def _known(self, source: Source, address: str) -> EnvironmentPackage | None:
         """Return the best wheel that the store has of a source."""
-        any_version = source.kind == "directory" and not self._locked
+        any_version = source.kind == "directory" and not self.locked
         ranked = []
         listed = await self._listed(layout.SourceAddress.parse(address, "pypi"), any_version=any_version)
         for key, parts in listed:
@@ -280,7 +274,7 @@ class WheelBuilder:
         if any_version:
             directory = directory.rpartition("/")[0]
         found: list[tuple[str, layout.KeyParts]] = []
-        async for info in self._engine.store.scan(directory + "/"):
+        async for info in self.engine.store.scan(directory + "/"):
             parts = layout.parse_key(info.key, dirname)
             if parts is not None and info.size and (any_version or parts.source_directory == directory):
                 found.append((info.key, parts))
@@ -291,7 +285,7 @@ class WheelBuilder:
             tags = parse_wheel_filename(filename)[3]
         except InvalidWheelFilename:
             return None
-        return min((self._target.ranks[tag] for tag in tags if tag in self._target.ranks), default=None)
+        return min((self.target.ranks[tag] for tag in tags if tag in self.target.ranks), default=None)
 
     def _fits(self, stem: str) -> bool:
         return self._rank(stem + _WHEEL) is not None
