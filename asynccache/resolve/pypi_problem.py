@@ -27,6 +27,7 @@ from asynccache.resolve.requirement_text import ReadRequirement, read_requiremen
 from asynccache.resolve.resolver import Problem
 
 ACROSS: Final = "Cannot resolve environment across architectures as it depends on local files or non-wheel packages"
+_FLAGS: Final = {"--pre": False, "--no-index": False, "--find-links": True, "--trusted-host": True}  # has a value
 _GLIBC: Final = re.compile(r"[<>=!~]*2\.(\d+)")
 _REPOSITORY: Final = re.compile(r"(git|hg|svn|bzr)\+")
 
@@ -54,25 +55,19 @@ class Flags:
         Raises:
             UsageError: Another flag.
         """
-        prereleases = no_index = False
-        links, hosts = [], []
+        found: dict[str, list[str]] = {}
         for text in texts:
             flag, _, value = text.strip().replace("=", " ", 1).partition(" ")
-            if flag == "--pre":
-                prereleases = True
-            elif flag == "--no-index":
-                no_index = True
-            elif flag in {"-f", "--find-links"} and value.strip():
-                links.append(value.strip())
-            elif flag == "--trusted-host" and value.strip():
-                hosts.append(value.strip())
-            elif flag:
+            flag = "--find-links" if flag == "-f" else flag
+            if flag and (flag not in _FLAGS or (_FLAGS[flag] and not value.strip())):
                 raise UsageError(
                     "a flag for resolving PyPI packages is not supported",
                     expected="--pre, --no-index, --find-links X or --trusted-host X",
                     found=repr(flag),
                 )
-        return cls(prereleases, no_index, tuple(links), tuple(hosts))
+            found.setdefault(flag, []).append(value.strip())
+        links, hosts = (tuple(found.get(flag, ())) for flag in ("--find-links", "--trusted-host"))
+        return cls("--pre" in found, "--no-index" in found, links, hosts)
 
 
 @dataclass(frozen=True, slots=True)
