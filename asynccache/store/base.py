@@ -6,16 +6,18 @@ in its final state or not at all. Every implementation passes one conformance su
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Final, Self
 
 from asynccache.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
 
+PAGE: Final = 1000  # objects that one listing gives at most, as object stores do
 BytesMoved = Callable[[int], None]
 """Called with the number of bytes that just moved."""
 
@@ -48,62 +50,114 @@ class Capabilities:
     conditional_put: bool
 
 
-class Store(Protocol):
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must be so for a write to happen; nothing by itself.
+
+    Attributes:
+        if_absent: No object has the key.
+        if_match: The object's etag is this one.
+    """
+
+    if_absent: bool = False
+    if_match: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.if_absent or self.if_match is not None
+
+    def check(self, address: str, key: str, there: ObjectInfo | None) -> None:
+        """Look whether it holds of the object that a key has.
+
+        Raises:
+            PreconditionFailedError: It does not.
+        """
+        if self.if_absent and there is not None:
+            raise self.lost(address, key)
+        if self.if_match is not None and (there is None or there.etag != self.if_match):
+            raise self.lost(address, key)
+
+    def lost(self, address: str, key: str) -> PreconditionFailedError:
+        """Return the error of a write that lost."""
+        if self.if_match is None:
+            return PreconditionFailedError(
+                f"{key} is in {address} already", hint="take what is there, or remove it first"
+            )
+        return PreconditionFailedError(
+            f"{key} in {address} is no longer the object that was read", hint="read it again and repeat the change"
+        )
+
+
+ALWAYS: Final = Condition()
+
+
+class Store(ABC):
     """An object store below one root. Open it with `async with`; all calls are safe to make concurrently.
 
     Every call raises `StoreError` when the store cannot be reached or refuses, with the store's address (never its
     credentials), the key, and what to do. Cancelling a call leaves no partial object.
+
+    Args:
+        root: Where it lies; its `identity` keys what is remembered about the store.
+
+    Attributes:
+        lists_by_page: Whether a listing is a request of up to 1000 keys, so that neighbouring prefixes are better
+            listed together. False where asking for each prefix by itself is cheaper, as on a file system.
     """
+
+    lists_by_page: ClassVar[bool] = True
+
+    def __init__(self, root: StoreRoot) -> None:
+        self._root = root
+        self._address = str(root)
+        self._requests = 0
+        self._capabilities: Capabilities | None = None
+        self._probing = asyncio.Lock()
 
     @property
     def root(self) -> StoreRoot:
-        """Where the store lies; its `identity` keys what is remembered about the store."""
-        ...
+        """Where the store lies."""
+        return self._root
 
     @property
     def address(self) -> str:
         """The root as the user writes it, without credentials: a path or `s3://bucket/prefix`."""
-        ...
+        return self._address
 
     @property
     def requests(self) -> int:
-        """How many requests were sent so far; file operations for a local store."""
-        ...
+        """How many requests were sent so far; file operations for a local store, where a page of a listing is one."""
+        return self._requests
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    async def __aexit__(self, *error: object) -> None:
+        return None
 
-    @property
-    def lists_by_page(self) -> bool:
-        """Whether a listing is a request of up to 1000 keys, so that neighbouring prefixes are better listed together.
-
-        False where asking for each prefix by itself is cheaper, as on a file system.
-        """
-        ...
-
+    @abstractmethod
     def another(self) -> Store:
         """Return the same store, to be opened anew: it shares nothing with this one, connections least of all."""
-        ...
 
     async def capabilities(self) -> Capabilities:
         """Find out what this store promises, by trying where it cannot be known; the answer is remembered."""
-        ...
+        async with self._probing:
+            if self._capabilities is None:
+                self._capabilities = Capabilities(conditional_put=await self._honours_conditions())
+        return self._capabilities
 
+    @abstractmethod
     async def head(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, None when there is none."""
-        ...
 
+    @abstractmethod
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Read a small object, or `length` bytes of one from `start`; fewer, or none, where the object ends before.
 
         Raises:
             ObjectNotFoundError: No such object.
         """
-        ...
 
+    @abstractmethod
     async def download(self, key: str, path: Path, *, size: int | None = None, moved: BytesMoved | None = None) -> int:
         """Write an object to a local file in bounded memory; return its size in bytes.
 
@@ -114,7 +168,6 @@ class Store(Protocol):
         Raises:
             ObjectNotFoundError: No such object.
         """
-        ...
 
     async def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> ObjectInfo:
         """Write a small object atomically.
@@ -129,7 +182,10 @@ class Store(Protocol):
             UsageError: `data` is empty, or both conditions are given.
             PreconditionFailedError: The condition does not hold.
         """
-        ...
+        if if_absent and if_match is not None:
+            raise UsageError(f"{key}: if_absent and if_match exclude each other")
+        self._check_put(key, len(data))
+        return await self._put(key, data, Condition(if_absent, if_match))
 
     async def upload(
         self,
@@ -159,28 +215,36 @@ class Store(Protocol):
             PreconditionFailedError: The condition does not hold.
             IntegrityError: The store received other bytes than `digests` says.
         """
-        ...
+        condition = Condition(if_absent and if_match is None, if_match)
+        return await self._upload(key, path, digests, condition, consume=consume, moved=moved)
 
-    def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, in ascending order of the UTF-8 bytes of their keys.
 
         Args:
             prefix: Text, not a directory: `packages/conda/` and `packages/co` are both valid.
             start_after: Only keys greater than this one.
         """
-        ...
+        while True:
+            page = await self.list_page(prefix, start_after=start_after)
+            for info in page:
+                yield info
+            if len(page) < PAGE:
+                return
+            start_after = page[-1].key
 
-    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> list[ObjectInfo]:
+    @abstractmethod
+    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = PAGE) -> list[ObjectInfo]:
         """Return the first objects of `scan(prefix, start_after=start_after)`, with one request.
 
         At most `limit` and at most 1000; a page shorter than `min(limit, 1000)` is the last one.
         """
-        ...
 
+    @abstractmethod
     async def delete(self, key: str) -> None:
         """Remove an object; removing what is not there is not an error."""
-        ...
 
+    @abstractmethod
     async def move(self, key: str, new_key: str) -> None:
         """Give an object another key, overwriting what is there (used to set damaged objects aside).
 
@@ -189,31 +253,28 @@ class Store(Protocol):
         Raises:
             ObjectNotFoundError: No such object.
         """
-        ...
 
+    async def _honours_conditions(self) -> bool:
+        """Find out whether conditional writes are atomic among all writers."""
+        return True
 
-def checked_put(address: str, key: str, size: int, *, if_absent: bool, if_match: str | None) -> None:
-    """Refuse a write that no store may make.
+    @abstractmethod
+    async def _put(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
+        """Write a small object; see `put`."""
 
-    Raises:
-        UsageError: A malformed key, an empty object, or both conditions at once.
-    """
-    checked_key(key)
-    if size == 0:
-        raise UsageError(
-            f"{key} cannot be stored in {address}: an empty object counts as a directory for other readers of the cache"
-        )
-    if if_absent and if_match is not None:
-        raise UsageError(f"{key}: if_absent and if_match exclude each other")
+    @abstractmethod
+    async def _upload(
+        self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
+    ) -> ObjectInfo:
+        """Publish a file whose size `_check_put` is still to be told; see `upload`."""
 
-
-def lost(address: str, key: str, *, if_match: str | None = None) -> PreconditionFailedError:
-    """Return the error of a conditional write that lost."""
-    if if_match is None:
-        return PreconditionFailedError(f"{key} is in {address} already", hint="take what is there, or remove it first")
-    return PreconditionFailedError(
-        f"{key} in {address} is no longer the object that was read", hint="read it again and repeat the change"
-    )
+    def _check_put(self, key: str, size: int) -> None:
+        """Refuse a malformed key, and an empty object."""
+        if checked_key(key) and size == 0:
+            raise UsageError(
+                f"{key} cannot be stored in {self._address}: an empty object counts as a directory for other readers"
+                " of the cache"
+            )
 
 
 def not_found(address: str, key: str) -> ObjectNotFoundError:

@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from asynccache.errors import IntegrityError, StoreNotFoundError, UsageError
+from asynccache.errors import StoreNotFoundError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
 from asynccache.runtime.threads import Progress, ThreadRoom
 from asynccache.store import local_files
-from asynccache.store.base import (
-    BytesMoved,
-    Capabilities,
-    ObjectInfo,
-    checked_key,
-    checked_put,
-    lost,
-    not_found,
-)
-from asynccache.store.local_files import store_errors
+from asynccache.store.base import PAGE, BytesMoved, Condition, ObjectInfo, Store, checked_key, not_found
 from asynccache.store.local_staging import HIDDEN, Staging, root_lock
 from asynccache.store.local_walk import object_info, walk
 
 T = TypeVar("T")
-_PAGE: Final = 1000  # objects
 # what a read gets to hear when there is no such object, or cannot be one
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
-class LocalStore:
+class LocalStore(Store):
     """A directory as a store. It is made when the first object is written, never by reading.
 
     Args:
@@ -46,46 +36,26 @@ class LocalStore:
         may_be_absent: Whether a directory that is not there is an empty store; else opening it fails.
     """
 
+    lists_by_page = False
+
     def __init__(self, root: Path, *, may_be_absent: bool = True) -> None:
+        super().__init__(StoreRoot.local(root))
         self._may_be_absent = may_be_absent
-        self._place = StoreRoot.local(root)
-        self._root = self._place.directory
-        self._staging = Staging(self._root)
+        self._directory = self._root.directory
+        self._staging = Staging(self._directory)
         self._threads = ThreadRoom(8, "asynccache-store")
-        self._requests = 0
-        self._capabilities: Capabilities | None = None
-
-    @property
-    def root(self) -> StoreRoot:
-        """Where the store lies."""
-        return self._place
-
-    @property
-    def address(self) -> str:
-        """The directory's absolute path."""
-        return str(self._root)
-
-    @property
-    def requests(self) -> int:
-        """How many operations were asked for; a scan counts one a thousand objects."""
-        return self._requests
-
-    @property
-    def lists_by_page(self) -> bool:
-        """A directory is listed by itself without cost."""
-        return False
 
     async def __aenter__(self) -> Self:
         def prepare() -> None:
-            with store_errors(self.address, "its directory", self._root):
-                there = self._root.exists()
-            if there and not self._root.is_dir():
+            with self._errors("its directory"):
+                there = self._directory.exists()
+            if there and not self._directory.is_dir():
                 raise StoreNotFoundError(
-                    f"there is no store at {self.address}: it is not a directory", hint="choose a directory"
+                    f"there is no store at {self._address}: it is not a directory", hint="choose a directory"
                 )
             if not there and not self._may_be_absent:
                 raise StoreNotFoundError(
-                    f"there is no store at {self.address}",
+                    f"there is no store at {self._address}",
                     hint="check the path; it is made by the first command that stores something there",
                 )
             self._staging.sweep()
@@ -93,9 +63,7 @@ class LocalStore:
         await self._threads.run(prepare)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         try:
             await self._threads.run(self._staging.close)
         finally:
@@ -103,19 +71,17 @@ class LocalStore:
 
     def another(self) -> LocalStore:
         """See `Store.another`."""
-        return LocalStore(self._root)
+        return LocalStore(self._directory)
 
-    async def capabilities(self) -> Capabilities:
+    async def _honours_conditions(self) -> bool:
         """Conditional writes are atomic where the file system has hard links."""
-        if self._capabilities is None:
 
-            def probe() -> bool:
-                with store_errors(self.address, "a probe", self._root):
-                    return local_files.can_link(self._staging.directory)
+        def probe() -> bool:
+            with self._errors("a probe"):
+                return local_files.can_link(self._staging.directory)
 
-            self._requests += 1
-            self._capabilities = Capabilities(conditional_put=await self._threads.run(probe))
-        return self._capabilities
+        self._requests += 1
+        return await self._threads.run(probe)
 
     async def head(self, key: str) -> ObjectInfo | None:
         """See `Store.head`."""
@@ -130,7 +96,7 @@ class LocalStore:
                     file.seek(start)
                     return file.readall() if length is None else _read(file.fileno(), length)
             except _ABSENT:
-                raise not_found(self.address, key) from None
+                raise not_found(self._address, key) from None
 
         return await self._operate(key, read)
 
@@ -140,49 +106,34 @@ class LocalStore:
         source = self._path(key)
 
         def copy(progress: Progress) -> int:
-            with store_errors(self.address, key, self._root):
+            with self._errors(key):
                 try:
                     source.open("rb").close()
                 except _ABSENT:
-                    raise not_found(self.address, key) from None
+                    raise not_found(self._address, key) from None
             try:
                 return local_files.copy_file(source, path, progress)
             except OSError as exc:
                 if not source.exists():
-                    raise not_found(self.address, key) from None
+                    raise not_found(self._address, key) from None
                 raise local_files.write_error(path, source.stat().st_size, exc) from exc
 
         self._requests += 1
         return await self._threads.run_reporting(copy, moved)
 
-    async def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> ObjectInfo:
-        """See `Store.put`."""
-        checked_put(self.address, key, len(data), if_absent=if_absent, if_match=if_match)
-
+    async def _put(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
         def write(path: Path) -> ObjectInfo:
-            staged = self._staging.new()
-            try:
+            with self._staged() as staged:
                 staged.write_bytes(data)
-                return self._publish(key, staged, path, if_absent=if_absent, if_match=if_match)
-            finally:
-                staged.unlink(missing_ok=True)
+                return self._publish(key, staged, path, condition)
 
         return await self._operate(key, write, needed=len(data))
 
-    async def upload(
-        self,
-        key: str,
-        path: Path,
-        digests: Digests,
-        *,
-        if_absent: bool = True,
-        if_match: str | None = None,
-        consume: bool = False,
-        moved: BytesMoved | None = None,
+    async def _upload(
+        self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
     ) -> ObjectInfo:
-        """See `Store.upload`; of the digests the size is verified, since nothing lies between the file and the disk."""
+        """Verify the size alone, since nothing lies between the file and the disk."""
         target = self._path(key)
-        if_absent = if_absent and if_match is None
 
         def write(progress: Progress) -> ObjectInfo:
             try:
@@ -190,55 +141,47 @@ class LocalStore:
                 size = path.stat().st_size
             except OSError as exc:
                 raise local_files.read_error(path, exc) from exc
-            with store_errors(self.address, key, self._root, size):
-                checked_put(self.address, key, size, if_absent=if_absent, if_match=if_match)
-                if digests.size is not None and digests.size != size:
-                    raise IntegrityError(
-                        f"{path} is not the file that was to become {key}",
-                        expected=f"{digests.size} bytes",
-                        found=f"{size} bytes",
-                    )
-                if if_absent and target.exists():
-                    raise lost(self.address, key)
-                staged = self._staging.new()
-                try:
+            self._check_put(key, size)
+            digests.check(Digests(size=size), str(path), hint="the file has changed; make it anew")
+            with self._errors(key, size):
+                if condition.if_absent and target.exists():
+                    raise condition.lost(self._address, key)
+                with self._staged() as staged:
                     taken = consume and _take(path, staged)
                     if taken:
                         progress.advance(size)
                     else:
                         local_files.copy_file(path, staged, progress)
-                    info = self._publish(key, staged, target, if_absent=if_absent, if_match=if_match)
+                    info = self._publish(key, staged, target, condition)
                     if taken:
                         path.unlink(missing_ok=True)
                     return info
-                finally:
-                    staged.unlink(missing_ok=True)
 
         self._requests += 1
         return await self._threads.run_reporting(write, moved)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """See `Store.scan`."""
-        entries = walk(self._root, prefix, start_after, HIDDEN)
+        entries = walk(self._directory, prefix, start_after, HIDDEN)
 
         def page() -> list[ObjectInfo]:
-            with store_errors(self.address, prefix or "its root", self._root):
-                return list(islice(entries, _PAGE))
+            with self._errors(prefix or "its root"):
+                return list(islice(entries, PAGE))
 
         while True:
             self._requests += 1
             found = await self._threads.run(page)
             for info in found:
                 yield info
-            if len(found) < _PAGE:
+            if len(found) < PAGE:
                 return
 
-    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = _PAGE) -> list[ObjectInfo]:
+    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = PAGE) -> list[ObjectInfo]:
         """See `Store.list_page`."""
 
         def page() -> list[ObjectInfo]:
-            with store_errors(self.address, prefix or "its root", self._root):
-                return list(islice(walk(self._root, prefix, start_after, HIDDEN), min(limit, _PAGE)))
+            with self._errors(prefix or "its root"):
+                return list(islice(walk(self._directory, prefix, start_after, HIDDEN), min(limit, PAGE)))
 
         self._requests += 1
         return await self._threads.run(page)
@@ -248,7 +191,7 @@ class LocalStore:
 
         def remove(path: Path) -> None:
             try:
-                with root_lock(self._root, self.address):
+                with root_lock(self._directory, self._address):
                     path.unlink()
             except (FileNotFoundError, NotADirectoryError):
                 return
@@ -256,7 +199,7 @@ class LocalStore:
                 if path.is_dir():
                     return
                 raise
-            local_files.prune(path.parent, self._root)
+            local_files.prune(path.parent, self._directory)
 
         await self._operate(key, remove)
 
@@ -266,18 +209,18 @@ class LocalStore:
 
         def rename(path: Path) -> None:
             if not path.is_file():
-                raise not_found(self.address, key)
+                raise not_found(self._address, key)
             if path == target:
                 return
-            with root_lock(self._root, self.address):
+            with root_lock(self._directory, self._address):
                 try:
-                    changed = local_files.publish(path, target, self._root, if_absent=False)
+                    changed = local_files.publish(path, target, self._directory, if_absent=False)
                 except FileNotFoundError:
                     if path.exists():
                         raise
-                    raise not_found(self.address, key) from None
+                    raise not_found(self._address, key) from None
             local_files.flush_all([*changed, path.parent])
-            local_files.prune(path.parent, self._root)
+            local_files.prune(path.parent, self._directory)
 
         await self._operate(key, rename)
 
@@ -285,17 +228,29 @@ class LocalStore:
         path = self._path(key)
 
         def operate() -> T:
-            with store_errors(self.address, key, self._root, needed):
+            with self._errors(key, needed):
                 return function(path)
 
         self._requests += 1
         return await self._threads.run(operate)
 
+    def _errors(self, key: str, needed: int | None = None) -> AbstractContextManager[None]:
+        return local_files.store_errors(self._address, key, self._directory, needed)
+
+    @contextmanager
+    def _staged(self) -> Iterator[Path]:
+        """Give the path of a file to be written, which is gone at the end of the block."""
+        staged = self._staging.new()
+        try:
+            yield staged
+        finally:
+            staged.unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         checked_key(key)
         if key.split("/", 1)[0] == HIDDEN:
-            raise UsageError(f"{key} cannot be an object of {self.address}: {HIDDEN} holds temporary files")
-        return self._root / key
+            raise UsageError(f"{key} cannot be an object of {self._address}: {HIDDEN} holds temporary files")
+        return self._directory / key
 
     @staticmethod
     def _stat(key: str, path: Path) -> ObjectInfo | None:
@@ -305,39 +260,28 @@ class LocalStore:
             return None
         return object_info(key, status) if stat.S_ISREG(status.st_mode) else None
 
-    def _publish(
-        self, key: str, staged: Path, target: Path, *, if_absent: bool, if_match: str | None = None
-    ) -> ObjectInfo:
+    def _publish(self, key: str, staged: Path, target: Path, condition: Condition) -> ObjectInfo:
         local_files.freshen(staged)
         local_files.flush(staged)
         info = object_info(key, staged.stat())
         try:
-            changed = self._make_visible(key, staged, target, if_absent=if_absent, if_match=if_match)
+            changed = self._make_visible(key, staged, target, condition)
         except FileExistsError:
             if not target.is_file():
                 raise
-            raise lost(self.address, key) from None
+            raise condition.lost(self._address, key) from None
         local_files.flush_all(changed)
         local_files.remove_abandoned_hashes(target)
         return info
 
-    def _make_visible(
-        self, key: str, staged: Path, target: Path, *, if_absent: bool, if_match: str | None
-    ) -> list[Path]:
-        if if_absent:
-            try:
-                return local_files.publish(staged, target, self._root, if_absent=True)
-            except local_files.NoHardLinksError:
-                with root_lock(self._root, self.address):
-                    if target.exists():
-                        raise lost(self.address, key) from None
-                    return local_files.publish(staged, target, self._root, if_absent=False)
-        with root_lock(self._root, self.address):
-            if if_match is not None:
-                there = self._stat(key, target)
-                if there is None or there.etag != if_match:
-                    raise lost(self.address, key, if_match=if_match)
-            return local_files.publish(staged, target, self._root, if_absent=False)
+    def _make_visible(self, key: str, staged: Path, target: Path, condition: Condition) -> list[Path]:
+        if condition.if_absent:
+            with suppress(local_files.NoHardLinksError):
+                return local_files.publish(staged, target, self._directory, if_absent=True)
+        with root_lock(self._directory, self._address):
+            if condition:
+                condition.check(self._address, key, self._stat(key, target))
+            return local_files.publish(staged, target, self._directory, if_absent=False)
 
 
 def _take(path: Path, staged: Path) -> bool:

@@ -5,27 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, Hasher
 from asynccache.model.root import StoreRoot
-from asynccache.store.base import (
-    BytesMoved,
-    Capabilities,
-    ObjectInfo,
-    checked_key,
-    checked_put,
-    lost,
-    not_found,
-)
+from asynccache.store.base import ALWAYS, PAGE, BytesMoved, Condition, ObjectInfo, Store, checked_key, not_found
 from asynccache.store.local_files import read_error, write_error
-
-_PAGE = 1000  # objects; as object stores do
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +21,7 @@ class _Object:
     info: ObjectInfo
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Objects in a dictionary. What is decided is decided between two awaits, so every operation is atomic.
 
     Args:
@@ -42,39 +29,10 @@ class MemoryStore:
     """
 
     def __init__(self, address: str = "memory:") -> None:
-        self._address = address
+        super().__init__(StoreRoot("memory", "", address))
         self._objects: dict[str, _Object] = {}
         self._keys: list[str] = []  # ascending
         self._versions = count(1)
-        self._requests = 0
-
-    @property
-    def root(self) -> StoreRoot:
-        """Its name, as that of all stores in memory."""
-        return StoreRoot("memory", "", self._address)
-
-    @property
-    def address(self) -> str:
-        """What messages call the store."""
-        return self._address
-
-    @property
-    def requests(self) -> int:
-        """How many operations were asked for; a scan counts one a page."""
-        return self._requests
-
-    @property
-    def lists_by_page(self) -> bool:
-        """Like the object stores that it stands for."""
-        return True
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def another(self) -> MemoryStore:
         """See `Store.another`; what is stored is the same."""
@@ -85,10 +43,6 @@ class MemoryStore:
     def share(self, other: MemoryStore) -> None:
         """Let another one hold the same objects."""
         other._objects, other._keys, other._versions = self._objects, self._keys, self._versions
-
-    async def capabilities(self) -> Capabilities:
-        """Conditional writes are atomic."""
-        return Capabilities(conditional_put=True)
 
     async def head(self, key: str) -> ObjectInfo | None:
         """See `Store.head`."""
@@ -115,57 +69,36 @@ class MemoryStore:
             moved(len(data))
         return len(data)
 
-    async def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> ObjectInfo:
-        """See `Store.put`."""
-        checked_put(self._address, key, len(data), if_absent=if_absent, if_match=if_match)
+    async def _put(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
         await self._request(key)
-        return self._write(key, bytes(data), if_absent=if_absent, if_match=if_match)
+        return self._write(key, bytes(data), condition)
 
-    async def upload(
-        self,
-        key: str,
-        path: Path,
-        digests: Digests,
-        *,
-        if_absent: bool = True,
-        if_match: str | None = None,
-        consume: bool = False,
-        moved: BytesMoved | None = None,
+    async def _upload(
+        self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
     ) -> ObjectInfo:
-        """See `Store.upload`; size and digests are verified."""
+        """Verify size and digests, too."""
         del consume
         try:
             data = await asyncio.to_thread(path.read_bytes)
         except OSError as exc:
             raise read_error(path, exc) from exc
-        if_absent = if_absent and if_match is None
-        checked_put(self._address, key, len(data), if_absent=if_absent, if_match=if_match)
+        self._check_put(key, len(data))
         await self._request(key)
         hasher = Hasher(*digests.algorithms())
         await asyncio.to_thread(hasher.update, data)
         digests.check(
             hasher.digests(), f"{key} as it arrived in {self._address}", hint="the file changed; fetch it anew"
         )
-        info = self._write(key, data, if_absent=if_absent, if_match=if_match)
+        info = self._write(key, data, condition)
         if moved is not None:
             moved(len(data))
         return info
 
-    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """See `Store.scan`; sees what is written behind its position while it runs."""
-        while True:
-            page = await self.list_page(prefix, start_after=start_after)
-            for info in page:
-                yield info
-            if len(page) < _PAGE:
-                return
-            start_after = page[-1].key
-
-    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = _PAGE) -> list[ObjectInfo]:
+    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = PAGE) -> list[ObjectInfo]:
         """See `Store.list_page`."""
         self._requests += 1
         await asyncio.sleep(0)
-        limit = min(limit, _PAGE)
+        limit = min(limit, PAGE)
         # code points sort as their UTF-8 bytes do
         position = max(bisect_left(self._keys, prefix), bisect_right(self._keys, start_after) if start_after else 0)
         page = []
@@ -186,7 +119,7 @@ class MemoryStore:
         await self._request(key)
         data = self._found(key).data
         if new_key != key:
-            self._write(new_key, data)
+            self._write(new_key, data, ALWAYS)
             self._remove(key)
 
     async def _request(self, key: str) -> None:
@@ -200,12 +133,9 @@ class MemoryStore:
         except KeyError:
             raise not_found(self._address, key) from None
 
-    def _write(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> ObjectInfo:
+    def _write(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
         there = self._objects.get(key)
-        if if_absent and there is not None:
-            raise lost(self._address, key)
-        if if_match is not None and (there is None or there.info.etag != if_match):
-            raise lost(self._address, key, if_match=if_match)
+        condition.check(self._address, key, there.info if there else None)
         info = ObjectInfo(key, len(data), f'"{next(self._versions)}"', time.time())
         self._objects[key] = _Object(data, info)
         if there is None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,8 +21,11 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound  # type: ignore[i
 from botocore.loaders import create_loader  # type: ignore[import-untyped]
 
 from asynccache.errors import ConfigurationError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.root import StoreRoot
 from asynccache.runtime.retry import Backoff
+from asynccache.runtime.threads import ThreadRoom
+from asynccache.store.base import BytesMoved
 from asynccache.store.open import StoreOptions
 from asynccache.store.pace import shared_pace
 from asynccache.store.s3_errors import FAILURES, CallFailedError, is_throttled, is_transient, retry_after
@@ -187,3 +191,26 @@ class S3Client:
     def _limit(self, body_bytes: int) -> float:
         options = self._options
         return options.connect_timeout + options.read_timeout + body_bytes / _SLOWEST_BYTES
+
+
+@dataclass(slots=True, kw_only=True)
+class Transfer:
+    """Brings one object from or to one file.
+
+    Attributes:
+        client: Makes the requests.
+        threads: Where the file is read or written.
+        key: Key in the bucket.
+        path: The file.
+        part_bytes: Size of a part, at least.
+        at_once: Parts under way.
+        moved: Told of progress.
+    """
+
+    client: S3Client
+    threads: ThreadRoom
+    key: str
+    path: Path
+    part_bytes: int
+    at_once: int
+    moved: BytesMoved | None

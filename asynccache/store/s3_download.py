@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import field
 from typing import Any, Final
 
 from asynccache.errors import StoreError
+from asynccache.model.dataclass import dataclass
 from asynccache.runtime.tasks import run_together
-from asynccache.runtime.threads import ThreadRoom
-from asynccache.store.base import BytesMoved
 from asynccache.store.local_files import write_error
-from asynccache.store.s3_client import S3Client
+from asynccache.store.s3_client import Transfer
 from asynccache.store.s3_errors import field_of
 
 READ_BYTES: Final = 256 << 10  # taken from the connection at once
@@ -27,39 +26,12 @@ class ReplacedError(Exception):
     """The object became another one while it was read; never leaves the store."""
 
 
-class Download:
-    """Brings one object into one file.
+@dataclass(slots=True, kw_only=True)
+class Download(Transfer):
+    """Brings one object into one file."""
 
-    Args:
-        client: Where from.
-        threads: Where the file is written.
-        object_key: Key in the bucket.
-        path: The file.
-        part_bytes: Size of a range.
-        at_once: Ranges under way.
-        moved: Told of progress.
-    """
-
-    def __init__(
-        self,
-        client: S3Client,
-        threads: ThreadRoom,
-        object_key: str,
-        path: Path,
-        *,
-        part_bytes: int,
-        at_once: int,
-        moved: BytesMoved | None,
-    ) -> None:
-        self._client = client
-        self._threads = threads
-        self._key = object_key
-        self._path = path
-        self._part_bytes = part_bytes
-        self._at_once = at_once
-        self._moved = moved
-        self._etag: str | None = None
-        self._total = 0
+    _etag: str | None = field(default=None, init=False)
+    _total: int = field(default=0, init=False)
 
     async def run(self, size: int | None) -> int:
         """Read it all; return its size in bytes.
@@ -73,8 +45,8 @@ class Download:
             DiskError: The file cannot be written.
         """
         async with self._file() as descriptor:
-            whole = size is not None and size <= _ONE_REQUEST * self._part_bytes
-            first = _Range(0, None if whole else _ONE_REQUEST * self._part_bytes)
+            whole = size is not None and size <= _ONE_REQUEST * self.part_bytes
+            first = _Range(0, None if whole else _ONE_REQUEST * self.part_bytes)
             await self._fetch(descriptor, first)
             if first.end is not None and first.end < self._total:
                 await self._rest(descriptor, first.end)
@@ -84,28 +56,28 @@ class Download:
     async def _file(self) -> AsyncIterator[int]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            descriptor = await self._threads.run(os.open, self._path, flags, 0o666)
+            descriptor = await self.threads.run(os.open, self.path, flags, 0o666)
         except OSError as exc:
-            raise write_error(self._path, 0, exc) from exc
+            raise write_error(self.path, 0, exc) from exc
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
     async def _rest(self, descriptor: int, begin: int) -> None:
-        starts = iter(range(begin, self._total, self._part_bytes))
+        starts = iter(range(begin, self._total, self.part_bytes))
 
         async def work() -> None:
             for start in starts:
-                await self._fetch(descriptor, _Range(start, min(start + self._part_bytes, self._total)))
+                await self._fetch(descriptor, _Range(start, min(start + self.part_bytes, self._total)))
 
-        await run_together([work() for _ in range(self._at_once)])
+        await run_together([work() for _ in range(self.at_once)])
 
     async def _fetch(self, descriptor: int, wanted: _Range) -> None:
         """Read one range, going on where a broken connection left off."""
 
         def parameters() -> dict[str, Any]:
-            asked: dict[str, Any] = {"Key": self._key}
+            asked: dict[str, Any] = {"Key": self.key}
             if self._etag is not None:
                 asked["IfMatch"] = self._etag
             if wanted.end is not None:
@@ -119,19 +91,19 @@ class Download:
                 self._check(answer, wanted)
                 await self._write(descriptor, body, wanted)
 
-        length = self._part_bytes if wanted.end is None else wanted.end - wanted.position
-        await self._client.call("get_object", parameters, receive=receive, body_bytes=length)
+        length = self.part_bytes if wanted.end is None else wanted.end - wanted.position
+        await self.client.call("get_object", parameters, receive=receive, body_bytes=length)
 
     def _check(self, answer: Any, wanted: _Range) -> None:
         """Take note of what the object is, and refuse an answer about another part or version of it."""
-        length, described = int(field_of(answer, "ContentLength", self._client.endpoint)), answer.get("ContentRange")
+        length, described = int(field_of(answer, "ContentLength", self.client.endpoint)), answer.get("ContentRange")
         begin, total = _content_range(described) if described else (0, length)
         asked = None if wanted.end is None else wanted.end - wanted.position
         if not described and wanted.position and length == asked:
             begin, total = wanted.position, self._total  # a server that sends ranges without saying so
         if begin != wanted.position:
             raise StoreError(
-                f"{self._client.endpoint} sent another range of {self._key} than was asked for",
+                f"{self.client.endpoint} sent another range of {self.key} than was asked for",
                 expected=f"bytes from {wanted.position}",
                 found=f"bytes from {begin}",
             )
@@ -159,27 +131,25 @@ class Download:
 
     async def _flush(self, descriptor: int, blocks: list[bytes], held: int, wanted: _Range) -> None:
         if wanted.end is not None and wanted.position + held > wanted.end:
-            raise StoreError(f"{self._client.endpoint} sent more of {self._key} than was asked for")
+            raise StoreError(f"{self.client.endpoint} sent more of {self.key} than was asked for")
         try:
             if held <= _INLINE_BYTES:
                 _write_all(descriptor, blocks, wanted.position)
             else:
-                await self._threads.run(_write_all, descriptor, blocks, wanted.position)
+                await self.threads.run(_write_all, descriptor, blocks, wanted.position)
         except OSError as exc:
-            raise write_error(self._path, held, exc) from exc
+            raise write_error(self.path, held, exc) from exc
         wanted.position += held
-        if self._moved is not None:
-            self._moved(held)
+        if self.moved is not None:
+            self.moved(held)
 
 
+@dataclass(slots=True)
 class _Range:
     """What is still missing of a range: `position` moves on; `end` is None until the size is known."""
 
-    __slots__ = ("end", "position")
-
-    def __init__(self, position: int, end: int | None) -> None:
-        self.position = position
-        self.end = end
+    position: int
+    end: int | None
 
 
 def _content_range(text: str) -> tuple[int, int]:

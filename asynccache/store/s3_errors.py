@@ -33,7 +33,8 @@ from asynccache.errors import (
     StoreNotFoundError,
     StoreRefusedError,
 )
-from asynccache.store.base import lost, not_found
+from asynccache.runtime.retry import parse_retry_after
+from asynccache.store.base import ALWAYS, Condition, not_found
 
 FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, TimeoutError, OSError)
 """Everything that the client raises when a request does not succeed."""
@@ -54,13 +55,10 @@ _TRANSIENT: Final = frozenset(
 )  # fmt: skip
 _DAMAGED: Final = frozenset(
     {
-        "BadDigest",
-        "XAmzContentSHA256Mismatch",
-        "XAmzContentChecksumMismatch",
-        "InvalidDigest",
+        "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest",
         "ContentChecksumMismatch",
     }
-)
+)  # fmt: skip
 _LOST: Final = frozenset({"PreconditionFailed", "412"})
 _ABSENT: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 _WRONG_KEYS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthFailure", "InvalidSecurity"})
@@ -154,15 +152,14 @@ def is_transient(exc: BaseException) -> bool:
 
 
 def retry_after(exc: BaseException) -> float | None:
-    """Return the seconds of a Retry-After header; None when there is none or it is a date."""
+    """Return the seconds that a Retry-After header asks for; None when there is none."""
     if not isinstance(exc, ClientError):
         return None
-    text = str(exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", ""))
-    return float(text) if text.isascii() and text.isdigit() else None
+    return parse_retry_after(exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after"))
 
 
 def store_error(
-    failure: CallFailedError, address: str, key: str, endpoint: str, *, if_match: str | None = None
+    failure: CallFailedError, address: str, key: str, endpoint: str, condition: Condition = ALWAYS
 ) -> AsyncCacheError:
     """Return the error that a failed request becomes.
 
@@ -171,14 +168,14 @@ def store_error(
         address: The store, without credentials.
         key: The object; empty for the store as a whole.
         endpoint: Host that was asked, without credentials.
-        if_match: The etag that was to match.
+        condition: Under which it was made.
     """
     code, cause = failure.code, failure.cause
     what = f"{key} in {address}" if key else address
     if not isinstance(cause, ClientError):
         return _without_answer(cause, what, address, endpoint)
-    if failure.lost or (failure.absent and if_match is not None):
-        return lost(address, key, if_match=if_match)
+    if failure.lost or (failure.absent and condition.if_match is not None):
+        return condition.lost(address, key)
     if code == "NoSuchBucket":
         return StoreNotFoundError(
             f"the bucket of {address} does not exist at {endpoint}", hint="create it, or correct the store's address"

@@ -7,15 +7,14 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import field
 from typing import Any, Final
 
 from asynccache.errors import IntegrityError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, Hasher
 from asynccache.runtime.tasks import run_together, to_the_end
-from asynccache.runtime.threads import ThreadRoom
-from asynccache.store.base import BytesMoved
-from asynccache.store.s3_client import S3Client
+from asynccache.store.s3_client import Transfer
 from asynccache.store.s3_errors import FAILURES, CallFailedError, field_of
 
 MOST_PARTS: Final = 10_000  # S3 user guide, "Amazon S3 multipart upload limits"
@@ -32,48 +31,19 @@ def part_size(size: int, part_bytes: int) -> int:
     return max(part_bytes, -(-size // (MOST_PARTS << 20)) << 20)
 
 
-class MultipartUpload:
-    """Sends one file in parts. Whatever ends it early, a cancellation too, aborts the upload at the server.
+@dataclass(slots=True, kw_only=True)
+class MultipartUpload(Transfer):
+    """Sends one file in parts. Whatever ends it early, a cancellation too, aborts the upload at the server."""
 
-    Args:
-        client: Where to.
-        threads: Where the file is read and digested.
-        object_key: Key in the bucket.
-        path: The file.
-        digests: What the file is; compared with what was sent before the object becomes visible.
-        part_bytes: Smallest size of a part.
-        at_once: Parts under way; each is held in memory.
-        moved: Told of progress.
-    """
+    _upload_id: str | None = field(default=None, init=False)
+    _parts: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)
 
-    def __init__(
-        self,
-        client: S3Client,
-        threads: ThreadRoom,
-        object_key: str,
-        path: Path,
-        digests: Digests,
-        *,
-        part_bytes: int,
-        at_once: int,
-        moved: BytesMoved | None,
-    ) -> None:
-        self._client = client
-        self._threads = threads
-        self._key = object_key
-        self._path = path
-        self._digests = digests
-        self._part_bytes = part_bytes
-        self._at_once = at_once
-        self._moved = moved
-        self._upload_id: str | None = None
-        self._parts: dict[int, dict[str, Any]] = {}
-
-    async def run(self, size: int, writer: str, condition: Mapping[str, str]) -> str:
+    async def run(self, size: int, digests: Digests, writer: str, condition: Mapping[str, str]) -> str:
         """Send it; return the object's etag.
 
         Args:
             size: Of the file, in bytes.
+            digests: What the file is; compared with what was sent before the object becomes visible.
             writer: Kept in the object's metadata.
             condition: Under which the object may become visible, as parameters of the last request.
 
@@ -83,38 +53,36 @@ class MultipartUpload:
         """
         try:
             await to_the_end(self._create(writer), _ABORT_SECONDS)
-            await self._send(size)
+            await self._send(size, digests)
             parts = [self._parts[number] for number in sorted(self._parts)]
-            answer = await self._client.call(
+            answer = await self.client.call(
                 "complete_multipart_upload",
-                {"Key": self._key, "UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}, **condition},
+                {"Key": self.key, "UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}, **condition},
             )
         except BaseException:
             if self._upload_id is not None:
                 await to_the_end(self._abort(self._upload_id), _ABORT_SECONDS)
             raise
-        return str(field_of(answer, "ETag", self._client.endpoint))
+        return str(field_of(answer, "ETag", self.client.endpoint))
 
     async def _create(self, writer: str) -> None:
-        answer = await self._client.call(
-            "create_multipart_upload",
-            {"Key": self._key, "ChecksumAlgorithm": "SHA256", "Metadata": {WRITER: writer}},
-        )
-        self._upload_id = str(field_of(answer, "UploadId", self._client.endpoint))
+        asked = {"Key": self.key, "ChecksumAlgorithm": "SHA256", "Metadata": {WRITER: writer}}
+        answer = await self.client.call("create_multipart_upload", asked)
+        self._upload_id = str(field_of(answer, "UploadId", self.client.endpoint))
 
     async def _abort(self, upload_id: str) -> None:
         try:
             async with asyncio.timeout(_ABORT_SECONDS):
-                await self._client.call("abort_multipart_upload", {"Key": self._key, "UploadId": upload_id})
+                await self.client.call("abort_multipart_upload", {"Key": self.key, "UploadId": upload_id})
         except (CallFailedError, *FAILURES):
             return  # gone already, or the server is: what brought us here is the error to hear of
 
-    async def _send(self, size: int) -> None:
-        length = part_size(size, self._part_bytes)
-        hasher = Hasher(*self._digests.algorithms()[:1])
+    async def _send(self, size: int, digests: Digests) -> None:
+        length = part_size(size, self.part_bytes)
+        hasher = Hasher(*digests.algorithms()[:1])
         turn = asyncio.Lock()  # one reader, so that the whole file is digested in order
         numbers = iter(range(1, -(-size // length) + 1))
-        descriptor = await self._threads.run(os.open, self._path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = await self.threads.run(os.open, self.path, os.O_RDONLY | os.O_CLOEXEC)
 
         async def work() -> None:
             while True:
@@ -122,38 +90,24 @@ class MultipartUpload:
                     number = next(numbers, None)
                     if number is None:
                         return
-                    data, digest = await self._threads.run(
-                        _read_part, descriptor, length, (number - 1) * length, hasher
-                    )
+                    data, digest = await self.threads.run(_read_part, descriptor, length, (number - 1) * length, hasher)
                 await self._send_part(number, data, digest)
 
         try:
-            await run_together([work() for _ in range(self._at_once)])
+            await run_together([work() for _ in range(self.at_once)])
         finally:
             os.close(descriptor)
-        self._digests.check(hasher.digests(), str(self._path), hint="the file has changed; make it anew")
+        digests.check(hasher.digests(), str(self.path), hint="the file has changed; make it anew")
 
     async def _send_part(self, number: int, data: bytes, digest: str) -> None:
         if not data:
-            raise IntegrityError(f"{self._path} became shorter while it was uploaded", hint="make the file anew")
-        answer = await self._client.call(
-            "upload_part",
-            {
-                "Key": self._key,
-                "UploadId": self._upload_id,
-                "PartNumber": number,
-                "Body": data,
-                "ChecksumSHA256": digest,
-            },
-            body_bytes=len(data),
-        )
-        self._parts[number] = {
-            "PartNumber": number,
-            "ETag": field_of(answer, "ETag", self._client.endpoint),
-            "ChecksumSHA256": digest,
-        }
-        if self._moved is not None:
-            self._moved(len(data))
+            raise IntegrityError(f"{self.path} became shorter while it was uploaded", hint="make the file anew")
+        part: dict[str, Any] = {"PartNumber": number, "ChecksumSHA256": digest}
+        asked = {"Key": self.key, "UploadId": self._upload_id, "Body": data, **part}
+        answer = await self.client.call("upload_part", asked, body_bytes=len(data))
+        self._parts[number] = {**part, "ETag": field_of(answer, "ETag", self.client.endpoint)}
+        if self.moved is not None:
+            self.moved(len(data))
 
 
 def _read_part(descriptor: int, length: int, offset: int, hasher: Hasher) -> tuple[bytes, str]:

@@ -178,7 +178,7 @@ async def test_requests_are_counted_as_they_are_sent(counted: tuple[S3Store, Fau
     await store.list_page("")
     await store.move("a", "c")
     assert store.requests == len(proxy.seen)
-    assert store.retries == 0
+    assert store.client.retries == 0
 
 
 async def test_a_server_that_refuses_conditions_is_found_out_and_looked_at_first(

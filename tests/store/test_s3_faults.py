@@ -99,7 +99,7 @@ async def test_every_operation_outlives_a_fault_that_passes(opened: Opened, tmp_
         await broken(times(1, fault))
         await store.delete("b")
         # aiohttp by itself repeats a request whose kept-alive connection broke
-        assert store.retries >= 7 or not isinstance(fault, Refuse)
+        assert store.client.retries >= 7 or not isinstance(fault, Refuse)
 
 
 @pytest.mark.parametrize("step", ["uploads", "partNumber", "uploadId"], ids=["create", "part", "complete"])
@@ -150,8 +150,8 @@ async def test_a_storm_of_refusals_is_survived_and_slows_all_calls_down(opened: 
     async with opened(storm) as (store, _proxy):
         await asyncio.gather(*(store.put(f"k/{n}", b"x", if_absent=True) for n in range(30)))
         assert len(await store.list_page("k/")) == 30
-        assert store.throttled > 5
-        assert store.retries >= store.throttled
+        assert store.client.throttled > 5
+        assert store.client.retries >= store.client.throttled
 
 
 async def test_retry_after_is_honoured(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ async def test_a_server_that_stays_broken_is_asked_as_often_as_set(opened: Opene
         with pytest.raises(StoreError, match="InternalError, status 500"):
             await store.get("a")
         assert len(proxy.seen) == 3
-        assert store.retries == 2
+        assert store.client.retries == 2
 
 
 async def test_a_stalled_request_ends_in_time(opened: Opened) -> None:
@@ -213,7 +213,7 @@ async def test_a_download_goes_on_where_the_connection_broke(opened: Opened, tmp
         assert await store.download("a", tmp_path / "copy", size=size, moved=moved.append) == size
         assert (tmp_path / "copy").read_bytes() == data
         assert sum(moved) == size
-        assert store.retries >= 1
+        assert store.client.retries >= 1
 
 
 async def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(
