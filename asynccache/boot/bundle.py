@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -77,6 +78,8 @@ def hydrate_from_packages(
 def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable[[str], None]) -> str:
     """Return where a bundle is unpacked; whoever comes second finds it."""
     sha256 = str(bundle["sha256"])
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise HydrationError(f"the engine's bundle has no sha256: found {sha256[:80]!r}")
     home = os.path.join(directory, sha256[:32])
     if os.path.isdir(home):
         return home

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -26,6 +27,7 @@ from asynccache.errors import (
 )
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
+from asynccache.model.identity import checked_ids
 from asynccache.node.json_text import read_json
 from asynccache.node.user import user_name
 from asynccache.store.base import ObjectInfo, Store
@@ -82,11 +84,11 @@ class Move:
                 int(document["number"]),
                 str(document["when"]),
                 str(document["by"]),
-                None if source is None else (str(source[0]), str(source[1])),
-                (str(document["target"][0]), str(document["target"][1])),
+                None if source is None else checked_ids(source),
+                checked_ids(document["target"]),
                 str(document["previous"]),
             )
-        except (ValueError, KeyError, TypeError, IndexError) as exc:
+        except (ValueError, KeyError, TypeError, UsageError) as exc:
             raise IntegrityError(f"an entry of an alias's history is malformed ({exc})") from exc
 
 
@@ -240,9 +242,13 @@ class Aliases:
         return target
 
     async def names(self, prefix: str = "") -> AsyncIterator[tuple[Alias, ObjectInfo]]:
-        """Yield all names that begin with a text, in order."""
+        """Yield all names that begin with a text, in order; what nobody could give as a name is none."""
         async for info in self._store.scan(self._keys.alias_prefix + prefix):
-            yield Alias("generic", info.key.removeprefix(self._keys.alias_prefix)), info
+            name, _, tag = info.key.removeprefix(self._keys.alias_prefix).rpartition("/")
+            with suppress(UsageError):
+                alias = Alias.parse(f"{name}:{tag}")
+                if alias.kind == "generic":
+                    yield alias, info
 
     async def _log(self, alias: Alias, source: Ids | None, target: Ids, logged: int) -> None:
         """Enter a move that was just made.
@@ -290,12 +296,11 @@ class Aliases:
         except ObjectNotFoundError:
             return None
         try:
-            req_id, full_id = read_json(data)
-        except (ValueError, TypeError) as exc:
+            return checked_ids(read_json(data)), info
+        except (ValueError, UsageError) as exc:
             raise IntegrityError(
                 f"the alias {alias} is damaged", expected='["REQ_ID", "FULL_ID"]', found=repr(data[:80])
             ) from exc
-        return (str(req_id), str(full_id)), info
 
 
 def _since(current: tuple[Ids, ObjectInfo] | None) -> str:

@@ -12,13 +12,14 @@ from contextlib import suppress
 from typing import Final
 
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PreconditionFailedError
+from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PreconditionFailedError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.node.json_text import read_json
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.tasks import run_works
-from asynccache.store.base import Store
+from asynccache.store.base import ObjectInfo, Store
 
 _AT_ONCE: Final = 32  # documents read at once
 
@@ -53,18 +54,48 @@ class EnvironmentDocuments:
         Every package that it names must be in the store already: a document is a promise.
 
         Raises:
-            IntegrityError: A document was there, and cannot be read.
+            IntegrityError: A document was there, and cannot be read. What is no JSON is no document and is replaced.
         """
         env_id = environment.id
         try:
             await self._store.put(self._keys.document(env_id), environment.to_json(), if_absent=True)
             stored = environment
         except PreconditionFailedError:
-            stored = await self.get(env_id) or environment
+            stored = await self._first(environment)
         name = self._keys.alias(Alias("full-id", env_id.full_id))
         with suppress(PreconditionFailedError):  # the first request that led to these packages keeps the name
             await self._store.put(name, json.dumps([env_id.req_id, env_id.full_id]).encode(), if_absent=True)
         return stored
+
+    async def _first(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
+        """Return the document that was written first, or write it anew where that is no JSON."""
+        env_id = environment.id
+        try:
+            return await self.get(env_id) or environment
+        except IntegrityError:
+            damaged = await self.still_unreadable(env_id)
+            if damaged is not None and _is_json(damaged[1]):
+                raise
+            if damaged is not None:
+                with suppress(PreconditionFailedError):  # somebody else writes it anew
+                    key = self._keys.document(env_id)
+                    await self._store.put(key, environment.to_json(), if_match=damaged[0].etag)
+        return await self.get(env_id) or environment
+
+    async def still_unreadable(self, env_id: EnvID) -> tuple[ObjectInfo, bytes] | None:
+        """Read a document that could not be read again, by the store opened anew; None where it can be, or has gone."""
+        key = self._keys.document(env_id)
+        async with self._store.another() as store:
+            # its version first: should it change before it is read, nobody replaces or moves what it is then
+            info = await store.head(key)
+            try:
+                data = await store.get(key)
+                ResolvedEnvironment.from_json(env_id, data)
+            except ObjectNotFoundError:
+                return None
+            except IntegrityError:
+                return None if info is None else (info, data)
+        return None
 
     async def of_request(
         self, arch: str, req_id: str
@@ -91,3 +122,11 @@ class EnvironmentDocuments:
             env_id = self._keys.parse_document(info.key)
             if env_id is not None:
                 yield env_id
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        read_json(data)
+    except ValueError:
+        return False
+    return True

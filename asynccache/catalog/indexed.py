@@ -225,11 +225,11 @@ def _scan(text: str, environments: list[Summary], names: list[Name]) -> None:
 def _request(scanner: _Scanner, arch: str, req_id: str, environments: list[Summary], names: list[Name]) -> None:
     for full_id in scanner.members():
         document, start, length = scanner.document()
-        if full_id == DEFAULT:
-            names.append(Name(_DEFAULTS + arch, req_id, (req_id, str(document))))
-            continue
         try:
-            env_id = EnvID(req_id, full_id, arch)
+            env_id = EnvID(req_id, str(document) if full_id == DEFAULT else full_id, arch)
         except UsageError:
             continue
-        environments.append(Summary.of(env_id, document, start=start, length=length))
+        if full_id == DEFAULT:
+            names.append(Name(_DEFAULTS + arch, req_id, (req_id, env_id.full_id)))
+        else:
+            environments.append(Summary.of(env_id, document, start=start, length=length))

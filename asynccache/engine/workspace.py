@@ -20,7 +20,7 @@ from typing import Final
 from asynccache.engine.events import EventSink, LockEvents, ignore
 from asynccache.errors import DiskError
 from asynccache.model.url import PackageURL
-from asynccache.node.disk import disk_errors
+from asynccache.node.disk import disk_errors, remove_below
 from asynccache.runtime.locks import LockDirectory
 
 ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
@@ -81,7 +81,7 @@ class Workspace:
 
     def discard(self, url: PackageURL) -> None:
         """Remove a URL's working directory with all that is in it."""
-        shutil.rmtree(self.directory(self.name(url)), ignore_errors=True)
+        remove_below(self.path, self.directory(self.name(url)))
 
     def discard_if_empty(self, url: PackageURL) -> None:
         """Remove a URL's working directory unless somebody will continue what is in it."""
@@ -121,7 +121,7 @@ class Workspace:
         for entry in entries:
             with suppress(OSError):
                 if time.time() - entry.stat().st_mtime > older_than and not self.locks.is_held(entry.name):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+                    remove_below(self.path, entry.path)
                 else:
                     left.add(entry.name)
         return left

@@ -25,6 +25,7 @@ from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
 from asynccache.hydrate.py_rattler import is_full, offline_client
 from asynccache.model.dataclass import dataclass
+from asynccache.model.package import parse_stem
 from asynccache.model.url import redacted
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
@@ -132,6 +133,7 @@ def _record(extracted: Extracted) -> RepoDataRecord:
         index = PackageRecord.from_index_json(
             extracted.path / "info" / "index.json", md5=package.published_hash, sha256=extracted.sha256
         )
+        parse_stem("conda", f"{index.name.normalized}-{index.version}-{index.build}")  # a file is named after it
         address = redacted(package.url)
         channel = address.rsplit("/", 2)[0] + "/"
         return RepoDataRecord(index, package.filename + package.url_format, address, channel)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from asynccache.hydrate.extracted import Extracted, note_use, read_record, write
 from asynccache.hydrate.obtain import Archives, Obtained
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage
-from asynccache.node.disk import disk_errors
+from asynccache.node.disk import disk_errors, remove_below
 from asynccache.runtime.tasks import run_together
 
 BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes
@@ -121,7 +120,7 @@ class NodePackages:
         for name in {_work_name(package) for package in packages} & there:
             if not engine.workspace.locks.is_held(name):
                 async with engine.workspace.locks.hold(name):
-                    await engine.threads.run(shutil.rmtree, engine.workspace.path / name, ignore_errors=True)
+                    await engine.threads.run(remove_below, engine.workspace.path, engine.workspace.path / name)
 
     async def _bring(self, package: EnvironmentPackage) -> Extracted:
         engine = self._engine
@@ -132,11 +131,11 @@ class NodePackages:
                 return there
             scratch = engine.workspace.directory(name)
             try:
-                await engine.threads.run(_emptied, scratch)
+                await engine.threads.run(_emptied, engine.workspace.path, scratch)
                 obtained = await self._archives.obtain(package, scratch)
                 return await self._extract(package, obtained, scratch / "tree")
             finally:
-                await engine.threads.certainly(_removed, scratch)
+                await engine.threads.certainly(remove_below, engine.workspace.path, scratch)
 
     async def _extract(self, package: EnvironmentPackage, obtained: Obtained, tree: Path) -> Extracted:
         engine = self._engine
@@ -166,7 +165,7 @@ class NodePackages:
                 place = self.directory.of_kind(package.kind) / package.filename
                 if place.exists():
                     place = _other_place(self.directory, package)
-                    shutil.rmtree(place, ignore_errors=True)  # nobody can use it, or it had been found
+                    remove_below(self.directory.path, place)  # nobody can use it, or it had been found
                 place.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     tree.rename(place)
@@ -198,11 +197,7 @@ def _other_place(directory: PackageDirectory, package: EnvironmentPackage) -> Pa
     return directory.path / BY_DIGEST / name / package.filename
 
 
-def _removed(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _emptied(path: Path) -> None:
+def _emptied(root: Path, path: Path) -> None:
     with disk_errors(path):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_below(root, path)
         path.mkdir(parents=True)

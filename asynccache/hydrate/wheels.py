@@ -83,8 +83,11 @@ def python_layout(packages: Sequence[Extracted]) -> PythonLayout | None:
             try:
                 index = read_json((extracted.path / "info" / "index.json").read_bytes())
                 said = index.get("python_site_packages_path")
+                outside = said and any(part in {"", ".", ".."} or "\0" in part for part in said.split("/"))
             except (OSError, ValueError, AttributeError) as exc:
                 raise HydrationError(f"info/index.json of {package.filename} cannot be read ({exc})") from exc
+            if outside:
+                raise HydrationError(f"{package.filename} has no directory for packages", found=repr(said[:240]))
             return PythonLayout(minor, said or f"lib/python{minor}/site-packages")
     return None
 

@@ -7,28 +7,35 @@ which conda packages are linked, so it is kept. `resolved_on` carries no time zo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from asynccache.errors import IntegrityError, UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.digest import HEX_LENGTH, Digests
+from asynccache.model.digest import HEX_LENGTH, Digests, checked_hex
 from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse_stem
-from asynccache.model.url import PackageURL, redacted, without_credentials
+from asynccache.model.platform import checked_architecture
+from asynccache.model.url import PackageURL, redacted, split_address, without_credentials
 from asynccache.node.json_text import read_json
 
 ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
 _LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
 _KINDS: Final[Mapping[str, Kind]] = {"conda": "conda", "pypi": "pypi"}
 _FAKE: Final = "_fake"
+_AS_PUBLISHED: Final = (Format.CONDA, Format.TAR_BZ2, Format.WHEEL)  # a wheel of a source has the source's address
+_EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,3}")
+_DIRECTORIES: Final = re.compile(r"((?!\.{1,2}/)[^/\\]+/)+")  # of a key
+_FLAG: Final = re.compile(r"(^|\s)-")
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPackage:
-    """One package of an environment.
+    """One package of an environment. What its texts can say is checked when it is made, wherever they come from.
 
     Attributes:
         kind: `conda` or `pypi`.
@@ -46,6 +53,27 @@ class EnvironmentPackage:
     url_format: str
     hashes: Mapping[str, str] = field(default_factory=dict)
     cached: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parse_stem(self.kind, self.filename)
+        last = unquote(split_address(self.url).path.rpartition("/")[2].partition(";")[0])
+        known = self.url_format in tuple(Format)
+        if not _EXTENSION.fullmatch(self.url_format) or (known and Format(self.url_format).kind != self.kind):
+            raise UsageError(f"{self.filename} has no format of its kind", found=repr(self.url_format[:60]))
+        if self.url_format in _AS_PUBLISHED and self.downloadable and last != self.filename + self.url_format:
+            raise UsageError(
+                "the address of a package is another one's", expected=self.filename + self.url_format, found=repr(last)
+            )
+        for name, digest in self.hashes.items():
+            algorithm = KEY_ALGORITHM[self.kind] if name.startswith(".") else name
+            if algorithm in HEX_LENGTH:
+                checked_hex(algorithm, digest)
+        for fmt, key in self.cached.items():
+            file = f"/{self.filename}{fmt}"
+            directories, _, digest = key.removesuffix(file).rpartition("/")
+            if not key.endswith(file) or not _DIRECTORIES.fullmatch(directories + "/"):
+                raise UsageError(f"{key[:240]!r} is no key of {self.filename}", expected=".../DIGEST/FILE")
+            checked_hex(KEY_ALGORITHM[self.kind], digest)
 
     @property
     def published_hash(self) -> str | None:
@@ -86,6 +114,8 @@ class EnvironmentPackage:
         Raises:
             UsageError: Nothing can be downloaded for this package.
         """
+        if self.url_format not in tuple(Format):
+            raise UsageError(f"{self.filename} has a format that nothing is known of", found=repr(self.url_format))
         if not self.downloadable:
             raise UsageError(f"{self.filename} was built locally from {redacted(self.url)}: it has no address to fetch")
         url, access = PackageURL.parse(self.url)
@@ -125,7 +155,7 @@ class EnvironmentPackage:
         """Read a package object.
 
         Raises:
-            UsageError: A required key is missing or has the wrong type.
+            UsageError: A required key is missing, has the wrong type, or says what it cannot.
         """
         try:
             kind = _KINDS[_LEGACY.get(document["_type"], document["_type"])]
@@ -137,7 +167,7 @@ class EnvironmentPackage:
                 hashes={_text(k): _text(v) for k, v in document["hashes"].items()},
                 cached={_text(k): _text(v["url"]) for k, v in (document.get("cache_info") or {}).items()},
             )
-        except (KeyError, TypeError, AttributeError) as exc:
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UsageError(f"a package of the document is malformed ({type(exc).__name__}: {exc})") from exc
 
 
@@ -235,12 +265,12 @@ class ResolvedEnvironment:
                 packages=tuple(EnvironmentPackage.from_document(p) for p in document["packages"]),
                 resolved_on=datetime.fromisoformat(_text(document["resolved_on"])).replace(tzinfo=None),
                 resolved_by=_text(document["resolved_by"]),
-                resolved_archs=tuple(_text(a) for a in document["resolved_archs"]),
+                resolved_archs=tuple(checked_architecture(_text(a)) for a in document["resolved_archs"]),
                 environment_type=_LEGACY.get(word, word),
                 accurate_source=bool(document.get("accurate_source", True)),
                 unique_keys={_text(k): _text(v) for k, v in (document.get("full_id_unique_keys") or {}).items()},
             )
-        except (TypeError, ValueError, AttributeError, KeyError) as exc:
+        except (TypeError, ValueError, AttributeError, KeyError, UsageError) as exc:
             raise UsageError(f"the document of {env_id} is malformed ({exc})") from exc
 
     @classmethod
@@ -269,6 +299,8 @@ def _tagged(part: str, texts: object) -> dict[str, list[str]]:
         category = _LEGACY.get(category, category)
         if not separator or category not in CATEGORIES[part]:
             raise ValueError(f"{part} holds {text!r}, which is not CATEGORY::VALUE")
+        if part != "extras" and _FLAG.search(value):
+            raise ValueError(f"{part} holds {text!r}, which a program would take for a flag")
         result.setdefault(category, []).append(value)
     return result
 
@@ -276,6 +308,8 @@ def _tagged(part: str, texts: object) -> dict[str, list[str]]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
+    if not value.isprintable():
+        raise ValueError(f"{value[:80]!r} is not one line of printable text")
     return value
 
 

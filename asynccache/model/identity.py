@@ -15,6 +15,7 @@ from typing import Final
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.platform import checked_architecture
 
 _HEX40 = re.compile(r"[0-9a-f]{40}")
 # A legacy category is read as what it became; nothing sorts between the two names, so ids agree.
@@ -64,6 +65,17 @@ class Request:
         return "mixed" if self.deps.get("pypi") or self.deps.get("pip") else "conda-only"
 
 
+def checked_ids(value: object) -> tuple[str, str]:
+    """Return (req_id, full_id) as names and their histories hold them.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(i, str) and _HEX40.fullmatch(i) for i in value):
+        return value[0], value[1]
+    raise UsageError("two ids are malformed", expected='["REQ_ID", "FULL_ID"]', found=repr(value)[:80])
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class EnvID:
     """An environment: what was asked, what was found, for which architecture.
@@ -83,6 +95,7 @@ class EnvID:
             raise UsageError("a req_id is malformed", expected="40 hexadecimal digits", found=repr(self.req_id[:60]))
         if not _HEX40.fullmatch(self.full_id) and self.full_id not in {"_default", "_unresolved"}:
             raise UsageError("a full_id is malformed", expected="40 hexadecimal digits", found=repr(self.full_id[:60]))
+        checked_architecture(self.arch)
 
     @property
     def name(self) -> str:

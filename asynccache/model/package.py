@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final, Literal
@@ -57,6 +58,23 @@ CONDA_FORMATS: Final = (Format.TAR_BZ2, Format.CONDA)
 PYPI_FORMATS: Final = (Format.WHEEL, Format.TAR_GZ, Format.ZIP)
 # The hash that names an object's directory in the cache: contract, section 3.1.
 KEY_ALGORITHM: Final[dict[Kind, Literal["md5", "sha256"]]] = {"conda": "md5", "pypi": "sha256"}
+# It names directories, files, keys and arguments of programs, so it can be nothing else; with any extension that is put
+# behind it, it still fits into the 255 bytes of a file name.
+_STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!~=,@-]{0,229}")
+
+
+def checked_stem(stem: str) -> str:
+    """Return an archive's file name without its extension, or refuse it.
+
+    Raises:
+        UsageError: It could lead out of a directory, be taken for a flag or an extension, or is too long for a file.
+    """
+    if not _STEM.fullmatch(stem) or stem.endswith(tuple(Format)):
+        raise UsageError(
+            f"{stem[:240]!r} cannot be the name of a package",
+            expected="up to 230 of A-Z, a-z, 0-9 and _.+!~=,@-, without an extension, a letter, digit or _ first",
+        )
+    return stem
 
 
 def split_filename(filename: str) -> tuple[str, Format]:
@@ -100,6 +118,7 @@ def parse_stem(kind: Kind, stem: str) -> DistributionName:
     Raises:
         UsageError: The stem does not have the parts that its kind needs.
     """
+    checked_stem(stem)
     if kind == "conda":
         parts = stem.rsplit("-", 2)
         if len(parts) != 3 or not all(parts):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import field, replace
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
@@ -71,6 +71,25 @@ def not_redacted(text: str | None) -> str | None:
     return None if text is None or _REDACTED.fullmatch(text) else text
 
 
+def split_address(text: str) -> SplitResult:
+    """Take an address of any scheme apart, or of none.
+
+    Raises:
+        UsageError: It is none, or would lead out of a directory or end a line where it becomes a key, a path or text.
+    """
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        raise UsageError(f"{redacted(text)!r} is not a URL ({exc})") from exc
+    if not text.isprintable():
+        raise UsageError(f"{redacted(text)!r} is not a URL", expected="one line of printable characters")
+    if any(unquote(segment) in {".", ".."} for segment in (host, *parts.path.split("/"))):
+        raise UsageError(f"{redacted(text)!r} has '.' or '..' in its path, which would leave the cache's layout")
+    return parts
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a request needs and no record may hold. Its repr is blank; read the fields only to make the request.
@@ -128,11 +147,7 @@ class PackageURL:
         Raises:
             UsageError: Not an http, https or file URL with a path.
         """
-        try:
-            parts = urlsplit(text.strip())
-            port = parts.port
-        except ValueError as exc:
-            raise UsageError(f"{redacted(text)!r} is not a URL ({exc})") from exc
+        parts = split_address(text)
         if parts.scheme not in _SCHEMES:
             raise UsageError(
                 f"{redacted(text)!r} is not a package URL",
@@ -143,8 +158,6 @@ class PackageURL:
             raise UsageError(f"{redacted(text)!r} names no host")
         if parts.path in {"", "/"}:
             raise UsageError(f"{redacted(text)!r} names no file")
-        if any(unquote(segment) in {".", ".."} for segment in parts.path.split("/")):
-            raise UsageError(f"{redacted(text)!r} has '.' or '..' in its path, which would leave the cache's layout")
         username, path = not_redacted(parts.username), parts.path
         password = not_redacted(parts.password) if username is not None else None
         token = _TOKEN.search(path) if path.endswith(_CONDA) else None
@@ -157,7 +170,7 @@ class PackageURL:
             token=token["token"] if token is not None else "",
             token_at=token.start() if token is not None else 0,
         )
-        return cls(parts.scheme, (parts.hostname or "").lower(), port, path), access
+        return cls(parts.scheme, (parts.hostname or "").lower(), parts.port, path), access
 
     @property
     def netloc(self) -> str:

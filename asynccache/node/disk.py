@@ -51,6 +51,19 @@ def remove(path: Any) -> None:
             os.unlink(path)
 
 
+def remove_below(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Remove what has a name of ours in a directory of ours, as far as it can be.
+
+    Raises:
+        DiskError: It lies elsewhere, whatever its path looks like: nothing is removed.
+    """
+    directory, name = os.path.split(os.path.abspath(path))
+    top = os.path.realpath(root)
+    if not name or os.path.commonpath((top, os.path.realpath(directory))) != top:
+        raise DiskError(f"{os.fspath(path)} is not removed: it does not lie below {os.fspath(root)}")
+    remove(path)
+
+
 def current_umask() -> int:
     """Return this process's mask, where possible without changing it for a moment, which other threads would see."""
     with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/self/status", encoding="ascii") as lines:

@@ -119,5 +119,5 @@ async def audit(
         engine, pattern=pattern, sample=sample, seed=seed, quarantine=quarantine, checked=read
     )
     in_part = pattern is not None or sample < 1
-    environments = EnvironmentsVerification() if in_part else await verify_environments(engine)
+    environments = EnvironmentsVerification() if in_part else await verify_environments(engine, quarantine=quarantine)
     return Audit(engine.store.address, pattern, quarantine, archives, environments)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
 import time
 from collections.abc import Collection, Iterator
@@ -26,7 +25,7 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
 from asynccache.model.package import Format
 from asynccache.node.building import sweep
-from asynccache.node.disk import disk_errors
+from asynccache.node.disk import disk_errors, remove_below
 from asynccache.node.kernel_lock import give_back, take, wait
 from asynccache.ops.hydrated import OnDisk, hydrated, remove_environment, users_of
 
@@ -174,9 +173,9 @@ def _remove(path: Path, work: Path) -> None:
         return
     work.mkdir(parents=True, exist_ok=True)
     aside = work / f"removed-{os.getpid()}-{path.name}"
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_below(work, aside)
     path.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_below(work, aside)
 
 
 @contextmanager

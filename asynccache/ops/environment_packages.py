@@ -79,8 +79,7 @@ class Need:
         """Return what the engine has to do, None when there is nothing; an impossible job becomes the error."""
         if not self.missing or self.error is not None:
             return None
-        published = Format(self.package.url_format)
-        made = [f for f in self.missing if f != published and (f.kind != "conda" or published.kind != "conda")]
+        made = [f for f in self.missing if f != self.package.url_format and f.kind != "conda"]
         if self.fetchable is None or made:
             what = ", ".join(self.package.filename + f for f in self.missing)
             self.error = FetchRefusedError(
@@ -223,8 +222,9 @@ def needed_formats(package: EnvironmentPackage, wanted: Format | None) -> tuple[
     """
     if wanted is not None and wanted.kind == package.kind:
         return (wanted,)
-    recorded = tuple(f for f in Format if f in package.cached)
-    return recorded or (Format(package.url_format),)
+    known = tuple(f for f in Format if f.kind == package.kind)
+    recorded = tuple(f for f in known if f in package.cached)
+    return recorded or tuple(f for f in known if f == package.url_format) or known[:1]
 
 
 def with_stored_keys(environment: ResolvedEnvironment, needs: Sequence[Need]) -> ResolvedEnvironment:

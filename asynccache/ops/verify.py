@@ -131,7 +131,7 @@ async def verify_store(
         damage = None if isinstance(reading, Whole) else _damage(archive.key, reading)
         if damage is not None:
             if quarantine and isinstance(reading, Damaged):
-                damage = replace(damage, moved_to=await _quarantined(engine.store, reading))
+                damage = replace(damage, moved_to=await quarantined(engine.store, archive.key, reading.version))
             result.damaged.append(damage)
         if checked is not None:
             checked(archive, damage)
@@ -176,11 +176,10 @@ def _damage(key: str, reading: Absent | NotWanted | Damaged) -> Damage:
             return Damage(key, reading.part, reading.expected, reading.found)
 
 
-async def _quarantined(store: Store, damaged: Damaged) -> str:
+async def quarantined(store: Store, key: str, version: str | None) -> str:
     """Move a damaged object out of every reader's way; return its new key, empty when it has changed meanwhile."""
-    key = damaged.archive.key
     there = await store.head(key)
-    if there is None or there.etag != damaged.version:
+    if there is None or there.etag != version:
         return ""
     moved_to = layout.quarantine_key(key, datetime.now(UTC))
     try:

@@ -1,11 +1,12 @@
 """Reading all documents, names and packs of a store: does each document promise only what the store has?
 
-Nothing is repaired here: `asynccache warm` brings what is missing.
+`asynccache warm` brings what is missing. A document that cannot be read keeps its environment from being published: it
+is moved away where that is asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
@@ -17,6 +18,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.environment_packages import Needs
 from asynccache.ops.environments import doubts
+from asynccache.ops.verify import quarantined
 from asynccache.ops.verify_packs import verify_packs
 
 _AT_ONCE = 500  # documents held in memory
@@ -73,11 +75,12 @@ class EnvironmentsVerification:
         }
 
 
-async def verify_environments(engine: Engine) -> EnvironmentsVerification:
+async def verify_environments(engine: Engine, *, quarantine: bool = False) -> EnvironmentsVerification:
     """Read every document, name and pack of the store.
 
     Args:
         engine: An open engine: its store and inventory are used.
+        quarantine: Move documents that cannot be read in two readings out of every reader's way.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -94,6 +97,8 @@ async def verify_environments(engine: Engine) -> EnvironmentsVerification:
             await _verify(engine, documents, keys, batch, result)
             batch = []
     await _verify(engine, documents, keys, batch, result)
+    if quarantine:
+        result.damaged = [await _moved(engine, documents, keys, damage) for damage in result.damaged]
     aliases = Aliases(engine.store, keys)
     async for name, info in aliases.names():
         result.names += 1
@@ -129,6 +134,15 @@ async def _verify(
         result.damaged += [EnvironmentDamage(key, sentence) for sentence in doubts(environment)]
         result.damaged += _missing(environment, needs, key)
         result.damaged += _other_bytes(environment, needs, key)
+
+
+async def _moved(
+    engine: Engine, documents: EnvironmentDocuments, keys: CatalogKeys, damage: EnvironmentDamage
+) -> EnvironmentDamage:
+    env_id = keys.parse_document(damage.key)
+    found = await documents.still_unreadable(env_id) if env_id is not None else None
+    moved_to = await quarantined(engine.store, damage.key, found[0].etag) if found is not None else ""
+    return replace(damage, problem=f"{damage.problem}; quarantined as {moved_to}") if moved_to else damage
 
 
 def _missing(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[EnvironmentDamage]:

@@ -19,7 +19,7 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
 from asynccache.engine.verified import Verified
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError
+from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
@@ -223,10 +223,8 @@ class Warm:
         for name, environment in environments:
             of = needs.by_environment[environment.id]
             result.rows.append(self._row(name, environment, of, node, started, published.get(environment.id)))
-        for need in needs.all:
-            published_form = need.found.get(Format(need.package.url_format))
-            if published_form is not None:
-                result.sizes[need.package.url] = published_form.size
+        found = [(need.package, archive) for need in needs.all for archive in need.found.values()]
+        result.sizes.update({p.url: a.size for p, a in found if a.format == p.url_format})
         result.seconds = clock.now() - started
         return result
 
@@ -380,7 +378,10 @@ class Warm:
         if self._together and not all(complete.values()):
             complete = dict.fromkeys(complete, False)
         for _name, environment in environments:
-            stored = await self._catalog.documents.get(environment.id)
+            try:
+                stored = await self._catalog.documents.get(environment.id)
+            except IntegrityError:
+                stored = None  # publishing writes one anew that is none, and refuses any other
             if stored is None and complete[environment.id]:
                 stored = await self._catalog.publish(environment, needs.by_environment[environment.id])
             if stored is not None:

@@ -21,6 +21,7 @@ _DOUBLED: Final = re.compile(r"==(?=[<>!~=])")
 _OPERATORS: Final = "~<>!="
 _PLAIN_VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _CLAUSE: Final = re.compile(r"(?P<operator>===?|[<>!~]=|[<>=])?(?P<version>.*)", re.DOTALL)
+_FLAG: Final = re.compile(r"(^|\s)-")  # where a program would read one
 _NAME: Final = re.compile(r"(?:(?P<channel>.+)::)?(?P<name>[^\[\]:@]+)(?:\[(?P<extras>[^\]]*)\])?")
 
 
@@ -188,7 +189,7 @@ def read_requirement(value: str, category: str = "conda") -> ReadRequirement:
     if address := _URL_VALUE.fullmatch(key):
         key, url = address["name"], address["url"]
     match = _NAME.fullmatch(key)
-    if match is None:
+    if match is None or _FLAG.search(value.partition(";")[0]) or not value.isprintable():
         raise UsageError("a requirement names no package", found=repr(redacted(value[:120])))
     extras = tuple(sorted({extra.strip() for extra in (match["extras"] or "").split(",")} - {""}))
     clauses, build = [], None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -53,7 +54,7 @@ def read_source(build: SourceBuild) -> Source:
     location = build.location
     if location.startswith(_REPOSITORY):
         address, at, commit = location.removeprefix(_REPOSITORY).rpartition("@")
-        if not at or not commit or "/" in commit:
+        if not at or not re.fullmatch(r"[\w.][\w./+-]*", unquote(commit)) or "/" in commit:
             raise UsageError(f"{redacted(location)} names no commit", expected="git+ADDRESS@COMMIT")
         return Source(build, "repository", repository=address, commit=unquote(commit))
     parts = urlsplit(location)

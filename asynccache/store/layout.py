@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import HEX_LENGTH, checked_hex
-from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, split_filename
-from asynccache.model.url import PackageURL, redacted
+from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, checked_stem, split_filename
+from asynccache.model.url import PackageURL, redacted, split_address
 
 DIRNAME: Final = "packages"  # contract, section 2.4: CONDA_PACKAGES_DIRNAME
 FAKE: Final = "_fake"  # stands for the host of an address that nothing can be downloaded from
@@ -59,14 +59,10 @@ class SourceAddress:
         Raises:
             UsageError: There is nothing to make a key of.
         """
-        try:
-            parts = urlsplit(text.strip())
-            host = (parts.hostname or "").lower()
-            port = parts.port
-        except ValueError as exc:
-            raise UsageError(f"{redacted(text)!r} is not an address ({exc})") from exc
+        parts = split_address(text)
+        host = (parts.hostname or "").lower()
         host = f"[{host}]" if ":" in host else host
-        return cls._made(kind, host if port is None else f"{host}:{port}", parts.path, fake=not real)
+        return cls._made(kind, host if parts.port is None else f"{host}:{parts.port}", parts.path, fake=not real)
 
     @classmethod
     def _made(cls, kind: Kind, host: str, path: str, *, fake: bool) -> SourceAddress:
@@ -111,8 +107,7 @@ def archive_key(address: SourceAddress, filename: str, digest: str, dirname: str
     Raises:
         UsageError: The name or the digest cannot be part of a key.
     """
-    if "/" in filename or "\0" in filename:
-        raise UsageError(f"{filename!r} cannot be part of a key", expected="a file name without '/'")
+    checked_stem(split_filename(filename)[0])
     checked = checked_hex(KEY_ALGORITHM[address.kind], digest)
     return f"{filename_directory(address.directory(dirname), filename)}/{checked}/{filename}"
 
@@ -191,6 +186,7 @@ def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
         return None
     try:
         stem, fmt = split_filename(filename)
+        checked_stem(stem)
         checked_hex(algorithm, digest)
     except UsageError:
         return None

@@ -21,7 +21,7 @@ IDS = st.tuples(HEX, HEX).map(list)
 WORD = st.from_regex(r"\A[a-z]{1,6}/[a-z0-9]{1,4}\Z")
 DOCUMENT = st.builds(
     lambda text, extra: {**environment(1).as_document(), "resolved_by": text, "later addition": extra},
-    st.text(max_size=8),
+    st.text(max_size=8).filter(str.isprintable),
     st.recursive(st.none() | st.text(max_size=5), lambda s: st.lists(s, max_size=3), max_leaves=5),
 )
 MANIFESTS = st.fixed_dictionaries(

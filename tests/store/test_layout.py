@@ -208,7 +208,9 @@ _SEGMENT = st.text(
 @given(
     st.sampled_from(["conda", "pypi"]),
     st.lists(_SEGMENT.filter(lambda s: s not in {".", ".."}), min_size=1, max_size=4),
-    _SEGMENT,
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+!~=,@-]{0,99}", fullmatch=True).filter(
+        lambda s: not s.endswith(tuple(Format))
+    ),
     st.integers(0, 2**128 - 1),
     st.sampled_from(["packages", "a/b"]),
 )
