@@ -27,6 +27,7 @@ ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
 _LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
 _KINDS: Final[Mapping[str, Kind]] = {"conda": "conda", "pypi": "pypi"}
 _FAKE: Final = "_fake"
+_KIND_OF: Final[Mapping[str, Kind]] = {fmt.value: fmt.kind for fmt in Format}
 _AS_PUBLISHED: Final = (Format.CONDA, Format.TAR_BZ2, Format.WHEEL)  # a wheel of a source has the source's address
 _EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,3}")
 _DIRECTORIES: Final = re.compile(r"((?!\.{1,2}/)[^/\\]+/)+")  # of a key
@@ -57,8 +58,7 @@ class EnvironmentPackage:
     def __post_init__(self) -> None:
         parse_stem(self.kind, self.filename)
         last = unquote(split_address(self.url).path.rpartition("/")[2].partition(";")[0])
-        known = self.url_format in tuple(Format)
-        if not _EXTENSION.fullmatch(self.url_format) or (known and Format(self.url_format).kind != self.kind):
+        if not _EXTENSION.fullmatch(self.url_format) or _KIND_OF.get(self.url_format, self.kind) != self.kind:
             raise UsageError(f"{self.filename} has no format of its kind", found=repr(self.url_format[:60]))
         if self.url_format in _AS_PUBLISHED and self.downloadable and last != self.filename + self.url_format:
             raise UsageError(
@@ -114,7 +114,7 @@ class EnvironmentPackage:
         Raises:
             UsageError: Nothing can be downloaded for this package.
         """
-        if self.url_format not in tuple(Format):
+        if self.url_format not in _KIND_OF:
             raise UsageError(f"{self.filename} has a format that nothing is known of", found=repr(self.url_format))
         if not self.downloadable:
             raise UsageError(f"{self.filename} was built locally from {redacted(self.url)}: it has no address to fetch")

@@ -61,6 +61,7 @@ KEY_ALGORITHM: Final[dict[Kind, Literal["md5", "sha256"]]] = {"conda": "md5", "p
 # It names directories, files, keys and arguments of programs, so it can be nothing else; with any extension that is put
 # behind it, it still fits into the 255 bytes of a file name.
 _STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!~=,@-]{0,229}")
+_EXTENSIONS: Final = tuple(Format)
 
 
 def checked_stem(stem: str) -> str:
@@ -69,7 +70,7 @@ def checked_stem(stem: str) -> str:
     Raises:
         UsageError: It could lead out of a directory, be taken for a flag or an extension, or is too long for a file.
     """
-    if not _STEM.fullmatch(stem) or stem.endswith(tuple(Format)):
+    if not _STEM.fullmatch(stem) or stem.endswith(_EXTENSIONS):
         raise UsageError(
             f"{stem[:240]!r} cannot be the name of a package",
             expected="up to 230 of A-Z, a-z, 0-9 and _.+!~=,@-, without an extension, a letter, digit or _ first",
