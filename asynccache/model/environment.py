@@ -66,7 +66,7 @@ class EnvironmentPackage:
             )
         for name, digest in self.hashes.items():
             algorithm = KEY_ALGORITHM[self.kind] if name.startswith(".") else name
-            if algorithm in HEX_LENGTH:
+            if algorithm in HEX_LENGTH and digest:
                 checked_hex(algorithm, digest)
         for fmt, key in self.cached.items():
             file = f"/{self.filename}{fmt}"

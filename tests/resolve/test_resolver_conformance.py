@@ -160,7 +160,8 @@ async def test_the_machine_of_the_request_decides(bed: Bed) -> None:
 async def test_all_packages_of_a_base_are_kept_as_they_are_known(bed: Bed) -> None:
     first = await bed.solve("python==3.11.*", "six==1.15.0", "zlib==1.2.13")
     packages = tuple(
-        replace(p, cached={".conda": f"packages/{p.filename}/{p.hashes['.conda']}/x"}) for p in first.packages
+        replace(p, cached={".conda": f"packages/{p.filename}/{p.hashes['.conda']}/{p.filename}.conda"})
+        for p in first.packages
     )
     base = environment(*packages)
     solution = await bed.solve("python", "numpy", base=base)
