@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -40,10 +41,8 @@ def _text() -> bytes:
     """Return a megabyte of phrases, the frequent ones many times, as in source text."""
     source = random.Random("text")
     words = ["".join(source.choices("etaoinshrdlucmfwypvbgkqjxz_", k=source.randint(2, 9))) for _ in range(6000)]
-    phrases = [
-        " ".join(source.choices(words, [1 / rank for rank in range(1, len(words) + 1)], k=source.randint(2, 12)))
-        for _ in range(3000)
-    ]
+    frequent = list(itertools.accumulate(1 / rank for rank in range(1, len(words) + 1)))
+    phrases = [" ".join(source.choices(words, cum_weights=frequent, k=source.randint(2, 12))) for _ in range(3000)]
     ranks = [1 / rank for rank in range(1, len(phrases) + 1)]
     return "\n    ".join(source.choices(phrases, ranks, k=60_000)).encode()[:_TEXT_BYTES]
 
