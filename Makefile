@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= auto
+# images of containers often set it: every process that tests start would compile every module that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-compat test-cloud lint bench clean
+.PHONY: help setup run test test-long test-compat test-cloud lint bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +28,9 @@ run: $(READY) ## Cache a real environment's packages from a channel on loopback 
 
 test: $(READY) lint ## Lint, type-check and run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+test-long: $(READY) ## Run all tests, and try what is random many times
+	@ASYNCCACHE_TEST_LONG=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-compat: $(READY) ## Exchange environments with the real metaflow-netflixext, on a local and an S3 root
 	@$(BIN)/python -m tests.compat.round_trip

@@ -15,6 +15,7 @@ from asynccache.errors import IntegrityError
 from asynccache.model.alias import Alias
 from asynccache.model.identity import EnvID
 from tests.catalog.test_local import environment
+from tests.support.effort import tries
 
 HEX = st.integers(0, 30).map(lambda n: f"{n:040x}")
 IDS = st.tuples(HEX, HEX).map(list)
@@ -45,7 +46,7 @@ def _indexed(directory: Path, data: bytes) -> IndexedManifest:
     return IndexedManifest(path, CatalogIndex(directory / "index.sqlite"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(25, 40), deadline=None)
 @given(MANIFESTS, st.booleans(), st.sampled_from([None, 1]), st.data())
 def test_what_is_read_through_the_index_is_what_the_manifest_says(
     tmp_path_factory: Any, document: dict[str, Any], ascii_only: bool, indent: int | None, data: st.DataObject

@@ -20,6 +20,7 @@ from asynccache.model.alias import Alias
 from asynccache.ops.environments import Environments
 from asynccache.store.memory import MemoryStore
 from tests.catalog.test_local import environment
+from tests.support.effort import tries
 
 T = TypeVar("T")
 NUMBERS = st.integers(1, 5)
@@ -40,6 +41,7 @@ class CatalogMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="asynccache-stateful-"))
         self.store = MemoryStore()
+        self.runner = asyncio.Runner()
         chosen = Settings(cache_dir=self.directory / "cache", datastore_root=self.directory, username="me")
         self.catalog = Environments(chosen, self.store)
         self.published: set[int] = set()
@@ -49,11 +51,12 @@ class CatalogMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Remove the scratch directory."""
+        self.runner.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run to the end."""
-        return asyncio.run(coroutine)
+        return self.runner.run(coroutine)
 
     @initialize()
     def start(self) -> None:
@@ -180,4 +183,4 @@ class CatalogMachine(RuleBasedStateMachine):
 
 
 TestCatalog = CatalogMachine.TestCase
-TestCatalog.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestCatalog.settings = settings(max_examples=25, stateful_step_count=tries(12, 20), deadline=None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from asynccache.errors import DiskError, FetchError, FetchRefusedError, Integrit
 from asynccache.model.package import Format
 from asynccache.runtime.locks import LockDirectory
 from asynccache.store.memory import MemoryStore
+from tests.support.effort import tries
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
 from tests.support.small_channel import SyntheticChannel
@@ -24,7 +24,7 @@ from tests.support.stores import archives_in, damaged_in, leftovers_in
 
 Make = Callable[..., Settings]
 STALLS = (Kind.STALL_BODY, Kind.STALL_HEADERS)
-KILLS = int(os.environ.get("ASYNCCACHE_TEST_KILLS", "200"))
+KILLS = tries(50, 200)
 
 
 @pytest.mark.slow

@@ -88,7 +88,6 @@ class Bed:
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
             "PYTHONPATH": f"{self.sources}:{self.directory}",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "METAFLOW_USER": "tester",
             "METAFLOW_HUGGINGFACE_ENDPOINT": self.hub.url,
             "HUB": self.hub.url,
