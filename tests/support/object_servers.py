@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from tests.support.ports import OFFSET, PortTakenError, on_free_ports, taken_by_others
 
+BUCKET: Final = "test-bucket"  # of servers that tests share
 START_SECONDS = 30.0  # after which a server that does not answer counts as broken
 _STOP_SECONDS = 10.0
 _SOCKETS: Final = Path("/tmp")  # where SeaweedFS puts its sockets, whatever TMPDIR says
