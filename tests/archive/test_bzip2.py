@@ -135,7 +135,7 @@ def children() -> list[int]:
 @needs_fast
 def test_one_process_decodes_file_after_file_and_ends_when_asked(tmp_path: Path) -> None:
     bzip2_children.end_idle()
-    raws = [large_tar(size) for size in (9 << 20, 1 << 16, 5 << 20)]
+    raws = [large_tar(size) for size in (3 << 20, 1 << 16, 2 << 20)]
     paths = [write(tmp_path / str(number), bz2.compress(raw)) for number, raw in enumerate(raws)]
     pids = set()
     for path, raw in zip(paths * 2, raws * 2, strict=True):
@@ -190,8 +190,8 @@ def test_many_small_archives_get_a_process_where_one_does_not(tmp_path: Path) ->
 
 @needs_fast
 def test_decoding_in_many_threads_gives_each_its_own_bytes(tmp_path: Path) -> None:
-    raws = [random.Random(number).randbytes(300_000 + number) * 3 for number in range(24)]
-    paths = [write(tmp_path / str(number), bz2.compress(raw)) for number, raw in enumerate(raws)]
+    raws = [random.Random(number).randbytes(100_000 + number) * 3 for number in range(18)]
+    paths = [write(tmp_path / str(number), bz2.compress(raw, 1)) for number, raw in enumerate(raws)]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(lambda path: fast(path, 2), paths)) == raws
     bzip2_children.end_idle()

@@ -118,7 +118,10 @@ def _become(
 
 def main() -> None:
     """Answer all, two at a time."""
-    import requests  # noqa: F401 - what all of them import, imported once
+    import multiprocessing.pool  # noqa: F401 - what all of them import, imported once
+
+    import requests  # noqa: F401 - as above
+    import yaml  # noqa: F401 - as above
 
     import asynccache.api  # noqa: F401 - as above
 
