@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-ASYNCCACHE: Final = str(Path(sys.executable).with_name("asynccache"))
+from tests.support.command_line import run_command
+
 REPOSITORY: Final = Path(__file__).parents[2]
 Result = subprocess.CompletedProcess[str]
 
@@ -68,11 +69,8 @@ class Commands:
 
     def __call__(self, *arguments: str | Path, code: int | None = 0, **more: Any) -> Result:
         """Run a command with further variables; it must end with `code`, None for any."""
-        result = subprocess.run(
-            [ASYNCCACHE, *map(str, arguments), "--store", self.store],
-            capture_output=True, text=True, timeout=120, check=False, cwd=self.directory,
-            env=self.environment(**more),
-        )  # fmt: skip
+        words = [*arguments, "--store", self.store]
+        result = run_command(words, cwd=self.directory, env=self.environment(**more))
         assert code is None or result.returncode == code, result.stderr + result.stdout
         assert "asynccache_cli" not in result.stderr  # as in a traceback of ours
         return result

@@ -5,17 +5,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import ASYNCCACHE, run_command
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
 from tests.support.waiting import until
 
-ASYNCCACHE = str(Path(sys.executable).with_name("asynccache"))
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
 
@@ -24,27 +24,10 @@ Run = Callable[..., Result]
 def run(tmp_path: Path) -> Run:
     def call(*arguments: str | Path, stdin: str | None = None, **environ: str) -> Result:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_"))}
-        return subprocess.run(
-            [ASYNCCACHE, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=tmp_path,
-            env={**clean, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "xdg"), **environ},
-        )
+        variables = {**clean, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "xdg"), **environ}
+        return run_command(arguments, cwd=tmp_path, env=variables, stdin=stdin)
 
     return call
-
-
-@pytest.fixture
-def url(channel: SyntheticChannel) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.fault_server", str(channel.root), "--ttl", "120"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.kill()
 
 
 def _urls(channel: SyntheticChannel, url: str, count: int = 4) -> list[str]:

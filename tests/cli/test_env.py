@@ -3,16 +3,15 @@
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run_command
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
 
-ASYNCCACHE = str(Path(sys.executable).with_name("asynccache"))
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
 
@@ -22,24 +21,12 @@ def run(tmp_path: Path) -> Run:
     def call(*arguments: str | Path, user: str = "ann", code: int | None = 0) -> Result:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_"))}
         environment = {**clean, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "xdg"), "METAFLOW_USER": user}
-        result = subprocess.run(
-            [ASYNCCACHE, *map(str, arguments), "--store", "st"],
-            capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=environment,
-        )  # fmt: skip
+        result = run_command([*arguments, "--store", "st"], cwd=tmp_path, env=environment)
         assert code is None or result.returncode == code, result.stderr + result.stdout
         assert "Traceback" not in result.stderr
         return result
 
     return call
-
-
-@pytest.fixture
-def url(channel: SyntheticChannel) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.fault_server", str(channel.root), "--ttl", "120"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.kill()
 
 
 @pytest.fixture
@@ -192,11 +179,11 @@ def test_each_kind_of_bad_input_is_one_clear_sentence(run: Run, tmp_path: Path) 
     assert said.returncode in {0, 5}
 
 
-def test_every_command_of_the_group_teaches(run: Run) -> None:
-    listing = subprocess.run([ASYNCCACHE, "env", "--help"], capture_output=True, text=True, check=True).stdout
+def test_every_command_of_the_group_teaches(tmp_path: Path) -> None:
+    listing = run_command(["env", "--help"], cwd=tmp_path, env=os.environ).stdout
     commands = [line.split()[0] for line in listing.partition("Commands:\n")[2].splitlines() if line.strip()]
     assert commands == ["ls", "show", "diff", "history", "get", "alias", "rollback", "export", "import"]
     for command in commands:
-        text = subprocess.run([ASYNCCACHE, "env", command, "--help"], capture_output=True, text=True, check=True).stdout
+        text = run_command(["env", command, "--help"], cwd=tmp_path, env=os.environ).stdout
         assert "Example" in text
         assert "--json" in text

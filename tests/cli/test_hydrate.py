@@ -19,10 +19,10 @@ from asynccache.model.package import Format
 from asynccache.model.platform import current_architecture
 from tests.support.channel import cached_channel
 from tests.support.channel_index import write_index
+from tests.support.command_line import ASYNCCACHE, run_command
 from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.hydration import channel_paths
 
-ASYNCCACHE = str(Path(sys.executable).with_name("asynccache"))
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
 
@@ -39,10 +39,7 @@ def run(tmp_path: Path) -> Run:
             "ASYNCCACHE_STORE": str(tmp_path / "store"),
             **variables,
         }
-        result = subprocess.run(
-            [ASYNCCACHE, *map(str, arguments)],
-            capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path, env=environment,
-        )  # fmt: skip
+        result = run_command(arguments, cwd=tmp_path, env=environment)
         assert code is None or result.returncode == code, result.stderr + result.stdout
         assert "Traceback" not in result.stderr
         return result

@@ -1,15 +1,15 @@
 """Packs from the command line: when they are made, what uses them, how damage is told and healed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from asynccache.model.platform import current_architecture
 from asynccache.node.pack_format import OBJECT_NAME
 from tests.cli.resolving import Commands
-from tests.support.object_servers import ObjectServer, weed_server
+from tests.support.object_servers import BUCKET, ObjectServer
 from tests.support.tiny_channel import write_tiny_channel
 
 pytestmark = pytest.mark.skipif(current_architecture() != "linux-64", reason="the channel of these tests is linux-64")
@@ -22,12 +22,6 @@ def run(tmp_path: Path) -> Commands:
     root = write_tiny_channel(tmp_path / "channel")
     (tmp_path / "one.yml").write_text("dependencies: [native]\n")
     return Commands(tmp_path, root.as_uri())
-
-
-@pytest.fixture
-def server() -> Iterator[ObjectServer]:
-    with weed_server() as found:
-        yield found
 
 
 def pack_in(directory: Path) -> Path:
@@ -54,9 +48,10 @@ def test_the_setting_says_whether_what_is_cached_in_a_local_store_is_packed(run:
     assert "['auto', 'always', 'never']" in run("stat", code=3, METAFLOW_CONDA_PACK="sometimes").stderr
 
 
-def test_what_is_cached_in_a_store_of_many_machines_is_packed(run: Commands, server: ObjectServer) -> None:
-    run.store = f"s3://{server.create_bucket('team')}/root"
-    run.more = {**server.environment, "ASYNCCACHE_S3_ENDPOINT_URL": server.url}
+@pytest.mark.xdist_group("object-servers")
+def test_what_is_cached_in_a_store_of_many_machines_is_packed(run: Commands, weed: ObjectServer) -> None:
+    run.store = f"s3://{BUCKET}/{uuid4().hex}"
+    run.more = {**weed.environment, "ASYNCCACHE_S3_ENDPOINT_URL": weed.url}
 
     def packs() -> int:
         return int(json.loads(run("verify", "--json").stdout)["environments"]["packs"])

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.resolving import ASYNCCACHE, REPOSITORY, Commands, serve
+from tests.cli.resolving import REPOSITORY, Commands, serve
+from tests.support.command_line import ASYNCCACHE
 from tests.support.stores import archives_in, damaged_in
 from tests.support.tiny_channel import write_tiny_channel
 

@@ -16,11 +16,17 @@ def making(lock: Path) -> Iterator[None]:
     Whoever makes it limits each of its steps; a lock ends with its process.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
+    with not_counted(), lock.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def not_counted() -> Iterator[None]:
+    """Stop the clock of the test that runs."""
     left, _interval = signal.setitimer(signal.ITIMER_REAL, 0)  # how pytest-timeout measures
     try:
-        with lock.open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        yield
     finally:
         if left:
             signal.setitimer(signal.ITIMER_REAL, left)
