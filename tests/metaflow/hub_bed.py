@@ -89,6 +89,7 @@ class Bed:
             "HOME": str(self.directory),
             "PYTHONPATH": f"{self.sources}:{self.directory}",
             "METAFLOW_USER": "tester",
+            "METAFLOW_CLIENT_CACHE_PATH": f"{self.sources}-client",
             "METAFLOW_HUGGINGFACE_ENDPOINT": self.hub.url,
             "HUB": self.hub.url,
             "PARENT": str(self.parent),

