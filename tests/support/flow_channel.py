@@ -13,15 +13,20 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.support.channel import Channel, Profile, build_channel, fingerprint, load_channel
+from asynccache.model.package import Format
+from asynccache.model.platform import current_architecture
+from tests.support.channel import Channel, Profile, build_channel, download_wheels, fingerprint, load_channel
 from tests.support.channel_index import write_index
+from tests.support.conda_package import write_package
 from tests.support.interpreters import find_interpreter
+from tests.support.python_package import Interpreter, describe_interpreter
 from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
+from tests.support.wheel_package import wheel_package
 
 PYTHONS: Final = ("3.10", "3.12")
 _NEWEST: Final = Profile(("boto3", "requests", "six==1.17.0", "tzdata"), many_files=10, large_file_mib=1)
-_OLDER: Final = Profile(("six==1.16.0",), many_files=10, large_file_mib=1)
+_OLDER: Final = ("six==1.16.0",)
 
 
 def flow_channel(pythons: tuple[str, ...] = PYTHONS, cache: Path | None = None) -> Channel:
@@ -38,8 +43,8 @@ def flow_channel(pythons: tuple[str, ...] = PYTHONS, cache: Path | None = None) 
     paths = [find_interpreter(version) for version in pythons]
     if None in paths:
         raise LookupError(f"not all of Python {', '.join(pythons)} are on this machine")
-    parts = [fingerprint(profile, path) for path in paths for profile in (_NEWEST, _OLDER)]
-    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    parts = [fingerprint(_NEWEST, path) for path in paths]
+    key = hashlib.sha256(" ".join([*parts, *_OLDER]).encode()).hexdigest()[:16]
     cache = cache or REPOSITORY / ".cache"
     root = cache / f"flow-channel-{key}"
     with making(cache / f"{root.name}.lock"):
@@ -47,13 +52,20 @@ def flow_channel(pythons: tuple[str, ...] = PYTHONS, cache: Path | None = None) 
             with tempfile.TemporaryDirectory(dir=cache, prefix="flow-channel-building-") as aside:
                 built = Path(aside) / "channel"
                 for number, path in enumerate(paths):
-                    for name, profile in (("newest", _NEWEST), ("older", _OLDER)):
-                        part = Path(aside) / f"{number}-{name}"
-                        build_channel(part, profile, python=path)
-                        _add(part, built)
+                    part = Path(aside) / str(number)
+                    build_channel(part, _NEWEST, python=path)
+                    _add(part, built)
+                _add_older(built, describe_interpreter(str(paths[0])), Path(aside) / "wheels")
                 write_index(built)
                 built.rename(root)
     return load_channel(root)
+
+
+def _add_older(channel: Path, interpreter: Interpreter, wheels: Path) -> None:
+    wheels.mkdir()
+    for wheel in download_wheels(_OLDER, wheels, interpreter):
+        metadata, members = wheel_package(wheel, interpreter, current_architecture())
+        write_package(channel / metadata.subdir, metadata, members, (Format.CONDA,))
 
 
 def _add(part: Path, channel: Path) -> None:
