@@ -88,7 +88,7 @@ class PackageVerbs(Opened):
         *files: str | PathLike[str],
         to: Format | str,
         out: str | PathLike[str] | None = None,
-        done: Callable[[Conversion], None] | None = None,
+        done: Callable[[Conversion], object] | None = None,
     ) -> Conversions:
         """Convert local conda packages between their two forms, exactly (see `asynccache transmute`).
 
@@ -129,7 +129,7 @@ class PackageVerbs(Opened):
         shard: tuple[int, int] | None = None,
         resume: bool = False,
         dry_run: bool = False,
-        found: Callable[[Job], None] | None = None,
+        found: Callable[[Job], object] | None = None,
     ) -> Backfilled:
         """Give every conda package of the store its other form, beside the published one.
 

@@ -59,7 +59,7 @@ class StoreVerbs(Opened):
         sample: float = 1.0,
         seed: str = "",
         quarantine: bool = False,
-        checked: Callable[[StoredArchive], None] | None = None,
+        checked: Callable[[StoredArchive], object] | None = None,
     ) -> Audit:
         """Read and digest the archives of the store; all of it, also documents, names and packs of environments.
 
@@ -89,7 +89,7 @@ class StoreVerbs(Opened):
             checked=checked,
         )
 
-    async def doctor(self, found: Callable[[Finding], None] | None = None) -> Examination:
+    async def doctor(self, found: Callable[[Finding], object] | None = None) -> Examination:
         """Look at everything that a run depends on: this machine, its tools, the store.
 
         Writes one object of 8 MiB below `asynccache/doctor/` in the store and removes it; makes no directory or bucket.

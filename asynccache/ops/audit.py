@@ -91,7 +91,7 @@ async def audit(
     sample: float = 1.0,
     seed: str = "",
     quarantine: bool = False,
-    checked: Callable[[StoredArchive], None] | None = None,
+    checked: Callable[[StoredArchive], object] | None = None,
 ) -> Audit:
     """Read a store (see `verify_store`); without pattern and sample also documents, names and packs.
 

@@ -92,7 +92,7 @@ class Examination:
         return {"findings": [finding.as_document() for finding in self.findings]}
 
 
-async def examine(opening: Opening, found: Callable[[Finding], None] | None = None) -> Examination:
+async def examine(opening: Opening, found: Callable[[Finding], object] | None = None) -> Examination:
     """Look at everything that a run depends on. No check that fails keeps the others from being made.
 
     No directory and no bucket is made: what is not there yet is said.

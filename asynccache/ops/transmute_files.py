@@ -92,7 +92,7 @@ async def transmute_files(
     verify: bool,
     cores: int,
     limits: Limits | None = None,
-    done: Callable[[Conversion], None] | None = None,
+    done: Callable[[Conversion], object] | None = None,
 ) -> Conversions:
     """Convert files; one that fails does not stop the others.
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.hydrating import HydrateDisplay, given, say_hydrated, say_notes
-from asynccache_cli.options import arch_option, json_option, run_verb, store_options
+from asynccache_cli.options import arch_option, common_options, given_settings, kept, quiet_option, run_verb, show, warn
+from asynccache_cli.progress import HydrateDisplay
+from asynccache_cli.text import human_bytes
+
+if TYPE_CHECKING:
+    from asynccache.api import Created, Hydrated
 
 
-@click.command("create", short_help="Make an environment on this machine out of its packages.")
+@click.command("create")
 @click.argument("environment", metavar="ENV")
 @click.option("--name", help="Name among this machine's environments; default: one made of its ids.")
 @click.option("--prefix", type=click.Path(file_okay=False, path_type=Path), help="Path, instead of a name.")
@@ -25,32 +30,12 @@ from asynccache_cli.options import arch_option, json_option, run_verb, store_opt
 @arch_option
 @click.option("--force/--no-force", default=False, help="Make it anew although there is an environment.")
 @click.option("--strict/--no-strict", default=True, help="Fail when the step has no code package.")
-@click.option("--install-notebook/--no-install-notebook", default=False, help="Install a Jupyter kernel for it.")
+@click.option("--install-notebook/--no-install-notebook", "kernel", default=False, help="Install a Jupyter kernel.")
 @click.option("--bytecode/--no-bytecode", default=None, help="Compile its Python files; default: the setting.")
 @click.option("--link-scripts/--no-link-scripts", default=None, help="Run packages' scripts; default: the setting.")
-@click.option("--quiet", "-q", is_flag=True, help="Print the interpreter's path only.")
-@store_options
-@json_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    *,
-    environment: str,
-    name: str | None,
-    prefix: Path | None,
-    pathspec: bool,
-    into_dir: Path | None,
-    arch: str | None,
-    force: bool,
-    strict: bool,
-    install_notebook: bool,
-    bytecode: bool | None,
-    link_scripts: bool | None,
-    quiet: bool,
-    as_json: bool,
-    **flags: object,
-) -> None:
+@quiet_option("Print the interpreter's path only.")
+@common_options
+def command(*, force: bool, link_scripts: bool | None, bytecode: bool | None, **what: Any) -> None:
     """Hydrate an environment: fetch its packages, extract each once on this machine, link them, install its wheels.
 
     It is made beside its place and appears whole or not at all. Of several processes that create it at once, one works
@@ -65,34 +50,28 @@ def command(
     from asynccache.api import HydrateOptions  # noqa: PLC0415 - `--help` does without
 
     options = HydrateOptions(force, link_scripts, bytecode)
-    with HydrateDisplay(quiet=quiet or as_json) as display:
-        created = run_verb(
-            ctx,
-            flags,
-            lambda session: session.create(
-                environment,
-                prefix,
-                name=name,
-                arch=arch,
-                pathspec=pathspec,
-                into_dir=into_dir,
-                strict=strict,
-                kernel=install_notebook,
-                options=options,
-            ),
-            emit=display.take,
-        )
-    if as_json:
-        click.echo(json.dumps(created.as_document()))
+    show(run_verb(lambda session: session.create(**what, options=options), display=HydrateDisplay()), _created)
+
+
+def _created(created: Created) -> Iterator[str]:
+    warn(*created.notes)
+    if kept("quiet"):
+        yield str(created.python)
         return
-    say_notes(created.notes)
-    if quiet:
-        click.echo(str(created.python))
-        return
-    click.echo(say_hydrated(created.hydrated))
+    yield _hydrated(created.hydrated)
     if created.work is not None:
-        click.echo(f"Work in {created.work.directory}: `. ./metaflow_setup.sh` sets what the step's code needs")
+        yield f"Work in {created.work.directory}: `. ./metaflow_setup.sh` sets what the step's code needs"
     if created.kernel is not None:
-        click.echo(f"Jupyter kernel '{created.kernel.name}' installed at {created.kernel}")
-    named = f"{shlex.quote(created.name)}{given(flags)}"
-    click.echo(f"Run in it with `asynccache run {named} -- COMMAND`, or `asynccache shell {named}`")
+        yield f"Jupyter kernel '{created.kernel.name}' installed at {created.kernel}"
+    # another command finds it with the same settings
+    settings = {name.replace("_", "-"): str(value) for name, value in given_settings().items() if value is not None}
+    named = " ".join([shlex.quote(created.name), *(f"--{name} {shlex.quote(v)}" for name, v in settings.items())])
+    yield f"Run in it with `asynccache run {named} -- COMMAND`, or `asynccache shell {named}`"
+
+
+def _hydrated(done: Hydrated) -> str:
+    if not done.created:
+        waited = "made by another process meanwhile" if done.waited else "already created and valid"
+        return f"Environment at '{done.prefix}' {waited}"
+    how = "one packed object" if done.packed else f"{human_bytes(done.bytes)} of packages ({done.link_type})"
+    return f"Environment created at '{done.prefix}' out of {how} in {done.seconds:.2f} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from asynccache_cli.env_group import LazySubgroup
+from asynccache_cli.lazy_group import LazyGroup
 
 _MODULES: Final = {
     "ls": ("env_read", "ls", "List environments: names, when and by whom they were resolved."),
@@ -32,4 +32,4 @@ Try:
   asynccache env import conda-lock.yml --alias team/env:v1
 """
 
-command = LazySubgroup("env", _MODULES, _HELP)
+command = LazyGroup(name="env", modules=_MODULES, help=_HELP)

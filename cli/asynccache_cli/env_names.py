@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import arch_option, json_option, run_verb, store_options
+from asynccache_cli.options import arch_option, common_options, kept, run_verb, show
 from asynccache_cli.text import table
 
+if TYPE_CHECKING:
+    from asynccache.api import Aliased, History, RolledBack, Taken
 
-@click.command("get", short_help="Take an environment into this machine's list.")
-@click.argument("env")
+
+@click.command("get")
+@click.argument("name", metavar="ENV")
 @arch_option
 @click.option("--default/--no-default", default=True, help="Make it what its request means on this machine.")
-@store_options
-@json_option
-@click.pass_context
-def get(ctx: click.Context, /, *, env: str, arch: str | None, default: bool, as_json: bool, **flags: object) -> None:
+@common_options
+def get(**what: Any) -> None:
     """Take an environment, for all architectures that it was resolved for together, into this machine's list.
 
     \b
     Example:
       asynccache env get team/env:v1
     """
-    taken = run_verb(ctx, flags, lambda session: session.get(env, arch=arch, default=default))
-    if as_json:
-        click.echo(json.dumps(taken.as_document()))
-        return
+    show(run_verb(lambda session: session.get(**what)), _taken)
+
+
+def _taken(taken: Taken) -> Iterator[str]:
+    how = ", as default" if taken.default else ""
     for environment in taken.environments:
-        how = ", as default" if taken.default else ""
-        click.echo(f"{environment.id} for {environment.id.arch} is in {taken.manifest}{how}")
+        yield f"{environment.id} for {environment.id.arch} is in {taken.manifest}{how}"
 
 
-@click.command("alias", short_help="Give an environment names.")
+@click.command("alias")
 @click.argument("env")
 @click.argument("names", metavar="NEW_ALIAS...", nargs=-1, required=True)
-@store_options
-@json_option
-@click.pass_context
-def alias(ctx: click.Context, /, *, env: str, names: tuple[str, ...], as_json: bool, **flags: object) -> None:
+@common_options
+def alias(*, env: str, names: tuple[str, ...]) -> None:
     """Give an environment names, for everybody who uses the store.
 
     The tags latest, candidate and stable can be moved later, with a history. Every other tag is given once: of many who
@@ -51,25 +51,20 @@ def alias(ctx: click.Context, /, *, env: str, names: tuple[str, ...], as_json: b
       asynccache env alias team/env:latest team/env:v2
       asynccache env alias Flow/123/train team/env:stable
     """
-    result = run_verb(ctx, flags, lambda session: session.alias(env, *names))
-    if as_json:
-        click.echo(json.dumps(result.as_document()))
-    else:
-        target = ":".join(result.ids)
-        for name in result.changed:
-            click.echo(f"{name} is {target}")
-        for name in result.unchanged:
-            click.echo(f"{name} was {target} already")
-    result.raise_for_failures()
+    show(run_verb(lambda session: session.alias(env, *names)), _aliased).raise_for_failures()
 
 
-@click.command("history", short_help="Show every move of a name.")
+def _aliased(result: Aliased) -> Iterator[str]:
+    target = ":".join(result.ids)
+    yield from (f"{name} is {target}" for name in result.changed)
+    yield from (f"{name} was {target} already" for name in result.unchanged)
+
+
+@click.command("history")
 @click.argument("name", metavar="ALIAS")
 @click.option("--repair", is_flag=True, help="Chain what is left of a broken history again.")
-@store_options
-@json_option
-@click.pass_context
-def history(ctx: click.Context, /, *, name: str, repair: bool, as_json: bool, **flags: object) -> None:
+@common_options
+def history(*, name: str, repair: bool) -> None:
     """Show every move of a name that moves: when, by whom, from, to; the last line is what it means now.
 
     Each entry names the one before by its digest, so an entry that was changed or removed is noticed. With --repair
@@ -79,33 +74,27 @@ def history(ctx: click.Context, /, *, name: str, repair: bool, as_json: bool, **
     Example:
       asynccache env history team/env:latest
     """
-    moves = run_verb(ctx, flags, lambda session: session.history(name, repair=repair)).moves
-    if as_json:
-        for move in moves:
+    found = run_verb(lambda session: session.history(name, repair=repair))
+    if kept("json"):
+        for move in found.moves:
             click.echo(move.to_json().decode())
-        return
+    else:
+        click.echo(_moves(found))
+
+
+def _moves(history: History) -> str:
     rows = [
-        (
-            str(m.number),
-            m.when[:19].replace("T", " "),
-            m.by,
-            ":".join(m.source) if m.source else "-",
-            ":".join(m.target),
-        )
-        for m in moves
+        (str(m.number), m.when[:19].replace("T", " "), m.by, ":".join(m.source or "-"), ":".join(m.target))
+        for m in history.moves
     ]
-    click.echo(table(("MOVE", "WHEN (UTC)", "BY", "FROM", "TO"), rows, right=(0,)))
+    return table(("MOVE", "WHEN (UTC)", "BY", "FROM", "TO"), rows, right=(0,))
 
 
-@click.command("rollback", short_help="Move a name back.")
+@click.command("rollback")
 @click.argument("name", metavar="ALIAS")
-@click.option(
-    "--to", "number", type=int, metavar="N", help="Number of the move to go back to; default: the last but one."
-)
-@store_options
-@json_option
-@click.pass_context
-def rollback(ctx: click.Context, /, *, name: str, number: int | None, as_json: bool, **flags: object) -> None:
+@click.option("--to", type=int, metavar="N", help="Number of the move to go back to; default: the last but one.")
+@common_options
+def rollback(*, name: str, to: int | None) -> None:
     """Let a name that moves mean again what it meant before. Going back is a move of its own in the history.
 
     \b
@@ -113,9 +102,8 @@ def rollback(ctx: click.Context, /, *, name: str, number: int | None, as_json: b
       asynccache env rollback team/env:latest
       asynccache env rollback team/env:latest --to 3
     """
-    moved = run_verb(ctx, flags, lambda session: session.rollback(name, to=number))
-    if as_json:
-        click.echo(json.dumps(moved.as_document()))
-    else:
-        before = ":".join(moved.before) if moved.before else "nothing"
-        click.echo(f"{moved.name} is {':'.join(moved.now)}, was {before}")
+    show(run_verb(lambda session: session.rollback(name, to=to)), _moved)
+
+
+def _moved(moved: RolledBack) -> Iterator[str]:
+    yield f"{moved.name} is {':'.join(moved.now)}, was {':'.join(moved.before) if moved.before else 'nothing'}"

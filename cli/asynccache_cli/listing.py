@@ -1,27 +1,25 @@
-"""`asynccache ls`."""
+"""`asynccache ls` and `stat`."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from asynccache_cli.options import json_option, run_listing, store_options
+from asynccache_cli.options import common_options, run_listing, run_verb, show
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import StoredArchive
+    from asynccache.api import StoredArchive, Totals
 
 
-@click.command("ls", short_help="List the packages of a store.")
+@click.command("ls")
 @click.argument("pattern", required=False)
 @click.option("--long", "-l", "long_form", is_flag=True, help="Show the key as well.")
-@store_options
-@json_option
-@click.pass_context
-def command(ctx: click.Context, /, *, pattern: str | None, long_form: bool, as_json: bool, **flags: object) -> None:
+@common_options
+def ls(*, pattern: str | None, long_form: bool) -> None:
     """List the packages of a store: size, date, t for transmuted, file name.
 
     PATTERN is a shell pattern that the file name must match, or the whole key when it contains a slash.
@@ -32,14 +30,36 @@ def command(ctx: click.Context, /, *, pattern: str | None, long_form: bool, as_j
       asynccache ls --store s3://bucket/conda_env --json | jq -r .key
     """
 
-    def show(item: StoredArchive) -> None:
-        if as_json:
-            click.echo(json.dumps(item.as_document()))
-            return
+    def line(item: StoredArchive) -> Iterator[str]:
         when = item.info.modified
         date = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M") if when is not None else "-"
         mark = "t" if item.parts.transmuted else " "
         name = item.info.key if long_form else item.parts.filename
-        click.echo(f"{human_bytes(item.info.size):>10}  {date:16}  {mark}  {name}")
+        yield f"{human_bytes(item.info.size):>10}  {date:16}  {mark}  {name}"
 
-    run_listing(ctx, flags, lambda session: session.list_packages(pattern), show)
+    run_listing(lambda session: session.list_packages(pattern), lambda item: show(item, line))
+
+
+@click.command("stat")
+@common_options
+def stat() -> None:
+    """Count the packages and bytes of a store: by kind and format, by host, in both forms.
+
+    Takes one request per thousand objects.
+    """
+    show(run_verb(lambda session: session.stat()), _counted)
+
+
+def _counted(totals: Totals) -> Iterator[str]:
+    archives, size = sum(totals.objects.values()), human_bytes(sum(totals.bytes.values()))
+    yield f"{totals.store}: {totals.packages} packages, {archives} archives, {size}"
+    for label in sorted(totals.objects):
+        yield f"  {label:<14} {totals.objects[label]:>8}  {human_bytes(totals.bytes[label]):>10}"
+    yield f"  transmuted     {totals.transmuted:>8}"
+    yield f"  in both forms  {totals.both_forms:>8}"
+    for host, count in totals.hosts.most_common():
+        yield f"  from {host}: {count}"
+    if totals.other:
+        yield f"  {totals.other} objects beside them are not packages"
+    for directory in totals.duplicates:
+        yield f"  more than one hash: {directory}"

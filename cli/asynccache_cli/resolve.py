@@ -2,113 +2,89 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from asynccache.api import format_names
 from asynccache.errors import UsageError
-from asynccache_cli.options import json_option, run_verb, store_options
+from asynccache_cli.options import (
+    common_options,
+    format_option,
+    kept,
+    quiet_option,
+    run_verb,
+    setting_option,
+    show_json,
+    together,
+)
 
 if TYPE_CHECKING:
     from asynccache.api import InputKind, Inputs, Presence, Resolved, Session
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _RESOLVERS: Final = {
     **dict.fromkeys(("rattler", "mamba", "conda", "micromamba"), "conda_dependency_resolver"),
     **dict.fromkeys(("uv", "pip"), "pypi_dependency_resolver"),
     **dict.fromkeys(("builtin", "conda-lock"), "mixed_dependency_resolver"),
 }
 
-
-def _what(function: Decorated) -> Decorated:
-    """Add the options that say what is asked for."""
-    for option in (
-        click.option("--environment", help="Environment to take from a pixi.lock; default: `default`."),
-        click.option(
-            "--metaflow-deps",
-            "datastore",
-            type=click.Choice(["local", "s3", "azure", "gs"]),
-            help="Add what Metaflow needs on this datastore, as `metaflow environment resolve` does.",
-        ),
-        click.option("--from-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
-        click.option("--from", "source", metavar="ENV", help="Resolve again what an environment was asked for."),
-        click.option("--using-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
-        click.option("--using", metavar="ENV", help="Keep all packages of an environment, and add to them."),
-        click.option("--python", metavar="CONSTRAINT", help="Python, such as 3.11.* or '>=3.8,<3.9'."),
-        click.option(
-            "--arch", "arches", metavar="ARCH", multiple=True, help="Repeat for several; default: this machine's."
-        ),
-        click.option("--pyproject", "-p", metavar="FILE", help="A pyproject.toml."),
-        click.option("--file", "-f", "yml", metavar="FILE", help="An environment.yml."),
-        click.option("--requirement", "-r", metavar="FILE", help="A requirements.txt."),
-        click.argument("files", metavar="[FILE]...", nargs=-1),
-    ):
-        function = option(function)
-    return function
-
-
-def _how(function: Decorated) -> Decorated:
-    """Add the options that say how."""
-    for option in (
-        click.option("--quiet", "-q", is_flag=True, help="No progress."),
-        click.option(
-            "--format",
-            "fmt",
-            type=click.Choice([".conda", ".tar.bz2", "none"]),
-            metavar="[.conda|.tar.bz2|none]",
-            help="Form of conda packages that the store shall hold; none: as published.",
-        ),
-        click.option("--offline", is_flag=True, default=None, help="Ask no channel and no index."),
-        click.option("--exclude-newer", metavar="DATE", help="Leave out what was published after this day or time."),
-        click.option(
-            "--resolver",
-            "resolvers",
-            type=click.Choice(list(_RESOLVERS)),
-            multiple=True,
-            help="Who solves, instead of what the settings say; can be repeated for another type of environment.",
-        ),
-        click.option(
-            "--set-default/--no-set-default", default=True, help="Make it what its request means on this machine."
-        ),
-        click.option("--cache/--no-cache", default=True, help="Bring packages and document into the store."),
-        click.option("--local-only", is_flag=True, help="Look for known environments on this machine only."),
-        click.option("--dry-run", is_flag=True, help="Resolve and print; write nothing."),
-        click.option("--force/--no-force", default=False, help="Resolve although an environment is known."),
-        click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Name to give; can be repeated."),
-    ):
-        function = option(function)
-    return function
+_what = together(
+    click.argument("files", metavar="[FILE]...", nargs=-1),
+    click.option("--requirement", "-r", metavar="FILE", help="A requirements.txt."),
+    click.option("--file", "-f", "yml", metavar="FILE", help="An environment.yml."),
+    click.option("--pyproject", "-p", metavar="FILE", help="A pyproject.toml."),
+    click.option(
+        "--arch", "arches", metavar="ARCH", multiple=True, help="Repeat for several; default: this machine's."
+    ),
+    click.option("--python", metavar="CONSTRAINT", help="Python, such as 3.11.* or '>=3.8,<3.9'."),
+    click.option("--using", metavar="ENV", help="Keep all packages of an environment, and add to them."),
+    click.option("--using-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
+    click.option("--from", "source", metavar="ENV", help="Resolve again what an environment was asked for."),
+    click.option("--from-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
+    click.option(
+        "--metaflow-deps",
+        "datastore",
+        type=click.Choice(["local", "s3", "azure", "gs"]),
+        help="Add what Metaflow needs on this datastore, as `metaflow environment resolve` does.",
+    ),
+    click.option("--environment", help="Environment to take from a pixi.lock; default: `default`."),
+    click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Name to give; can be repeated."),
+)
+_how = together(
+    click.option("--force/--no-force", default=False, help="Resolve although an environment is known."),
+    click.option("--dry-run", is_flag=True, help="Resolve and print; write nothing."),
+    click.option("--local-only", is_flag=True, help="Look for known environments on this machine only."),
+    click.option("--cache/--no-cache", default=True, help="Bring packages and document into the store."),
+    click.option(
+        "--set-default/--no-set-default", default=True, help="Make it what its request means on this machine."
+    ),
+    click.option(
+        "--resolver",
+        "resolvers",
+        type=click.Choice(list(_RESOLVERS)),
+        multiple=True,
+        help="Who solves, instead of what the settings say; can be repeated for another type of environment.",
+    ),
+    setting_option("--exclude-newer", metavar="DATE", help="Leave out what was published after this day or time."),
+    setting_option("--offline", is_flag=True, default=None, help="Ask no channel and no index."),
+    format_option("Form of conda packages that the store shall hold; none: as published."),
+    quiet_option(),
+)
 
 
-@click.command("resolve", short_help="Turn requirements into environments that are locked, cached and named.")
+@click.command("resolve")
 @_what
 @_how
-@store_options
-@json_option
-@click.pass_context
+@common_options
 def command(
-    ctx: click.Context,
-    /,
     *,
     resolvers: tuple[str, ...],
-    fmt: str | None,
-    exclude_newer: str | None,
-    offline: bool | None,
     force: bool,
     dry_run: bool,
     cache: bool,
     set_default: bool,
     local_only: bool,
-    quiet: bool,
-    as_json: bool,
-    store: str | None,
-    cache_dir: object,
-    s3_endpoint_url: str | None,
-    s3_profile: str | None,
-    s3_region: str | None,
     **what: Any,
 ) -> None:
     """Find packages for requirements, cache them, publish the environment and give it names.
@@ -135,17 +111,6 @@ def command(
     chosen = {_RESOLVERS[name]: name for name in resolvers}
     if len(chosen) < len(set(resolvers)):
         raise UsageError("--resolver names two programs for one type of environment", found=", ".join(resolvers))
-    flags = {
-        "preferred_format": fmt,
-        "exclude_newer": exclude_newer,
-        "offline": offline,
-        "store": store,
-        "cache_dir": cache_dir,
-        "s3_endpoint_url": s3_endpoint_url,
-        "s3_profile": s3_profile,
-        "s3_region": s3_region,
-        **chosen,
-    }
     from asynccache.api import ResolveOptions  # noqa: PLC0415 - `--help` does without
     from asynccache_cli.resolve_text import ResolveDisplay, show  # noqa: PLC0415
 
@@ -156,12 +121,11 @@ def command(
 
     async def work(session: Session) -> tuple[Resolved, list[Presence]]:
         resolved = await session.resolve(*inputs, options=options)
-        return resolved, [] if as_json else await session.presence(*resolved.environments)
+        return resolved, [] if kept("json") else await session.presence(*resolved.environments)
 
-    with ResolveDisplay(quiet=quiet or as_json) as display:
-        resolved, presences = run_verb(ctx, flags, work, emit=display.take)
-    if as_json:
-        click.echo(json.dumps({"dry_run": dry_run, **resolved.as_document()}))
+    resolved, presences = run_verb(work, display=ResolveDisplay(), chosen=chosen)
+    if kept("json"):
+        show_json({"dry_run": dry_run, **resolved.as_document()})
     else:
         show(resolved, presences, dry_run=dry_run)
     resolved.raise_for_failures()

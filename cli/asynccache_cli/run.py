@@ -1,4 +1,4 @@
-"""`asynccache run`."""
+"""`asynccache run` and `shell`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asynccache_cli.hydrating import HydrateDisplay
 from asynccache_cli.options import run_verb, store_options
+from asynccache_cli.progress import HydrateDisplay
 
 if TYPE_CHECKING:
     from asynccache.api import Activation
@@ -26,12 +26,11 @@ class CommandOfAnother(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command("run", cls=CommandOfAnother, short_help="Run a command in an environment, made when it is not there.")
+@click.command("run", cls=CommandOfAnother)
 @store_options
 @click.argument("environment", metavar="ENV")
 @click.argument("words", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED)
-@click.pass_context
-def command(ctx: click.Context, /, *, environment: str, words: tuple[str, ...], **flags: object) -> None:
+def run(*, environment: str, words: tuple[str, ...]) -> None:
     """Activate an environment and run a command in it; the exit code is the command's.
 
     ENV is the name or path of an environment on this machine, else any name that `asynccache create` takes.
@@ -41,9 +40,22 @@ def command(ctx: click.Context, /, *, environment: str, words: tuple[str, ...], 
       asynccache run team/env:v1 -- python script.py
       asynccache run ./env -- sh -c 'echo $CONDA_PREFIX'
     """
-    with HydrateDisplay() as display:
-        activation = run_verb(ctx, flags, lambda session: session.run(environment, words), emit=display.take)
-    become(activation)
+    become(run_verb(lambda session: session.run(environment, words), display=HydrateDisplay()))
+
+
+@click.command("shell")
+@click.argument("environment", metavar="ENV")
+@store_options
+def shell(*, environment: str) -> None:
+    """Open your shell ($SHELL) with an environment activated; leave it with `exit`.
+
+    ENV is the name or path of an environment on this machine, else any name that `asynccache create` takes.
+
+    \b
+    Examples:
+      asynccache shell team/env:v1
+    """
+    become(run_verb(lambda session: session.shell(environment), display=HydrateDisplay()))
 
 
 def become(activation: Activation) -> None:

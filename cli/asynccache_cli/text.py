@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asynccache.api import EnvID
 
 
 def human_bytes(count: float) -> str:
@@ -38,9 +42,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
     )  # fmt: skip
 
 
-def short(text: str) -> str:
-    """Abbreviate an id for people."""
-    return text[:12]
+def short_ids(env_id: EnvID) -> str:
+    """Abbreviate ids for people."""
+    return f"{env_id.req_id[:12]}:{env_id.full_id[:12]}"
 
 
 def moment(text: str) -> str:

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import json_option, run_verb
+from asynccache_cli.options import json_option, level_option, run_verb, setting_option, show, to_option
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
     from asynccache.api import Conversion
 
 
-@click.command("transmute", short_help="Convert archives between .tar.bz2 and .conda, member by member.")
+@click.command("transmute")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Choice([".conda", ".tar.bz2"]), help="The form to make.")
-@click.option("--level", type=int, help="zstd level of written .conda archives; default 3.")
+@to_option
+@level_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Directory for the results.")
-@click.option("--verify/--no-verify", default=None, help="Compare every member of source and result (default: yes).")
-@click.option("--jobs", "-j", type=int, help="Cores to use; default: all.")
+@setting_option(
+    "--verify/--no-verify", "verify_transmute", default=None, help="Compare every member of source and result."
+)
+@setting_option("--jobs", "-j", "cpu_slots", type=int, help="Cores to use; default: all.")
 @json_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    *,
-    files: tuple[Path, ...],
-    to: str,
-    level: int | None,
-    out: Path | None,
-    verify: bool | None,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
+def command(*, files: tuple[Path, ...], **how: Any) -> None:
     """Convert conda packages between their two forms, exactly: names, order, types, modes, times, links, digests.
 
     The result lies beside its source, or in --out. A file that cannot be converted exactly is refused and nothing
@@ -46,18 +36,12 @@ def command(
       asynccache transmute *.tar.bz2 --to .conda
       asynccache transmute numpy-1.26.4-py311h64a7726_0.conda --to .tar.bz2 --out converted
     """
+    done = run_verb(lambda session: session.transmute(*files, done=lambda each: show(each, _converted), **how))
+    done.raise_for_failures()
 
-    def show(result: Conversion) -> None:
-        if as_json:
-            click.echo(json.dumps(result.as_document()))
-        elif result.receipt is not None:
-            receipt = result.receipt
-            click.echo(
-                f"{result.source.name} ({human_bytes(receipt.source.size or 0)}) -> {result.target}"
-                f" ({human_bytes(receipt.derived.size or 0)}), {receipt.members} members"
-                f" {'verified' if receipt.verified else 'not verified'}"
-            )
 
-    settings = {"zstd_level": level, "verify_transmute": verify, "cpu_slots": jobs}
-    results = run_verb(ctx, settings, lambda session: session.transmute(*files, to=to, out=out, done=show))
-    results.raise_for_failures()
+def _converted(result: Conversion) -> Iterator[str]:
+    if result.receipt is not None:
+        source, derived = (human_bytes(part.size or 0) for part in (result.receipt.source, result.receipt.derived))
+        members = f"{result.receipt.members} members {'verified' if result.receipt.verified else 'not verified'}"
+        yield f"{result.source.name} ({source}) -> {result.target} ({derived}), {members}"

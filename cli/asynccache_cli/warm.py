@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import json_option, run_verb, store_options, warn
-from asynccache_cli.pack_text import say_packed
+from asynccache_cli.options import arches_option, common_options, format_option, quiet_option, run_verb, show, warn
+from asynccache_cli.pack import packed_lines
 from asynccache_cli.progress import ProgressDisplay
-from asynccache_cli.text import human_bytes, short, table
+from asynccache_cli.text import human_bytes, short_ids, table
 
 if TYPE_CHECKING:
-    from asynccache.api import Readiness, Target
+    from asynccache.api import Ready, Warmed
 
 
-@click.command("warm", short_help="Make environments ready: in the store, on this node, verified.")
+@click.command("warm")
 @click.option("--env", "names", metavar="ENV", multiple=True, help="Environment; repeat for several.")
-@click.option(
-    "--arch", "arches", metavar="ARCH", multiple=True, help="Architecture; repeat for several; default: this one."
-)
+@arches_option
 @click.option(
     "--to",
     type=click.Choice(["remote", "local", "both"]),
@@ -28,33 +26,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where packages shall be.",
 )
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice([".conda", ".tar.bz2", "none"]),
-    metavar="[.conda|.tar.bz2|none]",
-    help="Form that conda packages shall have; none: what the document records.",
-)
+@format_option("Form that conda packages shall have; none: what the document records.")
 @click.option("--verify/--no-verify", default=True, help="Read objects that this machine has never verified.")
 @click.option("--pack/--no-pack", default=None, help="Put packed environments into the store too; else as configured.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@store_options
-@json_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    *,
-    names: tuple[str, ...],
-    arches: tuple[str, ...],
-    to: Target,
-    fmt: str | None,
-    verify: bool,
-    pack: bool | None,
-    quiet: bool,
-    as_json: bool,
-    **flags: object,
-) -> None:
+@quiet_option()
+@common_options
+def command(*, names: tuple[str, ...], **how: Any) -> None:
     """Bring every package that environments need into the store (remote), onto this node (local), or both.
 
     All environments are one run over the packages that they need together. What the store has is found by listing it,
@@ -71,44 +48,32 @@ def command(
       asynccache warm --env team/train:latest --env team/serve:latest --to remote --format .conda
       asynccache warm --env Flow/123/train --arch linux-64 --arch osx-arm64 --to remote --json
     """
-    with ProgressDisplay(quiet=quiet or as_json) as display:
-        warmed = run_verb(
-            ctx,
-            {"preferred_format": fmt, **flags},
-            lambda session: session.warm(*names, arches=arches, to=to, verify=verify, pack=pack),
-            emit=display.take,
-            busy=True,
-        )
+    warmed = run_verb(lambda session: session.warm(*names, **how), display=ProgressDisplay(), busy=True)
     for note in warmed.notes:
         warn(note)
-    if as_json:
-        click.echo(json.dumps(warmed.as_document()))
-    else:
-        click.echo(_table(warmed.readiness))
-        for each in warmed.packs.packs:
-            say_packed(each)
-    warmed.raise_for_failures()
+    show(warmed, _warmed).raise_for_failures()
 
 
-def _table(readiness: Readiness) -> str:
-    rows = [
-        (
-            row.name if len(row.name) < 60 else f"{short(row.id.req_id)}:{short(row.id.full_id)}",
-            row.id.arch,
-            f"{row.complete}/{row.packages}",
-            human_bytes(row.bytes),
-            ", ".join(f"{n} {source}" for source, n in sorted(row.sources.items())) or "-",
-            f"{row.seconds:.2f}",
-            f"{row.verified}/{row.packages}",
-            "ready" if row.ready else "NOT READY",
-        )
-        for row in readiness.rows
-    ]
+def _warmed(warmed: Warmed) -> Iterator[str]:
+    readiness = warmed.readiness
     head = ("ENVIRONMENT", "ARCH", "PACKAGES", "BYTES", "FROM", "SECONDS", "VERIFIED", "")
+    yield table(head, map(_cells, readiness.rows), right=(2, 3, 5, 6))
     ready = sum(row.ready for row in readiness.rows)
-    lines = [table(head, rows, right=(2, 3, 5, 6))]
-    lines.append(
+    yield (
         f"{ready} of {len(readiness.rows)} environments ready, {readiness.distinct} distinct packages,"
         f" {human_bytes(readiness.fetched_bytes)} fetched, {readiness.seconds:.2f} s"
     )
-    return "\n".join(lines)
+    yield from packed_lines(warmed.packs.packs)
+
+
+def _cells(row: Ready) -> tuple[str, ...]:
+    return (
+        row.name if len(row.name) < 60 else short_ids(row.id),
+        row.id.arch,
+        f"{row.complete}/{row.packages}",
+        human_bytes(row.bytes),
+        ", ".join(f"{n} {source}" for source, n in sorted(row.sources.items())) or "-",
+        f"{row.seconds:.2f}",
+        f"{row.verified}/{row.packages}",
+        "ready" if row.ready else "NOT READY",
+    )

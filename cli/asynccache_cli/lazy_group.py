@@ -1,25 +1,23 @@
-"""A group of commands whose modules are imported when they run; so the help of one does not load the others."""
+"""A group of commands whose modules are imported when they run, so that `--help` starts at once."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
 
-class LazySubgroup(click.Group):
+class LazyGroup(click.Group):
     """A command group.
 
     Args:
-        name: As it is typed.
-        modules: Command -> (module of this package, attribute, one line for the listing).
-        text: The group's help.
+        modules: Command -> (module of this package, attribute, one line for the listing), in the order of the help.
     """
 
-    def __init__(self, name: str, modules: Mapping[str, tuple[str, str, str]], text: str) -> None:
-        super().__init__(name, help=text, short_help=text.partition("\n")[0])
+    def __init__(self, *, modules: Mapping[str, tuple[str, str, str]], **attributes: Any) -> None:
+        super().__init__(**attributes)
         self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -42,11 +40,13 @@ class LazySubgroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, naming near ones when there is none."""
+        import difflib  # noqa: PLC0415
+
         if args and args[0] not in self._modules and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], self._modules, 1)
-            known = ", ".join(self._modules)
-            hint = f" Did you mean `{near[0]}`?" if near else f" There are: {known}."
-            ctx.fail(f"There is no command `{self.name} {args[0]}`.{hint}")
+            hint = f" Did you mean `{near[0]}`?" if near else f" There are: {', '.join(self._modules)}."
+            typed = " ".join([*ctx.command_path.split()[1:], args[0]])
+            ctx.fail(f"There is no command `{typed}`.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
