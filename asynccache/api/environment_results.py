@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented, document
 
 if TYPE_CHECKING:
     from asynccache.catalog.aliases import Move
@@ -27,9 +28,7 @@ class Shown:
 
     def as_document(self) -> dict[str, object]:
         """Return the environment's document with its ids and names."""
-        env_id = self.environment.id
-        ids = {"req_id": env_id.req_id, "full_id": env_id.full_id, "arch": env_id.arch}
-        return {**ids, "names": [str(name) for name in self.names], **self.environment.as_document()}
+        return {**document(self.environment, "id"), **document(self, "names"), **self.environment.as_document()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,11 @@ class Taken:
 
     def as_document(self) -> dict[str, object]:
         """Return ids as `[req_id, full_id, arch]`, and where they are."""
-        rows = [environment.id.as_list() for environment in self.environments]
-        return {"manifest": str(self.manifest), "environments": rows, "default": self.default}
+        return document(self, environments=[environment.id.as_list() for environment in self.environments])
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class History(Documented):
     """Every move of a name.
 
     Attributes:
@@ -63,10 +61,6 @@ class History:
 
     name: Alias
     moves: tuple[Move, ...]
-
-    def as_document(self) -> dict[str, object]:
-        """Return the moves as plain values."""
-        return {"name": str(self.name), "moves": [move.as_document() for move in self.moves]}
 
 
 @dataclass(frozen=True, slots=True)

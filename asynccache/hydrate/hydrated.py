@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asynccache.hydrate import prefix as places
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.identity import EnvID
 from asynccache.node import building
 
@@ -28,7 +28,7 @@ class HydrateOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Hydrated:
+class Hydrated(Documented):
     """An environment on disk.
 
     Attributes:
@@ -57,10 +57,6 @@ class Hydrated:
     def python(self) -> Path:
         """Its interpreter."""
         return self.prefix / "bin" / "python"
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        return document(self)
 
 
 def use(prefix: Path, env_id: EnvID) -> Path | None:

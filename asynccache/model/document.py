@@ -9,6 +9,16 @@ from typing import Any
 from asynccache.model.identity import EnvID
 
 
+class Documented:
+    """A value whose document holds all its fields."""
+
+    __slots__ = ()
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return document(self)
+
+
 def document(value: object, *names: str, **more: object) -> dict[str, Any]:
     """Return attributes of a value by their names, as plain values.
 

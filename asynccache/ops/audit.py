@@ -77,11 +77,7 @@ class Audit:
 
     def as_document(self) -> dict[str, object]:
         """Return the result as plain values."""
-        return {
-            "store": self.store,
-            **self.archives.as_document(),
-            "environments": self.environments.as_document(),
-        }
+        return {"store": self.store, **self.archives.as_document(), "environments": self.environments.as_document()}
 
 
 async def audit(

@@ -20,6 +20,7 @@ from asynccache.engine.pipeline import Job
 from asynccache.engine.report import Report
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document
 from asynccache.model.package import Format, Package
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
@@ -59,13 +60,7 @@ class Plan:
 
     def as_document(self) -> dict[str, int]:
         """Return the counts as plain values; sizes in bytes."""
-        return {
-            "complete": self.complete,
-            "todo": self.todo,
-            "todo_bytes": self.todo_bytes,
-            "unpublished": self.unpublished,
-            "skipped": self.skipped,
-        }
+        return document(self, "complete", "todo", "todo_bytes", "unpublished", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +116,8 @@ class Journal:
     def load(self) -> None:
         """Take over what an earlier run wrote; an unreadable journal means starting from the beginning."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            document = read_json(self.path.read_text("utf-8"))
-            self.behind, self.failed = str(document["behind"]), set(document["failed"])
+            said = read_json(self.path.read_text("utf-8"))
+            self.behind, self.failed = str(said["behind"]), set(said["failed"])
 
     def begin(self, directory: str) -> None:
         """Note that work on a source directory begins; they begin in order."""
@@ -196,8 +191,8 @@ class Backfilled:
 
     def as_document(self) -> dict[str, object]:
         """Return plan and receipt as plain values."""
-        document: dict[str, object] = {"store": self.store, "plan": self.plan.as_document()}
-        return document if self.report is None else {**document, **self.report.as_document(packages=False)}
+        done = {} if self.report is None else self.report.as_document(packages=False)
+        return {**document(self, "store", "plan"), **done}
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from asynccache.archive.bzip2_read import choose
 from asynccache.errors import DiskError, StoreError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Hasher, digest_file
+from asynccache.model.document import Documented
 from asynccache.ops.opening import Opening
 from asynccache.runtime.scratch import scratch_directory
 from asynccache.runtime.tasks import outcome_of
@@ -45,7 +46,7 @@ _TOOLS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Documented):
     """One thing that was looked at.
 
     Attributes:
@@ -60,13 +61,9 @@ class Finding:
     text: str
     advice: str = ""
 
-    def as_document(self) -> dict[str, str]:
-        """Return the finding as plain values."""
-        return {"subject": self.subject, "level": self.level, "text": self.text, "advice": self.advice}
-
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(Documented):
     """All that was looked at.
 
     Attributes:
@@ -87,10 +84,6 @@ class Examination:
             kind = StoreError if any(subject.startswith("store") for subject in failed) else DiskError
             raise kind(f"{len(failed)} checks failed: {', '.join(failed)}", hint="follow the advice above")
 
-    def as_document(self) -> dict[str, object]:
-        """Return the findings as plain values."""
-        return {"findings": [finding.as_document() for finding in self.findings]}
-
 
 async def examine(opening: Opening, found: Callable[[Finding], object] | None = None) -> Examination:
     """Look at everything that a run depends on. No check that fails keeps the others from being made.
@@ -105,8 +98,6 @@ async def examine(opening: Opening, found: Callable[[Finding], object] | None = 
 
     def note(subject: str, level: Level, text: str, advice: str = "") -> None:
         findings.append(Finding(subject, level, text, advice))
-        if found is not None:
-            found(findings[-1])
 
     settings = opening.settings
     checks: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
@@ -117,9 +108,13 @@ async def examine(opening: Opening, found: Callable[[Finding], object] | None = 
         ("store", lambda: _store(opening, note)),
     )
     for subject, check in checks:
+        told = len(findings)
         failure = await outcome_of(check())
         if failure is not None:
             note(subject, "failure", str(failure).removesuffix(f"; {failure.hint}"), failure.hint or _ADVICE[subject])
+        if found is not None:  # not by `note`, which threads call
+            for finding in findings[told:]:
+                found(finding)
     return Examination(tuple(findings))
 
 

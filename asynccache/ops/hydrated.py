@@ -21,7 +21,7 @@ from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError
 from asynccache.hydrate import prefix as places
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document, plain
+from asynccache.model.document import Documented, document, plain
 from asynccache.model.identity import EnvID
 from asynccache.node.building import creation_lock, remove_prefix
 from asynccache.node.disk import disk_errors
@@ -137,7 +137,7 @@ async def on_disk(opening: Opening, names: Sequence[str] = (), *, sizes: bool = 
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(Documented):
     """What this machine knows of an environment.
 
     Attributes:
@@ -149,10 +149,6 @@ class Presence:
     names: tuple[Alias, ...]
     prefixes: tuple[Path, ...]
     default: bool
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        return document(self, "names", "prefixes", "default")
 
 
 def presence(here: Environments, ids: Iterable[EnvID]) -> list[Presence]:

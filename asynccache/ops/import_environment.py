@@ -18,6 +18,7 @@ from asynccache.engine.engine import Engine
 from asynccache.engine.report import Report
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document, plain
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import CATEGORIES, EnvID, Request
 from asynccache.model.package import Package
@@ -74,16 +75,12 @@ class Imported:
 
     def as_document(self) -> dict[str, object]:
         """Return what was made as plain values; bytes as in the field names."""
-        failed = self.aliased.failed if self.aliased is not None else {}
         return {
-            "environments": [
-                {"req_id": e.id.req_id, "full_id": e.id.full_id, "arch": e.id.arch} for e in self.environments
-            ],
-            "names": [str(name) for name in self.names],
-            "failed": {name: error.as_document() for name, error in failed.items()},
-            "bytes": self.bytes,
+            "environments": [document(environment, "id") for environment in self.environments],
+            "failed": plain(self.aliased.failed if self.aliased is not None else {}),
             "runs": [report.as_document(packages=False) for report in self.reports],
-            "packs": [pack.as_document() for pack in self.packs.packs],
+            "packs": plain(self.packs.packs),
+            **document(self, "names", "bytes"),
         }
 
 

@@ -35,6 +35,7 @@ from asynccache.engine.verified import Verified
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import digest_file
+from asynccache.model.document import Documented
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
@@ -51,7 +52,7 @@ _LEFT_OUT: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class Published(Documented):
     """What lies in the store now.
 
     Attributes:
@@ -63,10 +64,6 @@ class Published:
     key: str
     size: int
     sha256: str
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as nodes read it."""
-        return {"key": self.key, "size": self.size, "sha256": self.sha256}
 
 
 async def publish_zstd_wheels(engine: Engine, wheels: Iterable[Path]) -> dict[str, Published]:

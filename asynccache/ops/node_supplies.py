@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, ConfigurationError
 from asynccache.hydrate.pack_find import Packed
+from asynccache.model.document import document, plain
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.installer import Published, configured_key, vouched_bundle, vouched_decoders
@@ -39,16 +40,12 @@ class NodeSupplies:
 
     def as_document(self) -> dict[str, object]:
         """Return packs, engines and decoders as nodes are told of them (see `asynccache.boot.manifest`)."""
-        return {
-            "packs": {f"{p.id.req_id}:{p.id.full_id}:{p.id.arch}": _pin(p) for p in self.packs},
-            "bundles": {arch: each.as_document() for arch, each in self.engines.items()},
-            "decoders": {tag: each.as_document() for tag, each in self.decoders.items()},
-        }
+        packs = {f"{p.id.req_id}:{p.id.full_id}:{p.id.arch}": _pin(p) for p in self.packs}
+        return {"packs": packs, "bundles": plain(self.engines), "decoders": plain(self.decoders)}
 
 
 def _pin(packed: Packed) -> dict[str, object]:
-    pin: dict[str, object] = {"key": packed.key, "size": packed.size, "digest": packed.digest}
-    return {**pin, "compared": packed.compared} if packed.compared else pin
+    return document(packed, "key", "size", "digest", *(["compared"] if packed.compared else []))
 
 
 async def supply_nodes(

@@ -8,6 +8,7 @@ from pathlib import Path
 from asynccache.archive import Limits, Receipt, bzip2_children, transmute
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document, plain
 from asynccache.model.package import Format, split_filename
 from asynccache.node.disk import disk_errors
 from asynccache.runtime.budget import Budget
@@ -33,12 +34,8 @@ class Conversion:
 
     def as_document(self) -> dict[str, object]:
         """Return the result as plain values."""
-        document: dict[str, object] = {"source": str(self.source), "target": str(self.target)}
-        if self.receipt is not None:
-            document["receipt"] = self.receipt.as_document()
-        if self.error is not None:
-            document.update(self.error.as_document())
-        return document
+        receipt = {} if self.receipt is None else {"receipt": self.receipt.as_document()}
+        return {**document(self, "source", "target"), **receipt, **(self.error.as_document() if self.error else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class Conversions:
 
     def as_document(self) -> dict[str, object]:
         """Return the results as plain values."""
-        return {"files": [result.as_document() for result in self.results]}
+        return {"files": plain(self.results)}
 
 
 def target_path(source: Path, to: Format, out: Path | None) -> Path:

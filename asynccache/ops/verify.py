@@ -13,6 +13,7 @@ from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
+from asynccache.model.document import Documented, document
 from asynccache.ops.contents import archives
 from asynccache.runtime.tasks import run_works
 from asynccache.store import layout
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(Documented):
     """One object that is not what it should be.
 
     Attributes:
@@ -74,18 +75,7 @@ class Verification:
 
     def as_document(self) -> dict[str, object]:
         """Return the result as plain values."""
-        return {
-            "checked": self.checked,
-            "bytes": self.bytes,
-            "skipped": self.skipped,
-            "without_receipt": self.without_receipt,
-            "damaged": [
-                {"key": d.key, "part": d.part, "expected": d.expected, "found": d.found, "moved_to": d.moved_to}
-                for d in self.damaged
-            ],
-            "errors": {key: error.as_document() for key, error in self.errors.items()},
-            "whole": self.whole,
-        }
+        return document(self, whole=self.whole)
 
 
 Checked = Callable[[StoredArchive, Damage | None], None]

@@ -14,6 +14,7 @@ from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.ops.environment_packages import Needs
@@ -25,7 +26,7 @@ _AT_ONCE = 500  # documents held in memory
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentDamage:
+class EnvironmentDamage(Documented):
     """One document, name or pack that is not what it should be.
 
     Attributes:
@@ -41,13 +42,9 @@ class EnvironmentDamage:
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}"
 
-    def as_document(self) -> dict[str, object]:
-        """Return the damage as plain values."""
-        return {"key": self.key, "problem": self.problem, "missing": list(self.missing)}
-
 
 @dataclass(slots=True)
-class EnvironmentsVerification:
+class EnvironmentsVerification(Documented):
     """What reading the documents and names showed.
 
     Attributes:
@@ -63,16 +60,6 @@ class EnvironmentsVerification:
     packs: int = 0
     pack_bytes: int = 0
     damaged: list[EnvironmentDamage] = field(default_factory=list)
-
-    def as_document(self) -> dict[str, object]:
-        """Return the result as plain values."""
-        return {
-            "documents": self.documents,
-            "names": self.names,
-            "packs": self.packs,
-            "pack_bytes": self.pack_bytes,
-            "damaged": [damage.as_document() for damage in self.damaged],
-        }
 
 
 async def verify_environments(engine: Engine, *, quarantine: bool = False) -> EnvironmentsVerification:

@@ -21,6 +21,7 @@ from asynccache.engine.report import Report
 from asynccache.engine.verified import Verified
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document, plain
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.package import Format
@@ -72,21 +73,10 @@ class Ready:
 
     def as_document(self) -> dict[str, object]:
         """Return the row as plain values."""
-        return {
-            "environment": self.name,
-            "req_id": self.id.req_id,
-            "full_id": self.id.full_id,
-            "arch": self.id.arch,
-            "packages": self.packages,
-            "complete": self.complete,
-            "verified": self.verified,
-            "bytes": self.bytes,
-            "from": self.sources,
-            "seconds": round(self.seconds, 3),
-            "published": self.published,
-            "ready": self.ready,
-            "errors": {package: error.as_document() for package, error in self.errors.items()},
-        }
+        counts = document(
+            self, "id", "packages", "complete", "verified", "bytes", "seconds", "published", "ready", "errors"
+        )
+        return {"environment": self.name, "from": self.sources, **counts}
 
 
 @dataclass(slots=True)
@@ -140,17 +130,10 @@ class Readiness:
 
     def as_document(self) -> dict[str, object]:
         """Return the receipt as plain values."""
-        return {
-            "environments": [row.as_document() for row in self.rows],
-            "ready": all(row.ready for row in self.rows),
-            "distinct_packages": self.distinct,
-            "fetched_bytes": self.fetched_bytes,
-            "checked_bytes": self.checked_bytes,
-            "damaged": self.damaged,
-            "mended": self.mended,
-            "runs": [report.as_document(packages=False) for report in self.reports],
-            "seconds": round(self.seconds, 3),
-        }
+        done = document(self, "fetched_bytes", "checked_bytes", "damaged", "mended", "seconds")
+        rows = {"environments": plain(self.rows), "ready": all(row.ready for row in self.rows)}
+        runs = [report.as_document(packages=False) for report in self.reports]
+        return {**rows, "distinct_packages": self.distinct, **done, "runs": runs}
 
 
 class Warm:

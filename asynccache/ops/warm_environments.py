@@ -12,6 +12,7 @@ from asynccache.engine.engine import Engine
 from asynccache.errors import UsageError
 from asynccache.hydrate.package_directory import DIRNAME
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document, plain
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.opening import Opening
 from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted
@@ -60,9 +61,8 @@ class Warmed:
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
-        packs = [each.as_document() for each in self.packs.packs]
-        shown = {"store": self.store, "to": self.to, "node": str(self.node)}
-        return {**shown, **self.readiness.as_document(), "packs": packs}
+        place = document(self, "store", "to", "node")
+        return {**place, **self.readiness.as_document(), "packs": plain(self.packs.packs)}
 
 
 async def warm_environments(
