@@ -107,19 +107,10 @@ class PackageVerbs(Opened):
             UsageError: There is no such form.
             DiskError: `out` cannot be made.
         """
-        from asynccache.archive import Limits  # noqa: PLC0415 - other verbs do without
-        from asynccache.ops.transmute_files import transmute_files  # noqa: PLC0415
+        from asynccache.ops.transmute_files import transmute_files  # noqa: PLC0415 - other verbs do without
 
-        return await transmute_files(
-            [Path(file) for file in files],
-            Format.conda(to),
-            out=None if out is None else Path(out),
-            level=self.settings.zstd_level,
-            verify=self.settings.verify_transmute,
-            cores=self.settings.cpu_slots,
-            limits=Limits.of(self.settings),
-            done=done,
-        )
+        paths, directory = [Path(file) for file in files], None if out is None else Path(out)
+        return await transmute_files(self.settings, paths, Format.conda(to), out=directory, done=done)
 
     async def backfill(
         self,
@@ -149,14 +140,14 @@ class PackageVerbs(Opened):
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be listed.
         """
-        from asynccache.ops.backfill import Backfill, Backfilled, Selection  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.backfill import Backfill, Backfilled, Journal, Selection  # noqa: PLC0415 - others do without
 
         selection = Selection(Format.conda(to), pattern, shard)
         engine = await self._opening.engine()
         backfill = Backfill(engine, selection)
         if not dry_run:
             return Backfilled(engine.store.address, backfill.plan, await backfill.run(resume=resume))
-        async for job in backfill.todo():
+        async for job in backfill.todo(Journal(backfill.journal_path)):
             if found is not None:
                 found(job)
         return Backfilled(engine.store.address, backfill.plan)

@@ -79,15 +79,10 @@ class StoreVerbs(Opened):
             StoreError: The store cannot be listed.
         """
         from asynccache.ops.audit import audit  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.verify import Sample  # noqa: PLC0415
 
-        return await audit(
-            await self._opening.engine(),
-            pattern=pattern,
-            sample=sample,
-            seed=seed,
-            quarantine=quarantine,
-            checked=checked,
-        )
+        wanted = Sample(pattern, sample, seed)
+        return await audit(await self._opening.engine(), wanted, quarantine=quarantine, checked=checked)
 
     async def doctor(self, found: Callable[[Finding], object] | None = None) -> Examination:
         """Look at everything that a run depends on: this machine, its tools, the store.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from asynccache.engine.engine import Engine
-from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.dataclass import dataclass
-from asynccache.ops.verify import Damage, Verification, verify_store
+from asynccache.ops.verify import Checked, Sample, Verification, verify_store
 from asynccache.ops.verify_environments import EnvironmentsVerification, verify_environments
-from asynccache.store.stored import StoredArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +79,24 @@ class Audit:
 
 async def audit(
     engine: Engine,
+    sample: Sample,
     *,
-    pattern: str | None = None,
-    sample: float = 1.0,
-    seed: str = "",
     quarantine: bool = False,
-    checked: Callable[[StoredArchive], object] | None = None,
+    checked: Checked | None = None,
 ) -> Audit:
-    """Read a store (see `verify_store`); without pattern and sample also documents, names and packs.
+    """Read a store (see `verify_store`); the whole of it also means documents, names and packs.
 
     Args:
         engine: An open engine.
-        pattern: Shell pattern of file names or keys; None for all.
-        sample: Share of the archives to read.
-        seed: Which ones.
+        sample: Which archives.
         quarantine: Move damaged objects to the quarantine.
         checked: Told of each archive that was read.
 
     Raises:
-        UsageError: The sample is no share.
         StoreError: The store cannot be listed.
     """
-    if not 0 < sample <= 1:
-        raise UsageError("--sample is wrong", expected="a share above 0 and up to 1 (100%)", found=f"{sample:g}")
-
-    def read(item: StoredArchive, damage: Damage | None) -> None:
-        del damage
-        if checked is not None:
-            checked(item)
-
-    archives = await verify_store(
-        engine, pattern=pattern, sample=sample, seed=seed, quarantine=quarantine, checked=read
-    )
-    in_part = pattern is not None or sample < 1
-    environments = EnvironmentsVerification() if in_part else await verify_environments(engine, quarantine=quarantine)
-    return Audit(engine.store.address, pattern, quarantine, archives, environments)
+    archives = await verify_store(engine, sample, quarantine=quarantine, checked=checked)
+    environments = EnvironmentsVerification()
+    if sample.whole:
+        environments = await verify_environments(engine, quarantine=quarantine)
+    return Audit(engine.store.address, sample.pattern, quarantine, archives, environments)

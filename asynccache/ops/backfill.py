@@ -215,31 +215,26 @@ class Backfill:
         name = self.selection.name(self.engine.store.root.identity)
         return self.engine.settings.cache_dir / "backfill" / f"{name}.json"
 
-    async def todo(self, journal: Journal | None = None) -> AsyncGenerator[Job]:
+    async def todo(self, journal: Journal) -> AsyncGenerator[Job]:
         """Yield a job for every selected package that lacks the wanted form.
 
         Args:
-            journal: Where to go on; None to look at the whole store.
+            journal: Where to go on; a new one to look at the whole store.
         """
-        store, dirname, to = self.engine.store, self.engine.settings.packages_dirname, self.selection.to
-        if journal is not None:
-            for directory in sorted(journal.failed):
-                async for group in by_source(archives(store, dirname, below=directory)):
-                    if (job := self._job(group, to)) is not None:
-                        yield job
+        store, dirname = self.engine.store, self.engine.settings.packages_dirname
+        failed = sorted(journal.failed)
+        for directory in failed:
+            async for group in by_source(archives(store, dirname, below=directory)):
+                if (job := self._job(group)) is not None:
+                    yield job
         # "0" follows "/" in byte order: everything below the directory lies before it
-        after = journal.behind + "0" if journal is not None and journal.behind else ""
+        after = journal.behind + "0" if journal.behind else ""
         self.plan.resumed = bool(after)
         async for group in by_source(archives(store, dirname, below=f"{dirname}/conda", start_after=after)):
             directory = group[0].parts.source_directory
-            if journal is not None and directory in journal.failed:
-                continue
-            job = self._job(group, to)
-            if job is None:
-                continue
-            if journal is not None:
+            if directory not in failed and (job := self._job(group)) is not None:
                 journal.begin(directory)
-            yield job
+                yield job
 
     async def run(self, *, resume: bool = False) -> Report:
         """Do it.
@@ -287,7 +282,7 @@ class Backfill:
                 await self.engine.threads.run(journal.save, journal.text())
         return report
 
-    def _job(self, group: list[StoredArchive], to: Format) -> Job | None:
+    def _job(self, group: list[StoredArchive]) -> Job | None:
         if not self.selection.means(group):
             self.plan.skipped += 1
             return None
@@ -301,7 +296,7 @@ class Backfill:
         except AsyncCacheError:
             self.plan.skipped += 1
             return None
-        if any(a.format == to and a.stem == package.stem for a in group):
+        if any(a.format == self.selection.to and a.stem == package.stem for a in group):
             self.plan.complete += 1
             return None
         published = next((a for a in group if a.format == package.url_format and a.stem == package.stem), None)
@@ -311,4 +306,4 @@ class Backfill:
         else:
             self.plan.todo_bytes += published.size
             package = package.with_digests(published.digests)
-        return Job(package, (to,), tuple(group))
+        return Job(package, (self.selection.to,), tuple(group))

@@ -10,9 +10,10 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 
 from asynccache.config import Settings
@@ -104,7 +105,7 @@ async def clean(
         DiskError: The package directory cannot be written, or not be locked.
     """
     done = Cleaned(dry_run=dry_run)
-    cutoff = time.time() - older_than if older_than is not None else None
+    due = partial(_is_due, cutoff=time.time() - older_than if older_than is not None else None, keep_bytes=keep_bytes)
     run = asyncio.to_thread
     workspace = Workspace(settings.cache_dir, settings.lock_timeout)
     environments = await run(hydrated, settings)
@@ -112,14 +113,10 @@ async def clean(
     total = sum(e.own_bytes for e in environments) + sum(p.bytes for p in packages)
     chosen: list[OnDisk] = []
     for environment in sorted(environments, key=lambda e: e.last_used):
-        if environment.prefix.parent != places.environments_directory(settings) or environment.prefix in keep:
-            continue
-        if not _is_due(environment.last_used, cutoff, total, keep_bytes):
-            continue
-        if await run(users_of, environment.prefix):
-            continue
-        chosen.append(environment)
-        total -= environment.own_bytes
+        ours = environment.prefix.parent == places.environments_directory(settings) and environment.prefix not in keep
+        if ours and due(environment.last_used, total) and not await run(users_of, environment.prefix):
+            chosen.append(environment)
+            total -= environment.own_bytes
     for environment in chosen:
         removal = Removal("environment", environment.prefix, environment.own_bytes, environment.last_used)
         try:
@@ -128,7 +125,7 @@ async def clean(
             done.removed.append(removal)
         except AsyncCacheError as exc:
             done.failed[str(environment.prefix)] = exc
-    await run(_clean_packages, settings, workspace.path, done, cutoff, keep_bytes, total, dry_run=dry_run)
+    await run(_clean_packages, settings, workspace.path, done, due, total)
     if not dry_run:
         left = await run(sweep, str(places.environments_directory(settings)))
         done.removed += [Removal("leftover", Path(path), 0, 0.0) for path in left]
@@ -136,19 +133,12 @@ async def clean(
     return done
 
 
-def _is_due(last_used: float, cutoff: float | None, total: int, keep_bytes: int | None) -> bool:
+def _is_due(last_used: float, total: int, *, cutoff: float | None, keep_bytes: int | None) -> bool:
     return (cutoff is not None and last_used < cutoff) or (keep_bytes is not None and total > keep_bytes)
 
 
 def _clean_packages(
-    settings: Settings,
-    work: Path,
-    done: Cleaned,
-    cutoff: float | None,
-    keep_bytes: int | None,
-    total: int,
-    *,
-    dry_run: bool,
+    settings: Settings, work: Path, done: Cleaned, due: Callable[[float, int], bool], total: int
 ) -> None:
     directory = PackageDirectory(settings.cache_dir / DIRNAME, settings.lock_timeout)
     if not directory.path.is_dir():
@@ -156,9 +146,9 @@ def _clean_packages(
         return
     with _alone(directory.path, settings.lock_timeout), directory.locked():
         for item in sorted(_packages(directory.path), key=lambda p: p.last_used):
-            if item.kind == "shared" or not _is_due(item.last_used, cutoff, total, keep_bytes):
+            if item.kind == "shared" or not due(item.last_used, total):
                 continue
-            if not dry_run:
+            if not done.dry_run:
                 with disk_errors(item.path):
                     _remove(item.path, work)
             total -= item.bytes

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from asynccache.config import Settings
 from asynccache.engine import events
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from asynccache.store.base import Store
 
 
-class Opening:
+class Opening(AsyncExitStack):
     """What a job may need. What is not given is opened at the first use and closed when the block ends.
 
     Args:
@@ -46,6 +45,7 @@ class Opening:
         emit: events.EventSink = events.ignore,
         say: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__()
         self.settings = settings
         self._writing = writing
         self.fetched_bytes = 0
@@ -56,16 +56,7 @@ class Opening:
         self._emit = emit
         self._say = say
         self._lock = asyncio.Lock()
-        self._stack = AsyncExitStack()
         self._counted = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
 
     @property
     def here(self) -> Environments:
@@ -98,7 +89,7 @@ class Opening:
                 may_be_absent = writing or self._writing or not self.settings.root_is_named
                 options = store_options(self.settings)
                 opened = open_store(self.settings.root, options, may_be_absent=may_be_absent)
-                self._store = await self._stack.enter_async_context(opened)
+                self._store = await self.enter_async_context(opened)
             return self._store
 
     async def engine(self, *, writing: bool = False) -> Engine:
@@ -113,10 +104,10 @@ class Opening:
         async with self._lock:
             if self._engine is None:
                 engine = Engine(self.settings, store=store, emit=self._emit)
-                self._engine = await self._stack.enter_async_context(engine)
+                self._engine = await self.enter_async_context(engine)
             if not self._counted:
                 self._counted = True
-                self._stack.enter_context(self._engine.listening(self._count))
+                self.enter_context(self._engine.listening(self._count))
             return self._engine
 
     async def catalog(self, *, writing: bool = False) -> Environments:
@@ -174,8 +165,5 @@ class Opening:
         return await prefix_for(await self.engine(), environment, kind="builder")
 
     def _count(self, event: events.Event) -> None:
-        match event:
-            case events.Fetched(source=source, bytes=count, resumed_from=resumed) if source.startswith("http"):
-                self.fetched_bytes += count - resumed
-            case _:
-                pass
+        if isinstance(event, events.Fetched) and event.source.startswith("http"):
+            self.fetched_bytes += event.bytes - event.resumed_from

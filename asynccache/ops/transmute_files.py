@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from asynccache.archive import Limits, Receipt, bzip2_children, transmute
+from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document, plain
@@ -81,32 +83,27 @@ def target_path(source: Path, to: Format, out: Path | None) -> Path:
 
 
 async def transmute_files(
+    settings: Settings,
     files: Sequence[Path],
     to: Format,
     *,
     out: Path | None = None,
-    level: int,
-    verify: bool,
-    cores: int,
-    limits: Limits | None = None,
     done: Callable[[Conversion], object] | None = None,
 ) -> Conversions:
     """Convert files; one that fails does not stop the others.
 
     Args:
+        settings: How: `zstd_level`, `verify_transmute`, `cpu_slots`, and what an archive may ask of this machine.
         files: Archives.
         to: The form to make.
         out: Directory for the results; beside each source when None.
-        level: zstd level, for .conda.
-        verify: Whether to compare source and result member by member.
-        cores: How many to use.
-        limits: What an archive may ask of this machine; None for the defaults.
         done: Told of each file as it ends.
 
     Raises:
         DiskError: `out` cannot be made.
     """
-    budget = Budget(cores, "cores")
+    budget = Budget(settings.cpu_slots, "cores")
+    limits, level, verify = Limits.of(settings), settings.zstd_level, settings.verify_transmute
     results: list[Conversion] = []
 
     async def converted(source: Path) -> Conversion:
@@ -114,17 +111,8 @@ async def transmute_files(
             raise ObjectNotFoundError(f"{source} does not exist", hint="check the path")
         target = target_path(source, to, out)
         async with budget.borrow_up_to(2) as threads_given:
-            receipt = await threads.work(
-                lambda stop: transmute(
-                    source,
-                    target,
-                    level=level,
-                    verify=verify,
-                    threads=threads_given,
-                    limits=limits or Limits(),
-                    cancelled=stop,
-                )
-            )
+            convert_with = partial(transmute, level=level, verify=verify, threads=threads_given, limits=limits)
+            receipt = await threads.work(lambda stop: convert_with(source, target, cancelled=stop))
         return Conversion(source, target, receipt)
 
     async def convert(source: Path) -> None:
@@ -134,7 +122,7 @@ async def transmute_files(
         if done is not None:
             done(result)
 
-    with Threads(cores, closing=bzip2_children.end_idle) as threads:
+    with Threads(settings.cpu_slots, closing=bzip2_children.end_idle) as threads:
         if out is not None:
             with disk_errors(out):
                 await threads.run(out.mkdir, parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynccache.engine.engine import Engine
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.document import Documented, document
@@ -78,16 +78,48 @@ class Verification:
         return document(self, whole=self.whole)
 
 
-Checked = Callable[[StoredArchive, Damage | None], None]
-"""Called after each object, with what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which archives of a store are read.
+
+    Attributes:
+        pattern: Shell pattern of file names or keys (see `contents.archives`); None for all.
+        share: How many of them, above 0 up to 1. Which ones depends on key and seed only, so shards of a store can be
+            read on different days with different seeds.
+        seed: Any text.
+
+    Raises:
+        UsageError: The share is none.
+    """
+
+    pattern: str | None = None
+    share: float = 1.0
+    seed: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            found = f"{self.share:g}"
+            raise UsageError("--sample is wrong", expected="a share above 0 and up to 1 (100%)", found=found)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the whole store."""
+        return self.pattern is None and self.share == 1
+
+    def takes(self, key: str) -> bool:
+        """Tell whether an archive that the pattern means is read."""
+        number = int.from_bytes(hashlib.sha256(f"{self.seed}:{key}".encode()).digest()[:8], "big")
+        return number < self.share * 2**64
+
+
+Checked = Callable[[StoredArchive], object]
+"""Told of each archive that was read."""
 
 
 async def verify_store(
     engine: Engine,
+    sample: Sample,
     *,
-    pattern: str | None = None,
-    sample: float = 1.0,
-    seed: str = "",
     quarantine: bool = False,
     checked: Checked | None = None,
 ) -> Verification:
@@ -95,12 +127,9 @@ async def verify_store(
 
     Args:
         engine: An open engine: its store, threads and budgets are used.
-        pattern: Shell pattern of file names or keys (see `contents.archives`).
-        sample: Share of the objects to read, above 0 up to 1. Which ones depends on key and seed only, so shards of a
-            store can be read on different days with different seeds.
-        seed: Any text.
+        sample: Which of them.
         quarantine: Move damaged objects out of every reader's way, so that the next `cache` brings them anew.
-        checked: Told of every object.
+        checked: Told of each archive that was read.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -109,8 +138,8 @@ async def verify_store(
     keys: list[str] = []
 
     async def chosen() -> AsyncGenerator[StoredArchive]:
-        async for archive in archives(engine.store, engine.settings.packages_dirname, pattern):
-            if _in_sample(archive.key, sample, seed):
+        async for archive in archives(engine.store, engine.settings.packages_dirname, sample.pattern):
+            if sample.takes(archive.key):
                 keys.append(archive.key)
                 yield archive
             else:
@@ -124,7 +153,7 @@ async def verify_store(
                 damage = replace(damage, moved_to=await quarantined(engine.store, archive.key, reading.version))
             result.damaged.append(damage)
         if checked is not None:
-            checked(archive, damage)
+            checked(archive)
 
     outcomes = await run_works(chosen(), check, room=engine.budgets.in_flight)
     result.errors = {
@@ -186,11 +215,6 @@ async def _receipt(engine: Engine, key: str) -> Receipt | None:
         return Receipt.from_json(await engine.store.get(layout.receipt_key(key, engine.settings.packages_dirname)))
     except ObjectNotFoundError:
         return None
-
-
-def _in_sample(key: str, share: float, seed: str) -> bool:
-    number = int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")
-    return number < share * 2**64
 
 
 def _remove(path: Path) -> None:

@@ -81,9 +81,9 @@ async def verify_environments(engine: Engine, *, quarantine: bool = False) -> En
         there.add((env_id.req_id, env_id.full_id))
         batch.append(env_id)
         if len(batch) == _AT_ONCE:
-            await _verify(engine, documents, keys, batch, result)
+            await _verify(engine, batch, result)
             batch = []
-    await _verify(engine, documents, keys, batch, result)
+    await _verify(engine, batch, result)
     if quarantine:
         result.damaged = [await _moved(engine, documents, keys, damage) for damage in result.damaged]
     aliases = Aliases(engine.store, keys)
@@ -104,13 +104,9 @@ async def verify_environments(engine: Engine, *, quarantine: bool = False) -> En
     return result
 
 
-async def _verify(
-    engine: Engine,
-    documents: EnvironmentDocuments,
-    keys: CatalogKeys,
-    batch: list[EnvID],
-    result: EnvironmentsVerification,
-) -> None:
+async def _verify(engine: Engine, batch: list[EnvID], result: EnvironmentsVerification) -> None:
+    keys = CatalogKeys(engine.settings.envs_dirname)
+    documents = EnvironmentDocuments(engine.store, keys)
     found, unreadable = await documents.get_all(batch)
     result.documents += len(found) + len(unreadable)
     result.damaged += [EnvironmentDamage(keys.document(i), str(error)) for i, error in unreadable.items()]

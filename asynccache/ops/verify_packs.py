@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Final
 
 from asynccache.catalog.keys import CatalogKeys
@@ -17,19 +16,6 @@ from asynccache.runtime.tasks import run_works
 _AT_ONCE: Final = 2  # each reads up to four parts at once
 
 
-async def packs(engine: Engine) -> AsyncIterator[tuple[str, EnvID, int]]:
-    """Yield key, environment and bytes of every pack in the engine's store.
-
-    Raises:
-        StoreError: The store cannot be listed.
-    """
-    keys = CatalogKeys(engine.settings.envs_dirname)
-    async for info in engine.store.scan(f"{keys.dirname}/"):
-        directory, _, name = info.key.rpartition("/")
-        if name == OBJECT_NAME and (env_id := keys.parse_document(f"{directory}/env")) is not None:
-            yield info.key, env_id, info.size
-
-
 async def verify_packs(engine: Engine) -> tuple[int, int, dict[str, str]]:
     """Read every pack and compare every digest in it.
 
@@ -39,7 +25,12 @@ async def verify_packs(engine: Engine) -> tuple[int, int, dict[str, str]]:
     Raises:
         StoreError: The store cannot be listed or read.
     """
-    found = [each async for each in packs(engine)]
+    keys = CatalogKeys(engine.settings.envs_dirname)
+    found: list[tuple[str, EnvID, int]] = []
+    async for info in engine.store.scan(f"{keys.dirname}/"):
+        directory, _, name = info.key.rpartition("/")
+        if name == OBJECT_NAME and (env_id := keys.parse_document(f"{directory}/env")) is not None:
+            found.append((info.key, env_id, info.size))
     damaged: dict[str, str] = {}
     outcomes = await run_works(found, lambda pack: verify_pack(engine, pack[1]), room=Budget(_AT_ONCE, "packs"))
     for (key, env_id, _size), outcome in zip(found, outcomes, strict=True):

@@ -10,7 +10,7 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.package import Format
 from asynccache.ops.backfill import Backfill, Selection
-from asynccache.ops.verify import verify_store
+from asynccache.ops.verify import Sample, verify_store
 from tests.support.fault_server import FaultServer
 from tests.support.object_servers import BUCKET, ObjectServer
 from tests.support.small_channel import SyntheticChannel
@@ -35,7 +35,7 @@ async def test_packages_are_cached_transmuted_and_verified(channel: SyntheticCha
     async with FaultServer(channel.root) as upstream, Engine(cloud.settings) as engine:
         report = await engine.cache(channel.packages(upstream.url), wanted=Format.CONDA)
         report.raise_for_failures()
-        result = await verify_store(engine)
+        result = await verify_store(engine, Sample())
     assert (result.checked, result.whole, result.without_receipt) == (30, True, 0)
 
 

@@ -16,17 +16,19 @@ from asynccache.model.package import Format
 from asynccache.ops.audit import audit
 from asynccache.ops.backfill import Backfill, Selection
 from asynccache.ops.contents import archives, totals
-from asynccache.ops.verify import Verification, verify_store
+from asynccache.ops.verify import Sample, Verification, verify_store
 from asynccache.store.base import BytesMoved
 from asynccache.store.memory import MemoryStore
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
 
+ALL = Sample()
 
-async def _verify(settings: Settings, **options: object) -> Verification:
+
+async def _verify(settings: Settings, sample: Sample = ALL, *, quarantine: bool = False) -> Verification:
     async with Engine(settings) as engine:
-        return await verify_store(engine, **options)  # type: ignore[arg-type]
+        return await verify_store(engine, sample, quarantine=quarantine)
 
 
 def _damage(path: Path) -> bytes:
@@ -85,7 +87,7 @@ async def test_an_object_that_was_mended_after_it_was_read_is_not_quarantined(
             victim.write_bytes(good)
 
     async with Engine(configured, emit=mend) as engine:
-        (damage,) = (await verify_store(engine, quarantine=True)).damaged
+        (damage,) = (await verify_store(engine, ALL, quarantine=True)).damaged
     assert damage.moved_to == ""
     assert victim.read_bytes() == good
 
@@ -110,9 +112,9 @@ async def test_a_store_that_fails_while_it_is_verified_is_no_damage(
     ):
         (await engine.cache(channel.packages(server.url, 3))).raise_for_failures()
         await store.put(pack_key(EnvID("a" * 40, "b" * 40, "linux-64")), bytes(1000))
-        archives_read = await audit(engine, pattern="*")
+        archives_read = await audit(engine, Sample("*"))
         with pytest.raises(StoreRefusedError):
-            await audit(engine)
+            await audit(engine, ALL)
     assert (archives_read.archives.damaged, len(archives_read.archives.errors)) == ([], 3)
     with pytest.raises(PartialFailureError) as caught:
         archives_read.raise_for_failures()
@@ -135,15 +137,15 @@ async def test_a_transmuted_archive_without_receipt_is_counted_and_one_that_diff
 
 
 async def test_a_sample_reads_its_share_and_other_seeds_read_others(filled: FaultServer, configured: Settings) -> None:
-    results = [await _verify(configured, sample=0.5, seed=str(seed)) for seed in range(8)]
+    results = [await _verify(configured, Sample(share=0.5, seed=str(seed))) for seed in range(8)]
     assert all(r.checked + r.skipped == 12 for r in results)
     assert len({r.checked for r in results}) > 1
     assert 0 < sum(r.checked for r in results) < 96
 
 
 async def test_a_pattern_limits_what_is_read(filled: FaultServer, configured: Settings) -> None:
-    assert (await _verify(configured, pattern="*.tar.bz2")).checked == 6
-    assert (await _verify(configured, pattern="packages/*/synthetic-0001-*")).checked == 1
+    assert (await _verify(configured, Sample("*.tar.bz2"))).checked == 6
+    assert (await _verify(configured, Sample("packages/*/synthetic-0001-*"))).checked == 1
 
 
 async def test_totals_count_forms_hosts_and_duplicates(
