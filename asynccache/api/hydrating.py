@@ -109,14 +109,7 @@ class HydratingVerbs(Opened):
             UsageError: There is no command, or the text is no name.
             AsyncCacheError: As `create`.
         """
-        from asynccache.hydrate.activate import activate  # noqa: PLC0415 - other verbs do without
-        from asynccache.ops.hydrate_environments import prefix_to_run  # noqa: PLC0415
-
-        prefix = await prefix_to_run(self._opening, environment)
-        activation = await asyncio.to_thread(
-            activate, prefix, self.settings, os.environ if environ is None else environ
-        )
-        return activation.running(words)
+        return (await self._activated(environment, environ)).running(words)
 
     async def shell(
         self,
@@ -135,13 +128,16 @@ class HydratingVerbs(Opened):
         Raises:
             AsyncCacheError: As `create`.
         """
+        activation = await self._activated(environment, environ)
+        program = shell or (os.environ if environ is None else environ).get("SHELL") or "/bin/sh"
+        return await asyncio.to_thread(activation.shell, program)
+
+    async def _activated(self, environment: ResolvedEnvironment | str, environ: Mapping[str, str] | None) -> Activation:
         from asynccache.hydrate.activate import activate  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.hydrate_environments import prefix_to_run  # noqa: PLC0415
 
-        variables = os.environ if environ is None else environ
         prefix = await prefix_to_run(self._opening, environment)
-        activation = await asyncio.to_thread(activate, prefix, self.settings, variables)
-        return await asyncio.to_thread(activation.shell, shell or variables.get("SHELL") or "/bin/sh")
+        return await asyncio.to_thread(activate, prefix, self.settings, os.environ if environ is None else environ)
 
     async def on_disk(self, *environments: str, sizes: bool = True) -> list[OnDisk]:
         """Return the complete environments of this machine, the last used first.

@@ -116,7 +116,8 @@ def load_settings(
         values: dict[str, Any] = {}
         origins: dict[str, Origin] = {}
         for name, row in ROWS.items():
-            values[name], origins[name] = sources.value(row)
+            if name != "store":  # where it is depends on the datastore
+                values[name], origins[name] = sources.value(row)
         datastore = values["datastore"] or ROWS["datastore"].default
         values["store"], origins["store"], derived = sources.root(datastore)
     except ValueError as exc:
@@ -144,7 +145,7 @@ class _Sources:
 
     def value(self, row: Setting) -> tuple[Any, Origin]:
         """Return a setting's value, None for its default, and the origin."""
-        for kind, said, strict in self._said(row):
+        for kind, said, strict in self._said(row, row.metaflow):  # lists have to be JSON in Metaflow's notation
             raw = row.null if said.raw is None else said.raw
             if raw is None or (raw == "" and row.blank_is_unset):
                 continue
@@ -155,8 +156,9 @@ class _Sources:
     def root(self, datastore: str) -> tuple[str | None, Origin, bool]:
         """Return the store's root, None for the embedded one, the origin, and whether it is a datastore's default."""
         default = self.metaflow.default_root(datastore)
-        for kind, said, theirs in (*self._roots(datastore), (_kind_of(default), default, True)):
-            if said is None or said.raw is None or said.raw == "":
+        derived = [] if default is None else [("file" if default.key else "environment", default, True)]
+        for kind, said, theirs in (*self._said(ROWS["store"], root_name(datastore)), *derived):
+            if said.raw is None or said.raw == "":
                 continue
             text = ROWS["store"].read(str(said.raw) if isinstance(said.raw, Path) else said.raw, said.name)
             try:
@@ -166,32 +168,25 @@ class _Sources:
             return with_scheme(text, datastore) if theirs else text, Origin(kind, said.name), said is default
         return None, Origin(_DEFAULT), False
 
-    def _roots(self, datastore: str) -> Iterator[tuple[str, Said | None, bool]]:
-        """Yield what may name the root: kind of origin, what is said, whether in Metaflow's notation."""
-        name = root_name(datastore)
-        yield "flag", self._flag("store"), False
-        yield "flag", self._flag("conda_root"), True
-        yield "environment", self._variable("ASYNCCACHE_STORE"), False
-        yield "environment", self.metaflow.variable(name), True
-        yield "file", self._own("store"), False
-        yield "file", self.metaflow.in_files(name), True
-        yield "extension", self._extension(name), True
+    def _said(self, row: Setting, theirs: str | None) -> Iterator[tuple[str, Said, bool]]:
+        """Yield what says a setting's value: kind of origin, what is said, whether in Metaflow's notation.
 
-    def _said(self, row: Setting) -> Iterator[tuple[str, Said, bool]]:
-        """Yield what may say a setting's value: kind of origin, what is said, whether lists have to be JSON."""
-        if row.name == "store":
-            return  # where it is depends on the datastore
-        theirs = row.metaflow
-        candidates = [("flag", self._flag(row.name), False)]
-        candidates.append(("environment", self._variable(f"ASYNCCACHE_{row.name.upper()}"), False))
-        candidates.append(("environment", self.metaflow.variable(theirs) if theirs else None, True))
-        candidates += [("environment", self._variable(name), False) for name in row.also]
-        candidates.append(("file", self._own(row.name), False))
-        candidates.append(("file", self.metaflow.in_files(theirs) if theirs else None, True))
-        candidates.append(("extension", self._extension(row.name), False))
-        for kind, said, strict in candidates:
-            if said is not None:
-                yield kind, said, strict
+        Args:
+            row: The setting.
+            theirs: Name that Metaflow has for it.
+        """
+        name, is_root = row.name, row.name == "store"
+        candidates = (
+            ("flag", self._flag(name), False),
+            ("flag", self._flag("conda_root") if is_root else None, True),
+            ("environment", self._variable(f"ASYNCCACHE_{name.upper()}"), False),
+            ("environment", self.metaflow.variable(theirs) if theirs else None, True),
+            *(("environment", self._variable(other), False) for other in row.also),
+            ("file", self._own(name), False),
+            ("file", self.metaflow.in_files(theirs) if theirs else None, True),
+            ("extension", self._extension(theirs if theirs and is_root else name), is_root),
+        )
+        yield from ((kind, said, in_theirs) for kind, said, in_theirs in candidates if said is not None)
 
     def _flag(self, name: str) -> Said | None:
         value = self.flags.get(name)
@@ -208,10 +203,6 @@ class _Sources:
     def _extension(self, name: str) -> Said | None:
         value = self.extensions.get(name)
         return None if value is None else Said(value, f"metaflow_config of another extension, {name}")
-
-
-def _kind_of(said: Said | None) -> str:
-    return "file" if said is not None and said.key else "environment"
 
 
 def _unused_roots(metaflow: MetaflowConfiguration, datastore: str) -> Iterator[str]:

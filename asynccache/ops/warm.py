@@ -136,10 +136,11 @@ class Readiness:
         return {**rows, "distinct_packages": self.distinct, **done, "runs": runs}
 
 
+@dataclass(slots=True)
 class Warm:
     """Warms environments.
 
-    Args:
+    Attributes:
         engine: An open engine on the store.
         catalog: The catalog on the same store.
         to: Where packages shall be.
@@ -149,30 +150,26 @@ class Warm:
         together: Publish documents only when every environment is complete: they name each other.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        catalog: Environments,
-        *,
-        to: Target = "both",
-        wanted: Format | None = None,
-        fetch_with: Engine | None = None,
-        verify: bool = True,
-        together: bool = False,
-    ) -> None:
-        self._engine = engine
-        self._catalog = catalog
-        self._to = to
-        self._wanted = wanted
-        self._fetching = fetch_with or engine
-        self._verify = verify
-        self._together = together
-        self._memory = Verified(engine.settings.cache_dir)
-        self._known: dict[str, dict[str, str]] = {}
-        self._result = Readiness()
-        self._upstream: dict[str, str] = {}
-        self._aside: set[int] = set()
-        self._suspected: set[str] = set()
+    engine: Engine
+    catalog: Environments
+    to: Target = "both"
+    wanted: Format | None = None
+    fetch_with: Engine | None = None
+    verify: bool = True
+    together: bool = False
+    _memory: Verified = field(init=False)
+    _known: dict[str, dict[str, str]] = field(init=False, default_factory=dict)
+    _result: Readiness = field(init=False, default_factory=Readiness)
+    _upstream: dict[str, str] = field(init=False, default_factory=dict)
+    _aside: set[int] = field(init=False, default_factory=set)
+    _suspected: set[str] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._memory = Verified(self.engine.settings.cache_dir)
+
+    @property
+    def _fetching(self) -> Engine:
+        return self.fetch_with or self.engine
 
     async def run(self, environments: Sequence[tuple[str, ResolvedEnvironment]]) -> Readiness:
         """Make environments ready.
@@ -187,15 +184,15 @@ class Warm:
             StoreError: The store cannot be listed.
             DiskError: This machine's disk cannot be written.
         """
-        clock, result = self._engine.clock, self._result
+        clock, result = self.engine.clock, self._result
         started = clock.now()
         needs = await self._look_up([e for _name, e in environments])
         result.distinct = len(needs.all)
-        node = NodeArchives(self._engine, self._memory) if self._to != "remote" else None
+        node = NodeArchives(self.engine, self._memory) if self.to != "remote" else None
         if node is not None:
-            await node.look(needs.all, self._wanted)
+            await node.look(needs.all, self.wanted)
         for _ in range(_PASSES):
-            todo = [n for n in needs.all if node is None or self._to == "both" or not node.has(n)]
+            todo = [n for n in needs.all if node is None or self.to == "both" or not node.has(n)]
             await self._fetch(todo, needs)
             suspects = await self._bring(needs.all, node) if node is not None else []
             gone = {id(need) for need, _reading in suspects}
@@ -212,9 +209,9 @@ class Warm:
         return result
 
     async def _look_up(self, environments: Iterable[ResolvedEnvironment]) -> Needs:
-        engine = self._engine
+        engine = self.engine
         needs = Needs(engine.store, engine.inventory, engine.settings.packages_dirname)
-        await needs.add(environments, self._wanted)
+        await needs.add(environments, self.wanted)
         now = engine.clock.now()
         for need in needs.all:
             if need.complete:
@@ -266,7 +263,7 @@ class Warm:
             match event:
                 case events.PackageDone(url=url) | events.CacheHit(url=url):
                     for need in waiting.get(url, ()):
-                        need.ready_at = self._engine.clock.now()
+                        need.ready_at = self.engine.clock.now()
                 case events.Fetched(package=package, source=source):
                     self._upstream[package] = urlsplit(source).netloc if _is_host(source) else _STORE
                 case _:
@@ -283,7 +280,7 @@ class Warm:
                 published = need.package.filename + need.package.url_format
                 need.origins.add(self._upstream.get(published, _STORE))
         fetched = [need for group in waiting.values() for need in group]
-        if self._fetching is self._engine:
+        if self._fetching is self.engine:
             await needs.look_up(fetched)
         else:
             await self._look_aside(fetched)
@@ -310,13 +307,13 @@ class Warm:
 
     async def _check(self, todo: Sequence[Need]) -> list[Suspect]:
         """Read what was never verified; return what is not as the store says."""
-        if not self._verify or self._to == "local":
+        if not self.verify or self.to == "local":
             return []
         unknown = [
             (need, need.found[f])
             for need in todo
             for f in need.formats
-            if f in need.found and not self._is_verified(self._engine, need.found[f])
+            if f in need.found and not self._is_verified(self.engine, need.found[f])
         ]
         counted = Verification()
         good: list[StoredArchive] = []
@@ -325,19 +322,19 @@ class Warm:
             need, archive = item
             if not archive.parts.source_directory:
                 return None  # of a very old cache; read when it is used
-            reading = await read_archive(self._engine, archive, counted)
-            need.ready_at = self._engine.clock.now()
+            reading = await read_archive(self.engine, archive, counted)
+            need.ready_at = self.engine.clock.now()
             if isinstance(reading, Absent | Damaged):
                 return need, reading
             good.append(archive)
             return None
 
-        results = await run_works(unknown, check, room=self._engine.budgets.in_flight)
+        results = await run_works(unknown, check, room=self.engine.budgets.in_flight)
         for (need, _archive), result in zip(unknown, results, strict=True):
             if isinstance(result, AsyncCacheError):
                 need.error = result
         self._result.checked_bytes += counted.bytes
-        await self._remember(self._engine, good)
+        await self._remember(self.engine, good)
         return [result for result in results if isinstance(result, tuple)]
 
     def _is_verified(self, engine: Engine, archive: StoredArchive) -> bool:
@@ -349,24 +346,24 @@ class Warm:
         await engine.threads.run(self._memory.add, engine.store.root.identity, entries)
 
     def _store_of(self, need: Need) -> Engine:
-        return self._fetching if id(need) in self._aside else self._engine
+        return self._fetching if id(need) in self._aside else self.engine
 
     async def _publish(
         self, environments: Sequence[tuple[str, ResolvedEnvironment]], needs: Needs
     ) -> dict[EnvID, bool]:
-        if self._to == "local" or self._catalog.documents is None:
+        if self.to == "local" or self.catalog.documents is None:
             return {}
         published = {}
         complete = {e.id: all(n.complete for n in needs.by_environment[e.id]) for _name, e in environments}
-        if self._together and not all(complete.values()):
+        if self.together and not all(complete.values()):
             complete = dict.fromkeys(complete, False)
         for _name, environment in environments:
             try:
-                stored = await self._catalog.documents.get(environment.id)
+                stored = await self.catalog.documents.get(environment.id)
             except IntegrityError:
                 stored = None  # publishing writes one anew that is none, and refuses any other
             if stored is None and complete[environment.id]:
-                stored = await self._catalog.publish(environment, needs.by_environment[environment.id])
+                stored = await self.catalog.publish(environment, needs.by_environment[environment.id])
             if stored is not None:
                 self._result.documents[environment.id] = stored
             there = stored is not None
@@ -382,11 +379,9 @@ class Warm:
         started: float,
         published: bool | None,
     ) -> Ready:
-        there = [n for n in needs if (self._to == "local" or n.complete) and (node is None or node.has(n))]
+        there = [n for n in needs if (self.to == "local" or n.complete) and (node is None or node.has(n))]
         verified = [
-            n
-            for n in there
-            if (node is not None or all(self._is_verified(self._engine, n.found[f]) for f in n.formats))
+            n for n in there if (node is not None or all(self._is_verified(self.engine, n.found[f]) for f in n.formats))
         ]
         sources = Counter(origin for n in there for origin in (("node",) if node and node.had(n) else n.origins))
         missing = {n.name: n.error or _absent(n) for n in needs if n not in there}
@@ -396,7 +391,7 @@ class Warm:
             packages=len(needs),
             complete=len(there),
             verified=len(verified),
-            bytes=sum(node.bytes(n) if self._to == "local" and node else n.bytes for n in there),
+            bytes=sum(node.bytes(n) if self.to == "local" and node else n.bytes for n in there),
             sources=dict(sources),
             seconds=max((n.ready_at for n in needs), default=started) - started,
             published=published,
