@@ -245,19 +245,13 @@ class EnvironmentVerbs(Opened):
             PartialFailureError: Packages could not be cached: then nothing is published and no name given.
             StoreError: The store cannot be used.
         """
-        from asynccache.ops.import_environment import import_file  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.import_environment import Import, import_file  # noqa: PLC0415 - other verbs do without
 
-        imported = await import_file(
-            await self._opening.engine(writing=True),
-            await self._opening.catalog(writing=True),
-            fspath(file),
-            arches=tuple(arches),
-            environment=environment,
-            python=python,
-            specs=tuple(specs),
-            sources=tuple(sources),
-            names=tuple(names),
-        )
+        asked = Import(
+            fspath(file), tuple(names), tuple(arches), tuple(specs), tuple(sources), environment, python
+        )  # fmt: skip
+        engine, catalog = await self._opening.engine(writing=True), await self._opening.catalog(writing=True)
+        imported = await import_file(engine, catalog, asked)
         for note in imported.notes:
             self._tell(note)
         return imported

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from asynccache.catalog.export import channel_of
@@ -84,80 +85,77 @@ class Imported:
         }
 
 
-async def import_file(
-    engine: Engine,
-    catalog: Environments,
-    file: str,
-    *,
-    arches: Sequence[str] = (),
-    environment: str | None = None,
-    python: str | None = None,
-    specs: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    names: Sequence[str] = (),
-) -> Imported:
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What is to be made of a file.
+
+    Attributes:
+        file: Path; `-` for standard input.
+        names: Aliases to give it.
+        arches: Architectures to take; none for this machine's.
+        specs: What was asked for, `CATEGORY::VALUE`; none for the list itself.
+        sources: Channels and indexes that go with `specs`.
+        environment: Environment of a pixi.lock; None for `default`.
+        python: Version that wheels of a lock are chosen for; None for the running one.
+    """
+
+    file: str
+    names: Sequence[str] = ()
+    arches: Sequence[str] = ()
+    specs: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    environment: str | None = None
+    python: str | None = None
+
+
+async def import_file(engine: Engine, catalog: Environments, asked: Import) -> Imported:
     """Make an environment of a lock, a list or an exported document.
 
     Args:
         engine: An open engine on the catalog's store.
         catalog: Where it is published.
-        file: Path; `-` for standard input.
-        arches: Architectures to take; none for this machine's.
-        environment: Environment of a pixi.lock; None for `default`.
-        python: Version that wheels are chosen for; None for the running one.
-        specs: What was asked for, `CATEGORY::VALUE`; none for the list itself.
-        sources: Channels and indexes that go with `specs`.
-        names: Aliases to give it.
+        asked: Of what, and how.
 
     Raises:
         UsageError: The file, a requirement or an architecture is wrong.
         AsyncCacheError: Packages could not be cached: then nothing is published and no name given.
     """
-    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - whoever imports lists does without
+    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - whoever imports lists does without
+    from asynccache.resolve.formats.registry import DOCUMENT, recognise  # noqa: PLC0415
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
 
-    if sources and not specs:
+    if asked.sources and not asked.specs:
         raise UsageError("--source goes with --spec", hint="say with --spec what was asked for")
-    request = request_of(specs, sources) if specs else None
-    for name in names:
+    request = request_of(asked.specs, asked.sources) if asked.specs else None
+    for name in asked.names:
         checked_name(name)
-    chosen = tuple(checked_architecture(arch) for arch in arches) or (current_architecture(),)
-    text = await asyncio.to_thread(read_text, file)
-    if is_document(file, text):
+    arches = tuple(checked_architecture(arch) for arch in asked.arches) or (current_architecture(),)
+    file, text = asked.file, await asyncio.to_thread(read_text, asked.file)
+    fmt = recognise(file, text, locks=True)
+    if file.endswith(".json") or (fmt is not None and fmt.name == DOCUMENT):
         if request is not None:
             raise UsageError(f"{file} is a document, which says what was asked for: --spec does not go with it")
-        return await import_documents(engine, catalog, file, text, chosen, names=names)
-    lists = packages_of(file, text, chosen, environment=environment, python=python)
-    return await import_environment(engine, catalog, lists, names=names, request=request)
+        return await _import_documents(engine, catalog, asked, text, arches)
+    read = partial(read_package_list, file, text, environment=asked.environment, python=asked.python)
+    lists = {arch: read(arches=(arch,)).packages for arch in arches}
+    return await import_environment(engine, catalog, lists, names=asked.names, request=request)
 
 
-async def import_documents(
-    engine: Engine, catalog: Environments, file: str, text: str, arches: Sequence[str], *, names: Sequence[str] = ()
+async def _import_documents(
+    engine: Engine, catalog: Environments, asked: Import, text: str, arches: Sequence[str]
 ) -> Imported:
-    """Publish a document, as it is, once the store has what it names.
-
-    Raises:
-        UsageError: It is no document, or for another architecture.
-        AsyncCacheError: Packages could not be cached.
-    """
+    """Publish a document, as it is, once the store has what it names."""
     from asynccache.ops.warm import Warm  # noqa: PLC0415 - lists do without
     from asynccache.resolve.formats.document import read_document  # noqa: PLC0415
     from asynccache.resolve.place import Place  # noqa: PLC0415
 
-    found = [read_document(text, Place(file), arch) for arch in arches]
+    found = [read_document(text, Place(asked.file), arch) for arch in arches]
     warming = Warm(engine, catalog, to="remote", wanted=engine.settings.wanted_format)
     readiness = await warming.run([(str(environment.id), environment) for environment in found])
     readiness.raise_for_failures()
     stored = [readiness.documents.get(environment.id, environment) for environment in found]
     size = sum(row.bytes for row in readiness.rows)
-    return await _entered(engine, catalog, stored, tuple(readiness.reports), size, names)
-
-
-def is_document(file: str, text: str) -> bool:
-    """Tell whether a file is an environment's document, by its name or its content."""
-    from asynccache.resolve.formats.registry import DOCUMENT, recognise  # noqa: PLC0415 - see `import_file`
-
-    fmt = recognise(file, text, locks=True)
-    return file.endswith(".json") or (fmt is not None and fmt.name == DOCUMENT)
+    return await _entered(engine, catalog, stored, readiness.reports, size, asked.names)
 
 
 async def import_environment(
@@ -202,7 +200,7 @@ async def _entered(
     engine: Engine,
     catalog: Environments,
     stored: Sequence[ResolvedEnvironment],
-    reports: tuple[Report, ...],
+    reports: Sequence[Report],
     size: int,
     names: Sequence[str],
 ) -> Imported:
@@ -212,30 +210,7 @@ async def _entered(
     await catalog.keep(stored, default=True)
     packs = await pack_cached(engine, stored, verify=True) if packs_wanted(engine.settings) else PacksMade()
     aliased = await catalog.alias(str(stored[0].id), names) if names else None
-    return Imported(tuple(stored), reports, size, packs, aliased)
-
-
-def packages_of(
-    file: str, text: str, arches: Sequence[str], *, environment: str | None = None, python: str | None = None
-) -> dict[str, tuple[Package, ...]]:
-    """Return what a lock or list names, by architecture.
-
-    Args:
-        file: Its path, which errors name.
-        text: Its content.
-        arches: Architectures to take.
-        environment: Environment of a pixi.lock; None for `default`.
-        python: Version that wheels of a lock of PyPI packages are chosen for; None for the running one.
-
-    Raises:
-        UsageError: It names no archives, or was not locked for an architecture.
-    """
-    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - documents do without
-
-    return {
-        arch: read_package_list(file, text, arches=(arch,), environment=environment, python=python).packages
-        for arch in arches
-    }
+    return Imported(tuple(stored), tuple(reports), size, packs, aliased)
 
 
 def pinned_request(packages: Sequence[EnvironmentPackage]) -> Request:

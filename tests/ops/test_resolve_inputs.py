@@ -11,12 +11,12 @@ from asynccache.config import Settings
 from asynccache.errors import ConfigurationError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.package import Package
 from asynccache.ops.environments import Environments
-from asynccache.ops.import_environment import packages_of
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_files import resolve_files
 from asynccache.ops.resolve_inputs import InputFile, Inputs, input_format, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted, publication_limit
 from asynccache.resolve.assemble import Machine
+from asynccache.resolve.formats.locks import read_package_list
 from asynccache.resolve.resolver import Problem
 from tests.ops.resolve_table import ARCH, TableResolver, found
 from tests.support.environments import environment_of
@@ -82,7 +82,7 @@ async def test_resolving_finds_in_a_lock_what_importing_it_takes(settings: Setti
     wanted = await ask(settings, Inputs((InputFile(str(path)),), arches=(ARCH,)))
     assert wanted.lock is not None
     found = await wanted.lock.resolve(Problem(wanted.asked[ARCH].request, ARCH, "conda-only"))
-    taken = packages_of(str(path), path.read_text(), [ARCH])[ARCH]
+    taken = read_package_list(str(path), path.read_text(), arches=(ARCH,)).packages
     assert [(p.url, p.published_hash) for p in found.packages] == [(str(p.url), p.digests.md5) for p in taken]
     assert taken
 
