@@ -134,22 +134,19 @@ async def create(opening: Opening, wanted: Creation) -> Created:
         environment = await opening.find(wanted.text, wanted.arch)
     if wanted.kernel and all(package.name != _KERNEL_PACKAGE for package in environment.packages):
         environment = await _with_kernel(opening, environment, wanted.text)
-    done = await _existing(opening, environment, wanted, started)
+    place = _place(opening, environment, wanted)
+    done = await _existing(place, environment, wanted, started)
     if done is None:
         from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - not for what is there
         from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
 
-        place = _place(opening, environment, wanted)
-        done = await hydrate(
-            await opening.engine(), environment, place, options=wanted.options, packed=from_pack
-        )  # fmt: skip
+        engine = await opening.engine()
+        done = await hydrate(engine, environment, place, options=wanted.options, packed=from_pack)
     work = kernel = None
     if wanted.into_dir is not None:
         pathspec = wanted.text.removeprefix("step:") if wanted.pathspec else None
-        directory = wanted.into_dir.absolute()
-        work = await place_code(
-            settings, environment, done.prefix, directory, pathspec=pathspec, strict=wanted.strict
-        )  # fmt: skip
+        into = wanted.into_dir.absolute()
+        work = await place_code(settings, environment, done.prefix, into, pathspec=pathspec, strict=wanted.strict)
     if wanted.kernel:
         from asynccache.hydrate.kernel import install_kernel  # noqa: PLC0415 - rarely asked for
 
@@ -177,13 +174,10 @@ async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str
     return (await create(opening, Creation(environment=environment, kind="step"))).prefix
 
 
-async def _existing(
-    opening: Opening, environment: ResolvedEnvironment, wanted: Creation, started: float
-) -> Hydrated | None:
+async def _existing(place: Path, environment: ResolvedEnvironment, wanted: Creation, started: float) -> Hydrated | None:
     """Return the environment that is there already and will do."""
     if wanted.options.force:
         return None
-    place = _place(opening, environment, wanted)
     named = wanted.name is not None or wanted.prefix is not None
     if named and not wanted.exist_ok and (there := await asyncio.to_thread(places.read_marker, place)) is not None:
         what = "this environment" if there == environment.id else "another environment"

@@ -247,16 +247,12 @@ def users_of(prefix: Path) -> list[int]:
     """Return the processes that run a program of an environment, as far as this user can see them (Linux only)."""
     found = []
     start = os.fspath(prefix) + os.sep
-    for entry in _processes():
-        with suppress(OSError):
-            if os.readlink(f"/proc/{entry}/exe").startswith(start):  # noqa: PTH115 - a link to nowhere in particular
-                found.append(int(entry))
-    return found
-
-
-def _processes() -> Iterator[str]:
     with suppress(OSError):
-        yield from (name for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - only names
+        for entry in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - only names
+            with suppress(OSError):
+                if os.readlink(f"/proc/{entry}/exe").startswith(start):  # noqa: PTH115 - a link to nowhere in particular
+                    found.append(int(entry))
+    return found
 
 
 def _prefixes(settings: Settings) -> Iterator[Path]:

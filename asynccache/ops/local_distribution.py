@@ -52,7 +52,6 @@ async def install_local_distribution(opening: Opening) -> Path | None:
     if await asyncio.to_thread((root / COMPLETE).is_file):
         return None
     engine = await opening.engine()
-    await engine.threads.run(_made, root.parent)
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
     async with engine.workspace.locks.hold(f"conda-{name}", label=f"the installation of conda in {root}"):
         if await engine.threads.run((root / COMPLETE).is_file):
@@ -83,13 +82,9 @@ def distribution_key(settings: Settings) -> str | None:
     return "/".join(word.strip("/") for word in words if word).replace("{arch}", current_architecture())
 
 
-def _made(directory: Path) -> None:
-    with disk_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-
-
 def _scratch(root: Path) -> Path:
     with disk_errors(root):
+        root.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f".{root.name}.asynccache-", dir=root.parent))
 
 

@@ -158,6 +158,8 @@ class Warm:
     verify: bool = True
     together: bool = False
     _memory: Verified = field(init=False)
+    _node: NodeArchives | None = field(init=False, default=None)
+    _started: float = field(init=False, default=0.0)
     _known: dict[str, dict[str, str]] = field(init=False, default_factory=dict)
     _result: Readiness = field(init=False, default_factory=Readiness)
     _upstream: dict[str, str] = field(init=False, default_factory=dict)
@@ -185,12 +187,13 @@ class Warm:
             DiskError: This machine's disk cannot be written.
         """
         clock, result = self.engine.clock, self._result
-        started = clock.now()
+        self._started = clock.now()
         needs = await self._look_up([e for _name, e in environments])
         result.distinct = len(needs.all)
-        node = NodeArchives(self.engine, self._memory) if self.to != "remote" else None
-        if node is not None:
-            await node.look(needs.all, self.wanted)
+        if self.to != "remote":
+            self._node = NodeArchives(self.engine, self._memory)
+            await self._node.look(needs.all, self.wanted)
+        node = self._node
         for _ in range(_PASSES):
             todo = [n for n in needs.all if node is None or self.to == "both" or not node.has(n)]
             await self._fetch(todo, needs)
@@ -202,10 +205,10 @@ class Warm:
         published = await self._publish(environments, needs)
         for name, environment in environments:
             of = needs.by_environment[environment.id]
-            result.rows.append(self._row(name, environment, of, node, started, published.get(environment.id)))
+            result.rows.append(self._row(name, environment, of, published.get(environment.id)))
         found = [(need.package, archive) for need in needs.all for archive in need.found.values()]
         result.sizes.update({p.url: a.size for p, a in found if a.format == p.url_format})
-        result.seconds = clock.now() - started
+        result.seconds = clock.now() - self._started
         return result
 
     async def _look_up(self, environments: Iterable[ResolvedEnvironment]) -> Needs:
@@ -370,15 +373,8 @@ class Warm:
             published[environment.id] = there
         return published
 
-    def _row(
-        self,
-        name: str,
-        environment: ResolvedEnvironment,
-        needs: Sequence[Need],
-        node: NodeArchives | None,
-        started: float,
-        published: bool | None,
-    ) -> Ready:
+    def _row(self, name: str, environment: ResolvedEnvironment, needs: Sequence[Need], published: bool | None) -> Ready:
+        node = self._node
         there = [n for n in needs if (self.to == "local" or n.complete) and (node is None or node.has(n))]
         verified = [
             n for n in there if (node is not None or all(self._is_verified(self.engine, n.found[f]) for f in n.formats))
@@ -393,7 +389,7 @@ class Warm:
             verified=len(verified),
             bytes=sum(node.bytes(n) if self.to == "local" and node else n.bytes for n in there),
             sources=dict(sources),
-            seconds=max((n.ready_at for n in needs), default=started) - started,
+            seconds=max((n.ready_at for n in needs), default=self._started) - self._started,
             published=published,
             errors=missing,
         )

@@ -17,7 +17,6 @@ from asynccache_cli.options import (
     run_verb,
     setting_option,
     show_json,
-    together,
 )
 
 if TYPE_CHECKING:
@@ -29,53 +28,42 @@ _RESOLVERS: Final = {
     **dict.fromkeys(("builtin", "conda-lock"), "mixed_dependency_resolver"),
 }
 
-_what = together(
-    click.argument("files", metavar="[FILE]...", nargs=-1),
-    click.option("--requirement", "-r", metavar="FILE", help="A requirements.txt."),
-    click.option("--file", "-f", "yml", metavar="FILE", help="An environment.yml."),
-    click.option("--pyproject", "-p", metavar="FILE", help="A pyproject.toml."),
-    click.option(
-        "--arch", "arches", metavar="ARCH", multiple=True, help="Repeat for several; default: this machine's."
-    ),
-    click.option("--python", metavar="CONSTRAINT", help="Python, such as 3.11.* or '>=3.8,<3.9'."),
-    click.option("--using", metavar="ENV", help="Keep all packages of an environment, and add to them."),
-    click.option("--using-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
-    click.option("--from", "source", metavar="ENV", help="Resolve again what an environment was asked for."),
-    click.option("--from-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used."),
-    click.option(
-        "--metaflow-deps",
-        "datastore",
-        type=click.Choice(["local", "s3", "azure", "gs"]),
-        help="Add what Metaflow needs on this datastore, as `metaflow environment resolve` does.",
-    ),
-    click.option("--environment", help="Environment to take from a pixi.lock; default: `default`."),
-    click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Name to give; can be repeated."),
-)
-_how = together(
-    click.option("--force/--no-force", default=False, help="Resolve although an environment is known."),
-    click.option("--dry-run", is_flag=True, help="Resolve and print; write nothing."),
-    click.option("--local-only", is_flag=True, help="Look for known environments on this machine only."),
-    click.option("--cache/--no-cache", default=True, help="Bring packages and document into the store."),
-    click.option(
-        "--set-default/--no-set-default", default=True, help="Make it what its request means on this machine."
-    ),
-    click.option(
-        "--resolver",
-        "resolvers",
-        type=click.Choice(list(_RESOLVERS)),
-        multiple=True,
-        help="Who solves, instead of what the settings say; can be repeated for another type of environment.",
-    ),
-    setting_option("--exclude-newer", metavar="DATE", help="Leave out what was published after this day or time."),
-    setting_option("--offline", is_flag=True, default=None, help="Ask no channel and no index."),
-    format_option("Form of conda packages that the store shall hold; none: as published."),
-    quiet_option(),
-)
-
 
 @click.command("resolve")
-@_what
-@_how
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.option("--requirement", "-r", metavar="FILE", help="A requirements.txt.")
+@click.option("--file", "-f", "yml", metavar="FILE", help="An environment.yml.")
+@click.option("--pyproject", "-p", metavar="FILE", help="A pyproject.toml.")
+@click.option("--arch", "arches", metavar="ARCH", multiple=True, help="Repeat for several; default: this machine's.")
+@click.option("--python", metavar="CONSTRAINT", help="Python, such as 3.11.* or '>=3.8,<3.9'.")
+@click.option("--using", metavar="ENV", help="Keep all packages of an environment, and add to them.")
+@click.option("--using-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used.")
+@click.option("--from", "source", metavar="ENV", help="Resolve again what an environment was asked for.")
+@click.option("--from-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used.")
+@click.option(
+    "--metaflow-deps",
+    "datastore",
+    type=click.Choice(["local", "s3", "azure", "gs"]),
+    help="Add what Metaflow needs on this datastore, as `metaflow environment resolve` does.",
+)
+@click.option("--environment", help="Environment to take from a pixi.lock; default: `default`.")
+@click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Name to give; can be repeated.")
+@click.option("--force/--no-force", default=False, help="Resolve although an environment is known.")
+@click.option("--dry-run", is_flag=True, help="Resolve and print; write nothing.")
+@click.option("--local-only", is_flag=True, help="Look for known environments on this machine only.")
+@click.option("--cache/--no-cache", default=True, help="Bring packages and document into the store.")
+@click.option("--set-default/--no-set-default", default=True, help="Make it what its request means on this machine.")
+@click.option(
+    "--resolver",
+    "resolvers",
+    type=click.Choice(list(_RESOLVERS)),
+    multiple=True,
+    help="Who solves, instead of what the settings say; can be repeated for another type of environment.",
+)
+@setting_option("--exclude-newer", metavar="DATE", help="Leave out what was published after this day or time.")
+@setting_option("--offline", is_flag=True, default=None, help="Ask no channel and no index.")
+@format_option("Form of conda packages that the store shall hold; none: as published.")
+@quiet_option()
 @common_options
 def command(
     *,
