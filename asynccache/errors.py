@@ -47,12 +47,7 @@ EXIT_CODES: dict[int, ExitCode] = {
         (14, "resolver", "a resolver's program failed", False),
         (15, "build", "a wheel could not be built from source", False),
         (16, "environment", "an environment could not be made on disk, or what is at its place is not ours", False),
-        (
-            17,
-            "fetch-refused",
-            "a package cannot be fetched: no source has it (404), or one refuses it (403)",
-            False,
-        ),
+        (17, "fetch-refused", "a package cannot be fetched: no source has it (404), or one refuses it (403)", False),
         (18, "store-refused", "the store refuses: access denied, wrong credentials, something it cannot do", False),
         (19, "alias-taken", "an immutable name of an environment belongs to another one", False),
         (70, "defect", "a defect of asynccache; the message names a report to send in", False),

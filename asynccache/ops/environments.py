@@ -8,7 +8,7 @@ async with open_store(...) as store:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
-from asynccache.ops.naming import Meaning, meaning_of
+from asynccache.ops.naming import Ids, Meaning, meaning_of
 from asynccache.runtime.tasks import run_together
 from asynccache.store.base import Store
 
@@ -153,27 +153,32 @@ class Environments:
             if other != environment.id.arch:
                 found = await self.lookup.by_id(EnvID(environment.id.req_id, environment.id.full_id, other))
                 together += [] if found is None else [found]
-        name = (await meaning_of(self, text)).alias
-        names = [name] if name is not None and name.kind == "generic" else []
-        await self.keep(together, names, default=default)
+        meaning = await meaning_of(self, text)
+        name = meaning.alias
+        named = {name: meaning.ids} if name is not None and name.kind == "generic" else None
+        await self.keep(together, named, default=default)
         return together
 
     async def keep(
-        self, environments: Iterable[ResolvedEnvironment], names: Iterable[Alias] = (), *, default: bool = False
+        self,
+        environments: Iterable[ResolvedEnvironment] = (),
+        names: Mapping[Alias, Ids] | None = None,
+        *,
+        default: bool = False,
     ) -> None:
-        """Enter environments and names into the local manifest.
+        """Enter environments, and names with the (req_id, full_id) that they mean, into the local manifest.
 
         Raises:
             DiskError: It cannot be written.
             LockTimeoutError: Another program holds it.
         """
-        kept, named = list(environments), list(names)
+        kept, named = list(environments), dict(names or {})
 
         def change(manifest: Manifest) -> None:
             for environment in kept:
                 manifest.add(environment, default=default)
-                for name in named:
-                    manifest.assign(name, (environment.id.req_id, environment.id.full_id))
+            for name, ids in named.items():
+                manifest.assign(name, ids)
 
         await asyncio.to_thread(self.manifest.update, change)
 
@@ -206,7 +211,7 @@ class Environments:
             except AsyncCacheError as exc:
                 failed[str(name)] = exc
         if changed or unchanged:
-            await self._note([*changed, *unchanged], ids)
+            await self.keep(names=dict.fromkeys([*changed, *unchanged], ids))
         return Aliased(ids, tuple(changed), tuple(unchanged), failed)
 
     async def names_of(self, ids: tuple[str, str]) -> list[Alias]:
@@ -261,7 +266,7 @@ class Environments:
         if before is None:
             await self.history(name)
         now = await self.aliases.rollback(alias, to=to)
-        await self._note([alias], now)
+        await self.keep(names={alias: now})
         return now, before
 
     async def publish(
@@ -299,15 +304,6 @@ class Environments:
         """Return the documents of all architectures that can be found."""
         found = await run_together([self.lookup.by_id(EnvID(*ids, arch)) for arch in ARCHITECTURES])
         return [environment for environment in found if environment is not None]
-
-    async def _note(self, names: Iterable[Alias], ids: tuple[str, str]) -> None:
-        named = list(names)
-
-        def change(manifest: Manifest) -> None:
-            for name in named:
-                manifest.assign(name, ids)
-
-        await asyncio.to_thread(self.manifest.update, change)
 
 
 def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:

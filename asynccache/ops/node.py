@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -129,7 +130,7 @@ class NodeArchives:
             brought = [result for result in results if isinstance(result, _Brought)]
             await engine.threads.run(self._place, brought)
         finally:
-            await engine.threads.run(_remove, staging)
+            await engine.threads.run(shutil.rmtree, staging, ignore_errors=True)
         now = engine.clock.now()
         for item in brought:
             verified.append((engine_of(item.need), item.archive))
@@ -190,9 +191,3 @@ def _chosen(need: Need, preferred: Format | None) -> StoredArchive:
 
 def _version(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
-
-
-def _remove(directory: Path) -> None:
-    for path in directory.glob("*"):
-        path.unlink(missing_ok=True)
-    directory.rmdir()

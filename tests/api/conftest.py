@@ -1,28 +1,5 @@
-"""A store filled with published packages, and an engine on it."""
+"""What the tests of this room share."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from tests.support.filled_store import configured, filled
 
-import pytest
-
-from asynccache.config import Settings
-from asynccache.engine.engine import Engine
-from tests.support.fault_server import FaultServer
-from tests.support.small_channel import SyntheticChannel
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Settings:
-    return Settings(
-        store=str(tmp_path / "store"), cache_dir=tmp_path / "cache", retry_cap=0.05, attempts=2, connect_timeout=0.5
-    )
-
-
-@pytest.fixture
-async def filled(channel: SyntheticChannel, configured: Settings) -> AsyncIterator[FaultServer]:
-    """A store with twelve packages, six in each form, and the server that they came from."""
-    async with FaultServer(channel.root) as server:
-        async with Engine(configured) as engine:
-            (await engine.cache(channel.packages(server.url, 12))).raise_for_failures()
-        server.requests.clear()
-        yield server
+__all__ = ["configured", "filled"]
