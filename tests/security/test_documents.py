@@ -379,7 +379,7 @@ REAL = [
     ("conda", "_libgcc_mutex-0.1-conda_forge", "https://h/c/_libgcc_mutex-0.1-conda_forge.tar.bz2", ".tar.bz2"),
     ("conda", "R-base-4.0~rc1-py3.11_cuda12.1_0", "https://h/c/R-base-4.0~rc1-py3.11_cuda12.1_0.conda", ".conda"),
     ("conda", "a-1-0", "s3://bucket/chan/linux-64/a-1-0.conda", ".conda"),
-    ("conda", "a-1-0", "https://h/c/a-1-0.conda;v=1?x=1", ".conda"),
+    ("conda", "a-1-0", "https://h/c/a-1-0.conda;v=1", ".conda"),
     ("conda", "a-1-0", "https://h/c/a-1-0.conda", ".xyz"),
     ("pypi", "torch-2.5.0+cu124-cp311-cp311-any", "https://h/torch-2.5.0%2Bcu124-cp311-cp311-any.whl", ".whl"),
     ("pypi", "docopt-0.6.2-py2.py3-none-any", "https://h/docopt-0.6.2.tar.gz", ".tar.gz"),
