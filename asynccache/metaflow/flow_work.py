@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -229,5 +230,12 @@ def _row(found: Found) -> dict[str, Any]:
 
 
 def _write(output: str, document: dict[str, Any]) -> None:
-    """Write JSON into a file, or into what programs made to read from, such as a FIFO."""
-    Path(output).write_text(json.dumps(document, indent=2), "utf-8")
+    """Write JSON into a file, whole or not at all, or into what programs made to read from, such as a FIFO."""
+    path = Path(output)
+    text = json.dumps(document, indent=2)
+    if path.exists() and not path.is_file():
+        path.write_text(text, "utf-8")
+        return
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    aside.write_text(text, "utf-8")
+    aside.replace(path)

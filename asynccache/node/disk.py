@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import Any, Iterator
 
-from asynccache.errors import DiskError
+from asynccache.errors import AsyncCacheError, DiskError, ObjectNotFoundError, UsageError
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -31,6 +31,12 @@ def disk_error(path: str | os.PathLike[str] | None, error: OSError) -> DiskError
     return DiskError(
         f"the disk of {what} is full", found=free, hint="free some space or set cache_dir to a larger disk"
     )
+
+
+def input_error(what: object, error: OSError) -> AsyncCacheError:
+    """Return the error of a file that a user named and that cannot be read: a kind of its own where it is not there."""
+    kind = ObjectNotFoundError if isinstance(error, FileNotFoundError) else UsageError
+    return kind(f"{what} cannot be read ({error.strerror or error})", hint="check the path")
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from asynccache.model.document import document
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.node.disk import input_error
 from asynccache.ops.naming import Ids, Meaning, meaning_of
 from asynccache.runtime.tasks import run_together
 from asynccache.store.base import Store
@@ -314,6 +315,7 @@ def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
         arch: Architecture that it must be for; None for whatever it is for.
 
     Raises:
+        ObjectNotFoundError: There is no such file.
         UsageError: It cannot be read, is no document, or is for another architecture.
     """
     from asynccache.resolve.formats import document  # noqa: PLC0415 - looking up does without
@@ -322,7 +324,7 @@ def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
     try:
         data = path.read_bytes()
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read ({exc.strerror})", hint="check the path") from exc
+        raise input_error(path, exc) from exc
     return document.read_document(data, Place(str(path)), arch)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from asynccache.errors import UsageError
+from asynccache.node.disk import input_error
 from asynccache.resolve.place import STANDARD_INPUT, Place
 
 # The longer mark first: that of UTF-32 begins with that of UTF-16.
@@ -27,12 +28,13 @@ def read_text(name: str) -> str:
         name: Its path; `-` for standard input.
 
     Raises:
+        ObjectNotFoundError: There is no such file.
         UsageError: It cannot be read, or is no text.
     """
     try:
         data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
     except OSError as exc:
-        raise UsageError(f"{Place(name)} cannot be read ({exc.strerror})", hint="check the path") from exc
+        raise input_error(Place(name), exc) from exc
     mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
     try:
         return data[len(mark) :].decode(encoding)

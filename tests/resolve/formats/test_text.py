@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from asynccache.errors import UsageError
+from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.resolve.formats.text import read_text
 
 
@@ -36,7 +36,7 @@ def test_standard_input_is_read_as_a_file_is(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_no_text_or_not_there_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "r.txt"
-    with pytest.raises(UsageError, match=r"r\.txt cannot be read \(No such file or directory\); check the path"):
+    with pytest.raises(ObjectNotFoundError, match=r"r\.txt cannot be read \(No such file.*\); check the path"):
         read_text(str(path))
     path.write_bytes("größer".encode("latin-1"))
     with pytest.raises(UsageError, match=r"r\.txt cannot be read \(it is not UTF-8 text\); write it anew as UTF-8"):
