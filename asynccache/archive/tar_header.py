@@ -16,7 +16,6 @@ from asynccache.model.dataclass import dataclass
 BLOCK: Final = 512  # bytes
 ZERO_BLOCK: Final = bytes(BLOCK)
 POSIX_MAGIC: Final = b"ustar\x00"
-GNU_MAGIC: Final = b"ustar  \x00"  # magic and version together
 
 # name, mode, uid, gid, size, mtime, checksum, type, link name, magic and version, user, group, device numbers, prefix
 _STRETCH: Final = 24  # bytes: offset and length of a stretch of a sparse file

@@ -169,23 +169,6 @@ class Lookup:
             )
         return alias, ids
 
-    async def by_name(self, text: str, arch: str) -> ResolvedEnvironment:
-        """Return the environment that a text names (see `named`), for an architecture.
-
-        Raises:
-            UsageError: The text is no name.
-            ObjectNotFoundError: Nothing is known under it (with near names), or not for this architecture.
-        """
-        alias, ids = await self.named(text)
-        env_id = EnvID(*ids, arch)
-        environment = await self.by_id(env_id)
-        if environment is None:
-            raise ObjectNotFoundError(
-                f"{alias} stands for {env_id}, which is not there for {arch}",
-                hint="it was resolved for another architecture (--arch), or its document was never written",
-            )
-        return environment
-
     async def _near(self, alias: Alias) -> list[str]:
         if alias.kind != "generic":
             return []

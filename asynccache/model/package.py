@@ -55,7 +55,6 @@ class Format(StrEnum):
 
 
 CONDA_FORMATS: Final = (Format.TAR_BZ2, Format.CONDA)
-PYPI_FORMATS: Final = (Format.WHEEL, Format.TAR_GZ, Format.ZIP)
 # The hash that names an object's directory in the cache: contract, section 3.1.
 KEY_ALGORITHM: Final[dict[Kind, Literal["md5", "sha256"]]] = {"conda": "md5", "pypi": "sha256"}
 # It names directories, files, keys and arguments of programs, so it can be nothing else; with any extension that is put

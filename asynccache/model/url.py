@@ -15,7 +15,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEMES: Final = ("http", "https", "file")
 _CONDA: Final = (".conda", ".tar.bz2")
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@]*@")

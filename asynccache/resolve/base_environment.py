@@ -111,15 +111,6 @@ class BaseEnvironment:
         return self._locked.get(("conda", requirement.name.lower()))
 
 
-def locked_requirements(base: ResolvedEnvironment) -> dict[str, dict[str, str]]:
-    """Return an environment's packages as exact requirements, for programs that cannot be given locked packages.
-
-    Returns:
-        Category -> name (with its channel when that lies at conda.anaconda.org) -> version.
-    """
-    return BaseEnvironment(base).requirements()
-
-
 def same_virtual_packages(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
     """Whether two categories `sys` say the same; a missing build is `0`."""
     return _normalised(first) == _normalised(second)

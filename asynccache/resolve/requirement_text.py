@@ -8,7 +8,7 @@ A value is `NAME`, `NAME==CONSTRAINT` or `NAME@URL`, and may end in `;MARKER`. T
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from asynccache.errors import UsageError
@@ -55,17 +55,8 @@ def join_value(name: str, constraint: str = "", marker: str = "") -> str:
     return f"{text};{marker}" if marker else text
 
 
-def values_of(packages: Mapping[str, str]) -> list[str]:
-    """Return the values that a map of names to constraints stands for; a constraint may end in `;MARKER`.
-
-    >>> values_of({"a": "1", "b": "", "d": ";M", "f": "==1"})
-    ['a==1', 'b', 'd;M', 'f====1']
-    """
-    return [join_value(name, *_constraint_and_marker(text)) for name, text in packages.items()]
-
-
 def packages_of(values: Iterable[str]) -> dict[str, str]:
-    """Return the map that values stand for, the other way round; `*` is no constraint.
+    """Return the map that values stand for; `*` is no constraint.
 
     >>> packages_of(["a==1", "b", "c==*", "d==>=2,<3"])
     {'a': '1', 'b': '', 'c': '', 'd': '>=2,<3'}
@@ -214,8 +205,3 @@ def _without_build(version: str) -> tuple[str, str | None]:
     if not separator or not number:
         return version, None
     return number.strip(), build.strip() or None
-
-
-def _constraint_and_marker(text: str) -> tuple[str, str]:
-    constraint, _, marker = text.partition(";")
-    return constraint.strip(), marker.strip()

@@ -32,6 +32,11 @@ async def _store(*environments: ResolvedEnvironment) -> MemoryStore:
     return store
 
 
+async def _known(lookup: Lookup, text: str, arch: str = "linux-64") -> ResolvedEnvironment | None:
+    _alias, ids = await lookup.named(text)
+    return await lookup.by_id(EnvID(*ids, arch))
+
+
 @pytest.mark.parametrize(
     ("policy", "found"),
     [
@@ -82,7 +87,7 @@ async def test_an_environment_is_found_by_name_by_ids_and_by_full_id() -> None:
     await Aliases(store).assign(Alias.parse("team/env:v1"), (env.id.req_id, env.id.full_id))
     lookup = Lookup(Manifest(), EnvironmentDocuments(store), Aliases(store))
     for text in ("team/env:v1", f"{env.id.req_id}:{env.id.full_id}", env.id.full_id):
-        assert await lookup.by_name(text, "linux-64") == env
+        assert await _known(lookup, text) == env
 
 
 async def test_a_step_is_asked_for_where_runs_are_known() -> None:
@@ -92,8 +97,8 @@ async def test_a_step_is_asked_for_where_runs_are_known() -> None:
         return (env.id.req_id, env.id.full_id) if pathspec == "Flow/12/train" else None
 
     lookup = Lookup(Manifest(), EnvironmentDocuments(await _store(env)), pathspecs=ids)
-    assert await lookup.by_name("Flow/12/train", "linux-64") == env
-    assert await lookup.by_name("step:Flow/12/train/3", "linux-64") == env
+    assert await _known(lookup, "Flow/12/train") == env
+    assert await _known(lookup, "step:Flow/12/train/3") == env
 
 
 async def test_the_stores_answer_counts_for_names_that_move() -> None:
@@ -103,7 +108,7 @@ async def test_the_stores_answer_counts_for_names_that_move() -> None:
     local.assign(Alias.parse("env:latest"), (old.id.req_id, old.id.full_id))
     await Aliases(store).assign(Alias.parse("env:latest"), (new.id.req_id, new.id.full_id))
     lookup = Lookup(local, EnvironmentDocuments(store), Aliases(store))
-    assert await lookup.by_name("env", "linux-64") == new
+    assert await _known(lookup, "env") == new
 
 
 async def test_an_unknown_name_suggests_near_ones() -> None:
@@ -114,11 +119,10 @@ async def test_an_unknown_name_suggests_near_ones() -> None:
     with pytest.raises(
         ObjectNotFoundError, match=r"no environment is known as team/trainin:v1; did you mean team/training:v1"
     ):
-        await lookup.by_name("team/trainin:v1", "linux-64")
-    with pytest.raises(ObjectNotFoundError, match="not there for osx-arm64"):
-        await lookup.by_name("team/training:v1", "osx-arm64")
+        await lookup.named("team/trainin:v1")
+    assert await _known(lookup, "team/training:v1", "osx-arm64") is None
     with pytest.raises(UsageError, match="is no environment alias"):
-        await lookup.by_name("Team Training", "linux-64")
+        await lookup.named("Team Training")
 
 
 async def test_a_document_is_written_once_and_what_was_first_stays() -> None:
