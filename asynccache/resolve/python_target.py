@@ -90,14 +90,14 @@ class PythonTarget:
 
     @cached_property
     def ranks(self) -> dict[Tag, int]:
-        """The wheel tags that can be used here, each with its rank; 0 is the best."""
+        """The wheel tags that can be used here, best first, each with its rank; 0 is the best."""
         platforms = list(self._platforms())
         interpreter = "cp" + "".join(map(str, self.release))
         tags = [
             *cpython_tags(self.release, abis=[interpreter], platforms=platforms),
             *compatible_tags(self.release, interpreter=interpreter, platforms=platforms),
         ]
-        return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
+        return {tag: rank for rank, tag in enumerate(dict.fromkeys(tags))}
 
     @property
     def glibc_minor(self) -> int:

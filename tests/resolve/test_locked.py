@@ -121,7 +121,7 @@ async def test_who_only_caches_takes_from_a_uv_lock_what_resolving_takes(index: 
     assert names(cached(extras=frozenset({"x"}))) == ["app", "extra_lib", "lib", "tester"]
     assert names(cached(groups=frozenset({"docs"}))) == ["app", "documenter", "lib"]
     for wrong in ({"extras": frozenset({"y"})}, {"groups": frozenset({"y"})}):
-        with pytest.raises(UsageError, match=r"the project has not all the .* asked for: expected y"):
+        with pytest.raises(UsageError, match=r"it has not all the .* asked for: expected y"):
             cached(**wrong)
 
 
@@ -190,9 +190,11 @@ async def test_a_lock_for_other_pythons_or_platforms_is_refused(index: PyPIIndex
     write_distribution(index.directory, "native", tag="cp311-cp311-manylinux_2_17_x86_64")
     write_distribution(index.directory, "lib")
     lock = locked(tmp_path / "project", index, "[\"native; sys_platform == 'linux'\"]")
-    with pytest.raises(UsageError, match=r"uv\.lock.*does not hold for Python 3\.9\.1"):
+    with pytest.raises(UsageError, match=r"uv\.lock.*does not hold for linux-64 with Python 3\.9\.1"):
         lock.solution("linux-64", "3.9.1")
-    with pytest.raises(UsageError, match=r"package native.*no archive fits linux-aarch64"):
+    with pytest.raises(
+        UsageError, match=r"package native.*does not hold for linux-aarch64.*No wheel found.*found native-1"
+    ):
         lock.solution("linux-aarch64", "3.11.9")
     assert lock.solution("osx-arm64", "3.11.9").packages == ()
     only = "[tool.uv]\nenvironments = [\"sys_platform == 'darwin'\"]\n"

@@ -6,11 +6,11 @@ are left out.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asynccache.resolve.formats.requirements_txt import pep508_requirement
+from asynccache.resolve.formats.text import parse_toml
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Collector, Requirements
 
@@ -21,10 +21,7 @@ def read_pyproject_toml(text: str, place: Place) -> Requirements:
     Raises:
         UsageError: Not TOML, or an entry that is no requirement; the message names file, entry and reason.
     """
-    try:
-        document = tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as exc:
-        raise place.error(f"not a TOML document ({exc})") from exc
+    document = parse_toml(text.removeprefix("\ufeff"), place)
     collector = Collector()
     project = _table(document, "project", place)
     dependencies = project.get("dependencies", [])

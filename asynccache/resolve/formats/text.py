@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import sys
+import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from asynccache.errors import UsageError
 from asynccache.node.disk import input_error
@@ -43,3 +44,15 @@ def read_text(name: str) -> str:
             f"{Place(name)} cannot be read (it is not {encoding.upper()} text)",
             hint="write it anew as UTF-8, or as UTF-16 with a byte order mark",
         ) from exc
+
+
+def parse_toml(text: str, place: Place) -> dict[str, Any]:
+    """Return a TOML document.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise place.error(f"not a TOML document ({exc})") from exc
