@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from metaflow._vendor import click
 
 from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
-from asynccache.metaflow.environment_text import EnvironmentText, plain
+from asynccache.metaflow.environment_text import EnvironmentText
 from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.resolve_steps import caching
@@ -232,7 +232,7 @@ class Work:
         if self.quiet:
             self._line(name, text.quiet(found, more))
             return
-        for line in [*([title] if title else []), *map(plain, text.long(found, default=default, more=more))]:
+        for line in [*([title] if title else []), *text.long(found, default=default, more=more)]:
             self._say(line)
 
     def _say(self, line: str) -> None:

@@ -14,7 +14,7 @@ from metaflow.exception import CommandException
 
 from asynccache.errors import AsyncCacheError
 from asynccache.metaflow.environment import CondaEnvironment
-from asynccache.metaflow.environment_text import EnvironmentText, plain
+from asynccache.metaflow.environment_text import EnvironmentText
 from asynccache.metaflow.errors import CondaException, as_metaflow
 from asynccache.metaflow.launch import Launch
 from asynccache.metaflow.requirements_of import StepAsk, inputs_of
@@ -89,7 +89,7 @@ def resolve_flow(
             continue
         obj.echo(f"### Environment for step(s) {', '.join(members)} ###")
         for line in text.long(each.environment, default=each.row.default, more=each.row.aliases):
-            obj.echo(plain(line))
+            obj.echo(line)
 
 
 def show_flow(obj: Any, *, steps: Sequence[str], local_only: bool, output: str | None) -> None:
@@ -168,7 +168,7 @@ class _State:
             return [self.asked.step, text.quiet(found) if found else ",".join(states).replace(" ", "_")]
         lines = [f"Step {self.asked.step}", f"\tEnvironment is {', '.join(states)}", ""]
         if found is not None:
-            return [*lines, *(f"\t{plain(line)}" for line in text.long(found))]
+            return [*lines, *(f"\t{line}" for line in text.long(found))]
         if request is not None:
             for title, part in (("User-requested packages", request.deps), ("User sources", request.sources)):
                 values = [f"{category}::{value}" for category, values in part.items() for value in values]

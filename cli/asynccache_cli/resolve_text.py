@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from asynccache.api import events
+from asynccache.api import environment_text, events
 from asynccache_cli.progress import ProgressDisplay
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import Alias, Presence, Resolved, ResolvedEnvironment, Row
+    from asynccache.api import Presence, Resolved, ResolvedEnvironment, Row
 
 
 class ResolveDisplay(ProgressDisplay):
@@ -52,35 +52,10 @@ def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) ->
     click.echo(f"{', '.join(words)}, in {resolved.seconds:.1f} seconds", err=True)
 
 
-def _named(alias: Alias) -> str:
-    return f"{alias} (mutable)" if alias.mutable else str(alias)
-
-
 def _lines(row: Row, found: ResolvedEnvironment, here: Presence) -> Iterator[str]:
-    """Yield the lines of the contract's long form (section 6.1.1), without its bold text."""
     yield f"### Environment for architecture {row.arch}" + (f" ({row.name})" if row.name else "")
-    yield f"{'DEFAULT ' if row.default else ''}Environment of type {found.environment_type} full hash {found.id}"
-    if aliases := sorted(map(_named, {*row.aliases, *here.names})):
-        yield f"Aliases {', '.join(aliases)}"
-    yield f"Arch {found.id.arch}"
-    yield f"Available on {', '.join(found.resolved_archs)}"
-    yield ""
-    yield f"Resolved on {found.resolved_on.isoformat(' ')}"
-    yield f"Resolved by {found.resolved_by}"
-    if row.resolver:
-        yield f"Resolved with {row.resolver} in {row.seconds:.1f} seconds"
-    yield ""
-    if here.prefixes:
-        yield f"Locally present as {', '.join(map(str, here.prefixes))}"
-        yield ""
-    yield f"User-requested packages {_tagged(found.request.deps, sort=True)}"
-    yield f"User sources {_tagged(found.request.sources) or 'none'}"
-    if found.request.extras:
-        yield f"Extra resolution flags {_tagged(found.request.extras)}"
-    yield ""
-    for kind, title in (("conda", "Conda"), ("pypi", "Pypi")):
-        if packages := sorted(p.pinned for p in found.packages if p.kind == kind):
-            yield f"{title} Packages installed {', '.join(packages)}"
+    resolver = f"{row.resolver} in {row.seconds:.1f} seconds" if row.resolver else ""
+    yield from environment_text.long_text(found, here, row.aliases, default=row.default, resolver=resolver, none="none")
     if row.bytes is not None:
         yield f"Size of all packages {human_bytes(row.bytes)}"
     yield ""
@@ -92,8 +67,3 @@ def _builds(row: Row) -> Iterator[str]:
     for build in row.builds:
         yield f"  {build.name}{f'=={build.version}' if build.version else ''} of {build.location}"
     yield ""
-
-
-def _tagged(part: Mapping[str, Sequence[str]], *, sort: bool = False) -> str:
-    values = [f"{c}::{v}" for c, vs in part.items() for v in vs]
-    return ", ".join(sorted(values, key=lambda text: text.partition("::")[2]) if sort else values)

@@ -1,0 +1,89 @@
+"""An environment in words: paragraphs for people, one line for programs (contract, section 6.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asynccache.api import Alias, Presence, ResolvedEnvironment
+
+
+def long_text(
+    found: ResolvedEnvironment,
+    here: Presence,
+    aliases: Iterable[Alias] = (),
+    *,
+    default: bool = False,
+    resolver: str = "",
+    none: str = "NONE",
+) -> Iterator[str]:
+    """Yield the lines for people.
+
+    Args:
+        found: The environment.
+        here: What this machine knows of it.
+        aliases: Names beside those that this machine knows.
+        default: Whether it is what its request means on this machine.
+        resolver: Who found it now, and how fast; empty when it was known.
+        none: Stands for no source at all.
+    """
+    yield f"{'DEFAULT ' if default else ''}Environment of type {found.environment_type} full hash {found.id}"
+    if names := _names(here, aliases, " (mutable)"):
+        yield f"Aliases {', '.join(names)}"
+    yield f"Arch {found.id.arch}"
+    yield f"Available on {', '.join(found.resolved_archs)}"
+    yield ""
+    yield f"Resolved on {found.resolved_on}"
+    yield f"Resolved by {found.resolved_by}"
+    if resolver:
+        yield f"Resolved with {resolver}"
+    yield ""
+    if here.prefixes:
+        yield f"Locally present as {', '.join(map(str, here.prefixes))}"
+        yield ""
+    yield f"User-requested packages {', '.join(_by_value(found.request.deps))}"
+    yield f"User sources {', '.join(_tagged(found.request.sources)) or none}"
+    if found.request.extras:
+        yield f"Extra resolution flags {', '.join(_tagged(found.request.extras))}"
+    yield ""
+    for kind, title in (("conda", "Conda"), ("pypi", "Pypi")):
+        if packages := _packages(found, kind):
+            yield f"{title} Packages installed {', '.join(packages)}"
+
+
+def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Alias] = ()) -> str:
+    """Return the line for programs: twelve fields with blanks between them, lists with commas."""
+    fields: Sequence[str] = (
+        found.id.req_id,
+        found.id.full_id,
+        ",".join(_names(here, aliases, "(m)")),
+        found.id.arch,
+        found.resolved_on.isoformat(),
+        found.resolved_by.replace(" ", "_"),
+        ",".join(found.resolved_archs),
+        ",".join(_by_value(found.request.deps)),
+        ",".join(_tagged(found.request.sources)) or "NONE",
+        "conda:" + ",".join(_packages(found, "conda")),
+        "pypi:" + ",".join(_packages(found, "pypi")),
+        ",".join(map(str, here.prefixes)) or "NONE",
+    )
+    return " ".join(fields)
+
+
+def _names(here: Presence, more: Iterable[Alias], mark: str) -> list[str]:
+    """Return the names of an environment, with a mark at those that move."""
+    known = {*here.names, *more}
+    return sorted(f"{alias}{mark if alias.mutable else ''}" for alias in known if alias.kind != "full-id")
+
+
+def _tagged(part: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{category}::{value}" for category, found in part.items() for value in found]
+
+
+def _by_value(part: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted(_tagged(part), key=lambda text: text.partition("::")[2])
+
+
+def _packages(found: ResolvedEnvironment, kind: str) -> list[str]:
+    return sorted(package.pinned for package in found.packages if package.kind == kind)
