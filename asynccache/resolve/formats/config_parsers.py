@@ -1,7 +1,6 @@
 """Parsers for Metaflow's `Config`: a file's text in, keyword arguments of a decorator out (contract, section 7.8).
 
-The `parse_..._value` functions fill maps that may hold the content of other files already. The `..._parser` functions
-make arguments of `@pypi` (requirements.txt, pyproject.toml) or `@conda` (environment.yml).
+They make arguments of `@pypi` (requirements.txt, pyproject.toml) or `@conda` (environment.yml).
 """
 
 from __future__ import annotations
@@ -16,49 +15,6 @@ from asynccache.resolve.formats.pyproject_toml import read_pyproject_toml
 from asynccache.resolve.formats.requirements_txt import read_requirements_txt
 from asynccache.resolve.place import Place
 from asynccache.resolve.requirements import Requirements
-
-Packages = dict[str, dict[str, str]]
-Texts = dict[str, list[str]]
-
-
-def parse_req_value(
-    text: str, *, deps: Packages, sources: Texts, extras: Texts, name: str = "requirements.txt"
-) -> str | None:
-    """Add a requirements.txt to maps and return its constraint of Python.
-
-    Args:
-        text: Content of the file.
-        deps: Category -> name -> constraint.
-        sources: Category -> addresses.
-        extras: Category -> flags.
-        name: What errors call the file.
-
-    Raises:
-        UsageError: A line that is not supported.
-    """
-    return _fill(_found(read_requirements_txt, text, name), deps, sources, extras)
-
-
-def parse_yml_value(
-    text: str, *, deps: Packages, sources: Texts, extras: Texts, name: str = "environment.yml"
-) -> str | None:
-    """Add an environment.yml to maps and return its constraint of Python; see `parse_req_value`.
-
-    Raises:
-        UsageError: Not YAML, or an item that is not supported.
-    """
-    return _fill(_found(read_environment_yml, text, name), deps, sources, extras)
-
-
-def parse_toml_value(
-    text: str, *, deps: Packages, sources: Texts, extras: Texts, name: str = "pyproject.toml"
-) -> str | None:
-    """Add a pyproject.toml to maps and return its constraint of Python; see `parse_req_value`.
-
-    Raises:
-        UsageError: Not TOML, or an entry that is no requirement.
-    """
-    return _fill(_found(read_pyproject_toml, text, name), deps, sources, extras)
 
 
 def req_parser(text: str) -> dict[str, Any]:
@@ -128,13 +84,3 @@ def _without_sys(found: Requirements) -> Requirements:
     if found.deps.get("sys"):
         raise found.deps["sys"][0].error("System dependencies are not supported here", hint="use @sys_packages")
     return found
-
-
-def _fill(found: Requirements, deps: Packages, sources: Texts, extras: Texts) -> str | None:
-    for category in found.deps:
-        deps.setdefault(category, {}).update(found.packages(category))
-    for target, part in ((sources, found.sources), (extras, found.extras)):
-        for category, texts in part.items():
-            known = target.setdefault(category, [])
-            known.extend(texts)
-    return found.python

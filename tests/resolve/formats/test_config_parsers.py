@@ -52,38 +52,6 @@ def test_the_items_beside_the_refused_one_are_read_as_recorded() -> None:
     assert config_parsers.yml_parser(LONG_LIST[: LONG_LIST.index("\n  - j[")]) == {"libraries": right}
 
 
-@pytest.mark.parametrize(
-    ("line", "deps", "sources"),
-    [
-        ("--conda-channel cf", {}, {"conda": ["cf"]}),
-        ("--sys-pkg __glibc==2.27", {"sys": {"__glibc": "2.27"}}, {}),
-        ("--sys-pkg __cuda=11.8=0", {"sys": {"__cuda": "11.8=0"}}, {}),
-        ("--sys-pkg __cuda>=11", {"sys": {"__cuda": ">=11"}}, {}),
-    ],
-)
-def test_filling_maps_accepts_channels_and_system_packages(
-    line: str, deps: dict[str, dict[str, str]], sources: dict[str, list[str]]
-) -> None:
-    found_deps: dict[str, dict[str, str]] = {}
-    found_sources: dict[str, list[str]] = {}
-    extras: dict[str, list[str]] = {}
-    assert config_parsers.parse_req_value(line, deps=found_deps, sources=found_sources, extras=extras) is None
-    assert (found_deps, found_sources, extras) == (deps, sources, {})
-
-
-def test_files_fill_the_same_maps_one_after_the_other() -> None:
-    deps: dict[str, dict[str, str]] = {}
-    sources: dict[str, list[str]] = {}
-    extras: dict[str, list[str]] = {}
-    maps: dict[str, Any] = {"deps": deps, "sources": sources, "extras": extras}
-    yml = "channels: [c]\ndependencies: [a=1, python=3.8, {pip: [six=1]}]"
-    assert config_parsers.parse_yml_value(yml, **maps) == "3.8"
-    assert config_parsers.parse_req_value("six==2\n--pre", **maps) is None
-    assert config_parsers.parse_toml_value("[project]\ndependencies=['b']\nrequires-python='>=3'", **maps) == ">=3"
-    assert deps == {"conda": {"a": "1"}, "pypi": {"six": "2", "b": ""}}
-    assert (sources, extras) == ({"conda": ["c"]}, {"pypi": ["--pre"]})
-
-
 def test_credentials_are_refused_where_a_decorator_would_record_them() -> None:
     with pytest.raises(UsageError, match="credentials of host") as caught:
         config_parsers.req_parser("--extra-index-url https://me:hidden@host/simple")
