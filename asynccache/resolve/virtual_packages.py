@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from asynccache.config import Settings
@@ -38,12 +37,6 @@ _BASELINE: Final = {
     "osx-32": "x86",
     "osx-arm64": "m1",
 }
-# Flags of /proc/cpuinfo that each level of the x86-64 psABI adds.
-_LEVELS: Final = (
-    ("x86_64_v2", {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"}),
-    ("x86_64_v3", {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}),
-    ("x86_64_v4", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
-)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,7 +79,9 @@ def detect_virtual_packages(
         found += _versioned("__osx", env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0]))
     if gpu:
         found += _versioned("__cuda", env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda())
-    microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", _microarchitecture())
+    # what is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told
+    oldest = _BASELINE.get(current_architecture(), platform.machine())
+    microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", oldest)
     if microarchitecture:
         found.append(VirtualPackage("__archspec", "1", microarchitecture))
     return tuple(found)
@@ -98,7 +93,7 @@ def sys_values(
     *,
     given: Mapping[str, str] | None = None,
     gpu: bool = False,
-    detected: Sequence[VirtualPackage] | None = None,
+    detected: Sequence[VirtualPackage] = (),
     here: str | None = None,
 ) -> dict[str, str]:
     """Return the category `sys` of a request: name -> version text.
@@ -112,12 +107,14 @@ def sys_values(
         settings: Gives the defaults.
         given: What the user asked for.
         gpu: Whether a GPU was asked for: adds `sys_default_gpu_packages`.
-        detected: What this machine has; found out when None and needed.
+        detected: What this machine has.
         here: This machine's architecture; found out when None.
     """
     union: dict[str, str] = {}
     for arch in dict.fromkeys(arches):
-        values = _of_architecture(arch, settings, detected, here)
+        values: Mapping[str, str] = settings.sys_default_packages.get(arch, {})
+        if detected and _is_here(arch, settings, here):
+            values = {package.name: package.version for package in detected}
         if gpu:
             values = {**values, **settings.sys_default_gpu_packages}
         for name, version in values.items():
@@ -157,16 +154,14 @@ def machine_profile(
     if _is_here(arch, settings, here):
         # whether there is a GPU, the request says
         found = detect_virtual_packages(gpu=False) if detected is None else detected
-        # What is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told.
-        told = bool(os.environ.get("CONDA_OVERRIDE_ARCHSPEC"))
-        profile |= {package.name: package for package in found if told or package.name != "__archspec"}
+        profile |= {package.name: package for package in found}
     for name, text in settings.sys_default_packages.get(arch, {}).items():
         if name not in SYS_PACKAGES:
             profile[name] = _package(name, text)
-    requested = [split_value(value)[:2] for value in sys]
     # A request says of these what the environment may use: what it does not name, this machine's GPU say, is not there.
     profile.pop("__cuda", None)
-    for name, text in requested:
+    for value in sys:
+        name, text, _marker = split_value(value)
         profile[name] = _package(name, text)
     return tuple(sorted(profile.values()))
 
@@ -200,16 +195,6 @@ def _is_here(arch: str, settings: Settings, here: str | None) -> bool:
     return not settings.pin_virtual_packages and arch == (here or current_architecture())
 
 
-def _of_architecture(
-    arch: str, settings: Settings, detected: Sequence[VirtualPackage] | None, here: str | None
-) -> Mapping[str, str]:
-    if _is_here(arch, settings, here):
-        found = detect_virtual_packages() if detected is None else detected
-        if found:
-            return {package.name: package.version for package in found}
-    return settings.sys_default_packages.get(arch, {})
-
-
 def _versioned(name: str, version: str | None) -> list[VirtualPackage]:
     return [VirtualPackage(name, version)] if version else []
 
@@ -226,12 +211,8 @@ def _release(text: str) -> str:
 
 def _glibc() -> str | None:
     """Return the C library's version, None when it is not glibc."""
-    try:
-        name = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (ValueError, OSError):
-        name = ""
-    match = re.fullmatch(r"glibc (\d+(?:\.\d+)+)", name)
-    return match[1] if match else None
+    library, version = platform.libc_ver()
+    return version if library == "glibc" else None
 
 
 def _cuda() -> str | None:
@@ -256,21 +237,3 @@ def _cuda() -> str | None:
         return None
     match = re.search(r"CUDA Version:\s*(\d+\.\d+)", answer)
     return match[1] if match else None
-
-
-def _microarchitecture() -> str:
-    arch = current_architecture()
-    name = _BASELINE.get(arch, platform.machine())
-    if arch != "linux-64":
-        return name
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
-    except OSError:
-        return name
-    match = re.search(r"^flags\s*:\s*(.*)$", text, re.MULTILINE)
-    flags = set(match[1].split()) if match else set()
-    for level, needed in _LEVELS:
-        if not needed <= flags:
-            break
-        name = level
-    return name

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from asynccache.config import Settings
+from asynccache.model.platform import current_architecture
 from asynccache.resolve import virtual_packages
 from asynccache.resolve.virtual_packages import VirtualPackage, detect_virtual_packages, machine_profile, sys_values
 
@@ -59,9 +60,7 @@ def test_pinned_virtual_packages_are_the_same_on_every_machine() -> None:
     assert found == [{"__glibc": "2.27=0"}] * 2
 
 
-def test_a_profile_has_all_that_an_architecture_implies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CONDA_OVERRIDE_ARCHSPEC", raising=False)
-
+def test_a_profile_has_all_that_an_architecture_implies() -> None:
     def names(arch: str, *sys: str) -> list[str]:
         return [str(p) for p in machine_profile(arch, sys, SETTINGS, detected=HOST, here="linux-64")]
 
@@ -73,18 +72,23 @@ def test_a_profile_has_all_that_an_architecture_implies(monkeypatch: pytest.Monk
     assert names("linux-64", "__glibc==2.17") == [
         "__archspec=1=x86_64", "__glibc=2.17=0", "__linux=5.10=0", "__unix=0=0",
     ]  # fmt: skip
-    host = (*HOST, VirtualPackage("__archspec", "1", "x86_64_v4"))
-    assert VirtualPackage("__archspec", "1", "x86_64") in machine_profile(
-        "linux-64", [], SETTINGS, detected=host, here="linux-64"
-    )
     newer = Settings(sys_default_packages={"linux-64": {"__archspec": "1=x86_64_v3"}})
     assert VirtualPackage("__archspec", "1", "x86_64_v3") in machine_profile(
-        "linux-64", [], newer, detected=host, here="linux-64"
+        "linux-64", [], newer, detected=HOST, here="linux-64"
     )
-    monkeypatch.setenv("CONDA_OVERRIDE_ARCHSPEC", "x86_64_v4")
-    assert host[-1] in machine_profile("linux-64", [], SETTINGS, detected=host, here="linux-64")
     older = Settings(sys_default_packages={"osx-64": {"__osx": "12.1"}})
     assert VirtualPackage("__osx", "12.1") in machine_profile("osx-64", [], older, detected=(), here="linux-64")
+
+
+def test_a_profile_names_the_oldest_processor_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def processor() -> str:
+        (found,) = [p.build for p in machine_profile(current_architecture(), [], SETTINGS) if p.name == "__archspec"]
+        return found
+
+    monkeypatch.delenv("CONDA_OVERRIDE_ARCHSPEC", raising=False)
+    assert processor() in {"x86_64", "aarch64", "m1"}
+    monkeypatch.setenv("CONDA_OVERRIDE_ARCHSPEC", "x86_64_v4")
+    assert processor() == "x86_64_v4"
 
 
 def test_variables_override_what_the_machine_has_and_empty_ones_remove_it() -> None:
