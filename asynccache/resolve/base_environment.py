@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Final
-from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -16,8 +14,6 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import DistributionName, parse_stem
 from asynccache.resolve.request_sources import channel_or_url
 from asynccache.resolve.requirement_text import ReadRequirement
-
-_CONDA_HOST: Final = "conda.anaconda.org"
 
 
 class BaseEnvironment:
@@ -121,9 +117,8 @@ def _normalised(packages: Mapping[str, str]) -> dict[str, str]:
 
 
 def _channel(package: EnvironmentPackage) -> str | None:
-    parts = urlsplit(package.url)
-    name = parts.path.strip("/").partition("/")[0]
-    return name if parts.hostname == _CONDA_HOST and name else None
+    channel = channel_or_url(package.url)
+    return channel if channel != package.url else None
 
 
 def _allows(requirement: ReadRequirement, name: DistributionName, category: str) -> bool:

@@ -95,19 +95,12 @@ class Requirements:
                     raise UsageError(
                         f"{part} have an unknown category", expected=", ".join(CATEGORIES[part]), found=category
                     )
-        collector = Collector()
+        asked: dict[str, tuple[Requirement, ...]] = {}
         for category, packages in deps.items():
-            for name, text in packages.items():
-                constraint, _, marker = text.partition(";")
-                collector.require(category, Requirement(name, constraint.strip(), marker.strip()))
-        for category, addresses in parts["sources"].items():
-            for address in addresses:
-                collector.source(category, address)
-        for category, flags in parts["extras"].items():
-            for flag in flags:
-                collector.flag(category, flag)
-        collector.python = python
-        return collector.result()
+            texts = [(name, *text.partition(";")) for name, text in packages.items()]
+            asked[category] = tuple(Requirement(name, c.strip(), marker.strip()) for name, c, _, marker in texts)
+        known = {part: {c: tuple(texts) for c, texts in parts[part].items()} for part in ("sources", "extras")}
+        return merge_requirements([cls(asked, known["sources"], known["extras"], python)])
 
     def values(self, category: str) -> list[str]:
         """Return the values of a category."""

@@ -7,7 +7,7 @@ the construction of objects, are ignored; a key that occurs twice is an error.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
 
@@ -15,6 +15,7 @@ from asynccache.model.digest import Digests
 from asynccache.resolve.place import Place
 
 _Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C one where libyaml is there
+T = TypeVar("T")
 _DEEPEST: Final = 64  # levels; lock files have about 8
 _LINE: Final = object()  # no key of a document equals it
 _ABSENT: Final = {"", "~", "null", "Null", "NULL"}
@@ -41,12 +42,7 @@ class Entry:
         Raises:
             UsageError: It is a list or a mapping.
         """
-        value = self._values.get(key)
-        if value is None or (isinstance(value, str) and value in _ABSENT):
-            return None
-        if not isinstance(value, str):
-            raise self.place.error(f"`{key}` is malformed", expected="a text", found=f"a {_kind(value)}")
-        return value
+        return self._value(key, str, "a text")
 
     def required_text(self, key: str) -> str:
         """Return a scalar.
@@ -78,12 +74,8 @@ class Entry:
         Raises:
             UsageError: It is something else.
         """
-        value = self._values.get(key)
-        if value is None or (isinstance(value, str) and value in _ABSENT):
-            return None
-        if not isinstance(value, dict):
-            raise self.place.error(f"`{key}` is malformed", expected="a mapping", found=f"a {_kind(value)}")
-        return Entry(value, self.place)
+        value = self._value(key, dict, "a mapping")
+        return None if value is None else Entry(value, self.place)
 
     def entries(self, key: str) -> list[Entry]:
         """Return the mappings of a list, none when it is absent.
@@ -91,11 +83,10 @@ class Entry:
         Raises:
             UsageError: It is no list of mappings.
         """
-        value = self._values.get(key)
-        if value is None or (isinstance(value, str) and value in _ABSENT):
-            return []
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.place.error(f"`{key}` is malformed", expected="a list of mappings", found=f"a {_kind(value)}")
+        expected = "a list of mappings"
+        value = self._value(key, list, expected) or []
+        if not all(isinstance(item, dict) for item in value):
+            raise self.place.error(f"`{key}` is malformed", expected=expected, found="a list")
         return [Entry(item, self.place) for item in value]
 
     def items(self, key: str) -> list[tuple[Place, str | Entry]]:
@@ -104,13 +95,8 @@ class Entry:
         Raises:
             UsageError: It is no list, or holds lists.
         """
-        value = self._values.get(key)
-        if value is None or (isinstance(value, str) and value in _ABSENT):
-            return []
-        if not isinstance(value, list):
-            raise self.place.error(f"`{key}` is malformed", expected="a list", found=f"a {_kind(value)}")
         items: list[tuple[Place, str | Entry]] = []
-        for item in value:
+        for item in self._value(key, list, "a list") or []:
             if isinstance(item, list):
                 raise self.place.error(f"`{key}` is malformed", expected="texts", found="a list in the list")
             if isinstance(item, dict):
@@ -119,6 +105,14 @@ class Entry:
             elif item not in _ABSENT:
                 items.append((self.place.at(getattr(item, "line", None)), str(item)))
         return items
+
+    def _value(self, key: str, kind: type[T], expected: str) -> T | None:
+        value = self._values.get(key)
+        if value is None or (isinstance(value, str) and value in _ABSENT):
+            return None
+        if not isinstance(value, kind):
+            raise self.place.error(f"`{key}` is malformed", expected=expected, found=f"a {_kind(value)}")
+        return value
 
     def digests(self, *, size: bool = True) -> Digests:
         """Return what the keys `md5`, `sha256` and `size` say.
