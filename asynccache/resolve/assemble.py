@@ -115,7 +115,8 @@ def assemble(
     if wanted is None:
         wanted = default_python(machine.python) if step else machine.python
     kind = step_type(requirements) if step else None
-    pinned = with_pins(requirements, datastore, to_pypi=_pins_are_pypi(requirements, kind), user_first=step)
+    to_pypi = kind == "pypi-only" if step else not requirements.deps.get("conda")
+    pinned = with_pins(requirements, datastore, to_pypi=to_pypi, user_first=step)
     # `resolve` decides on indexes before Python is among the requirements; other readers compute ids that way
     decided = kind or Request(values_by_category(pinned)).environment_type
     deps = values_by_category(pinned)
@@ -275,7 +276,3 @@ def machine_sys(
 def without_empty(parts: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     """Return the categories that hold something."""
     return {category: values for category, values in parts.items() if values}
-
-
-def _pins_are_pypi(requirements: Requirements, kind: str | None) -> bool:
-    return kind == "pypi-only" if kind is not None else not requirements.deps.get("conda")

@@ -47,17 +47,6 @@ class BaseEnvironment:
             )
         return found[0].version
 
-    def requirements(self) -> dict[str, dict[str, str]]:
-        """Return the locked packages as exact requirements: category -> name -> version.
-
-        Packages of channels at conda.anaconda.org are named with their channel.
-        """
-        result: dict[str, dict[str, str]] = {"conda": {}, "pypi": {}}
-        for (kind, key), (name, package) in self._locked.items():
-            channel = _channel(package) if kind == "conda" else None
-            result[kind][f"{channel}::{name.name}" if channel else key] = name.version
-        return {kind: packages for kind, packages in result.items() if packages}
-
     def has(self, requirement: ReadRequirement, category: str) -> bool:
         """Whether a package of this name is locked."""
         return self._find(requirement, category) is not None

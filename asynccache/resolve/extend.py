@@ -84,7 +84,7 @@ def extend(
             message = f"exists but is not available for architecture '{arch}'" if bases else "not found"
             raise UsageError(f"Base environment '{shown}' {message}")
     if not requirements and requirements.python is None and python is None:
-        return {arch: _unchanged(bases[arch]) for arch in arches}
+        return {arch: _unchanged(bases[arch], ()) for arch in arches}
     given = {requirement.name: requirement.constraint for requirement in requirements.deps.get("sys", ())}
     extra_sys = machine_sys(machine, arches, settings, given=given, gpu=gpu)
     extended = {
@@ -96,8 +96,8 @@ def extend(
     return {arch: replace(asked, gpu=gpu) for arch, asked in extended.items()}
 
 
-def _unchanged(base: ResolvedEnvironment) -> Assembled:
-    return Assembled(base.request, base.environment_type, base.id.arch, base=base, compatible=True)
+def _unchanged(base: ResolvedEnvironment, notes: Iterable[str]) -> Assembled:
+    return Assembled(base.request, base.environment_type, base.id.arch, notes=tuple(notes), base=base, compatible=True)
 
 
 def _extended(
@@ -115,14 +115,7 @@ def _extended(
     notes = [*requirements.notes, *_check_python(base, python or requirements.python, step=step)]
     _check_sys(environment.request, requirements)
     if not requirements:
-        return Assembled(
-            environment.request,
-            environment.environment_type,
-            arch,
-            notes=tuple(notes),
-            base=environment,
-            compatible=True,
-        )
+        return _unchanged(environment, notes)
     base_type = environment.environment_type
     to_pypi = (
         step_type(requirements, base_type) == "pypi-only"
@@ -192,8 +185,7 @@ def _check_contradictions(
             locked = base.contradiction(read_requirement(requirement.value, category), category)
             if locked is not None:
                 asked = undoubled(join_value(requirement.name, requirement.constraint))
-                where = f"{requirement.place}: " if requirement.place else ""
-                reasons.append(f"{where}{asked} is asked for, the base environment has {locked}")
+                reasons.append(requirement.place.said(f"{asked} is asked for, the base environment has {locked}"))
     if reasons:
         raise UnsatisfiableError(
             "the base environment keeps all its packages, which contradict what is asked for on top: "
@@ -229,13 +221,10 @@ def _merged(request: Request, added: Mapping[str, Iterable[str]]) -> dict[str, l
 def _type(base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]]) -> str:
     if base.environment.environment_type == "pypi-only" and not added.get("conda"):
         return "pypi-only"
-    full = base.requirements()
-    return Request(
-        {
-            category: [*full.get(category, ()), *(requirement.value for requirement in added.get(category, ()))]
-            for category in ("conda", "pypi")
-        }
-    ).environment_type
+    values = {kind: [requirement.value for requirement in added.get(kind, ())] for kind in ("conda", "pypi")}
+    for package in base.environment.packages:
+        values[package.kind].append(package.filename)
+    return Request(values).environment_type
 
 
 def _sources(

@@ -142,7 +142,7 @@ def holds(marker: str, arch: str, pythons: Sequence[str], settings: Settings) ->
         parsed = Marker(marker)
     except InvalidMarker:
         raise UsageError(f"{marker[:120]!r} is no environment marker") from None
-    variables = _variables(marker)
+    variables = {match.group() for match in _VARIABLE.finditer(_QUOTED.sub("", marker))}
     if not variables & set(_PYTHON_VARIABLES):
         pythons = pythons[:1]
     answers: dict[bool, str] = {}
@@ -156,10 +156,6 @@ def holds(marker: str, arch: str, pythons: Sequence[str], settings: Settings) ->
             hint="narrow the version of Python, for example to one minor version",
         )
     return next(iter(answers))
-
-
-def _variables(marker: str) -> set[str]:
-    return {match.group() for match in _VARIABLE.finditer(_QUOTED.sub("", marker))}
 
 
 def _check_values(marker: str, arch: str, variables: Iterable[str], values: Mapping[str, str]) -> None:

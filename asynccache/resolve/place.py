@@ -47,7 +47,11 @@ class Place:
         self, message: str, *, expected: object = None, found: object = None, hint: str | None = None
     ) -> UsageError:
         """Return the error that something here is wrong."""
-        return UsageError(f"{self}: {message}", expected=expected, found=found, hint=hint)
+        return UsageError(self.said(message), expected=expected, found=found, hint=hint)
+
+    def said(self, message: str) -> str:
+        """Return a message with where its cause stands, which `NOWHERE` leaves out."""
+        return f"{self}: {message}" if self.name else message
 
     @contextmanager
     def located(self) -> Iterator[None]:
@@ -60,6 +64,9 @@ class Place:
             yield
         except AsyncCacheError as exc:
             raise self.error(exc.message, expected=exc.expected, found=exc.found, hint=exc.hint) from exc
+
+
+NOWHERE = Place("")  # of what stands in no list: decorators, the command line
 
 
 def local_url(text: str, place: Place) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import field, replace
 from typing import Final
 
@@ -11,7 +10,7 @@ from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.identity import CATEGORIES
 from asynccache.model.url import redacted
-from asynccache.resolve.place import Place
+from asynccache.resolve.place import NOWHERE, Place
 from asynccache.resolve.requirement_text import join_value
 from asynccache.resolve.url_credentials import split_credentials
 
@@ -27,13 +26,13 @@ class Requirement:
         name: May carry a channel (`channel::name`), extras (`name[a,b]`) or an address (`name@URL`).
         constraint: As it stands in a request after `==`; empty for any version.
         marker: Environment marker; empty for none.
-        place: Where it was written; None when not in a file.
+        place: Where it was written.
     """
 
     name: str
     constraint: str = ""
     marker: str = ""
-    place: Place | None = field(default=None, compare=False)
+    place: Place = field(default=NOWHERE, compare=False)
 
     @property
     def value(self) -> str:
@@ -44,14 +43,6 @@ class Requirement:
     def text(self) -> str:
         """Constraint and marker, as a map of names holds them."""
         return f"{self.constraint};{self.marker}" if self.marker else self.constraint
-
-    def error(
-        self, message: str, *, expected: object = None, found: object = None, hint: str | None = None
-    ) -> UsageError:
-        """Return the error that this requirement is wrong, which says where it was written."""
-        if self.place is not None:
-            return self.place.error(message, expected=expected, found=found, hint=hint)
-        return UsageError(message, expected=expected, found=found, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +106,7 @@ class Requirements:
         packages: dict[str, str] = {}
         for requirement in self.deps.get(category, ()):
             if requirement.name in packages:
-                raise requirement.error(
+                raise requirement.place.error(
                     f"{redacted(requirement.name)} is required with several markers, which a map cannot hold",
                     hint="write one line for it, or resolve the file itself",
                 )
@@ -148,20 +139,21 @@ class Collector:
         if url:
             requirement = replace(requirement, name=f"{name}@{self.public(url, requirement.place)}")
         if not requirement.value.isascii():
-            raise requirement.error(
+            raise requirement.place.error(
                 "a requirement is not ASCII, so that it cannot be identified", found=ascii(requirement.value[:80])
             )
         known = self._deps.setdefault(category, {})
         earlier = known.get((requirement.name, requirement.marker))
         if earlier is not None and earlier.constraint != requirement.constraint:
-            where = f"{requirement.place}: " if requirement.place else ""
             self.notes.append(
-                f"{where}{redacted(requirement.name)} is required twice: the last line counts"
-                f" ({requirement.constraint or 'any version'!r}, not {earlier.constraint or 'any version'!r})"
+                requirement.place.said(
+                    f"{redacted(requirement.name)} is required twice: the last line counts"
+                    f" ({requirement.constraint or 'any version'!r}, not {earlier.constraint or 'any version'!r})"
+                )
             )
         known[requirement.name, requirement.marker] = requirement
 
-    def source(self, category: str, address: str, place: Place | None = None) -> None:
+    def source(self, category: str, address: str, place: Place = NOWHERE) -> None:
         """Take a channel or an index.
 
         Raises:
@@ -169,7 +161,7 @@ class Collector:
         """
         self._sources.setdefault(category, {})[self.public(address, place)] = None
 
-    def flag(self, category: str, text: str, place: Place | None = None) -> None:
+    def flag(self, category: str, text: str, place: Place = NOWHERE) -> None:
         """Take a flag for a resolver.
 
         Raises:
@@ -179,13 +171,13 @@ class Collector:
         # a repeated flag stays repeated: other readers identify the request by both
         self._extras.setdefault(category, []).append(f"{option}{blank}{self.public(argument, place)}")
 
-    def public(self, address: str, place: Place | None = None) -> str:
+    def public(self, address: str, place: Place = NOWHERE) -> str:
         """Split the credentials off an address and keep them apart.
 
         Raises:
             UsageError: As for a source.
         """
-        with place.located() if place is not None else nullcontext():
+        with place.located():
             public, host, pair = split_credentials(address)
             if pair is not None:
                 self.authenticate(host, pair)

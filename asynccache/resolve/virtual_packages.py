@@ -71,14 +71,15 @@ def detect_virtual_packages(
     """
     env = os.environ if environ is None else environ
     system = platform.system()
-    found = [VirtualPackage("__unix", "0")]
+    versions: dict[str, str | None] = {"__unix": "0"}
     if system == "Linux":
-        found += _versioned("__linux", env.get("CONDA_OVERRIDE_LINUX", _release(platform.release())))
-        found += _versioned("__glibc", env.get("CONDA_OVERRIDE_GLIBC", _glibc()))
+        versions["__linux"] = env.get("CONDA_OVERRIDE_LINUX", _release(platform.release()))
+        versions["__glibc"] = env.get("CONDA_OVERRIDE_GLIBC", _glibc())
     elif system == "Darwin":
-        found += _versioned("__osx", env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0]))
+        versions["__osx"] = env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0])
     if gpu:
-        found += _versioned("__cuda", env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda())
+        versions["__cuda"] = env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda()
+    found = [VirtualPackage(name, version) for name, version in versions.items() if version]
     # what is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told
     oldest = _BASELINE.get(current_architecture(), platform.machine())
     microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", oldest)
@@ -193,10 +194,6 @@ def _package(name: str, text: str) -> VirtualPackage:
 
 def _is_here(arch: str, settings: Settings, here: str | None) -> bool:
     return not settings.pin_virtual_packages and arch == (here or current_architecture())
-
-
-def _versioned(name: str, version: str | None) -> list[VirtualPackage]:
-    return [VirtualPackage(name, version)] if version else []
 
 
 def _release(text: str) -> str:

@@ -12,7 +12,6 @@ from asynccache.errors import UnsatisfiableError, UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
 from asynccache.resolve.assemble import Assembled, Machine
-from asynccache.resolve.base_environment import BaseEnvironment
 from asynccache.resolve.extend import extend
 from asynccache.resolve.requirements import Requirements
 from asynccache.resolve.virtual_packages import VirtualPackage
@@ -78,16 +77,6 @@ def test_additions_are_merged_into_what_the_base_was_asked_for_and_its_packages_
     assert found.request.deps["sys"] == ["__glibc==2.36=0"]
     assert found.request.sources == {"conda": ["conda-forge", "mine"]}
     assert found.environment_type == "conda-only"
-
-
-def test_every_locked_package_is_named_exactly_with_its_channel_where_that_is_known() -> None:
-    assert BaseEnvironment(base(wheels=WHEELS)).requirements() == {
-        "conda": {
-            "conda-forge::python": "3.11.7", "conda-forge::numpy": "1.26.4", "conda-forge::scikit-learn": "1.3.0",
-            "conda-forge::requests": "2.31.0", "conda-forge::openssl": "1.1.1w", "b": "1",
-        },
-        "pypi": {"six": "1.16.0", "foo-bar": "1"},
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

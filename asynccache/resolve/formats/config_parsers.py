@@ -82,5 +82,5 @@ def _found(read: Callable[[str, Place], Requirements], text: str, name: str) -> 
 
 def _without_sys(found: Requirements) -> Requirements:
     if found.deps.get("sys"):
-        raise found.deps["sys"][0].error("System dependencies are not supported here", hint="use @sys_packages")
+        raise found.deps["sys"][0].place.error("System dependencies are not supported here", hint="use @sys_packages")
     return found

@@ -14,31 +14,23 @@ from asynccache.resolve.place import Place
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
-    """What a lock holds for a selection.
-
-    Attributes:
-        packages: Archives, in the lock's order, each URL once.
-        trees: What has no archive: directories and repositories.
-    """
-
-    packages: tuple[Package, ...]
-    trees: tuple[SourceTree, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class PackageList:
-    """The archives that a list names for a selection.
+    """What a lock or list holds for a selection.
 
     Attributes:
         format: What the list was recognised as.
-        packages: In the list's order, each URL once.
-        skipped: What was left out because it is no archive, a sentence each; only with `skip_sources`.
+        packages: Archives, in the list's order, each URL once.
+        trees: What has no archive: directories and repositories.
     """
 
     format: FileFormat
     packages: tuple[Package, ...]
-    skipped: tuple[str, ...] = ()
+    trees: tuple[SourceTree, ...] = ()
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What is left out because it is no archive, a sentence each."""
+        return tuple(map(str, self.trees))
 
     def __iter__(self) -> Iterator[Package]:
         return iter(self.packages)
@@ -76,7 +68,7 @@ def no_lock(name: str, fmt: FileFormat) -> UsageError:
     )
 
 
-def read_locked(name: str, text: str, fmt: FileFormat, selection: Selection) -> Locked:
+def read_locked(name: str, text: str, fmt: FileFormat, selection: Selection) -> PackageList:
     """Read a lock.
 
     Args:
@@ -96,7 +88,7 @@ def read_locked(name: str, text: str, fmt: FileFormat, selection: Selection) -> 
             found=f"a {fmt.name}",
         )
     packages, trees = fmt.read_lock(text, place, selection)
-    return Locked(_each_once(packages, place), tuple(dict.fromkeys(trees)))
+    return PackageList(fmt, _each_once(packages, place), tuple(dict.fromkeys(trees)))
 
 
 def read_package_list(
@@ -133,7 +125,7 @@ def read_package_list(
     found = read_locked(name, text, fmt, selection)
     if found.trees and not skip_sources:
         raise found.trees[0].refused()
-    return PackageList(fmt, found.packages, tuple(map(str, found.trees)))
+    return found
 
 
 def _each_once(packages: list[Package], place: Place) -> tuple[Package, ...]:
