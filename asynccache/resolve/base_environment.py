@@ -47,10 +47,6 @@ class BaseEnvironment:
             )
         return found[0].version
 
-    def has(self, requirement: ReadRequirement, category: str) -> bool:
-        """Whether a package of this name is locked."""
-        return self._find(requirement, category) is not None
-
     def meets(self, requirement: ReadRequirement, category: str, known: Iterable[ReadRequirement] = ()) -> bool:
         """Whether the locked packages meet a requirement.
 

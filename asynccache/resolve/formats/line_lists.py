@@ -26,8 +26,10 @@ from asynccache.resolve.formats.source_trees import SourceTree
 from asynccache.resolve.place import Place, has_scheme, package_at
 
 EXPLICIT_MARK: Final = "@EXPLICIT"
-_NAMED: Final = re.compile(r"[A-Za-z0-9][\w.-]*(\[[^\]]*\])?\s*@\s*(?=\S)")
+_NAMED: Final = re.compile(r"^[A-Za-z0-9][\w.-]*(\[[^\]]*\])?\s*@\s*(?=\S)")
 _PIP_COMMENT: Final = re.compile(r"#\s*pip\s+(?=\S+\s*@)")
+_COMMENT: Final = re.compile(r"\s#.*")
+_HASH_OPTION: Final = re.compile(r"(?<=\s)--hash\s+(?=\S)")
 _DIGEST: Final = re.compile(r"(?:--hash[= ])?(?P<algorithm>[a-z0-9_]+)[:=](?P<digest>[0-9A-Fa-f]+)")
 
 _ANY_DIGEST: Final = re.compile(r"(#|[#&]\w+=|\s(--hash[= ])?\w+[:=])[0-9A-Fa-f]{32}")
@@ -77,33 +79,15 @@ def _lines(text: str, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _package(line: str, place: Place, kind: Kind | None) -> Package:
-    named = _NAMED.match(line)
-    location, *words = re.split(r"\s+", line[named.end() :] if named else line)
-    words = _without_comment(words)
+    location, *words = _HASH_OPTION.sub("--hash=", _COMMENT.sub("", _NAMED.sub("", line))).split()
     if ";" in words:
         raise place.error(
             "a line has an environment marker, which a list of URLs cannot carry",
             hint="write only the lines that hold for the target, or lock to a pylock.toml",
         )
     location, _, fragment = location.partition("#")
-    texts = [*_fragment_digests(fragment), *_merge_options(words)]
+    texts = [*_fragment_digests(fragment), *words]
     return package_at(place, location, _digests(texts, place), kind=kind)
-
-
-def _without_comment(words: list[str]) -> list[str]:
-    comment = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
-    return words[:comment]
-
-
-def _merge_options(words: list[str]) -> list[str]:
-    """Join `--hash` with the word after it."""
-    merged: list[str] = []
-    for word in words:
-        if merged and merged[-1] == "--hash":
-            merged[-1] = f"--hash={word}"
-        else:
-            merged.append(word)
-    return merged
 
 
 def _fragment_digests(fragment: str) -> list[str]:
@@ -131,8 +115,7 @@ def _digests(texts: list[str], place: Place) -> Digests:
             unknown.append(algorithm)
             continue
         with place.located():
-            digest = match["digest"]
-            known = known.merged(Digests(md5=digest) if algorithm == "md5" else Digests(sha256=digest))
+            known = known.merged(Digests.of(algorithm, match["digest"]))
     if unknown and not known:
         raise place.error("a line has only digests that are not checked here", expected="sha256 or md5", found=unknown)
     return known
@@ -152,8 +135,7 @@ def is_list_of_addresses(text: str, *, digests: bool = False) -> bool:
     (False, True)
     """
     line = next((line for _place, line in _lines(text, Place("")) if not line.startswith("#")), "")
-    named = _NAMED.match(line)
-    words = (line[named.end() :] if named else line).split()
+    words = _NAMED.sub("", line).split()
     if not words or (digests and not _ANY_DIGEST.search(line)):
         return False
     if has_scheme(words[0]):

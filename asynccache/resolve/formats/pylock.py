@@ -7,7 +7,7 @@ the higher build number; where no wheel fits, the sdist. Entries for a directory
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -34,9 +34,10 @@ def read_pylock(text: str, place: Place, selection: Selection) -> Found:
         UsageError: Not such a file, a target it was not locked for, or an entry that names no archive for the target.
     """
     document = parse_toml(text, place)
+    _drop_old_sdists(document)
     try:
         # who wrote it is required by the standard, and nothing here depends on it
-        lock = pylock.Pylock.from_dict({"created-by": "", **document, "packages": _without_old_sdists(document)})
+        lock = pylock.Pylock.from_dict({"created-by": "", **document})
     except pylock.PylockValidationError as exc:
         number = _number(exc)
         table = document["packages"][number] if number is not None else {}
@@ -60,20 +61,15 @@ def _number(error: Exception) -> int | None:
     return int(found[1]) if found else None
 
 
-def _without_old_sdists(document: Mapping[str, Any]) -> Any:
-    """Return the packages; beside wheels, an sdist in a form that the standard ended (`.tar.bz2`) is not needed."""
+def _drop_old_sdists(document: dict[str, Any]) -> None:
+    """Take out sdists in a form that the standard ended (`.tar.bz2`), which nobody needs beside wheels."""
     packages = document.get("packages")
-    if not isinstance(packages, list) or not all(isinstance(table, dict) for table in packages):
-        return packages
-    return [
-        {key: value for key, value in table.items() if key != "sdist" or not table.get("wheels") or _is_sdist(value)}
-        for table in packages
-    ]
-
-
-def _is_sdist(table: Any) -> bool:
-    names = [table.get(key) for key in ("name", "path", "url")] if isinstance(table, dict) else []
-    return any(isinstance(name, str) and name.endswith(_SDISTS) for name in names)
+    for table in packages if isinstance(packages, list) else []:
+        sdist = table.get("sdist") if isinstance(table, dict) else None
+        if isinstance(sdist, dict) and table.get("wheels"):
+            name = str(sdist.get("name") or sdist.get("path") or sdist.get("url"))
+            if not name.endswith(_SDISTS):
+                del table["sdist"]
 
 
 def targets(selection: Selection) -> list[PythonTarget]:

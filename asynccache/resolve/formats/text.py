@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +51,8 @@ def parse_toml(text: str, place: Place) -> dict[str, Any]:
     Raises:
         UsageError: It is none.
     """
+    import tomllib  # noqa: PLC0415 - most files are none
+
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
