@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from asynccache.config import Settings
@@ -25,7 +24,7 @@ from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError
 from asynccache.model.package import Format, Package
 from asynccache.runtime.budget import Budget
-from asynccache.runtime.clock import Clock, SystemClock
+from asynccache.runtime.clock import Clock
 from asynccache.runtime.failures import as_failure
 from asynccache.runtime.retry import Backoff, RetryPolicy
 from asynccache.runtime.tasks import run_works
@@ -62,7 +61,7 @@ class Engine:
         emit: events.EventSink = events.ignore,
     ) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = clock or Clock()
         self._given_store = store
         self._given_transport = transport
         self._sinks: list[events.EventSink] = [emit]
@@ -72,22 +71,17 @@ class Engine:
         settings = self.settings
         async with AsyncExitStack() as stack:
             self.threads = stack.enter_context(Threads(settings.cpu_slots, closing=_end_decoders))
-            if self._given_store is None:
-                opened = open_store(settings.root, store_options(settings))
-                self.store = await stack.enter_async_context(opened)
-            else:
-                self.store = self._given_store
-            if self._given_transport is None:
-                transport: Transport = await stack.enter_async_context(
-                    HTTPTransport(
-                        connections=settings.connections,
-                        connections_per_host=settings.connections_per_host,
-                        connect_timeout=settings.connect_timeout,
-                        read_timeout=settings.read_timeout,
-                    )
-                )
-            else:
-                transport = self._given_transport
+            self.store = self._given_store or open_store(settings.root, store_options(settings))
+            if self.store is not self._given_store:
+                await stack.enter_async_context(self.store)
+            transport = self._given_transport or HTTPTransport(
+                connections=settings.connections,
+                connections_per_host=settings.connections_per_host,
+                connect_timeout=settings.connect_timeout,
+                read_timeout=settings.read_timeout,
+            )
+            if transport is not self._given_transport:
+                await stack.enter_async_context(transport)
             self.budgets = Budgets(
                 in_flight=Budget(settings.in_flight, "in_flight"),
                 cpu=Budget(settings.cpu_slots, "cpu_slots"),
@@ -95,7 +89,7 @@ class Engine:
                 temp=Budget(settings.temp_bytes, "temp_bytes"),
                 uploads=Budget(max(1, settings.store_connections // 4), "uploads"),
             )
-            self.workspace = Workspace(settings.cache_dir, settings.lock_timeout, self._take)
+            self.workspace = Workspace(settings.cache_dir, settings.lock_timeout, self.emit)
             self.reader = VerifiedReader(
                 self.store, self.threads, self.budgets.memory, self.budgets.cpu, self._take_finding
             )
@@ -108,16 +102,14 @@ class Engine:
                 self.threads,
                 self.budgets.memory,
                 settings.mirrors,
-                self._take,
+                self.emit,
             )
             self._left_over = await self.threads.run(self.workspace.sweep)
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
 
     async def cache(
         self, packages: Iterable[Package], *, wanted: Format | None = None, keep_published: bool = False
@@ -133,7 +125,7 @@ class Engine:
             keep_published: Hold the published form as well.
         """
         jobs, failed = _distinct(packages, wanted, keep_published=keep_published)
-        self._take(events.RunStarted(len(jobs), sum(j.package.digests.size or 0 for j in jobs)))
+        self.emit(events.RunStarted(len(jobs), sum(j.package.digests.size or 0 for j in jobs)))
         return await self.run(self._located(jobs), failed)
 
     async def run(self, jobs: AsyncGenerator[Job], outcomes: Iterable[Outcome] = ()) -> Report:
@@ -162,7 +154,7 @@ class Engine:
             await self.inventory.load([j.package.url for j in chunk])
             located = [replace(j, found=tuple(self.inventory.found(j.package.url))) for j in chunk]
             complete = sum(len({a.format for a in j.found} & set(j.formats)) == len(j.formats) for j in located)
-            self._take(
+            self.emit(
                 events.Located(complete, len(chunk) - complete, self.store.requests - sent, self.clock.now() - started)
             )
             for job in sorted(located, key=lambda j: j.estimated_temp_bytes, reverse=True):
@@ -174,17 +166,17 @@ class Engine:
             there = job.complete(job.found)
             if len(there) == len(job.formats) and not job.damaged:
                 forms = tuple(StoredForm(a.key, a.size, created=False) for a in there.values())
-                self._take(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
+                self.emit(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
                 await self._tidy(package)
             else:
                 forms = await pipeline.run(job)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is this package's failure and no other's
             failure = as_failure(exc)
             report.outcomes.append(Outcome(package.filename, url, (), failure))
-            self._take(events.PackageFailed(package.filename, url, str(failure)))
+            self.emit(events.PackageFailed(package.filename, url, str(failure)))
         else:
             report.outcomes.append(Outcome(package.filename, url, forms))
-            self._take(events.PackageDone(package.filename, url, self.clock.now() - started))
+            self.emit(events.PackageDone(package.filename, url, self.clock.now() - started))
 
     async def _tidy(self, package: Package) -> None:
         """Remove what a run left that was killed between publishing a package and forgetting its files."""
@@ -218,7 +210,7 @@ class Engine:
             limits=self.limits,
             package_timeout=self.settings.package_timeout,
             dirname=self.settings.packages_dirname,
-            emit=self._take,
+            emit=self.emit,
         )
 
     def limits(self) -> Limits:
@@ -227,19 +219,16 @@ class Engine:
 
         return Limits.of(self.settings)
 
-    def emit(self, event: events.Event) -> None:
-        """Deliver an event of work that is done with this engine's budgets."""
-        self._take(event)
-
     def _take_finding(self, finding: Damaged | Misread) -> None:
         store, key = self.store.address, finding.archive.key
         reason = f"the {finding.part} is {finding.found}, expected {finding.expected}"
         if isinstance(finding, Damaged):
-            self._take(events.DamageFound(store, key, reason, MEND))
+            self.emit(events.DamageFound(store, key, reason, MEND))
         else:
-            self._take(events.Misread(store, key, reason))
+            self.emit(events.Misread(store, key, reason))
 
-    def _take(self, event: events.Event) -> None:
+    def emit(self, event: events.Event) -> None:
+        """Deliver an event of this engine, or of work that is done with its budgets."""
         for sink in self._sinks:
             sink(event)
 

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from typing import Literal
 
 from asynccache.model.dataclass import dataclass
+from asynccache.node.kernel_lock import Holder
+from asynccache.runtime.locks import LockObserver
 
 Phase = Literal["fetch", "transmute", "upload"]
 PHASES: tuple[Phase, ...] = ("fetch", "transmute", "upload")
@@ -270,7 +272,7 @@ class PackageFailed(Event):
 EventSink = Callable[[Event], None]
 
 
-class LockEvents:
+class LockEvents(LockObserver):
     """Reports what a `LockDirectory` tells its observer.
 
     Args:
@@ -280,7 +282,7 @@ class LockEvents:
     def __init__(self, emit: EventSink) -> None:
         self._emit = emit
 
-    def waiting(self, label: str, holder: object, seconds: float) -> None:
+    def waiting(self, label: str, holder: Holder, seconds: float) -> None:
         """Report that another process holds a lock."""
         self._emit(LockWaited(label, str(holder), seconds))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -71,10 +72,11 @@ class FetchResult:
     resumed_from: int
 
 
+@dataclass(slots=True)
 class Fetcher:
     """Fetches packages over one transport.
 
-    Args:
+    Attributes:
         transport: An open transport.
         credentials: Who to be towards each host.
         policy: How often and when to try again.
@@ -83,28 +85,18 @@ class Fetcher:
         memory: Budget of bytes held in memory.
         mirrors: URL prefix -> prefixes to try before it.
         emit: Where events go.
+        requests: How many were made so far.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        credentials: HostCredentials,
-        policy: RetryPolicy,
-        clock: Clock,
-        threads: Threads,
-        memory: Budget,
-        mirrors: Mapping[str, list[str]] | None = None,
-        emit: events.EventSink = events.ignore,
-    ) -> None:
-        self._transport = transport
-        self._credentials = credentials
-        self._policy = policy
-        self._clock = clock
-        self._threads = threads
-        self._memory = memory
-        self._mirrors = dict(mirrors or {})
-        self._emit = emit
-        self.requests = 0
+    transport: Transport
+    credentials: HostCredentials
+    policy: RetryPolicy
+    clock: Clock
+    threads: Threads
+    memory: Budget
+    mirrors: Mapping[str, list[str]] = field(default_factory=dict)
+    emit: events.EventSink = events.ignore
+    requests: int = field(default=0, init=False)
 
     async def fetch(self, package: Package, target: Path) -> FetchResult:
         """Write the package's published bytes to `target`.
@@ -128,9 +120,9 @@ class Fetcher:
                     result = await self._from_source(package, source, access, partial)
                 except (FetchError, IntegrityError) as exc:
                     failures.append(exc)
-                    self._emit(events.SourceFailed(package.filename, redacted(str(source)), str(exc)))
+                    self.emit(events.SourceFailed(package.filename, redacted(str(source)), str(exc)))
                 else:
-                    await self._threads.run(partial.finish, target)
+                    await self.threads.run(partial.finish, target)
                     return result
         finally:
             partial.close()
@@ -139,7 +131,7 @@ class Fetcher:
     def _sources(self, package: Package) -> list[tuple[PackageURL, Access]]:
         own = str(package.url)
         sources: list[tuple[PackageURL, Access]] = []
-        for prefix, replacements in self._mirrors.items():
+        for prefix, replacements in self.mirrors.items():
             base = prefix.rstrip("/") + "/"
             if own.startswith(base):
                 sources += [PackageURL.parse(r.rstrip("/") + "/" + own[len(base) :]) for r in replacements]
@@ -151,9 +143,9 @@ class Fetcher:
         if source.scheme == "file":
             return await self._from_file(package, source, partial)
         if not partial.loaded:
-            await self._threads.run(partial.load)
+            await self.threads.run(partial.load)
         if partial.size and partial.address != str(source):
-            await self._threads.run(partial.discard)
+            await self.threads.run(partial.discard)
         resumed_from, received_before, wrong, attempt = partial.size, partial.size, 0, 0
         while True:
             attempt += 1
@@ -166,20 +158,20 @@ class Fetcher:
                     return FetchResult(str(source), partial.digests(), partial.size - received_before, resumed_from)
                 wrong += 1
                 failure = self._wrong_bytes(package, source, difference, partial.first_bytes())
-                await self._threads.run(partial.discard)
+                await self.threads.run(partial.discard)
                 resumed_from = received_before = 0
                 if wrong == 2:
                     raise failure
                 reason, retry_after, at_once = str(failure), None, False
             except (_LaterError, TransportError) as exc:
                 if isinstance(exc, _StalePartialError):
-                    await self._threads.run(partial.discard)
+                    await self.threads.run(partial.discard)
                     resumed_from = received_before = 0
                 reason = str(exc)
                 retry_after, at_once = (exc.retry_after, exc.at_once) if isinstance(exc, _LaterError) else (None, False)
             if partial.size - size_before >= BATCH_BYTES:
                 attempt = 1  # it got on: a long download over a bad line may break off more often than `attempts`
-            delay = self._policy.delay(attempt, retry_after)
+            delay = self.policy.delay(attempt, retry_after)
             if delay is None:
                 if failure is not None:
                     raise failure
@@ -190,8 +182,8 @@ class Fetcher:
                     hint="run again later to continue where it ended, or name a mirror",
                 )
             delay = 0.0 if at_once else delay
-            self._emit(events.Retried(package.filename, redacted(str(source)), attempt, delay, reason))
-            await self._clock.sleep(delay)
+            self.emit(events.Retried(package.filename, redacted(str(source)), attempt, delay, reason))
+            await self.clock.sleep(delay)
 
     async def _request(self, package: Package, source: PackageURL, access: Access, partial: PartialDownload) -> None:
         """Make one request and take what comes into `partial`."""
@@ -202,16 +194,16 @@ class Fetcher:
             if partial.validator:
                 headers["If-Range"] = partial.validator
         elif offset:
-            await self._threads.run(partial.discard)
+            await self.threads.run(partial.discard)
             offset = 0
-        credentials, requested = self._credentials.for_url(source, access), access.requested(source)
+        credentials, requested = self.credentials.for_url(source, access), access.requested(source)
         self.requests += 1
         async with (
-            self._memory.borrow(2 * BATCH_BYTES),
-            self._transport.get(requested, query=access.query, headers=headers, credentials=credentials) as response,
+            self.memory.borrow(2 * BATCH_BYTES),
+            self.transport.get(requested, query=access.query, headers=headers, credentials=credentials) as response,
         ):
-            asked = response.status == HTTPStatus.UNAUTHORIZED and await self._threads.run(
-                self._credentials.ask_keyring, source, access, credentials
+            asked = response.status == HTTPStatus.UNAUTHORIZED and await self.threads.run(
+                self.credentials.ask_keyring, source, access, credentials
             )
             if not asked:
                 await self._take_answer(package, source, partial, response, offset)
@@ -223,7 +215,7 @@ class Fetcher:
     ) -> None:
         total = self._expected_total(response, source, offset)
         if response.status == HTTPStatus.OK:
-            await self._threads.run(partial.restart, str(source), _validator(response))
+            await self.threads.run(partial.restart, str(source), _validator(response))
         limit = package.digests.size if package.digests.size is not None else total
         await self._receive(package, response, partial, limit)
         if total is not None and partial.size < total:
@@ -260,16 +252,16 @@ class Fetcher:
                 waiting.append(piece)
                 if not piece or held >= BATCH_BYTES:
                     blocks, count, waiting, held = waiting, held, [], 0
-                    await self._threads.run(partial.append, blocks)
-                    self._emit(events.BytesMoved("fetch", package.filename, count))
+                    await self.threads.run(partial.append, blocks)
+                    self.emit(events.BytesMoved("fetch", package.filename, count))
                     if limit is not None and partial.size > limit:
                         return  # already too long: the comparison of sizes says so
                 if not piece:
                     return
         except TransportError:
             if waiting:
-                await self._threads.run(partial.append, waiting)
-                self._emit(events.BytesMoved("fetch", package.filename, held))
+                await self.threads.run(partial.append, waiting)
+                self.emit(events.BytesMoved("fetch", package.filename, held))
             raise
 
     async def _from_file(self, package: Package, source: PackageURL, partial: PartialDownload) -> FetchResult:
@@ -281,9 +273,9 @@ class Fetcher:
                 while block := file.read(BATCH_BYTES):
                     partial.append([block])
 
-        async with self._memory.borrow(BATCH_BYTES):
+        async with self.memory.borrow(BATCH_BYTES):
             try:
-                await self._threads.run(copy)
+                await self.threads.run(copy)
             except OSError as exc:
                 raise FetchRefusedError(
                     f"{path} cannot be read ({exc.strerror or exc})", hint="check the path"
@@ -291,12 +283,12 @@ class Fetcher:
         difference = package.digests.mismatch(partial.digests())
         if difference is not None:
             raise self._wrong_bytes(package, source, difference, partial.first_bytes())
-        self._emit(events.BytesMoved("fetch", package.filename, partial.size))
+        self.emit(events.BytesMoved("fetch", package.filename, partial.size))
         return FetchResult(str(source), partial.digests(), partial.size, 0)
 
     @staticmethod
     def _wrong_bytes(
-        package: Package, source: PackageURL, difference: tuple[str, object, object], beginning: bytes
+        package: Package, source: PackageURL, difference: tuple[str, str, str], beginning: bytes
     ) -> IntegrityError:
         part, want, have = difference
         hint = "the file at this URL changed or a cache on the way is broken; check the digest in your lock"

@@ -100,10 +100,11 @@ class Job:
         return {f: there[f] for f in self.formats if f in there}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """Brings packages into a store.
 
-    Args:
+    Attributes:
         store: An open store.
         inventory: What the store holds.
         reader: Reads what it holds.
@@ -120,38 +121,20 @@ class Pipeline:
         emit: Where events go.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        inventory: Inventory,
-        reader: VerifiedReader,
-        fetcher: Fetcher,
-        workspace: Workspace,
-        threads: Threads,
-        budgets: Budgets,
-        clock: Clock,
-        level: int,
-        verify: bool,
-        limits: Callable[[], Limits],
-        package_timeout: float,
-        dirname: str,
-        emit: events.EventSink,
-    ) -> None:
-        self._store = store
-        self._inventory = inventory
-        self._reader = reader
-        self._fetcher = fetcher
-        self._workspace = workspace
-        self._threads = threads
-        self._budgets = budgets
-        self._clock = clock
-        self._level = level
-        self._verify = verify
-        self._limits = limits
-        self._package_timeout = package_timeout
-        self._dirname = dirname
-        self._emit = emit
+    store: Store
+    inventory: Inventory
+    reader: VerifiedReader
+    fetcher: Fetcher
+    workspace: Workspace
+    threads: Threads
+    budgets: Budgets
+    clock: Clock
+    level: int
+    verify: bool
+    limits: Callable[[], Limits]
+    package_timeout: float
+    dirname: str
+    emit: events.EventSink
 
     async def run(self, job: Job) -> tuple[StoredForm, ...]:
         """Make the store hold what the job wants; return it.
@@ -160,29 +143,29 @@ class Pipeline:
             AsyncCacheError: Why it cannot; the store and the working directory are whole.
         """
         package, url = job.package, job.package.url
-        async with self._workspace.locks.hold(self._workspace.name(url), label=package.filename):
+        async with self.workspace.locks.hold(self.workspace.name(url), label=package.filename):
             # what was found before the lock may be old: another process may just have finished this package
-            found = await self._inventory.refresh(url)
+            found = await self.inventory.refresh(url)
             damaged = {d.archive.format: d for d in job.damaged if await self._is_still(d)}
             there = {f: a for f, a in job.complete(found).items() if f not in damaged}
             forms = [StoredForm(a.key, a.size, created=False) for a in there.values()]
             missing = [f for f in job.formats if f not in there]
             if not missing:
-                self._emit(events.CacheHit(package.filename, str(url), sum(f.size for f in forms)))
+                self.emit(events.CacheHit(package.filename, str(url), sum(f.size for f in forms)))
                 return tuple(forms)
             try:
-                async with self._budgets.temp.borrow(job.estimated_temp_bytes), asyncio.timeout(self._package_timeout):
+                async with self.budgets.temp.borrow(job.estimated_temp_bytes), asyncio.timeout(self.package_timeout):
                     forms += await self._make(job, found, missing, damaged)
             except TimeoutError:
                 raise FetchError(
-                    f"{package.filename} took longer than {self._package_timeout:g} seconds",
+                    f"{package.filename} took longer than {self.package_timeout:g} seconds",
                     hint="raise package_timeout, or run again to continue",
                 ) from None
             return tuple(forms)
 
     async def _is_still(self, damaged: Damaged) -> bool:
         """Tell whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
-        there = await self._store.head(damaged.archive.key)
+        there = await self.store.head(damaged.archive.key)
         return there is not None and there.etag == damaged.version
 
     async def _make(
@@ -190,9 +173,9 @@ class Pipeline:
     ) -> list[StoredForm]:
         """Make the missing forms; `damaged` takes what is found to be so on the way."""
         package, published = job.package, job.package.url_format
-        directory = await self._threads.run(self._workspace.prepare, package.url)
+        directory = await self.threads.run(self.workspace.prepare, package.url)
         needed = job.estimated_temp_bytes if package.digests.size is not None else 0
-        await self._threads.run(self._workspace.require_free, needed, package.filename)
+        await self.threads.run(self.workspace.require_free, needed, package.filename)
         source = directory / package.filename
         try:
             digests = await self._obtain(package, found, source, damaged, derived=missing != [published])
@@ -206,10 +189,10 @@ class Pipeline:
             elif published in damaged:
                 with suppress(StoreError, IntegrityError):  # it was not asked for, and that it is damaged was said
                     await self._publish_source(package, source, digests, damaged[published])
-            await self._threads.run(self._workspace.discard, package.url)
+            await self.threads.run(self.workspace.discard, package.url)
         except BaseException:
-            await self._threads.run(_keep_partial, directory)
-            await self._threads.run(self._workspace.discard_if_empty, package.url)
+            await self.threads.run(_keep_partial, directory)
+            await self.threads.run(self.workspace.discard_if_empty, package.url)
             raise
         return forms
 
@@ -229,11 +212,11 @@ class Pipeline:
             if stored is not None and published not in damaged:
 
                 def moved(count: int) -> None:
-                    self._emit(events.BytesMoved("fetch", package.filename, count))
+                    self.emit(events.BytesMoved("fetch", package.filename, count))
 
-                match await self._reader.read(stored, target, wanted=package.digests, moved=moved):
+                match await self.reader.read(stored, target, wanted=package.digests, moved=moved):
                     case Whole(digests):
-                        self._emit(events.Fetched(package.filename, self._store.address, stored.size, 0))
+                        self.emit(events.Fetched(package.filename, self.store.address, stored.size, 0))
                         return digests
                     case NotWanted() as other:
                         raise _other_bytes(package, f"{other.part} {other.expected}", other.found)
@@ -246,12 +229,12 @@ class Pipeline:
                 # nothing but what its key says may take its place
                 wanted = package.with_digests(damaged[published].archive.digests)
             try:
-                result = await self._fetcher.fetch(wanted, target)
+                result = await self.fetcher.fetch(wanted, target)
             except IntegrityError as exc:
                 if published in damaged:
-                    raise damaged[published].error(self._store.address, exc) from exc
+                    raise damaged[published].error(self.store.address, exc) from exc
                 raise
-        self._emit(events.Fetched(package.filename, result.source, result.digests.size or 0, result.resumed_from))
+        self.emit(events.Fetched(package.filename, result.source, result.digests.size or 0, result.resumed_from))
         if not derived:
             await self._check_archive(target)
         return result.digests
@@ -260,8 +243,8 @@ class Pipeline:
         """Read an archive to its end: what is not whole or harmless is not published, whatever its digest."""
         from asynccache.archive import check  # noqa: PLC0415 - a run on a full cache needs no codec
 
-        async with self._budgets.cpu.borrow():
-            await self._threads.work(lambda stop: check(path, limits=self._limits(), cancelled=stop))
+        async with self.budgets.cpu.borrow():
+            await self.threads.work(lambda stop: check(path, limits=self.limits(), cancelled=stop))
 
     async def _derive(
         self, package: Package, source: Path, size: int | None, fmt: Format, broken: Damaged | None
@@ -271,26 +254,26 @@ class Pipeline:
         target = source.with_name(package.stem + fmt)
 
         def progress(count: int) -> None:
-            loop.call_soon_threadsafe(self._emit, events.BytesMoved("transmute", package.filename, count))
+            loop.call_soon_threadsafe(self.emit, events.BytesMoved("transmute", package.filename, count))
 
         loop = asyncio.get_running_loop()
         async with (
-            self._budgets.cpu.borrow_up_to(2) as cores,
+            self.budgets.cpu.borrow_up_to(2) as cores,
             self._phase("transmute", package, size),
         ):
-            receipt = await self._threads.work(
+            receipt = await self.threads.work(
                 lambda stop: transmute(
                     source,
                     target,
-                    level=self._level,
-                    verify=self._verify,
+                    level=self.level,
+                    verify=self.verify,
                     threads=cores,
-                    limits=self._limits(),
+                    limits=self.limits(),
                     cancelled=stop,
                     progress=progress,
                 )
             )
-        self._emit(
+        self.emit(
             events.Transmuted(
                 package.filename,
                 target.name,
@@ -306,22 +289,22 @@ class Pipeline:
         self, package: Package, path: Path, fmt: Format, receipt: Receipt, broken: Damaged | None
     ) -> StoredForm:
         # never a second hash directory for one file name (contract, section 3.4): adopt what came meanwhile
-        for archive in await self._inventory.refresh(package.url):
+        for archive in await self.inventory.refresh(package.url):
             if archive.format != fmt or archive.stem != package.stem:
                 continue
             if broken is None or archive.key != broken.archive.key:
-                self._emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
+                self.emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
                 return StoredForm(archive.key, archive.size, created=False)
             if archive.digests.mismatch(receipt.derived) is not None:
-                raise broken.error(self._store.address, "what this version makes has other bytes")
-        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived), self._dirname)
-        await self._store.put(layout.receipt_key(key, self._dirname), receipt.to_json())
+                raise broken.error(self.store.address, "what this version makes has other bytes")
+        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived), self.dirname)
+        await self.store.put(layout.receipt_key(key, self.dirname), receipt.to_json())
         return await self._publish(package, key, path, receipt.derived, broken)
 
     async def _publish_source(
         self, package: Package, path: Path, digests: Digests, broken: Damaged | None
     ) -> StoredForm:
-        key = layout.key_for(package, package.url_format, _key_hash(package, digests), self._dirname)
+        key = layout.key_for(package, package.url_format, _key_hash(package, digests), self.dirname)
         return await self._publish(package, key, path, digests, broken)
 
     async def _publish(
@@ -336,7 +319,7 @@ class Pipeline:
                 key = broken.archive.key
                 await self._replace(package, broken, path, digests)
         except PreconditionFailedError:
-            there = await self._store.head(key)
+            there = await self.store.head(key)
             if there is None:  # it has just been removed
                 return await self._publish(package, key, path, digests, None)
             if there.size != digests.size:
@@ -346,15 +329,15 @@ class Pipeline:
                 return await self._publish(package, key, path, digests, remains)
             created = False
         size = digests.size or 0
-        self._emit(events.Uploaded(package.filename, key, size, created))
+        self.emit(events.Uploaded(package.filename, key, size, created))
         return StoredForm(key, size, created)
 
     async def _remains(self, there: ObjectInfo, path: Path) -> Damaged | None:
         """Read what has the key of an upload and not even its size; None unless it is damaged."""
-        parts = layout.parse_key(there.key, self._dirname)
+        parts = layout.parse_key(there.key, self.dirname)
         if parts is None:
             return None
-        reading = await self._reader.read(StoredArchive(there, parts), path.with_name(path.name + ".there"))
+        reading = await self.reader.read(StoredArchive(there, parts), path.with_name(path.name + ".there"))
         return reading if isinstance(reading, Damaged) else None
 
     async def _replace(self, package: Package, broken: Damaged, path: Path, digests: Digests) -> None:
@@ -365,14 +348,14 @@ class Pipeline:
             IntegrityError: It cannot be written over.
         """
         if broken.version is None:
-            raise broken.error(self._store.address, "this store gives objects no version")
+            raise broken.error(self.store.address, "this store gives objects no version")
         try:
             await self._upload(package, broken.archive.key, path, digests, if_match=broken.version)
         except PreconditionFailedError:
             raise
         except StoreError as exc:
-            raise broken.error(self._store.address, exc) from exc
-        self._emit(events.Mended(broken.archive.key))
+            raise broken.error(self.store.address, exc) from exc
+        self.emit(events.Mended(broken.archive.key))
 
     async def _upload(
         self, package: Package, key: str, path: Path, digests: Digests, if_match: str | None = None
@@ -380,23 +363,23 @@ class Pipeline:
         size = digests.size or 0
 
         def moved(count: int) -> None:
-            self._emit(events.BytesMoved("upload", package.filename, count))
+            self.emit(events.BytesMoved("upload", package.filename, count))
 
         async with (
-            self._budgets.uploads.borrow(),
-            self._budgets.memory.borrow(min(size, 32 << 20)),
+            self.budgets.uploads.borrow(),
+            self.budgets.memory.borrow(min(size, 32 << 20)),
             self._phase("upload", package, size),
         ):
-            await self._store.upload(key, path, digests, if_match=if_match, consume=True, moved=moved)
+            await self.store.upload(key, path, digests, if_match=if_match, consume=True, moved=moved)
 
     @asynccontextmanager
     async def _phase(self, phase: events.Phase, package: Package, size: int | None) -> AsyncIterator[None]:
-        self._emit(events.PhaseStarted(phase, package.filename, size))
-        started = self._clock.now()
+        self.emit(events.PhaseStarted(phase, package.filename, size))
+        started = self.clock.now()
         try:
             yield
         finally:
-            self._emit(events.PhaseEnded(phase, package.filename, self._clock.now() - started))
+            self.emit(events.PhaseEnded(phase, package.filename, self.clock.now() - started))
 
 
 def _other_bytes(package: Package, expected: str, found: str) -> IntegrityError:

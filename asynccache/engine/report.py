@@ -11,6 +11,7 @@ from dataclasses import field
 from asynccache.engine import events
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import document
 
 
 @dataclass(slots=True)
@@ -82,7 +83,6 @@ class Report:
         self.adopted: int = 0
         self.hits: int = 0
         self.retries: int = 0
-        self.lock_waits: int = 0
         self.damaged: list[str] = []
         self.mended: list[str] = []
         self.requests: dict[str, int] = {}
@@ -124,14 +124,10 @@ class Report:
                 self.hits += 1
             case events.Retried():
                 self.retries += 1
-            case events.LockWaited():
-                self.lock_waits += 1
             case events.DamageFound(key=key):
                 self.damaged.append(key)
             case events.Mended(key=key):
                 self.mended.append(key)
-            case _:
-                pass
 
     def finish(self, requests: dict[str, int]) -> None:
         """Close the books.
@@ -164,7 +160,7 @@ class Report:
 
     def as_document(self, *, packages: bool = True) -> dict[str, object]:
         """Return the receipt as plain values; seconds and bytes as in the field names."""
-        document: dict[str, object] = {
+        receipt: dict[str, object] = {
             "store": self.store,
             "packages": len(self.outcomes),
             "complete": len(self.outcomes) - len(self.failures),
@@ -181,17 +177,12 @@ class Report:
             "cpu_seconds": round(self.cpu_seconds, 3),
             "peak_memory_bytes": self.peak_memory_bytes,
             "phases": {
-                name: {
-                    "count": totals.count,
-                    "bytes": totals.bytes,
-                    "busy_seconds": round(totals.busy_seconds, 3),
-                    "span_seconds": round(totals.span_seconds, 3),
-                }
+                name: document(totals, "count", "bytes", "busy_seconds", "span_seconds")
                 for name, totals in self.phases.items()
             },
         }
         if packages:
-            document["outcomes"] = [
+            receipt["outcomes"] = [
                 {
                     "package": o.package,
                     "url": o.url,
@@ -200,7 +191,7 @@ class Report:
                 }
                 for o in self.outcomes
             ]
-        return document
+        return receipt
 
 
 def peak_memory_bytes() -> int:
@@ -217,10 +208,6 @@ def _cpu_seconds() -> float:
 
 def _origin(source: str) -> str:
     scheme, separator, rest = source.partition("://")
-    return (
-        scheme + separator + rest.split("/", 1)[0]
-        if scheme in {"http", "https"}
-        else "store"
-        if not separator
-        else scheme
-    )
+    if scheme in {"http", "https"}:
+        return scheme + separator + rest.split("/", 1)[0]
+    return scheme if separator else "store"

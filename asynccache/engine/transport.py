@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import field
+from typing import TYPE_CHECKING, Self
 
 from asynccache import __version__
 from asynccache.errors import FetchError, FetchRefusedError
@@ -44,37 +45,32 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
 
 
-class Response(Protocol):
-    """An answer whose body is still to be read."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer whose body is still to be read.
 
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-        ...
+    Attributes:
+        status: HTTP status.
+        headers: Header fields; look-ups ignore case.
+        read_any: Gives the next bytes of the body as they arrive, none at its end; raises a `TransportError` when the
+            connection broke or stalled before.
+    """
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Header fields; look-ups ignore case."""
-        ...
-
-    async def read_any(self) -> bytes:
-        """Return the next bytes of the body as they arrive, empty at its end.
-
-        Raises:
-            TransportError: The connection broke or stalled before the end.
-        """
-        ...
+    status: int
+    headers: Mapping[str, str]
+    read_any: Callable[[], Awaitable[bytes]]
 
 
-class Transport(Protocol):
+class Transport(ABC):
     """Makes GET requests. Open it with `async with`."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    async def __aexit__(self, *error: object) -> None:
+        return None
 
+    @abstractmethod
     def get(
         self, url: PackageURL, *, query: str = "", headers: Mapping[str, str], credentials: Credentials | None
     ) -> AbstractAsyncContextManager[Response]:
@@ -83,34 +79,26 @@ class Transport(Protocol):
         Raises:
             TransportError: No answer came.
         """
-        ...
 
 
-class HTTPTransport:
+@dataclass(slots=True, kw_only=True)
+class HTTPTransport(Transport):
     """GET over aiohttp.
 
-    Args:
+    Attributes:
         connections: In all.
         connections_per_host: To one host.
         connect_timeout: Seconds to wait for a connection, its TLS handshake included.
         read_timeout: Seconds without a byte after which the connection counts as stalled.
     """
 
-    def __init__(
-        self, *, connections: int, connections_per_host: int, connect_timeout: float, read_timeout: float
-    ) -> None:
-        self._connections = connections
-        self._per_host = connections_per_host
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
-        self._session: aiohttp.ClientSession | None = None
+    connections: int
+    connections_per_host: int
+    connect_timeout: float
+    read_timeout: float
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -135,7 +123,12 @@ class HTTPTransport:
             async with self._opened().get(
                 address, headers=headers, max_redirects=10, middlewares=(log_in,)
             ) as response:
-                yield _HTTPResponse(response, url)
+
+                async def read_any() -> bytes:
+                    with _mapped(url):
+                        return await response.content.readany()
+
+                yield Response(response.status, response.headers, read_any)
 
     def _opened(self) -> aiohttp.ClientSession:
         """Return the session, made by the first request: a run that fetches nothing does not load the library."""
@@ -144,10 +137,10 @@ class HTTPTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=self._connections, limit_per_host=self._per_host, ttl_dns_cache=300
+                    limit=self.connections, limit_per_host=self.connections_per_host, ttl_dns_cache=300
                 ),
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout
+                    total=None, sock_connect=self.connect_timeout, sock_read=self.read_timeout
                 ),
                 auto_decompress=False,
                 trust_env=True,
@@ -157,55 +150,30 @@ class HTTPTransport:
         return self._session
 
 
-class _mapped:  # noqa: N801 - reads as a verb where it is used
-    """Turns the HTTP library's exceptions into `TransportError`, with the URL."""
+@contextmanager
+def _mapped(url: PackageURL) -> Iterator[None]:
+    """Turn the HTTP library's exceptions into `TransportError`, with the URL."""
+    import aiohttp  # noqa: PLC0415
 
-    def __init__(self, url: PackageURL) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import aiohttp  # noqa: PLC0415
-
-        if isinstance(error, TimeoutError):
-            raise TransportError(f"{redacted(str(self._url))} stalled: no byte came within the time-out") from error
-        if isinstance(error, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
-            raise FetchRefusedError(
-                f"{redacted(str(self._url))} has a certificate that cannot be verified",
-                hint="set SSL_CERT_FILE to your authority's certificate",
-            ) from error
-        if isinstance(error, aiohttp.ClientError | OSError | asyncio.IncompleteReadError):
-            reason = redacted(str(error)) or type(error).__name__
-            raise TransportError(f"{redacted(str(self._url))} cannot be read ({reason})") from error
-
-
-class _HTTPResponse:
-    def __init__(self, response: aiohttp.ClientResponse, url: PackageURL) -> None:
-        self._response = response
-        self._url = url
-
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._response.headers
-
-    async def read_any(self) -> bytes:
-        with _mapped(self._url):
-            return await self._response.content.readany()
+    shown = redacted(str(url))
+    try:
+        yield
+    except TimeoutError as exc:
+        raise TransportError(f"{shown} stalled: no byte came within the time-out") from exc
+    except (ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError) as exc:
+        raise FetchRefusedError(
+            f"{shown} has a certificate that cannot be verified",
+            hint="set SSL_CERT_FILE to your authority's certificate",
+        ) from exc
+    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as exc:
+        raise TransportError(f"{shown} cannot be read ({redacted(str(exc)) or type(exc).__name__})") from exc
 
 
 Answer = tuple[int, Mapping[str, str], Sequence[bytes | TransportError]]
 """Status, header fields (lower-case names), and what the body yields; an error in it breaks the connection."""
 
 
-class MemoryTransport:
+class MemoryTransport(Transport):
     """A twin that answers from a function.
 
     Args:
@@ -219,37 +187,24 @@ class MemoryTransport:
         self._answer = answer
         self.requested: list[tuple[PackageURL, Mapping[str, str]]] = []
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     @asynccontextmanager
     async def get(
         self, url: PackageURL, *, query: str = "", headers: Mapping[str, str], credentials: Credentials | None
     ) -> AsyncIterator[Response]:
         """Answer a request; see `Transport.get`."""
+        from multidict import CIMultiDict  # noqa: PLC0415
+
         del query, credentials
         fields = {name.lower(): value for name, value in headers.items()}
         self.requested.append((url, fields))
         status, answered, body = self._answer(url, fields)
-        yield _MemoryResponse(status, answered, body)
+        pieces = iter(body)
 
+        async def read_any() -> bytes:
+            await asyncio.sleep(0)
+            piece = next(pieces, b"")
+            if isinstance(piece, TransportError):
+                raise piece
+            return piece
 
-class _MemoryResponse:
-    def __init__(self, status: int, headers: Mapping[str, str], body: Sequence[bytes | TransportError]) -> None:
-        from multidict import CIMultiDict  # noqa: PLC0415
-
-        self.status = status
-        self.headers: Mapping[str, str] = CIMultiDict(headers)
-        self._body = iter(body)
-
-    async def read_any(self) -> bytes:
-        await asyncio.sleep(0)
-        piece = next(self._body, b"")
-        if isinstance(piece, TransportError):
-            raise piece
-        return piece
+        yield Response(status, CIMultiDict(answered), read_any)

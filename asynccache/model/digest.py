@@ -88,7 +88,7 @@ class Digests:
             size=self.size if self.size is not None else other.size,
         )
 
-    def mismatch(self, found: Digests) -> tuple[str, object, object] | None:
+    def mismatch(self, found: Digests) -> tuple[str, str, str] | None:
         """Compare with what was computed: (part, expected, found) of the first difference, or None.
 
         A part that `found` did not compute is not compared, so compute what `algorithms()` names.
@@ -96,7 +96,7 @@ class Digests:
         for part in ("size", "sha256", "md5"):
             want, have = getattr(self, part), getattr(found, part)
             if want is not None and have is not None and want != have:
-                return part, want, have
+                return part, str(want), str(have)
         return None
 
     def check(self, found: Digests, what: str, *, hint: str | None = None) -> None:

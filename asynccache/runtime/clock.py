@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
 
 
-class Clock(Protocol):
+class Clock:
     """A monotonic clock to measure with and to wait on."""
 
     def now(self) -> float:
         """Return seconds since an arbitrary point."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class SystemClock:
-    """The real one."""
-
-    def now(self) -> float:
-        """Return `time.monotonic()`."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that long."""
+        """Wait."""
         await asyncio.sleep(seconds)
 
 
-class VirtualClock:
+class VirtualClock(Clock):
     """A twin on which waiting takes no time: `sleep` moves the clock and yields once.
 
     Attributes:

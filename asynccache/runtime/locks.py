@@ -8,27 +8,26 @@ what these locks protect is made aside and published by a conditional write or a
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import field
 from pathlib import Path
-from typing import Protocol
 
 from asynccache.errors import LockTimeoutError
 from asynccache.model.dataclass import dataclass
 from asynccache.node.kernel_lock import Holder, KernelLock, LocksUnsupportedError, pauses, take, timed_out
-from asynccache.runtime.clock import Clock, SystemClock
+from asynccache.runtime.clock import Clock
 
 
-class LockObserver(Protocol):
-    """Who is told about locks."""
+class LockObserver:
+    """Who is told about locks; this one lets it pass."""
 
     def waiting(self, label: str, holder: Holder, seconds: float) -> None:
         """Another process holds what a lock protects; after a second of waiting and every half minute after that."""
-        ...
 
     def unsupported(self, directory: str, reason: str) -> None:
         """Files of a directory cannot be locked, and work goes on without; once for each directory."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +43,24 @@ class Turn:
     exclusive: bool
 
 
+@dataclass(slots=True)
 class LockDirectory:
     """Named locks as files of one directory.
 
-    Args:
+    Attributes:
         path: The directory; made when first needed.
         timeout: Seconds to wait for a lock before giving up.
         clock: Time to wait on.
         observer: Told about waiting and about directories without locks.
     """
 
-    def __init__(
-        self, path: Path, timeout: float = 3600.0, clock: Clock | None = None, observer: LockObserver | None = None
-    ) -> None:
-        self.path = path
-        self.timeout = timeout
-        self._clock = clock or SystemClock()
-        self._observer = observer
-        self._local: dict[Path, asyncio.Lock] = {}
-        self._interest: dict[Path, int] = {}
-        self._unsupported: set[str] = set()
+    path: Path
+    timeout: float = 3600.0
+    clock: Clock = field(default_factory=Clock)
+    observer: LockObserver = field(default_factory=LockObserver)
+    _local: dict[Path, asyncio.Lock] = field(default_factory=dict, init=False)
+    _interest: Counter[Path] = field(default_factory=Counter, init=False)
+    _unsupported: set[str] = field(default_factory=set, init=False)
 
     @property
     def supported(self) -> bool:
@@ -83,9 +80,9 @@ class LockDirectory:
             DiskError: The lock's file cannot be made.
         """
         path, label = self.path / name, label or str(name)
-        started = self._clock.now()
+        started = self.clock.now()
         lock = self._local.setdefault(path, asyncio.Lock())
-        self._interest[path] = self._interest.get(path, 0) + 1
+        self._interest[path] += 1
         try:
             contended = lock.locked()
             try:
@@ -118,8 +115,8 @@ class LockDirectory:
             LockTimeoutError: Somebody holds it alone for longer than the time-out.
         """
         try:
-            for pause in pauses(self._clock.now(), self.timeout, self._clock.now):
-                await self._clock.sleep(pause)
+            for pause in pauses(self.clock.now(), self.timeout, self.clock.now):
+                await self.clock.sleep(pause)
                 if take(descriptor, str(path), shared=True):
                     break
             else:
@@ -141,13 +138,12 @@ class LockDirectory:
 
     async def _take(self, lock: KernelLock, label: str, started: float) -> Turn:
         def waiting(seconds: float) -> None:
-            if self._observer is not None:
-                self._observer.waiting(label, Holder.read(lock.path), seconds)
+            self.observer.waiting(label, Holder.read(lock.path), seconds)
 
         pause = 0.0
         try:
-            for pause in pauses(started, self.timeout, self._clock.now, waiting):
-                await self._clock.sleep(pause)
+            for pause in pauses(started, self.timeout, self.clock.now, waiting):
+                await self.clock.sleep(pause)
                 if lock.take():
                     return Turn(pause > 0, exclusive=True)
         except LocksUnsupportedError as exc:
@@ -156,8 +152,6 @@ class LockDirectory:
         raise timed_out(label, Holder.read(lock.path), self.timeout)
 
     def _tell_unsupported(self, error: LocksUnsupportedError) -> None:
-        if error.directory in self._unsupported:
-            return
-        self._unsupported.add(error.directory)
-        if self._observer is not None:
-            self._observer.unsupported(error.directory, error.reason)
+        if error.directory not in self._unsupported:
+            self._unsupported.add(error.directory)
+            self.observer.unsupported(error.directory, error.reason)

@@ -42,20 +42,25 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class NotWanted:
-    """The object is what its key says, but not what was wanted.
+class Difference:
+    """What differs between an archive as it was read and what it was compared with.
 
     Attributes:
         archive: Which.
         part: `size`, `md5` or `sha256`.
-        expected: What was wanted.
-        found: What it is.
+        expected: What should have been read.
+        found: What was read.
     """
 
     archive: StoredArchive
     part: str
     expected: str
     found: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotWanted(Difference):
+    """The object is what its key says, but not what was wanted."""
 
     def error(self, address: str) -> IntegrityError:
         """Return the failure of whoever can do with nothing else; `address` is the store's."""
@@ -68,39 +73,19 @@ class NotWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Misread:
-    """The first reading differed from the key and the second did not: trouble on the way, and none with the object.
-
-    Attributes:
-        archive: Which.
-        part: The digest that differed.
-        expected: What the key says.
-        found: What was read first.
-    """
-
-    archive: StoredArchive
-    part: str
-    expected: str
-    found: str
+class Misread(Difference):
+    """The first reading differed from the key and the second did not: trouble on the way, and none with the object."""
 
 
 @dataclass(frozen=True, slots=True)
-class Damaged:
-    """Both readings differed from the key.
+class Damaged(Difference):
+    """Both readings differed from the key; the difference is the second one's.
 
     Attributes:
-        archive: Which.
-        part: `size` where the listing says another one than was read, else the digest.
-        expected: What the listing or the key says.
-        found: What the second reading showed.
         readings: Size and digests of both.
         version: Of the object that was read the second time, for replacing exactly that; None where the store has none.
     """
 
-    archive: StoredArchive
-    part: str
-    expected: str
-    found: str
     readings: tuple[Digests, Digests]
     version: str | None
 
@@ -122,10 +107,11 @@ class Damaged:
 Reading = Whole | Absent | NotWanted | Damaged
 
 
+@dataclass(frozen=True, slots=True)
 class VerifiedReader:
     """Reads archives of one store.
 
-    Args:
+    Attributes:
         store: An open store.
         threads: Where files are digested.
         memory: Budget of bytes held in memory.
@@ -133,14 +119,11 @@ class VerifiedReader:
         report: Told of what is wrong with an object, or with reading it.
     """
 
-    def __init__(
-        self, store: Store, threads: Threads, memory: Budget, cpu: Budget, report: Callable[[Damaged | Misread], None]
-    ) -> None:
-        self._store = store
-        self._threads = threads
-        self._memory = memory
-        self._cpu = cpu
-        self._report = report
+    store: Store
+    threads: Threads
+    memory: Budget
+    cpu: Budget
+    report: Callable[[Damaged | Misread], None]
 
     async def read(
         self, archive: StoredArchive, path: Path, *, wanted: Digests | None = None, moved: BytesMoved | None = None
@@ -162,55 +145,52 @@ class VerifiedReader:
             reading = await self._read(archive, path, Digests() if wanted is None else wanted, moved)
         finally:
             if not isinstance(reading, Whole):
-                await self._threads.certainly(_remove, path)
+                await self.threads.certainly(_remove, path)
         return reading
 
     async def _read(self, archive: StoredArchive, path: Path, wanted: Digests, moved: BytesMoved | None) -> Reading:
         key = archive.digests or wanted  # a key that names no digest cannot be compared with
-        first = await self._once(self._store, archive, path, wanted, moved)
+        first = await self._once(self.store, archive, path, wanted, moved)
         if first is None:
             return Absent()
         wrong = key.mismatch(first)
         if wrong is None:
             return _judged(archive, first, wanted)
-        async with self._store.another() as store:
+        async with self.store.another() as store:
             # asked before reading: were it replaced meanwhile, replacing this version would be refused
             there = await store.head(archive.key)
             second = await self._once(store, archive, path, wanted, moved)
         if second is None:
             return Absent()
         if key.mismatch(second) is None:
-            self._report(Misread(archive, wrong[0], str(wrong[1]), str(wrong[2])))
+            self.report(Misread(archive, *wrong))
             return _judged(archive, second, wanted)
         if not archive.digests:
             return _judged(archive, second, wanted)
         listed = Digests(size=archive.size or None)
-        part, expected, found = listed.mismatch(second) or archive.digests.mismatch(second) or wrong
+        difference = listed.mismatch(second) or archive.digests.mismatch(second) or wrong
         version = there.etag if there is not None else None
-        damaged = Damaged(archive, part, str(expected), str(found), (first, second), version)
-        self._report(damaged)
+        damaged = Damaged(archive, *difference, (first, second), version)
+        self.report(damaged)
         return damaged
 
     async def _once(
         self, store: Store, archive: StoredArchive, path: Path, wanted: Digests, moved: BytesMoved | None
     ) -> Digests | None:
         size = archive.size
-        async with self._memory.borrow(min(size or _UNKNOWN, _MOST)):
+        async with self.memory.borrow(min(size or _UNKNOWN, _MOST)):
             try:
                 await store.download(archive.key, path, size=size or None, moved=moved)
             except ObjectNotFoundError:
                 return None
         algorithms = {*archive.digests.algorithms(), *wanted.algorithms()}
-        async with self._cpu.borrow():
-            return await self._threads.work(lambda _stop: digest_file(str(path), *algorithms))
+        async with self.cpu.borrow():
+            return await self.threads.work(lambda _stop: digest_file(str(path), *algorithms))
 
 
 def _judged(archive: StoredArchive, found: Digests, wanted: Digests) -> Whole | NotWanted:
     difference = wanted.mismatch(found)
-    if difference is None:
-        return Whole(found)
-    part, expected, have = difference
-    return NotWanted(archive, part, str(expected), str(have))
+    return Whole(found) if difference is None else NotWanted(archive, *difference)
 
 
 def _remove(path: Path) -> None:

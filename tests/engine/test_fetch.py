@@ -39,7 +39,7 @@ class Setup:
             self.clock,
             threads,
             Budget(16 << 20),
-            options.get("mirrors"),
+            options.get("mirrors", {}),
             self.events.append,
         )
 

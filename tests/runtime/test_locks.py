@@ -12,7 +12,7 @@ import pytest
 from asynccache.errors import LockTimeoutError
 from asynccache.node.kernel_lock import Holder, take
 from asynccache.runtime.clock import VirtualClock
-from asynccache.runtime.locks import LockDirectory
+from asynccache.runtime.locks import LockDirectory, LockObserver
 from tests.support.file_locks import LOCK_FAILURES, without_file_locks
 
 HOLD = """
@@ -112,7 +112,7 @@ async def test_giving_up_names_the_holder_and_what_to_do(tmp_path: Path) -> None
         process.kill()
 
 
-class Observer:
+class Observer(LockObserver):
     def __init__(self) -> None:
         self.waited: list[tuple[str, Holder, float]] = []
         self.without: list[tuple[str, str]] = []

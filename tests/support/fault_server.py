@@ -31,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from asynccache.runtime.clock import Clock, SystemClock
+from asynccache.runtime.clock import Clock
 from tests.support.faults import Fault, FaultPlan, Kind, parse_fault
 from tests.support.http_messages import RequestRecord, read_request, response_head
 
@@ -109,7 +109,7 @@ class FaultServer:
         self.requests: list[RequestRecord] = []
         self.peak_in_flight = 0
         self._plan = FaultPlan(tuple(faults), seed)
-        self._clock = clock or SystemClock()
+        self._clock = clock or Clock()
         self._throttle = Throttle(bandwidth, self._clock)
         self._limited = bandwidth is not None or connection_bandwidth is not None
         self._connection_bandwidth = connection_bandwidth

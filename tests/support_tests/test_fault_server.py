@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import uvloop
 
-from asynccache.runtime.clock import VirtualClock
+from asynccache.runtime.clock import Clock, VirtualClock
 from tests.support import fault_server
 from tests.support.fault_server import FaultServer, server_process
 from tests.support.faults import Fault, FaultPlan, Kind, parse_fault
@@ -175,7 +175,7 @@ async def test_credentials_are_required_and_seen_and_do_not_follow_a_redirect(
             assert "authorization" not in other.requests[-1].headers
 
 
-class StandingClock:
+class StandingClock(Clock):
     """Time stands still, so a wait says how much was to be sent before; who waits for an answer waits for all four."""
 
     def __init__(self) -> None:
