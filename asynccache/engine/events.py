@@ -11,8 +11,6 @@ from dataclasses import asdict
 from typing import Literal
 
 from asynccache.model.dataclass import dataclass
-from asynccache.node.kernel_lock import Holder
-from asynccache.runtime.locks import LockObserver
 
 Phase = Literal["fetch", "transmute", "upload"]
 PHASES: tuple[Phase, ...] = ("fetch", "transmute", "upload")
@@ -270,25 +268,6 @@ class PackageFailed(Event):
 
 
 EventSink = Callable[[Event], None]
-
-
-class LockEvents(LockObserver):
-    """Reports what a `LockDirectory` tells its observer.
-
-    Args:
-        emit: Where events go.
-    """
-
-    def __init__(self, emit: EventSink) -> None:
-        self._emit = emit
-
-    def waiting(self, label: str, holder: Holder, seconds: float) -> None:
-        """Report that another process holds a lock."""
-        self._emit(LockWaited(label, str(holder), seconds))
-
-    def unsupported(self, directory: str, reason: str) -> None:
-        """Report that a directory has no locks."""
-        self._emit(LocksUnsupported(directory, reason))
 
 
 def ignore(event: Event) -> None:

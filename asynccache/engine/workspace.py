@@ -17,13 +17,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine.events import EventSink, LockEvents, ignore
+from asynccache.engine.events import EventSink, LocksUnsupported, LockWaited, ignore
 from asynccache.errors import DiskError
 from asynccache.model.url import PackageURL
 from asynccache.node.disk import disk_errors, remove_below
-from asynccache.runtime.locks import LockDirectory
+from asynccache.node.kernel_lock import Holder
+from asynccache.runtime.locks import LockDirectory, LockObserver
 
 ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
+
+
+class _LockEvents(LockObserver):
+    """Reports what a `LockDirectory` tells its observer.
+
+    Args:
+        emit: Where events go.
+    """
+
+    def __init__(self, emit: EventSink) -> None:
+        self._emit = emit
+
+    def waiting(self, label: str, holder: Holder, seconds: float) -> None:
+        """Report that another process holds a lock."""
+        self._emit(LockWaited(label, str(holder), seconds))
+
+    def unsupported(self, directory: str, reason: str) -> None:
+        """Report that a directory has no locks."""
+        self._emit(LocksUnsupported(directory, reason))
 
 
 class Workspace:
@@ -37,7 +57,7 @@ class Workspace:
 
     def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0, emit: EventSink = ignore) -> None:
         self.path = cache_dir / "work"
-        self.locks = LockDirectory(cache_dir / "locks", lock_timeout, observer=LockEvents(emit))
+        self.locks = LockDirectory(cache_dir / "locks", lock_timeout, observer=_LockEvents(emit))
         self._own = f"-{os.getpid()}-{os.urandom(8).hex()}"
 
     @staticmethod
