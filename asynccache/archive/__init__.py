@@ -3,7 +3,6 @@
 from asynccache.archive.check import Summary, check
 from asynccache.archive.limits import DEFAULT_LIMITS, Limits
 from asynccache.archive.member import Component, Member, MemberType
-from asynccache.archive.read import MemberRecord, index_json, members
 from asynccache.archive.receipt import Receipt
 from asynccache.archive.transmute import DEFAULT_LEVEL, transmute
 from asynccache.archive.work import Cancelled, Progress
@@ -15,13 +14,10 @@ __all__ = [
     "Component",
     "Limits",
     "Member",
-    "MemberRecord",
     "MemberType",
     "Progress",
     "Receipt",
     "Summary",
     "check",
-    "index_json",
-    "members",
     "transmute",
 ]

@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Final
 
-from asynccache.archive import bzip2_read, zstd_stream
-from asynccache.archive.conda_read import Entry, EntryReader, read_conda
+from asynccache.archive.conda_read import Entry, read_conda
 from asynccache.archive.limits import Limits
+from asynccache.archive.read import archives
 from asynccache.archive.work import Cancelled, Work
 from asynccache.errors import ArchiveError
-from asynccache.model.package import Format, split_filename
+from asynccache.model.package import Format
 
 _ZSTD_BLOCK: Final = 128 << 10  # bytes that a block gives at most
 _BZIP2_BLOCK: Final = 900_000 * 259 // 5  # bytes: a run of 259 equal ones is written as five before it is sorted
@@ -39,26 +39,17 @@ def check_unpacked(path: Path, limits: Limits, cancelled: Cancelled | None = Non
         OSError: It cannot be read.
     """
     work = Work(path, limits, cancelled)
-    allowed = limits.allowance(work.size)
     with path.open("rb") as file:
-        if split_filename(path.name)[1] is Format.TAR_BZ2:
-            if bzip2_blocks(file) * _BZIP2_BLOCK > allowed:
-                file.seek(0)
-                with closing(work.metered(bzip2_read.decompressed(file, work.name))) as blocks:
-                    _exhaust(blocks)
-            return
-        entries = read_conda(file, work.name).components.values()
-        if sum(most_of_zstd(file, entry, work.name) for entry in entries) > allowed:
-            for entry in entries:
-                reader = EntryReader(file, entry, work.name)
-                decoded = zstd_stream.decompressed(reader, limits.zstd_window_log, f"{entry.name} in {work.name}")
-                with closing(work.metered(decoded)) as blocks:
-                    _exhaust(blocks)
-
-
-def _exhaust(blocks: object) -> None:
-    for _ in blocks:  # type: ignore[attr-defined]
-        pass
+        if work.format is Format.TAR_BZ2:
+            most = bzip2_blocks(file) * _BZIP2_BLOCK
+        else:
+            most = sum(most_of_zstd(file, entry, work.name) for entry in read_conda(file, work.name).values())
+        if most > limits.allowance(work.size):
+            file.seek(0)
+            for _, blocks in archives(work, file):
+                with closing(blocks):
+                    for _ in blocks:
+                        pass
 
 
 def most_of_zstd(file: IO[bytes], entry: Entry, name: str) -> int:

@@ -25,7 +25,6 @@ FAST: Final = "indexed_bzip2"
 # starting a child process costs some 25 ms of CPU, what it saves is 30 ms per MiB
 _WORTH_A_PROCESS: Final = 1 << 20  # bytes of archive
 _WORTH_A_MESSAGE: Final = 1 << 15  # bytes of archive
-_BLOCK: Final = 1 << 20  # bytes
 END_MARK: Final = 0x177245385090  # the digits of the square root of pi, 48 bits
 _TAIL: Final = 11  # bytes that hold 48 bits of mark, 32 of checksum and up to 7 of padding
 
@@ -48,19 +47,10 @@ def decompressed(file: IO[bytes], name: str) -> Generator[bytes, None, None]:
         if not start or not b"BZh".startswith(start):
             what = "is followed by other data" if window.frames else "is not a bzip2 file"
             raise ArchiveError(f"{name} {what}", expected="'BZh'", found=repr(window.peek(8)))
-        window.next_frame(name)
-        decoder = bz2.BZ2Decompressor()
-        while not decoder.eof:
-            try:
-                block = decoder.decompress(window.take() if decoder.needs_input else b"", _BLOCK)
-            except OSError as exc:
-                raise ArchiveError(f"{name} is damaged ({exc})", hint="fetch it again") from exc
-            if block:
-                window.given += len(block)
-                yield block
-            elif decoder.needs_input and not decoder.eof and window.ended():
-                raise ArchiveError(f"{name} ends within a bzip2 stream", hint="fetch it again")
-        window.give_back(decoder.unused_data)
+        try:
+            yield from window.decoded(bz2.BZ2Decompressor(), name, "bzip2 stream")
+        except OSError as exc:
+            raise ArchiveError(f"{name} is damaged ({exc})", hint="fetch it again") from exc
 
 
 def fast_decoder() -> str | None:

@@ -41,14 +41,14 @@ class Bzip2Writer:
     def __init__(self, submit: Callable[[bytes], Future[list[tuple[bytes, int]]]], lookahead: int) -> None:
         self._submit = submit
         self._lookahead = lookahead
-        self._collected: list[bytes] = []
+        self._collected: list[memoryview] = []
         self._size = 0
         self._under_way: deque[Future[list[tuple[bytes, int]]]] = deque()
         self._bits = int.from_bytes(_HEADER, "big")
         self._bit_count = 8 * len(_HEADER)
         self._checksum = 0
 
-    def write(self, data: bytes) -> bytes:
+    def write(self, data: memoryview) -> bytes:
         """Take bytes, give what is ready of the stream."""
         ready: list[bytes] = []
         position = 0

@@ -8,17 +8,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from asynccache.archive import bzip2_read
 from asynccache.archive.limits import DEFAULT_LIMITS, Limits
-from asynccache.archive.read import archives, find_index, parse_index
+from asynccache.archive.read import archives, exactly, find_index, parse_index
 from asynccache.archive.root import checked_path
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import ArchiveError, HostileArchiveError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.package import CONDA_FORMATS, Format, split_filename
+from asynccache.model.package import CONDA_FORMATS, Format
 
 _BLOCK: Final = 1 << 20  # bytes
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what wheels and sdists use
@@ -65,46 +65,30 @@ def check(
         concurrent.futures.CancelledError: `cancelled` said so.
         OSError: The file cannot be read.
     """
-    _, fmt = split_filename(path.name)
-    if fmt in CONDA_FORMATS:
-        return _check_conda(path, fmt, limits, cancelled, progress)
     work = Work(path, limits, cancelled, progress)
-    with path.open("rb") as file:
-        if fmt is Format.TAR_GZ:
-            _check_tar_gz(work, file)
-        else:
-            _check_zip(work, file)
+    if work.format in CONDA_FORMATS:
+        _check_conda(work)
+    else:
+        with path.open("rb") as file:
+            (_check_tar_gz if work.format is Format.TAR_GZ else _check_zip)(work, file)
     work.report(work.size)
-    return Summary(fmt, work.allowance.members, work.allowance.declared)
+    return Summary(work.format, work.allowance.members, work.allowance.declared)
 
 
-def _check_conda(
-    path: Path, fmt: Format, limits: Limits, cancelled: Cancelled | None, progress: Progress | None
-) -> Summary:
-    work = Work(path, limits, cancelled, progress)
-    fast = fmt is Format.TAR_BZ2 and bzip2_read.choose(work.size) == bzip2_read.FAST
-    try:
-        index = _scan(work, fast=fast)
-    except (bzip2_read.DoubtError, ArchiveError):
-        # whatever the fast decoder leads to, the exact one has the last word
-        if not fast:
-            raise
-        work.restart()
-        index = _scan(work, fast=False)
+def _check_conda(work: Work) -> None:
+    index = exactly(work, partial(_scan, work))
     if index is None:
-        raise ArchiveError(f"{path.name} has no info/index.json", hint="it is not a conda package")
-    parse_index(index, path.name)
-    work.report(work.size)
-    return Summary(fmt, work.allowance.members, work.allowance.declared)
+        raise ArchiveError(f"{work.name} has no info/index.json", hint="it is not a conda package")
+    parse_index(index, work.name)
 
 
-def _scan(work: Work, *, fast: bool) -> bytes | None:
+def _scan(work: Work, slots: int) -> bytes | None:
     """Look at every header of a conda package; return the content of its index."""
     index = None
     with work.path.open("rb") as file:
-        for _, blocks in archives(work, file, fast=fast):
+        for _, blocks in archives(work, file, slots=slots):
             with closing(blocks):
-                found = find_index(work, blocks, whole=True)
+                found = find_index(work, blocks)
                 index = found if index is None else index
     work.root.close()
     return index

@@ -13,6 +13,7 @@ import struct
 import zlib
 from typing import IO, Final
 
+from asynccache.archive.limits import too_much
 from asynccache.archive.member import Component
 from asynccache.errors import ArchiveError, HostileArchiveError
 from asynccache.model.dataclass import dataclass
@@ -51,21 +52,6 @@ class Entry:
     start: int
     size: int
     crc: int
-
-
-@dataclass(frozen=True, slots=True)
-class CondaFile:
-    """Where the parts of a `.conda` file are.
-
-    Attributes:
-        stem: What its component names agree on: the package's file name without extension.
-        components: The inner archives.
-        has_metadata: Whether it says its format's version, which nobody needs who reads it.
-    """
-
-    stem: str
-    components: dict[Component, Entry]
-    has_metadata: bool = True
 
 
 class EntryReader(io.RawIOBase):
@@ -111,8 +97,8 @@ class EntryReader(io.RawIOBase):
         return data
 
 
-def read_conda(file: IO[bytes], name: str) -> CondaFile:
-    """Find the components of a `.conda` file and check all of its framing.
+def read_conda(file: IO[bytes], name: str) -> dict[Component, Entry]:
+    """Return the inner archives of a `.conda` file; all of its framing is checked.
 
     Args:
         file: Open for reading, seekable.
@@ -146,7 +132,7 @@ def read_conda(file: IO[bytes], name: str) -> CondaFile:
     return _components(file, entries, name)
 
 
-def _components(file: IO[bytes], entries: list[Entry], name: str) -> CondaFile:
+def _components(file: IO[bytes], entries: list[Entry], name: str) -> dict[Component, Entry]:
     components: dict[Component, Entry] = {}
     stems: set[str] = set()
     metadata: Entry | None = None
@@ -174,12 +160,12 @@ def _components(file: IO[bytes], entries: list[Entry], name: str) -> CondaFile:
         raise HostileArchiveError(f"the archives in {name} are of different packages", found=", ".join(sorted(stems)))
     if metadata is not None:
         _check_metadata(file, metadata, name)
-    return CondaFile(stems.pop(), components, has_metadata=metadata is not None)
+    return components
 
 
 def _check_metadata(file: IO[bytes], entry: Entry, name: str) -> None:
     if entry.size > _MAX_METADATA:
-        raise HostileArchiveError(f"{METADATA} in {name} is large", expected=f"{_MAX_METADATA} bytes", found=entry.size)
+        raise too_much(f"{METADATA} in {name} is large", f"{_MAX_METADATA} bytes", entry.size)
     try:
         version = read_json(EntryReader(file, entry, name).read())["conda_pkg_format_version"]
     except (ValueError, KeyError, TypeError) as exc:

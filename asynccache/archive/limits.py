@@ -62,6 +62,11 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+def too_much(what: str, most: object, found: object = None) -> HostileArchiveError:
+    """Return the refusal of something that is larger than it may be."""
+    return HostileArchiveError(what, expected=f"at most {most}", found=found)
+
+
 class Allowance:
     """Counts what an archive unpacks to and refuses what is beyond its limits.
 
@@ -99,10 +104,7 @@ class Allowance:
         """
         self.members += 1
         if self.members > self._limits.members:
-            raise HostileArchiveError(
-                f"{self._name} has too many members",
-                expected=f"at most {self._limits.members}",
-            )
+            raise too_much(f"{self._name} has too many members", self._limits.members)
         self.declared += size
         if self.declared > self._allowed:
             raise self._too_large(f"{self.declared} bytes or more")

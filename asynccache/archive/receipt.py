@@ -10,6 +10,7 @@ from asynccache import __version__
 from asynccache.errors import ArchiveError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
+from asynccache.model.document import document
 from asynccache.model.package import Format
 from asynccache.node.json_text import read_json
 
@@ -51,38 +52,33 @@ class Receipt:
             "version": DOCUMENT_VERSION,
             "source": {"format": str(self.source_format), **_digests_document(self.source)},
             "derived": {"format": str(self.derived_format), **_digests_document(self.derived)},
-            "level": self.level,
-            "tool": self.tool,
-            "backends": list(self.backends),
-            "members": self.members,
-            "unpacked_bytes": self.unpacked_bytes,
-            "verified": self.verified,
+            **document(self, "level", "tool", "backends", "members", "unpacked_bytes", "verified"),
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Receipt:
+    def from_document(cls, said: Mapping[str, Any]) -> Receipt:
         """Read what `as_document` gave.
 
         Raises:
             ArchiveError: This is no receipt, or one of a later version.
         """
         try:
-            if document["version"] != DOCUMENT_VERSION:
+            if said["version"] != DOCUMENT_VERSION:
                 raise ArchiveError(
-                    "a receipt has an unknown version", expected=DOCUMENT_VERSION, found=repr(document["version"])
+                    "a receipt has an unknown version", expected=DOCUMENT_VERSION, found=repr(said["version"])
                 )
-            source, derived = document["source"], document["derived"]
+            source, derived = said["source"], said["derived"]
             return cls(
                 source=_digests(source),
                 source_format=Format(source["format"]),
                 derived=_digests(derived),
                 derived_format=Format(derived["format"]),
-                level=int(document["level"]),
-                tool=str(document["tool"]),
-                backends=tuple(str(name) for name in document["backends"]),
-                members=int(document["members"]),
-                unpacked_bytes=int(document["unpacked_bytes"]),
-                verified=document["verified"] is True,
+                level=int(said["level"]),
+                tool=str(said["tool"]),
+                backends=tuple(str(name) for name in said["backends"]),
+                members=int(said["members"]),
+                unpacked_bytes=int(said["unpacked_bytes"]),
+                verified=said["verified"] is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as exc:
             raise ArchiveError(f"a receipt is malformed ({type(exc).__name__}: {exc})") from exc
@@ -99,12 +95,9 @@ class Receipt:
             ArchiveError: This is no receipt, or one of a later version.
         """
         try:
-            document = read_json(data)
+            return cls.from_document(read_json(data))
         except ValueError as exc:
             raise ArchiveError(f"a receipt is not JSON ({exc})") from exc
-        if not isinstance(document, dict):
-            raise ArchiveError("a receipt is not a JSON object")
-        return cls.from_document(document)
 
 
 def _digests_document(digests: Digests) -> dict[str, object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from asynccache.archive.limits import Limits
+from asynccache.archive.limits import Limits, too_much
 from asynccache.archive.member import Member, MemberType, shown
 from asynccache.errors import ArchiveError, HostileArchiveError
 
@@ -33,18 +33,14 @@ def checked_path(name: bytes) -> bytes:
     b'info/index.json'
     """
     if len(name) > _MAX_PATH:
-        raise HostileArchiveError(
-            f"the member {shown(name[:80])} has a long path", expected=f"at most {_MAX_PATH} bytes", found=len(name)
-        )
+        raise too_much(f"the member {shown(name[:80])} has a long path", f"{_MAX_PATH} bytes", len(name))
     if name[:1] == b"/":
         raise HostileArchiveError(f"the member {shown(name)} has an absolute path", expected="a path below the root")
     parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
     if b".." in parts:
         raise HostileArchiveError(f"the member {shown(name)} climbs with '..'", expected="a path below the root")
     if any(len(part) > _MAX_NAME for part in parts):
-        raise HostileArchiveError(
-            f"the member {shown(name[:80])} has a long name", expected=f"at most {_MAX_NAME} bytes in each directory"
-        )
+        raise too_much(f"the member {shown(name[:80])} has a long name", f"{_MAX_NAME} bytes in each directory")
     if b"\0" in name:
         raise HostileArchiveError(f"the member {shown(name)} has a NUL in its name")
     return b"/".join(parts)
@@ -128,9 +124,7 @@ class Root:
     def _hold(self, count: int) -> None:
         self._held += count
         if self._held > self._limits.path_bytes:
-            raise HostileArchiveError(
-                "the archive's paths are too many or too long", expected=f"at most {self._limits.path_bytes} bytes"
-            )
+            raise too_much("the archive's paths are too many or too long", f"{self._limits.path_bytes} bytes")
 
     def _check_hard_link(self, member: Member) -> None:
         try:
@@ -167,11 +161,7 @@ def _check_target(member: Member) -> None:
     if not target:
         raise ArchiveError(f"the symbolic link {member.shown} has no target")
     if len(target) > _MAX_PATH:
-        raise HostileArchiveError(
-            f"the symbolic link {member.shown} has a long target",
-            expected=f"at most {_MAX_PATH} bytes",
-            found=len(target),
-        )
+        raise too_much(f"the symbolic link {member.shown} has a long target", f"{_MAX_PATH} bytes", len(target))
     if b"\0" in target:
         raise HostileArchiveError(f"the symbolic link {member.shown} has a NUL in its target")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, NamedTuple
 
-from asynccache.archive.limits import Allowance, Limits
+from asynccache.archive.limits import Allowance, Limits, too_much
 from asynccache.archive.member import Member, MemberType, shown
 from asynccache.archive.root import Root, checked_path
 from asynccache.archive.tar_header import (
@@ -168,11 +168,7 @@ class TarScanner:
             if raw.type not in b"xgLKX":
                 break
             if raw.size > self._limits.header_bytes:
-                raise HostileArchiveError(
-                    f"{self._name} has a large extended header",
-                    expected=f"at most {self._limits.header_bytes} bytes",
-                    found=raw.size,
-                )
+                raise self._too_large("a large extended header", raw.size)
             position = stop + padded(raw.size)
             if position > len(buffer):
                 return None
@@ -199,7 +195,8 @@ class TarScanner:
             while extended:
                 stop += BLOCK
                 if stop > len(buffer):
-                    self._check_sparse_length(stop - position)
+                    if stop - position > self._limits.header_bytes:
+                        raise self._too_large("a large sparse map")
                     return None
                 extended = buffer[stop - 8]
             check_sparse_map(buffer, position, stop, raw.size, real_size)
@@ -210,18 +207,13 @@ class TarScanner:
         self._left = padded(member.size)
         return Piece(Kind.HEADER, start, stop, member)
 
-    def _check_sparse_length(self, length: int) -> None:
-        if length > self._limits.header_bytes:
-            raise HostileArchiveError(
-                f"{self._name} has a large sparse map", expected=f"at most {self._limits.header_bytes} bytes"
-            )
+    def _too_large(self, what: str, found: int | None = None) -> HostileArchiveError:
+        return too_much(f"{self._name} has {what}", f"{self._limits.header_bytes} bytes", found)
 
     def _add_globals(self, records: dict[bytes, bytes], length: int) -> None:
         self._global_bytes += length
         if self._global_bytes > self._limits.header_bytes:
-            raise HostileArchiveError(
-                f"{self._name} has large global PAX headers", expected=f"at most {self._limits.header_bytes} bytes"
-            )
+            raise self._too_large("large global PAX headers")
         for key in records:
             if key.startswith(_NOT_GLOBAL):
                 raise ArchiveError(
@@ -232,9 +224,7 @@ class TarScanner:
         if not records.items() <= self.globals.items():
             self.globals = {**self.globals, **records}
         if len(self.globals) > self._limits.records:
-            raise HostileArchiveError(
-                f"{self._name} has too many global PAX records", expected=f"at most {self._limits.records}"
-            )
+            raise too_much(f"{self._name} has too many global PAX records", self._limits.records)
 
     def _read_member(
         self, raw: RawHeader, pax: dict[bytes, bytes], names: dict[bytes, bytes], real_size: int | None

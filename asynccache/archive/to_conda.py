@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import IO, Final
 
 from asynccache.archive import bzip2_read
 from asynccache.archive.compare import Comparison
 from asynccache.archive.conda_write import ZIP64_LIMIT, CondaWriter, TooLargeError
 from asynccache.archive.member import Component, Member, MemberType, component_of, shown
+from asynccache.archive.read import archives, exactly
 from asynccache.archive.root import checked_path
 from asynccache.archive.tar_scan import Kind
+from asynccache.archive.tar_write import TarWriter
 from asynccache.archive.work import Work
-from asynccache.archive.zstd_stream import BACKEND, ZstdWriter
-from asynccache.errors import ArchiveError, TransmuteError
+from asynccache.archive.zstd_stream import BACKEND, ZstdWriter, new_decompressor
+from asynccache.errors import TransmuteError
 
-# tar writes whole records of twenty blocks (POSIX.1-2017, pax); every archive ends in two zero blocks at least
-_RECORD: Final = 20 * 512
-_END_BLOCKS: Final = 2 * 512
+_OWN_WINDOW_LOG: Final = 31  # what this process has just written needs no cap
 _PROBABLY_LARGE: Final = ZIP64_LIMIT // 2
 
 
@@ -41,47 +41,33 @@ def transmute(work: Work, file: IO[bytes], stem: str, level: int, threads: int, 
         ArchiveError: The source is no package archive, or a damaged or hostile one.
         TransmuteError: What was written is not what was read.
     """
-    fast = bzip2_read.choose(work.size) == bzip2_read.FAST
     large = work.size > _PROBABLY_LARGE
-    while True:
-        work.restart()
+
+    def attempt(slots: int) -> tuple[str, ...]:
         file.seek(0)
         file.truncate()
-        try:
-            with work.path.open("rb") as source, closing(_blocks(work, source, threads, fast=fast)) as blocks:
-                _route(work, source, blocks, CondaWriter(file, stem, large=large), level, verify=verify)
-        except TooLargeError:
-            large = True
-        except TransmuteError:
-            raise
-        except (bzip2_read.DoubtError, ArchiveError):
-            # whatever the fast decoder leads to, the exact one has the last word
-            if not fast:
-                raise
-            fast = False
-        else:
-            return (bzip2_read.fast_backend() if fast else bzip2_read.STANDARD, BACKEND)
+        with work.path.open("rb") as source:
+            for _, blocks in archives(work, source, slots=slots):
+                with closing(blocks):
+                    _route(work, blocks, CondaWriter(file, stem, large=large), level, verify=verify)
+        return (bzip2_read.fast_backend() if slots else bzip2_read.STANDARD, BACKEND)
+
+    try:
+        return exactly(work, attempt, min(threads, 2))
+    except TooLargeError:
+        large = True
+        work.restart()
+        return exactly(work, attempt, min(threads, 2))
 
 
-def _blocks(work: Work, source: IO[bytes], threads: int, *, fast: bool) -> Generator[bytes]:
-    if fast:
-        blocks = bzip2_read.fast_decompressed(source, work.size, max(1, min(threads, 2)))
-    else:
-        blocks = bzip2_read.decompressed(source, work.name)
-    with closing(blocks):
-        yield from work.metered(blocks)
-
-
-class _Sink:
-    """One component: compresses, compares, hands on."""
+class _Component(TarWriter):
+    """One inner archive."""
 
     def __init__(self, component: Component, writer: CondaWriter, level: int, *, verify: bool) -> None:
-        self._component = component
-        self._writer = writer
-        self._zstd = ZstdWriter(level)
-        self._comparison = Comparison.zstd(f"the {component.value} archive") if verify else None
+        decoder = new_decompressor(_OWN_WINDOW_LOG) if verify else None
+        comparison = Comparison(decoder, f"the {component.value} archive")
+        super().__init__(ZstdWriter(level), comparison, partial(writer.write, component))
         self._globals: list[bytes] = []
-        self.size = 0
 
     def defer(self, header: bytes) -> None:
         """Take a global header, to be written before the next member: some readers refuse one that ends an archive."""
@@ -95,25 +81,6 @@ class _Sink:
         self._globals.clear()
         return self.size - size
 
-    def write(self, buffer: bytes, start: int, stop: int) -> None:
-        if self._comparison is not None:
-            self._comparison.expect(buffer, start, stop)
-        self.size += stop - start
-        self._emit(self._zstd.write(memoryview(buffer)[start:stop]))
-
-    def finish(self) -> None:
-        length = _END_BLOCKS + -(self.size + _END_BLOCKS) % _RECORD
-        self.write(bytes(length), 0, length)
-        self._emit(self._zstd.finish())
-        if self._comparison is not None:
-            self._comparison.finish()
-
-    def _emit(self, data: bytes) -> None:
-        if data:
-            self._writer.write(self._component, data)
-            if self._comparison is not None:
-                self._comparison.written(data)
-
 
 def _check_hard_link(member: Member, name: str) -> None:
     if member.type is MemberType.HARD_LINK and component_of(checked_path(member.linkname)) is not member.component:
@@ -124,18 +91,16 @@ def _check_hard_link(member: Member, name: str) -> None:
         )
 
 
-def _route(
-    work: Work, source: IO[bytes], blocks: Iterator[bytes], writer: CondaWriter, level: int, *, verify: bool
-) -> None:
+def _route(work: Work, blocks: Iterator[bytes], writer: CondaWriter, level: int, *, verify: bool) -> None:
     scanner = work.scanner()
-    sinks = {component: _Sink(component, writer, level, verify=verify) for component in Component}
+    sinks = {component: _Component(component, writer, level, verify=verify) for component in Component}
     shared = 0  # bytes of global headers as they were written before bytes of the source; they go to both, or to one
     end = 0
     try:
         for block in blocks:
             buffer, pieces = scanner.feed(block)
             # stretches of one component are written together
-            current: _Sink | None = None
+            current: _Component | None = None
             start = stop = 0
             for piece in pieces:
                 sink = sinks[piece.member.component] if piece.member is not None else None
@@ -156,7 +121,6 @@ def _route(
                     end += stop - piece.start
             if current is not None:
                 current.write(buffer, start, stop)
-            work.report(os.lseek(source.fileno(), 0, os.SEEK_CUR))
         scanner.close()
         work.root.close()
         routed = sum(sink.size for sink in sinks.values())

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import bz2
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO, Final
+from typing import IO
 
 from asynccache.archive import bzip2_write
 from asynccache.archive.bzip2_read import STANDARD
 from asynccache.archive.compare import Comparison
-from asynccache.archive.conda_read import EntryReader, read_conda
 from asynccache.archive.member import Component
+from asynccache.archive.read import archives
 from asynccache.archive.tar_scan import Kind, Piece, TarScanner
+from asynccache.archive.tar_write import TarWriter
 from asynccache.archive.work import Work
-from asynccache.archive.zstd_stream import BACKEND, decompressed
+from asynccache.archive.zstd_stream import BACKEND
 from asynccache.errors import TransmuteError
-from asynccache.model.digest import Hasher
-
-_RECORD: Final = 20 * 512  # bytes; see to_conda
-_END_BLOCKS: Final = 2 * 512
-ORDER: Final = (Component.INFO, Component.PKG)
 
 
-def transmute(work: Work, file: IO[bytes], hasher: Hasher, threads: int, *, verify: bool) -> tuple[str, ...]:
+def transmute(work: Work, file: IO[bytes], threads: int, *, verify: bool) -> tuple[str, ...]:
     """Write the `.tar.bz2` form of the archive of `work` to an empty file.
 
     Args:
         work: The source.
         file: Open for writing.
-        hasher: Takes every byte that is written.
         threads: How many threads compress.
         verify: Compare what is written with its source.
 
@@ -40,42 +36,18 @@ def transmute(work: Work, file: IO[bytes], hasher: Hasher, threads: int, *, veri
         TransmuteError: What was written is not what was read.
     """
     with work.path.open("rb") as source, bzip2_write.writer(threads) as bzip2:
-        conda = read_conda(source, work.name)
-        comparison = Comparison.bzip2("the tar archive") if verify else None
-
-        def emit(data: bytes) -> None:
-            if data:
-                file.write(data)
-                hasher.update(data)
-                if comparison is not None:
-                    comparison.written(data)
-
-        total = 0
+        comparison = Comparison(bz2.BZ2Decompressor() if verify else None, "the tar archive")
+        target = TarWriter(bzip2, comparison, file.write)
         globals_of_info: dict[bytes, bytes] = {}
-        done = 0
-        for component in ORDER:
+        for component, blocks in archives(work, source):
             scanner = work.scanner()
-            entry = EntryReader(source, conda.components[component], work.name)
-            name = f"{conda.components[component].name} in {work.name}"
-            with closing(work.metered(decompressed(entry, work.limits.zstd_window_log, name))) as blocks:
+            with closing(blocks):
                 for buffer, start, stop in _members(work, scanner, blocks, globals_of_info):
-                    if comparison is not None:
-                        comparison.expect(buffer, start, stop)
-                    total += stop - start
-                    emit(bzip2.write(buffer[start:stop]))
-                    work.report(done + entry.tell())
-            done += entry.tell()
+                    target.write(buffer, start, stop)
             if component is Component.INFO:
                 globals_of_info = dict(scanner.globals)
         work.root.close()
-        length = _END_BLOCKS + -(total + _END_BLOCKS) % _RECORD
-        end = bytes(length)
-        if comparison is not None:
-            comparison.expect(end, 0, length)
-        emit(bzip2.write(end))
-        emit(bzip2.finish())
-        if comparison is not None:
-            comparison.finish()
+        target.finish()
         work.report(work.size)
     return (BACKEND, STANDARD)
 

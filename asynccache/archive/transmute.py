@@ -24,7 +24,7 @@ from asynccache.archive.limits import DEFAULT_LIMITS, Limits
 from asynccache.archive.receipt import TOOL, Receipt
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import DiskError, UsageError
-from asynccache.model.digest import Digests, Hasher, digest_file
+from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import CONDA_FORMATS, Format, split_filename
 
 DEFAULT_LEVEL: Final = 3
@@ -82,13 +82,11 @@ def transmute(
     with _in_place(target) as (file, path):
         if target_format is Format.CONDA:
             backends = to_conda.transmute(work, file, stem, level, threads, verify=verify)
-            file.flush()
-            derived = digest_file(str(path), *_ALGORITHMS)
         else:
-            hasher = Hasher(*_ALGORITHMS)
-            backends = to_tar_bz2.transmute(work, file, hasher, threads, verify=verify)
-            derived = hasher.digests()
+            backends = to_tar_bz2.transmute(work, file, threads, verify=verify)
             level = bzip2_write.LEVEL
+        file.flush()
+        derived = digest_file(str(path), *_ALGORITHMS)
         work.check_unchanged()
         work.check_cancelled()
     return Receipt(

@@ -6,11 +6,16 @@ many tiny streams would be copied over and over; so it gets small ones first.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Protocol
 
-from asynccache.errors import HostileArchiveError
+from asynccache.errors import ArchiveError, HostileArchiveError
+
+if TYPE_CHECKING:
+    from asynccache.archive.zstd_stream import Decoder
 
 _READ: Final = 1 << 18  # bytes
+_BLOCK: Final = 1 << 20  # bytes of content
 _FIRST: Final = 1 << 10  # bytes that a new stream is given at first; then twice as many each time
 _FREE: Final = 1000  # streams that any file may have
 _LEAST: Final = 1 << 12  # bytes that further streams must hold, on average: those of parallel compressors hold 100 kB
@@ -21,11 +26,9 @@ class Readable(Protocol):
 
     def read(self, size: int = ..., /) -> bytes:
         """Read up to `size` bytes; nothing at the end."""
-        ...
 
     def tell(self) -> int:
         """Return how many bytes were read."""
-        ...
 
 
 class Window:
@@ -36,7 +39,7 @@ class Window:
 
     Attributes:
         frames: Streams begun.
-        given: Bytes that they gave, counted by the caller.
+        given: Bytes that they gave.
     """
 
     def __init__(self, file: Readable) -> None:
@@ -84,6 +87,28 @@ class Window:
                 expected=f"{_FREE}, and one for each {_LEAST} bytes of content",
                 found=f"{self.frames} streams for {self.given} bytes",
             )
+
+    def decoded(self, decoder: Decoder, name: str, what: str) -> Iterator[bytes]:
+        """Yield the content of the stream that begins here, in blocks of up to 1 MiB.
+
+        Args:
+            decoder: A fresh one.
+            name: What to call the file in an error.
+            what: What to call the stream.
+
+        Raises:
+            ArchiveError: The file ends before the stream does.
+            HostileArchiveError: It has too many streams.
+        """
+        self.next_frame(name)
+        while not decoder.eof:
+            block = decoder.decompress(self.take() if decoder.needs_input else b"", _BLOCK)
+            if block:
+                self.given += len(block)
+                yield block
+            elif decoder.needs_input and not decoder.eof and self.ended():
+                raise ArchiveError(f"{name} ends within a {what}", hint="fetch it again")
+        self.give_back(decoder.unused_data)
 
     def _more(self) -> bool:
         data = self._file.read(_READ)

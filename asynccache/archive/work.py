@@ -14,6 +14,7 @@ from asynccache.archive.root import Root
 from asynccache.archive.tar_scan import TarScanner
 from asynccache.errors import IntegrityError
 from asynccache.model.digest import Digests, Hasher
+from asynccache.model.package import split_filename
 
 Cancelled = Callable[[], bool]
 """Tells whether to stop; asked once for every block of up to 1 MiB."""
@@ -34,6 +35,7 @@ class Work:
         progress: Told of bytes read.
 
     Raises:
+        UsageError: Its name says no format.
         OSError: The file cannot be read.
     """
 
@@ -42,6 +44,7 @@ class Work:
     ) -> None:
         self.path = path
         self.name = path.name
+        self.format = split_filename(path.name)[1]
         self.limits = limits
         self._cancelled = cancelled
         self._progress = progress

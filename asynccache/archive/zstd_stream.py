@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import re
 import sys
 from collections.abc import Generator
@@ -22,7 +23,7 @@ else:
 BACKEND: Final = "libzstd " + ".".join(map(str, zstandard.ZSTD_VERSION))
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 _SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
-_WRITE: Final = 1 << 20  # bytes
+Decoder = bz2.BZ2Decompressor | zstd.ZstdDecompressor
 
 
 class ZstdWriter:
@@ -74,23 +75,14 @@ def decompressed(file: Readable, window_log: int, name: str) -> Generator[bytes,
         if start != _MAGIC:
             what = "is followed by other data" if window.frames else "is not zstd data"
             raise ArchiveError(f"{name} {what}", expected="a zstd frame", found=repr(window.peek(8)))
-        window.next_frame(name)
-        decoder = new_decompressor(window_log)
-        while not decoder.eof:
-            try:
-                block = decoder.decompress(window.take() if decoder.needs_input else b"", _WRITE)
-            except zstd.ZstdError as exc:
-                if "too much memory" in str(exc):
-                    raise HostileArchiveError(
-                        f"{name} asks for a large zstd window", expected=f"at most {1 << window_log} bytes"
-                    ) from exc
-                raise ArchiveError(f"{name} is damaged ({exc})", hint="fetch it again") from exc
-            if block:
-                window.given += len(block)
-                yield block
-            elif decoder.needs_input and not decoder.eof and window.ended():
-                raise ArchiveError(f"{name} ends within a zstd frame", hint="fetch it again")
-        window.give_back(decoder.unused_data)
+        try:
+            yield from window.decoded(new_decompressor(window_log), name, "zstd frame")
+        except zstd.ZstdError as exc:
+            if "too much memory" in str(exc):
+                raise HostileArchiveError(
+                    f"{name} asks for a large zstd window", expected=f"at most {1 << window_log} bytes"
+                ) from exc
+            raise ArchiveError(f"{name} is damaged ({exc})", hint="fetch it again") from exc
 
 
 def _skip(window: Window, name: str) -> None:

@@ -241,7 +241,7 @@ def compressed(data: bytes, threads: int, pieces: random.Random | None = None) -
         position = 0
         while position < len(data):
             count = pieces.randrange(1, 400_000) if pieces else len(data)
-            result.append(stream.write(data[position : position + count]))
+            result.append(stream.write(memoryview(data)[position : position + count]))
             position += count
         return b"".join([*result, stream.finish()])
 

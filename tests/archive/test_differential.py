@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Component, MemberType, check, members, transmute
+from asynccache.archive import Component, MemberType, check, transmute
 from tests.archive import tar_builder as tb
+from tests.archive.members import members
 from tests.archive.tar_builder import zstd
 
 STEM = "demo-1.0-0"

@@ -9,10 +9,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynccache.archive import Component, members, transmute
+from asynccache.archive import Component, transmute
 from asynccache.archive.root import checked_path
 from asynccache.errors import HostileArchiveError
 from tests.archive import tar_builder as tb
+from tests.archive.members import members
 
 SEGMENT = st.one_of(
     st.sampled_from([b"lib", b"info", b"a b", b"x" * 90, b"\xff\xfe", "ünï☃".encode(), b"-n", b"CON", b"new\nline"]),

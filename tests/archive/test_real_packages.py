@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Component, index_json, members, transmute
+from asynccache.archive import Component, transmute
 from asynccache.errors import ArchiveError
 from asynccache.model.package import split_filename
+from tests.archive.members import members
+from tests.support.channel_index import read_index_json
 from tests.support.testdata import RealPackage, real_packages
 
 REFUSED = {
@@ -55,4 +57,4 @@ def test_real_package_goes_both_ways_or_is_refused_by_name(package: RealPackage,
     back.parent.mkdir()
     transmute(derived, back)
     assert split(back) == expected
-    assert index_json(back) == index_json(source)
+    assert read_index_json(back) == read_index_json(source)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Limits, MemberType, check, members, transmute
+from asynccache.archive import Limits, MemberType, check, transmute
 from asynccache.errors import ArchiveError, HostileArchiveError
 from tests.archive import tar_builder as tb
+from tests.archive.members import members
 
 
 def refuses(tmp_path: Path, *parts: bytes, match: str, error: type[Exception] = HostileArchiveError) -> None:

@@ -20,11 +20,9 @@ import pytest
 from asynccache.archive import (
     Component,
     Limits,
-    MemberRecord,
     bzip2_children,
     check,
     conda_write,
-    members,
     to_conda,
     transmute,
 )
@@ -32,6 +30,7 @@ from asynccache.archive.zstd_stream import ZstdWriter
 from asynccache.errors import ArchiveError, DiskError, HostileArchiveError, IntegrityError, TransmuteError, UsageError
 from asynccache.model.digest import Digests
 from tests.archive import tar_builder as tb
+from tests.archive.members import MemberRecord, members
 
 STEM = "demo-1.0-0"
 REPOSITORY = Path(__file__).resolve().parents[2]

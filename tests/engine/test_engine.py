@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import members
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
@@ -21,6 +20,7 @@ from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.store.base import ObjectInfo
 from asynccache.store.memory import MemoryStore
+from tests.archive.members import members
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in, damaged_in, leftovers_in, receipts_in
