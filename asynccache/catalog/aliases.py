@@ -150,11 +150,9 @@ class Aliases:
             if current is not None and current[0] == ids:
                 return False
             logged = len(await self._entries(alias))
+            there = None if current is None else current[1].etag
             try:
-                if current is None:
-                    await self._store.put(self._keys.alias(alias), data, if_absent=True)
-                else:
-                    await self._store.put(self._keys.alias(alias), data, if_match=current[1].etag)
+                await self._store.put(self._keys.alias(alias), data, if_absent=current is None, if_match=there)
             except PreconditionFailedError:
                 continue
             await self._log(alias, None if current is None else current[0], ids, logged)
@@ -267,16 +265,14 @@ class Aliases:
             now = datetime.now(UTC).isoformat()
             before = last.target if last else None
             number = (self._keys.log_number(alias, entries[-1]) or 0) + 1 if entries else 1
-            noticed = source is not None and before != source
-            if source is not None and noticed:
-                entry = Move(number, now, "another writer", before, source, last.digest if last else "")
-            else:
-                entry = Move(number, now, self._user, source, target, last.digest if last else "")
+            noticed = source if before != source else None
+            moved = (self._user, source, target) if noticed is None else ("another writer", before, noticed)
+            entry = Move(number, now, *moved, last.digest if last else "")
             try:
                 await self._store.put(self._keys.log_entry(alias, entry.number), entry.to_json(), if_absent=True)
             except PreconditionFailedError:
                 continue
-            if not noticed:
+            if noticed is None:
                 return
         raise StoreError(f"the move of {alias} could not be entered in its history", hint="the name itself has moved")
 

@@ -7,7 +7,7 @@ PyPI packages only, an environment.yml names versions and no archives.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
@@ -66,8 +66,8 @@ def export(environment: ResolvedEnvironment, fmt: str) -> Export:
     """
     if fmt not in _WRITERS:
         raise UsageError("there is no such export format", expected=", ".join(EXPORT_FORMATS), found=repr(fmt))
-    result = _WRITERS[fmt](environment)
-    result.format = fmt
+    result = Export("", format=fmt)
+    result.text = _WRITERS[fmt](environment, result.left_out)
     return result
 
 
@@ -84,15 +84,14 @@ def channel_of(package: EnvironmentPackage) -> str:
     return f"{parts.scheme}://{parts.netloc}/{'/'.join(path[:-2])}".rstrip("/")
 
 
-def _json(environment: ResolvedEnvironment) -> Export:
+def _json(environment: ResolvedEnvironment, _left_out: list[str]) -> str:
     document = {IDS_KEY: environment.id.as_list(), **environment.as_document()}
-    return Export(json.dumps(document, indent=1) + "\n")
+    return json.dumps(document, indent=1) + "\n"
 
 
-def _explicit(environment: ResolvedEnvironment) -> Export:
-    result = Export("")
+def _explicit(environment: ResolvedEnvironment, left_out: list[str]) -> str:
     lines = [f"# {environment.id}", f"# platform: {environment.id.arch}", "@EXPLICIT"]
-    for package in _archives(environment, result):
+    for package in _archives(environment, left_out):
         url = _url(package)
         if package.kind == "conda":
             digest = package.published_hash or package.hashes.get("sha256", "")
@@ -100,19 +99,15 @@ def _explicit(environment: ResolvedEnvironment) -> Export:
         else:
             digest = _sha256(package)
             lines.append(f"# pip {_name(package).name} @ {url}" + (f" --hash=sha256:{digest}" if digest else ""))
-    result.text = "\n".join(lines) + "\n"
-    return result
+    return "\n".join(lines) + "\n"
 
 
-def _conda_lock(environment: ResolvedEnvironment) -> Export:
-    result = Export("")
+def _conda_lock(environment: ResolvedEnvironment, left_out: list[str]) -> str:
     arch = environment.id.arch
     packages: list[dict[str, Any]] = []
-    for package in _archives(environment, result):
+    for package in _archives(environment, left_out):
         name = _name(package)
-        hashes = {"md5": package.published_hash, "sha256": _sha256(package)}
-        if package.kind == "pypi":
-            hashes.pop("md5")
+        hashes = {"md5": package.published_hash if package.kind == "conda" else None, "sha256": _sha256(package)}
         packages.append(
             {
                 "name": name.name,
@@ -129,15 +124,13 @@ def _conda_lock(environment: ResolvedEnvironment) -> Export:
         )
     channels = [{"url": c, "used_env_vars": []} for c in _channels(environment)]
     metadata = {"content_hash": {arch: environment.id.req_id}, "channels": channels, "platforms": [arch], "sources": []}
-    result.text = _yaml({"version": 1, "metadata": metadata, "package": packages})
-    return result
+    return _yaml({"version": 1, "metadata": metadata, "package": packages})
 
 
-def _pixi_lock(environment: ResolvedEnvironment) -> Export:
-    result = Export("")
+def _pixi_lock(environment: ResolvedEnvironment, left_out: list[str]) -> str:
     references: list[dict[str, str]] = []
     records: list[dict[str, Any]] = []
-    for package in _archives(environment, result):
+    for package in _archives(environment, left_out):
         url, name = _url(package), _name(package)
         references.append({package.kind: url})
         record: dict[str, Any] = {package.kind: url}
@@ -153,25 +146,23 @@ def _pixi_lock(environment: ResolvedEnvironment) -> Export:
     default = {"channels": channels, "indexes": indexes, "packages": {environment.id.arch: references}}
     if not indexes:
         del default["indexes"]
-    result.text = _yaml({"version": 6, "environments": {"default": default}, "packages": records})
-    return result
+    return _yaml({"version": 6, "environments": {"default": default}, "packages": records})
 
 
-def _pylock(environment: ResolvedEnvironment) -> Export:
-    result = Export("")
+def _pylock(environment: ResolvedEnvironment, left_out: list[str]) -> str:
     lines = [
         'lock-version = "1.0"',
         f"environments = [{_toml(_marker(environment.id.arch))}]",
         'created-by = "asynccache"',
     ]
     count = 0
-    for package in _archives(environment, result):
+    for package in _archives(environment, left_out):
         if package.kind != "pypi":
-            result.left_out.append(f"{package.filename} is a conda package, which a pylock.toml cannot hold")
+            left_out.append(f"{package.filename} is a conda package, which a pylock.toml cannot hold")
             continue
         name, digest, url = _name(package), _sha256(package), _url(package)
         if not digest:
-            result.left_out.append(f"{package.filename} has no sha256, which a pylock.toml needs")
+            left_out.append(f"{package.filename} has no sha256, which a pylock.toml needs")
             continue
         count += 1
         lines += ["", "[[packages]]", f"name = {_toml(name.name)}", f"version = {_toml(name.version)}"]
@@ -181,11 +172,10 @@ def _pylock(environment: ResolvedEnvironment) -> Export:
         raise UsageError(
             f"{environment.id} has no PyPI package that a pylock.toml can hold", hint="choose another format"
         )
-    result.text = "\n".join(lines) + "\n"
-    return result
+    return "\n".join(lines) + "\n"
 
 
-def _environment_yml(environment: ResolvedEnvironment) -> Export:
+def _environment_yml(environment: ResolvedEnvironment, left_out: list[str]) -> str:
     dependencies: list[Any] = []
     pip: list[str] = []
     for package in environment.packages:
@@ -196,11 +186,11 @@ def _environment_yml(environment: ResolvedEnvironment) -> Export:
             pip.append(f"{name.name}=={name.version}")
     if pip:
         dependencies.append({"pip": pip})
-    text = _yaml({"channels": _channels(environment), "dependencies": dependencies})
-    return Export(text, ["an environment.yml names versions and builds, not archives: their digests are not in it"])
+    left_out.append("an environment.yml names versions and builds, not archives: their digests are not in it")
+    return _yaml({"channels": _channels(environment), "dependencies": dependencies})
 
 
-_WRITERS: Final[dict[str, Callable[[ResolvedEnvironment], Export]]] = {
+_WRITERS: Final[dict[str, Callable[[ResolvedEnvironment, list[str]], str]]] = {
     "explicit": _explicit,
     "conda-lock": _conda_lock,
     "pixi-lock": _pixi_lock,
@@ -210,15 +200,13 @@ _WRITERS: Final[dict[str, Callable[[ResolvedEnvironment], Export]]] = {
 }
 
 
-def _archives(environment: ResolvedEnvironment, result: Export) -> Iterable[EnvironmentPackage]:
-    """Return what has an address, and note the rest."""
-    found = []
+def _archives(environment: ResolvedEnvironment, left_out: list[str]) -> Iterator[EnvironmentPackage]:
+    """Yield what has an address, and note the rest."""
     for package in environment.packages:
         if package.downloadable:
-            found.append(package)
+            yield package
         else:
-            result.left_out.append(f"{package.filename} was built from {redacted(package.url)} and has no address")
-    return found
+            left_out.append(f"{package.filename} was built from {redacted(package.url)} and has no address")
 
 
 def _channels(environment: ResolvedEnvironment) -> list[str]:

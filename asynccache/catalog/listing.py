@@ -21,7 +21,6 @@ from asynccache.errors import AsyncCacheError, DefectError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import document
-from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
 from asynccache.runtime.tasks import outcome_of, run_together
@@ -141,7 +140,9 @@ class StoreCatalog:
             if read.retryable:
                 raise read  # what passes must not be remembered of the document
             return Summary(env_id, "" if isinstance(read, DefectError) else version, error=str(read))
-        return Summary(env_id, version, error="it vanished") if read is None else summary_of(read, version)
+        if read is None:
+            return Summary(env_id, version, error="it vanished")
+        return Summary.of(env_id, read.as_document(), version)
 
     async def _name(self, aliases: Aliases, name: Alias, info: ObjectInfo) -> Name | None:
         async with self._limit:
@@ -151,18 +152,6 @@ class StoreCatalog:
                 raise ids
             return None  # `verify` tells of damaged names; a list shows the others
         return None if ids is None else Name(_SECTION, name.stored, ids, f"{info.modified}")
-
-
-def summary_of(environment: ResolvedEnvironment, version: str = "") -> Summary:
-    """Return an environment in brief."""
-    return Summary(
-        environment.id,
-        version,
-        environment.resolved_on.isoformat(),
-        environment.resolved_by,
-        environment.environment_type,
-        len(environment.packages),
-    )
 
 
 async def list_environments(

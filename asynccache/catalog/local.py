@@ -13,16 +13,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.errors import DiskError, IntegrityError, LockTimeoutError, UsageError
+from asynccache.errors import IntegrityError, LockTimeoutError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
+from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
 from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take_at, wait
 from asynccache.node.lock_file import lock_file
@@ -80,19 +80,6 @@ class Manifest:
         document = {"version": VERSION, **self.aliases, "environments": self.environments}
         return json.dumps(document).encode("ascii")
 
-    def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
-        """Return an environment, `_default` followed; None when it is not known.
-
-        Raises:
-            UsageError: Its document is malformed.
-        """
-        known = self.environments.get(env_id.arch, {}).get(env_id.req_id, {})
-        full_id = known.get(DEFAULT) if env_id.full_id == DEFAULT else env_id.full_id
-        document = known.get(full_id) if isinstance(full_id, str) else None
-        if not isinstance(full_id, str) or document is None or full_id == DEFAULT:
-            return None
-        return ResolvedEnvironment.from_document(EnvID(env_id.req_id, full_id, env_id.arch), document)
-
     def add(self, environment: ResolvedEnvironment, *, default: bool = False) -> None:
         """Take in an environment and its name by full id, where the first request keeps the name."""
         env_id = environment.id
@@ -102,56 +89,9 @@ class Manifest:
             known[DEFAULT] = env_id.full_id
         self.aliases[SECTIONS["immutable"]].setdefault(env_id.full_id, [env_id.req_id, env_id.full_id])
 
-    def set_default(self, env_id: EnvID) -> None:
-        """Make a known environment the one that its request means on this machine.
-
-        Raises:
-            UsageError: It is not known.
-        """
-        known = self.environments.get(env_id.arch, {}).get(env_id.req_id, {})
-        if env_id.full_id not in known:
-            raise UsageError(f"{env_id} is not known here for {env_id.arch}", hint="get it first")
-        known[DEFAULT] = env_id.full_id
-
-    def resolve(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for here, None when it is not known."""
-        if alias.kind == "both-id":
-            req_id, _, full_id = alias.stored.partition(":")
-            return req_id, full_id
-        entry = self.aliases[section_of(alias)].get(alias.stored)
-        return (str(entry[0]), str(entry[1])) if isinstance(entry, list) and len(entry) == 2 else None
-
     def assign(self, alias: Alias, ids: Ids) -> None:
         """Note what a name stands for in the store."""
         self.aliases[section_of(alias)][alias.stored] = list(ids)
-
-    def ids(self) -> Iterator[EnvID]:
-        """Yield the identities of all known environments."""
-        for arch, requests in self.environments.items():
-            for req_id, known in requests.items():
-                for full_id in known:
-                    if full_id != DEFAULT:
-                        with suppress(UsageError):
-                            yield EnvID(req_id, full_id, arch)
-
-    def known_names(self) -> set[str]:
-        """Return the named aliases as people write them."""
-        return {
-            str(Alias("generic", stored))
-            for section in (SECTIONS["mutable"], SECTIONS["immutable"])
-            for stored in self.aliases[section]
-            if "/" in stored
-        }
-
-    def names_of(self, ids: Ids) -> list[Alias]:
-        """Return the names that stand for an environment here, those by full id left out."""
-        kinds = (("pathspec", "mappings"), ("generic", "mutable_aliases"), ("generic", "aliases"))
-        return [
-            Alias(kind, stored)  # type: ignore[arg-type]  # from the table above
-            for kind, section in kinds
-            for stored, entry in self.aliases[section].items()
-            if tuple(entry) == ids and stored != ids[1]
-        ]
 
 
 class LocalManifest:
@@ -167,21 +107,6 @@ class LocalManifest:
         self.path = path
         self._lock_timeout = lock_timeout
         self._say = say or (lambda _text: None)
-
-    def read(self) -> Manifest:
-        """Return the content; a file that is not there is an empty manifest.
-
-        Raises:
-            IntegrityError: The file is damaged; it stays where it is until the next update sets it aside.
-        """
-        try:
-            return Manifest.from_json(self.path.read_bytes())
-        except FileNotFoundError:
-            return Manifest()
-        except OSError as exc:
-            raise DiskError(f"{self.path} cannot be read ({exc.strerror})", hint="check its owner and mode") from exc
-        except IntegrityError as exc:
-            raise IntegrityError(f"{self.path}: {exc}", hint="the next change keeps it aside and starts anew") from exc
 
     def update(self, change: Callable[[Manifest], None]) -> Manifest:
         """Change the content; return what is in the file afterwards.
@@ -225,7 +150,7 @@ class LocalManifest:
             try:
                 file = wait(lambda: take_at(path, self._open), self._lock_timeout)
             except LocksUnsupportedError:
-                with self._disk_errors():
+                with disk_errors(self.path):
                     stack.enter_context(lock_file(f"{path}.lock", self._lock_timeout))
                 file = self._open()
             if file is None:
@@ -239,30 +164,24 @@ class LocalManifest:
             yield data
 
     def _open(self) -> int:
-        with self._disk_errors():
+        with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise DiskError(f"{self.path} cannot be opened ({exc.strerror})", hint="check its owner and mode") from exc
-
     def _replace(self, data: bytes) -> None:
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.time_ns()}.tmp")
-        try:
-            mode = self.path.stat().st_mode & 0o777
-            file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with os.fdopen(file, "wb") as writer:
-                writer.write(data)
-                writer.flush()
-                os.fsync(file)
-            aside.replace(self.path)
-        except OSError as exc:
-            aside.unlink(missing_ok=True)
-            raise DiskError(f"{self.path} cannot be written ({exc.strerror})", hint="free some space") from exc
+        with disk_errors(self.path):
+            try:
+                mode = self.path.stat().st_mode & 0o777
+                file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+                with os.fdopen(file, "wb") as writer:
+                    writer.write(data)
+                    writer.flush()
+                    os.fsync(file)
+                aside.replace(self.path)
+            except OSError:
+                aside.unlink(missing_ok=True)
+                raise
 
     def _content(self) -> bytes:
         try:
@@ -272,8 +191,6 @@ class LocalManifest:
 
     def _keep_aside(self, data: bytes, error: IntegrityError) -> None:
         kept = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-        try:
+        with disk_errors(kept):
             kept.write_bytes(data)
-        except OSError as exc:
-            raise DiskError(f"the damaged manifest cannot be kept as {kept} ({exc.strerror})") from exc
         self._say(f"{self.path} was damaged ({error}); it is kept as {kept} and started anew")

@@ -9,10 +9,12 @@ import asyncio
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from dataclasses import field
+from typing import Final
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.indexed import IndexedManifest
 from asynccache.catalog.local import DEFAULT
 from asynccache.config.settings import check
 from asynccache.errors import ObjectNotFoundError, UsageError
@@ -68,26 +70,11 @@ class RemotePolicy:
         return not self.anyone and not self.users
 
 
-class KnownHere(Protocol):
-    """What this machine knows: a `Manifest` that was read, or an `IndexedManifest`."""
-
-    def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
-        """Return an environment, `_default` followed; None when it is not known."""
-        ...
-
-    def resolve(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for here, None when it is not known."""
-        ...
-
-    def known_names(self) -> set[str]:
-        """Return the named aliases as people write them."""
-        ...
-
-
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """Finds environments.
 
-    Args:
+    Attributes:
         local: What this machine knows.
         documents: Documents in the store; None to look here only.
         aliases: Names in the store; None to look here only.
@@ -95,19 +82,11 @@ class Lookup:
         pathspecs: Finds what a step used; None when there is nobody to ask.
     """
 
-    def __init__(
-        self,
-        local: KnownHere,
-        documents: EnvironmentDocuments | None = None,
-        aliases: Aliases | None = None,
-        policy: RemotePolicy | None = None,
-        pathspecs: PathspecIds | None = None,
-    ) -> None:
-        self._local = local
-        self._documents = documents
-        self._aliases = aliases
-        self._policy = policy or RemotePolicy()
-        self._pathspecs = pathspecs
+    local: IndexedManifest
+    documents: EnvironmentDocuments | None = None
+    aliases: Aliases | None = None
+    policy: RemotePolicy = field(default_factory=RemotePolicy)
+    pathspecs: PathspecIds | None = None
 
     async def by_request(
         self, req_id: str, arch: str, unique_keys: Mapping[str, str] | None = None
@@ -123,30 +102,29 @@ class Lookup:
         def fits(environment: ResolvedEnvironment | None) -> bool:
             return environment is not None and unique_keys in (None, environment.unique_keys)
 
-        known = await asyncio.to_thread(self._local.get, EnvID(req_id, DEFAULT, arch))
+        known = await asyncio.to_thread(self.local.get, EnvID(req_id, DEFAULT, arch))
         if fits(known):
             return known
-        if self._documents is None or self._policy.nobody:
+        if self.documents is None or self.policy.nobody:
             return None
-        found, _unreadable = await self._documents.of_request(arch, req_id)
-        return next((e for e in found if fits(e) and self._policy.allows(e.resolved_by)), None)
+        found, _unreadable = await self.documents.of_request(arch, req_id)
+        return next((e for e in found if fits(e) and self.policy.allows(e.resolved_by)), None)
 
     async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
         """Return one environment, None when it is known nowhere."""
-        known = await asyncio.to_thread(self._local.get, env_id)
-        if known is None and self._documents is not None:
-            known = await self._documents.get(env_id)
+        known = await asyncio.to_thread(self.local.get, env_id)
+        if known is None and self.documents is not None:
+            known = await self.documents.get(env_id)
         return known
 
     async def ids(self, alias: Alias) -> Ids | None:
         """Return what a name stands for; the store's answer counts for names that move."""
-        if alias.kind == "pathspec" and self._pathspecs is not None:
-            return await self._pathspecs(alias.stored)
-        here = await asyncio.to_thread(self._local.resolve, alias)
-        asks = self._aliases is not None and alias.kind in {"generic", "full-id"} and (here is None or alias.mutable)
-        if asks and self._aliases is not None:
-            return await self._aliases.get(alias) or here
-        return here
+        if alias.kind == "pathspec" and self.pathspecs is not None:
+            return await self.pathspecs(alias.stored)
+        here = await asyncio.to_thread(self.local.resolve, alias)
+        if self.aliases is None or alias.kind not in {"generic", "full-id"} or (here is not None and not alias.mutable):
+            return here
+        return await self.aliases.get(alias) or here
 
     async def named(self, text: str) -> tuple[Alias, Ids]:
         """Return the name that a text is, and what it stands for.
@@ -172,9 +150,9 @@ class Lookup:
     async def _near(self, alias: Alias) -> list[str]:
         if alias.kind != "generic":
             return []
-        known = await asyncio.to_thread(self._local.known_names)
-        if self._aliases is not None:
-            known |= {str(name) async for name, _info in self._aliases.names()}
+        known = await asyncio.to_thread(self.local.known_names)
+        if self.aliases is not None:
+            known |= {str(name) async for name, _info in self.aliases.names()}
         return difflib.get_close_matches(str(alias), sorted(known), 3, 0.6)
 
 

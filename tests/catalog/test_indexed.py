@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from asynccache.catalog.index import CatalogIndex
 from asynccache.catalog.indexed import IndexedManifest
-from asynccache.catalog.local import LocalManifest, Manifest
+from asynccache.catalog.local import LocalManifest
 from asynccache.errors import IntegrityError
 from asynccache.model.alias import Alias
+from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from tests.catalog.test_local import environment
 from tests.support.effort import tries
@@ -60,17 +61,24 @@ def test_what_is_read_through_the_index_is_what_the_manifest_says(
         text.decode()
     except UnicodeDecodeError:
         return
-    manifest = Manifest.from_json(text)
     indexed = _indexed(tmp_path_factory.mktemp("m"), text)
-    assert {s.id for s in indexed.summaries()} == set(manifest.ids())
-    for env_id in manifest.ids():
-        assert indexed.get(env_id) == manifest.get(env_id)
-        default = EnvID(env_id.req_id, "_default", env_id.arch)
-        assert indexed.get(default) == manifest.get(default)
+    said: dict[EnvID, ResolvedEnvironment] = {}
+    for arch, requests in document["environments"].items():
+        for req_id, known in requests.items():
+            parsed = {
+                full_id: ResolvedEnvironment.from_document(EnvID(req_id, full_id, arch), found)
+                for full_id, found in known.items()
+                if full_id != "_default"
+            }
+            said |= {environment.id: environment for environment in parsed.values()}
+            default = indexed.get(EnvID(req_id, "_default", arch))
+            assert default == (parsed[known["_default"]] if "_default" in known else None)
+    assert {s.id for s in indexed.summaries()} == set(said)
+    for env_id, environment_said in said.items():
+        assert indexed.get(env_id) == environment_said
     for section, kind in (("mappings", "pathspec"), ("mutable_aliases", "generic"), ("aliases", "generic")):
-        for stored in document[section]:
-            alias = Alias(kind, stored)  # type: ignore[arg-type]
-            assert indexed.resolve(alias) == manifest.resolve(alias)
+        for stored, ids in document[section].items():
+            assert indexed.resolve(Alias(kind, stored)) == tuple(ids)  # type: ignore[arg-type]
     assert indexed.known_names() >= {str(Alias("generic", s)) for s in document["mutable_aliases"]}
 
 

@@ -2,18 +2,19 @@
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
-from asynccache.catalog.local import Manifest
 from asynccache.catalog.lookup import Lookup, RemotePolicy
 from asynccache.errors import ConfigurationError, ObjectNotFoundError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.store.memory import MemoryStore
+from tests.catalog.manifests import holding, reading
 from tests.catalog.test_local import environment
 
 REQ = environment(1).id.req_id
@@ -50,17 +51,20 @@ async def _known(lookup: Lookup, text: str, arch: str = "linux-64") -> ResolvedE
         (":username:,carl", 3),
     ],
 )
-async def test_the_latest_resolution_of_an_allowed_user_is_taken(policy: str, found: int | None) -> None:
+async def test_the_latest_resolution_of_an_allowed_user_is_taken(
+    policy: str, found: int | None, tmp_path: Path
+) -> None:
     store = await _store(_resolved(1, "ann", 1), _resolved(2, "ben", 2), _resolved(3, "carl (compatible with x:y)", 3))
-    lookup = Lookup(Manifest(), EnvironmentDocuments(store), policy=RemotePolicy.parse(policy, "ann"))
+    lookup = Lookup(
+        reading(tmp_path / "conda_v2.cnd"), EnvironmentDocuments(store), policy=RemotePolicy.parse(policy, "ann")
+    )
     environment_found = await lookup.by_request(REQ, "linux-64")
     assert (None if environment_found is None else int(environment_found.id.full_id, 16)) == found
 
 
-async def test_this_machines_default_comes_before_anything_in_the_store() -> None:
+async def test_this_machines_default_comes_before_anything_in_the_store(tmp_path: Path) -> None:
     store = await _store(_resolved(9, "ann", 9))
-    local = Manifest()
-    local.add(_resolved(1, "me", 1), default=True)
+    local = holding(tmp_path, _resolved(1, "me", 1))
     lookup = Lookup(local, EnvironmentDocuments(store), policy=RemotePolicy(anyone=True))
     found = await lookup.by_request(REQ, "linux-64")
     assert found is not None
@@ -81,41 +85,40 @@ def test_a_policy_that_makes_no_sense_lists_those_that_do(text: str) -> None:
         RemotePolicy.parse(text, "ann")
 
 
-async def test_an_environment_is_found_by_name_by_ids_and_by_full_id() -> None:
+async def test_an_environment_is_found_by_name_by_ids_and_by_full_id(tmp_path: Path) -> None:
     env = _resolved(1, "ann", 1)
     store = await _store(env)
     await Aliases(store).assign(Alias.parse("team/env:v1"), (env.id.req_id, env.id.full_id))
-    lookup = Lookup(Manifest(), EnvironmentDocuments(store), Aliases(store))
+    lookup = Lookup(reading(tmp_path / "conda_v2.cnd"), EnvironmentDocuments(store), Aliases(store))
     for text in ("team/env:v1", f"{env.id.req_id}:{env.id.full_id}", env.id.full_id):
         assert await _known(lookup, text) == env
 
 
-async def test_a_step_is_asked_for_where_runs_are_known() -> None:
+async def test_a_step_is_asked_for_where_runs_are_known(tmp_path: Path) -> None:
     env = _resolved(1, "ann", 1)
 
     async def ids(pathspec: str) -> tuple[str, str] | None:
         return (env.id.req_id, env.id.full_id) if pathspec == "Flow/12/train" else None
 
-    lookup = Lookup(Manifest(), EnvironmentDocuments(await _store(env)), pathspecs=ids)
+    lookup = Lookup(reading(tmp_path / "conda_v2.cnd"), EnvironmentDocuments(await _store(env)), pathspecs=ids)
     assert await _known(lookup, "Flow/12/train") == env
     assert await _known(lookup, "step:Flow/12/train/3") == env
 
 
-async def test_the_stores_answer_counts_for_names_that_move() -> None:
+async def test_the_stores_answer_counts_for_names_that_move(tmp_path: Path) -> None:
     old, new = _resolved(1, "ann", 1), _resolved(2, "ann", 2)
     store = await _store(old, new)
-    local = Manifest()
-    local.assign(Alias.parse("env:latest"), (old.id.req_id, old.id.full_id))
+    local = holding(tmp_path, names={"env:latest": (old.id.req_id, old.id.full_id)})
     await Aliases(store).assign(Alias.parse("env:latest"), (new.id.req_id, new.id.full_id))
     lookup = Lookup(local, EnvironmentDocuments(store), Aliases(store))
     assert await _known(lookup, "env") == new
 
 
-async def test_an_unknown_name_suggests_near_ones() -> None:
+async def test_an_unknown_name_suggests_near_ones(tmp_path: Path) -> None:
     env = _resolved(1, "ann", 1)
     store = await _store(env)
     await Aliases(store).assign(Alias.parse("team/training:v1"), (env.id.req_id, env.id.full_id))
-    lookup = Lookup(Manifest(), EnvironmentDocuments(store), Aliases(store))
+    lookup = Lookup(reading(tmp_path / "conda_v2.cnd"), EnvironmentDocuments(store), Aliases(store))
     with pytest.raises(
         ObjectNotFoundError, match=r"no environment is known as team/trainin:v1; did you mean team/training:v1"
     ):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from asynccache.catalog.export import export
-from asynccache.catalog.local import LocalManifest
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailureError, StoreError, UsageError
@@ -95,7 +94,7 @@ async def test_names_that_cannot_be_given_do_not_hinder_the_others(
     done = await catalog.alias(str(other.id), ["team/env:v1", "team/env:v2"])
     assert [str(n) for n in done.changed] == ["team/env:v2"]
     assert f"stands for {environment.id} since" in str(done.failed["team/env:v1"])
-    assert LocalManifest(catalog.manifest.path).read().resolve(Alias.parse("team/env:v1")) == (
+    assert catalog.here.resolve(Alias.parse("team/env:v1")) == (
         environment.id.req_id,
         environment.id.full_id,
     )
@@ -114,8 +113,8 @@ async def test_getting_an_environment_takes_those_resolved_together_and_its_name
     catalog.manifest.path.unlink()
     taken = await catalog.get("team/env:v1", "osx-arm64")
     assert {e.id.arch for e in taken} == {"linux-64", "osx-arm64"}
-    manifest = catalog.manifest.read()
-    assert {i.arch for i in manifest.ids()} == {"linux-64", "osx-arm64"}
+    manifest = catalog.here
+    assert {s.id.arch for s in manifest.summaries()} == {"linux-64", "osx-arm64"}
     assert manifest.get(EnvID(environment.id.req_id, "_default", "linux-64")) is not None
     assert manifest.resolve(Alias.parse("team/env:v1")) == (environment.id.req_id, "c" * 40)
 

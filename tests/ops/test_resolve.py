@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from asynccache.catalog.local import LocalManifest
 from asynccache.catalog.place import manifest_path
 from asynccache.config import Settings
 from asynccache.engine import events
@@ -78,8 +77,8 @@ async def test_what_is_found_is_cached_published_remembered_and_named(
     document = json.loads((tmp_path / "store/envs" / ARCH / ids.req_id / ids.full_id / "env").read_bytes())
     assert all(p["cache_info"] for p in document["packages"])
     assert (document["resolved_by"], document["resolved_archs"], document["accurate_source"]) == ("ann", [ARCH], True)
-    manifest = LocalManifest(manifest_path(settings)).read()
-    assert manifest.environments[ARCH][ids.req_id] == {ids.full_id: document, "_default": ids.full_id}
+    manifest = json.loads(manifest_path(settings).read_bytes())
+    assert manifest["environments"][ARCH][ids.req_id] == {ids.full_id: document, "_default": ids.full_id}
     async with Engine(settings) as engine:
         assert (await Environments(settings, engine.store).find("team/a:v1", ARCH)).id == ids
     assert resolved.fetched_bytes > 0
