@@ -54,24 +54,19 @@ class Entry:
     crc: int
 
 
-class EntryReader(io.RawIOBase):
+class EntryReader:
     """One entry's data as a file; checks its CRC-32 when the last byte was read.
 
     Raises:
-        ArchiveError: From `readinto`, when the data is not what the entry says.
+        ArchiveError: From `read`, when the data is not what the entry says.
     """
 
     def __init__(self, file: IO[bytes], entry: Entry, name: str) -> None:
-        super().__init__()
         self._file = file
         self._entry = entry
         self._name = name
         self._position = 0
         self._crc = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
 
     def tell(self) -> int:
         """Return how many bytes were read."""
@@ -236,18 +231,14 @@ def _central_entry(directory: bytes, position: int, name: str) -> tuple[Entry, i
     unpacked, packed, offset = _zip64(
         directory[extra_at : extra_at + extra_length], (unpacked, packed, offset), f"{text!r} in {name}"
     )
-    _check_stored(method, flags, packed, unpacked, f"{text[:200]!r} in {name}")
-    _check_version(needed, name)
-    return Entry(text.decode("utf-8", "backslashreplace"), 0, packed, crc), offset, end
-
-
-def _check_stored(method: int, flags: int, packed: int, unpacked: int, what: str) -> None:
     if method != 0 or flags & ~(_UTF8 | _DESCRIPTOR) or packed != unpacked:
         raise HostileArchiveError(
-            f"the entry {what} is compressed or encrypted",
+            f"the entry {text[:200]!r} in {name} is compressed or encrypted",
             expected="a stored entry",
             found=f"method {method}, flags {flags:#x}",
         )
+    _check_version(needed, name)
+    return Entry(text.decode("utf-8", "backslashreplace"), 0, packed, crc), offset, end
 
 
 def _check_version(needed: int, name: str) -> None:

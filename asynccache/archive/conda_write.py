@@ -44,7 +44,7 @@ class CondaWriter:
         self._stem = stem
         self._large = large
         self._directory: list[bytes] = []
-        self._info: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL, dir=_directory_of(file))  # noqa: SIM115
+        self._info: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL, dir=str(Path(file.name).parent))  # noqa: SIM115
         self._crcs = dict.fromkeys(Component, 0)
         self._sizes = dict.fromkeys(Component, 0)
         metadata = json.dumps({"conda_pkg_format_version": FORMAT_VERSION}).encode()
@@ -121,7 +121,3 @@ class CondaWriter:
             self._file.write(b"PK\6\6" + record + b"PK\6\7" + struct.pack("<LQL", 0, end, 1))
             narrow = _FULL
         self._file.write(b"PK\5\6" + struct.pack("<4H2LH", 0, 0, count, count, length, narrow, 0))
-
-
-def _directory_of(file: IO[bytes]) -> str:
-    return str(Path(file.name).parent)

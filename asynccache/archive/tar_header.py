@@ -10,7 +10,9 @@ import re
 import struct
 from typing import Final
 
-from asynccache.errors import ArchiveError, HostileArchiveError
+from asynccache.archive.limits import too_much
+from asynccache.archive.member import shown
+from asynccache.errors import ArchiveError
 from asynccache.model.dataclass import dataclass
 
 BLOCK: Final = 512  # bytes
@@ -77,7 +79,7 @@ def parse_header(buffer: bytes, offset: int) -> RawHeader:
     if prefix[0] and kind != b"S":
         if not magic.startswith(POSIX_MAGIC):
             raise ArchiveError(
-                f"the tar header of {_shown(name)} has a name prefix without being a POSIX header",
+                f"the tar header of {shown(name)} has a name prefix without being a POSIX header",
                 hint="readers disagree on its name; repack the archive",
             )
         name = prefix.partition(b"\0")[0] + b"/" + name
@@ -91,10 +93,6 @@ def parse_header(buffer: bytes, offset: int) -> RawHeader:
         kind,
         linkname.partition(b"\0")[0],
     )
-
-
-def _shown(name: bytes) -> str:
-    return repr(name.decode("utf-8", "backslashreplace"))
 
 
 def _octal(field: bytes, what: str) -> int:
@@ -149,11 +147,11 @@ def parse_pax(data: bytes, most: int) -> dict[bytes, bytes]:
             raise ArchiveError("a PAX header has a record without a key", found=repr(data[position:stop][:60]))
         if key in records:
             raise ArchiveError(
-                f"a PAX header has the record {_shown(key[:60])} twice", hint="readers disagree on which one counts"
+                f"a PAX header has the record {shown(key[:60])} twice", hint="readers disagree on which one counts"
             )
         records[key] = value
         if len(records) > most:
-            raise HostileArchiveError("a PAX header has too many records", expected=f"at most {most}")
+            raise too_much("a PAX header has too many records", most)
         position = stop
     _check_records(records)
     return records

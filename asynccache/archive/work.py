@@ -49,7 +49,7 @@ class Work:
         self._cancelled = cancelled
         self._progress = progress
         self._reported = 0
-        self._before = os.stat(path)  # noqa: PTH116 - compared with fstat's answer below
+        self._before = path.stat()
         self.size = self._before.st_size
         self.restart()
 
@@ -113,13 +113,12 @@ class Work:
         Raises:
             IntegrityError: It is not the file that it was.
         """
-        after = None
+        unchanged = False
         with suppress(OSError):
-            after = os.stat(self.path)  # noqa: PTH116
-        before = self._before
-        if after is None or (after.st_ino, after.st_size, after.st_mtime_ns) != (
-            before.st_ino,
-            before.st_size,
-            before.st_mtime_ns,
-        ):
+            unchanged = _identity(self.path.stat()) == _identity(self._before)
+        if not unchanged:
             raise IntegrityError(f"{self.name} changed while it was read", hint="run again when nobody writes to it")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -65,26 +65,30 @@ class Runs:
         return _newest(step, values)
 
     def _local(self, parts: list[str]) -> tuple[str, list[tuple[float, str]]] | None:
-        flow = self._datastore / parts[0]
-        run = parts[1] if len(parts) > 1 else _latest(flow)
-        step = parts[2] if len(parts) > 2 else END
-        directory = flow / run / step
+        flow, run, step, task = _filled(parts)
+        run = run or _latest(self._datastore / flow)
+        directory = self._datastore / flow / run / step
         if not run or not directory.is_dir():
             return None
-        task = parts[3] if len(parts) > 3 else "*"
         values = []
-        for path in directory.glob(f"{task}/_meta/sysmeta_{_FIELD}_*.json"):
+        for path in directory.glob(f"{task or '*'}/_meta/sysmeta_{_FIELD}_*.json"):
             try:
                 record = read_json(path.read_bytes())
                 values.append((float(record.get("ts_epoch", 0)), str(record["value"])))
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
                 raise UsageError(f"Metaflow's record {path} is damaged ({exc})", hint="name another run") from exc
-        return f"{parts[0]}/{run}/{step}", values
+        return f"{flow}/{run}/{step}", values
 
     def _hint(self, flow: str) -> str:
         if (self._datastore / flow).is_dir():
             return f"{self._datastore / flow} has other runs; a pathspec is Flow/Run/Step"
         return f"{self._datastore} has no such flow; run in the flow's directory, or configure Metaflow's service"
+
+
+def _filled(parts: list[str]) -> tuple[str, str, str, str]:
+    """Return flow, run, step and task of a pathspec; the last step where none is named, empty what else is not."""
+    flow, run, step, task = [*parts, "", "", ""][:4]
+    return flow, run, step or END, task
 
 
 def _latest(flow: Path) -> str:
@@ -99,17 +103,16 @@ def _asked(parts: list[str]) -> tuple[str, list[tuple[float, str]]] | None:
     """Ask Metaflow's client. Blocking; importing it takes a second."""
     metaflow: Any = importlib.import_module("metaflow")
     not_found = importlib.import_module("metaflow.exception").MetaflowNotFound
+    flow, run, step, task = _filled(parts)
     try:
-        if len(parts) > 1:
-            run = parts[1]
-        else:
-            latest = metaflow.Flow(parts[0], _namespace_check=False).latest_run
+        if not run:
+            latest = metaflow.Flow(flow, _namespace_check=False).latest_run
             if latest is None:
                 return None
             run = latest.id
-        name = f"{parts[0]}/{run}/{parts[2] if len(parts) > 2 else END}"
-        step = metaflow.Step(name, _namespace_check=False)
-        tasks = [step[parts[3]]] if len(parts) > 3 else [step.task]
+        name = f"{flow}/{run}/{step}"
+        found = metaflow.Step(name, _namespace_check=False)
+        tasks = [found[task] if task else found.task]
     except (not_found, KeyError):
         return None
     values = [(0.0, str(task.metadata_dict[_FIELD])) for task in tasks if task and task.metadata_dict.get(_FIELD)]

@@ -30,16 +30,6 @@ class Budget:
         self.peak: int = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @property
-    def waiting(self) -> int:
-        """How many coroutines wait for this budget."""
-        return len(self._waiting)
-
-    @property
-    def free(self) -> int:
-        """What could be lent at once."""
-        return max(0, self.total - self.used)
-
     @asynccontextmanager
     async def borrow(self, amount: int = 1) -> AsyncIterator[int]:
         """Hold `amount` for the length of the block; waits in turn."""
@@ -54,7 +44,7 @@ class Budget:
     async def borrow_up_to(self, amount: int) -> AsyncIterator[int]:
         """Hold 1, or as much of `amount` as is idle when the turn comes and nobody else waits."""
         await self.acquire(1)
-        extra = 0 if self._waiting else min(amount - 1, self.free)
+        extra = 0 if self._waiting else min(amount - 1, max(0, self.total - self.used))
         self._take(extra)
         try:
             yield 1 + extra

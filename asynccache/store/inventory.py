@@ -123,7 +123,7 @@ class Inventory:
                 # the first one written is the one that documents name
                 archives = sorted(names[filename], key=lambda a: (a.modified or 0.0, a.key))
                 taken.append(archives[0])
-                place = layout.filename_directory(directory, filename)
+                place = f"{directory}/{filename}"  # of all hashes of one file name; the contract allows one in it
                 if len(archives) > 1:
                     self.duplicates[place] = tuple(a.key for a in archives)
                 else:

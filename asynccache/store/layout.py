@@ -90,11 +90,6 @@ def source_directory(url: PackageURL, kind: Kind, dirname: str = DIRNAME) -> str
     return SourceAddress.of(url, kind).directory(dirname)
 
 
-def filename_directory(source: str, filename: str) -> str:
-    """Return the directory of all hashes of one file name; the contract allows one hash in it."""
-    return f"{source}/{filename}"
-
-
 def archive_key(address: SourceAddress, filename: str, digest: str, dirname: str = DIRNAME) -> str:
     """Return the key of any archive.
 
@@ -109,7 +104,7 @@ def archive_key(address: SourceAddress, filename: str, digest: str, dirname: str
     """
     checked_stem(split_filename(filename)[0])
     checked = checked_hex(KEY_ALGORITHM[address.kind], digest)
-    return f"{filename_directory(address.directory(dirname), filename)}/{checked}/{filename}"
+    return f"{address.directory(dirname)}/{filename}/{checked}/{filename}"
 
 
 def key_for(package: Package, fmt: Format, digest: str, dirname: str = DIRNAME) -> str:

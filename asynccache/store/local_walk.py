@@ -78,9 +78,6 @@ def _can_be_in_a_key(name: str) -> bool:
 
 def object_info(key: str, status: os.stat_result) -> ObjectInfo:
     """Return what a file's status says of the object."""
-    return ObjectInfo(key, status.st_size, etag_of(status), status.st_mtime)
-
-
-def etag_of(status: os.stat_result) -> str:
-    """Return a file's version: publishing sets a fresh modification time on a fresh inode."""
-    return f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+    # publishing sets a fresh modification time on a fresh inode
+    etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+    return ObjectInfo(key, status.st_size, etag, status.st_mtime)

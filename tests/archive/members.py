@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from asynccache.archive import Component, Limits, Member
+from asynccache.archive import Limits
+from asynccache.archive.member import Component, Member
 from asynccache.archive.read import archives
 from asynccache.archive.tar_scan import Kind
 from asynccache.archive.work import Work

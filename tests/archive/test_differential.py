@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Component, MemberType, check, transmute
+from asynccache.archive import check, transmute
+from asynccache.archive.member import Component, MemberType
 from tests.archive import tar_builder as tb
 from tests.archive.members import members
 from tests.archive.tar_builder import zstd

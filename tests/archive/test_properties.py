@@ -9,7 +9,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynccache.archive import Component, transmute
+from asynccache.archive import transmute
+from asynccache.archive.member import Component
 from asynccache.archive.root import checked_path
 from asynccache.errors import HostileArchiveError
 from tests.archive import tar_builder as tb

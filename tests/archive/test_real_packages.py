@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Component, transmute
+from asynccache.archive import transmute
+from asynccache.archive.member import Component
 from asynccache.errors import ArchiveError
 from asynccache.model.package import split_filename
 from tests.archive.members import members

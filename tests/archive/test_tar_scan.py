@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import Limits, MemberType, check, transmute
+from asynccache.archive import Limits, check, transmute
+from asynccache.archive.member import MemberType
 from asynccache.errors import ArchiveError, HostileArchiveError
 from tests.archive import tar_builder as tb
 from tests.archive.members import members

@@ -17,15 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.archive import (
-    Component,
-    Limits,
-    bzip2_children,
-    check,
-    conda_write,
-    to_conda,
-    transmute,
-)
+from asynccache.archive import Limits, bzip2_children, check, conda_write, to_conda, transmute
+from asynccache.archive.member import Component
 from asynccache.archive.zstd_stream import ZstdWriter
 from asynccache.errors import ArchiveError, DiskError, HostileArchiveError, IntegrityError, TransmuteError, UsageError
 from asynccache.model.digest import Digests
