@@ -46,13 +46,15 @@ class _LaterError(Exception):
     Args:
         reason: For the message.
         retry_after: What the server asked for, in seconds.
-        at_once: Whether to go on without a wait (a stale partial download was dropped).
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None, *, at_once: bool = False) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
-        self.at_once = at_once
+
+
+class _StalePartialError(_LaterError):
+    """What was kept of an earlier try does not belong to what the server has now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,39 +152,34 @@ class Fetcher:
         while True:
             attempt += 1
             size_before = partial.size
-            failure: IntegrityError | None = None
             try:
                 await self._request(package, source, access, partial)
                 difference = package.digests.mismatch(partial.digests())
                 if difference is None:
                     return FetchResult(str(source), partial.digests(), partial.size - received_before, resumed_from)
-                wrong += 1
-                failure = self._wrong_bytes(package, source, difference, partial.first_bytes())
+                raise self._wrong_bytes(package, source, difference, partial.first_bytes())
+            except (_LaterError, TransportError, IntegrityError) as exc:
+                failure = exc
+            if partial.size - size_before >= BATCH_BYTES and not isinstance(failure, IntegrityError):
+                attempt = 1  # it got on: a long download over a bad line may break off more often than `attempts`
+            if isinstance(failure, IntegrityError | _StalePartialError):
                 await self.threads.run(partial.discard)
                 resumed_from = received_before = 0
-                if wrong == 2:
-                    raise failure
-                reason, retry_after, at_once = str(failure), None, False
-            except (_LaterError, TransportError) as exc:
-                if isinstance(exc, _StalePartialError):
-                    await self.threads.run(partial.discard)
-                    resumed_from = received_before = 0
-                reason = str(exc)
-                retry_after, at_once = (exc.retry_after, exc.at_once) if isinstance(exc, _LaterError) else (None, False)
-            if partial.size - size_before >= BATCH_BYTES:
-                attempt = 1  # it got on: a long download over a bad line may break off more often than `attempts`
+            wrong += isinstance(failure, IntegrityError)
+            retry_after = failure.retry_after if isinstance(failure, _LaterError) else None
             delay = self.policy.delay(attempt, retry_after)
+            if isinstance(failure, IntegrityError) and (wrong == 2 or delay is None):
+                raise failure
             if delay is None:
-                if failure is not None:
-                    raise failure
                 asked = f", and the server asks to wait {retry_after:.0f} seconds" if retry_after else ""
                 raise FetchError(
                     f"{redacted(str(source))} could not be fetched in {attempt} tries",
-                    found=reason + asked,
+                    found=f"{failure}{asked}",
                     hint="run again later to continue where it ended, or name a mirror",
                 )
-            delay = 0.0 if at_once else delay
-            self.emit(events.Retried(package.filename, redacted(str(source)), attempt, delay, reason))
+            if isinstance(failure, _StalePartialError):
+                delay = 0.0
+            self.emit(events.Retried(package.filename, redacted(str(source)), attempt, delay, str(failure)))
             await self.clock.sleep(delay)
 
     async def _request(self, package: Package, source: PackageURL, access: Access, partial: PartialDownload) -> None:
@@ -308,13 +305,6 @@ def no_source(filename: str, failures: Sequence[AsyncCacheError]) -> AsyncCacheE
     return kind(
         f"{filename} could not be fetched from any of its {len(failures)} sources: " + "; ".join(map(str, failures))
     )
-
-
-class _StalePartialError(_LaterError):
-    """What was kept of an earlier try does not belong to what the server has now."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, at_once=True)
 
 
 def _validator(response: Response) -> str:

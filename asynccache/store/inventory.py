@@ -121,7 +121,7 @@ class Inventory:
             taken = []
             for filename in sorted(names):
                 # the first one written is the one that documents name
-                archives = sorted(names[filename], key=lambda a: (a.modified or 0.0, a.key))
+                archives = sorted(names[filename], key=lambda a: (a.info.modified or 0.0, a.key))
                 taken.append(archives[0])
                 place = f"{directory}/{filename}"  # of all hashes of one file name; the contract allows one in it
                 if len(archives) > 1:

@@ -60,11 +60,6 @@ class StoredArchive:
         return self.info.size
 
     @property
-    def modified(self) -> float | None:
-        """Seconds since the epoch; None where unknown."""
-        return self.info.modified
-
-    @property
     def stem(self) -> str:
         """File name without extension."""
         return self.parts.stem
