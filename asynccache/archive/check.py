@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from asynccache.archive.limits import DEFAULT_LIMITS, Limits
-from asynccache.archive.read import archives, exactly, find_index, parse_index
+from asynccache.archive.read import archives, check_index, exactly, find_index
 from asynccache.archive.root import checked_path
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import ArchiveError, HostileArchiveError
@@ -79,7 +79,7 @@ def _check_conda(work: Work) -> None:
     index = exactly(work, partial(_scan, work))
     if index is None:
         raise ArchiveError(f"{work.name} has no info/index.json", hint="it is not a conda package")
-    parse_index(index, work.name)
+    check_index(index, work.name)
 
 
 def _scan(work: Work, slots: int) -> bytes | None:

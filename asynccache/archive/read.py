@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Final, TypeVar
 
 from asynccache.archive import bzip2_read, zstd_stream
 from asynccache.archive.conda_read import EntryReader, read_conda
@@ -23,19 +23,18 @@ INDEX: Final = b"info/index.json"
 _MAX_INDEX: Final = 16 << 20  # bytes; real ones have some thousand
 
 
-def parse_index(text: bytes, name: str) -> dict[str, Any]:
-    """Return the record that an `info/index.json` holds.
+def check_index(text: bytes, name: str) -> None:
+    """Refuse an `info/index.json` that holds no record.
 
     Raises:
         ArchiveError: It is no JSON object.
     """
     try:
-        document = read_json(text)
+        record = read_json(text)
     except ValueError as exc:
         raise ArchiveError(f"info/index.json of {name} is not JSON ({exc})") from exc
-    if not isinstance(document, dict):
+    if not isinstance(record, dict):
         raise ArchiveError(f"info/index.json of {name} is not a JSON object")
-    return document
 
 
 def archives(
