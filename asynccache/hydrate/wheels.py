@@ -5,7 +5,7 @@ distribution format says an installer writes: RECORD with every file, INSTALLER,
 A distribution that is there already under the same name, from a conda package or an earlier wheel, is removed before.
 """
 # a Path for each of thousands of files costs more than the file:
-# ruff: noqa: PTH103, PTH106, PTH108, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH108, PTH118, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import csv
 import hashlib
 import io
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -35,7 +36,6 @@ from asynccache.node.json_text import read_json
 
 INSTALLER: Final = "asynccache"
 _GENERATED: Final = {"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"}
-_SCHEMES: Final = ("purelib", "platlib", "scripts", "headers", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,6 @@ class PythonLayout:
 
     version: str
     site_packages: str
-
-    @property
-    def headers(self) -> str:
-        """Directory of headers, relative to the prefix."""
-        return f"include/python{self.version}"
 
 
 @dataclass(slots=True)
@@ -141,6 +136,15 @@ class _Wheel:
                 found=", ".join(sorted(found)) or "none",
             )
         self.information = (named or found)[0]
+        site_packages = f"{layout.site_packages}/"
+        headers = f"include/python{layout.version}/{self.name}/"
+        self._schemes = {
+            "purelib": site_packages,
+            "platlib": site_packages,
+            "scripts": "bin/",
+            "headers": headers,
+            "data": "",
+        }
         self._made: set[str] = set()
         self._rows: list[tuple[str, str, str]] = []
 
@@ -167,18 +171,11 @@ class _Wheel:
 
     def _walk(self) -> Iterator[tuple[str, str]]:
         """Yield (path within the wheel, file) in the order of their names: the same every time."""
-        pending = [""]
-        while pending:
-            directory = pending.pop()
-            below = []
-            with os.scandir(os.path.join(self._files, directory)) as entries:
-                for entry in sorted(entries, key=lambda e: e.name):
-                    relative = f"{directory}/{entry.name}" if directory else entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append(relative)
-                    else:
-                        yield relative, entry.path
-            pending += reversed(below)
+        start = len(self._files) + 1
+        for directory, names, files in os.walk(self._files):
+            names.sort()
+            for path in (os.path.join(directory, name) for name in sorted(files)):
+                yield path[start:], path
 
     def _place(self, relative: str) -> tuple[str, bool] | None:
         """Return where a file goes, relative to the prefix, and whether it is a script; None for what is not copied."""
@@ -188,16 +185,9 @@ class _Wheel:
         if not first.endswith(".data"):
             return f"{self._layout.site_packages}/{relative}", False
         scheme, _, below = rest.partition("/")
-        if scheme not in _SCHEMES or not below:
+        if scheme not in self._schemes or not below:
             raise ArchiveError(f"{self._package.filename}.whl has files of an unknown kind: {relative}")
-        directory = {
-            "purelib": self._layout.site_packages,
-            "platlib": self._layout.site_packages,
-            "scripts": "bin",
-            "headers": f"{self._layout.headers}/{self.name}",
-            "data": "",
-        }[scheme]
-        return (f"{directory}/{below}" if directory else below), scheme == "scripts"
+        return self._schemes[scheme] + below, scheme == "scripts"
 
     def _clear(self, path: str, done: Installed) -> None:
         """Make room for a file: its directory exists afterwards, and nothing is at its path."""
@@ -271,26 +261,15 @@ def _removed(information: Path, target: Path) -> str:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     os.unlink(path)
             directories.add(os.path.dirname(path))
-    if information.is_dir():
-        for rest in sorted(information.rglob("*"), reverse=True):
-            with suppress(OSError):
-                rest.rmdir() if rest.is_dir() and not rest.is_symlink() else rest.unlink()
-        directories.add(os.fspath(information))
+    if information.is_dir() and not information.is_symlink():
+        shutil.rmtree(information)
     else:
         information.unlink()
-    for path in sorted(directories, key=len, reverse=True):
-        _remove_empty(path, os.fspath(site_packages))
+    for path in directories:
+        if path.startswith(f"{site_packages}{os.sep}"):
+            with suppress(OSError):  # not empty, or removed with one below it
+                os.removedirs(path)
     return shown
-
-
-def _remove_empty(directory: str, below: str) -> None:
-    """Remove a directory and those above it, as far as they are empty and lie below another one."""
-    while directory.startswith(below + os.sep):
-        try:
-            os.rmdir(directory)
-        except OSError:
-            return
-        directory = os.path.dirname(directory)
 
 
 def _digested(path: str) -> tuple[str, str]:
