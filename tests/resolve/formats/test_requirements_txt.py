@@ -67,7 +67,7 @@ def test_everything_that_a_file_may_hold_is_read() -> None:
         ("python; sys_platform == 'linux'", "the version of Python cannot depend on a marker"),
         ("caf\u00e9 @ https://host/x", "Could not parse"),
         ("a @ https://host/\u00e9", "line 1: a requirement is not ASCII"),
-        ("a @ https://host/t/SECRET/x.whl", "line 1: the address .* holds a token"),
+        ("--find-links https://host/t/SECRET/files/", "line 1: the address .* holds a token"),
     ],
 )
 def test_what_is_not_supported_is_refused_with_file_line_and_reason(text: str, message: str) -> None:
