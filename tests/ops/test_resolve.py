@@ -388,7 +388,9 @@ async def test_a_digest_that_no_index_says_is_found_by_caching(
 async def test_a_gpu_that_gets_builds_for_cpus_is_told(settings: Settings, table: TableResolver) -> None:
     packages = table.answers["a"]
     assert isinstance(packages, Sequence)
-    table.answers = {"a": [replace(packages[0], filename="torch-2.1.0-cpu_py311h0_0"), *packages[1:]]}
+    name, first = "torch-2.1.0-cpu_py311h0_0", packages[0]
+    torch = replace(first, filename=name, url=first.url.replace(first.filename, name))
+    table.answers = {"a": [torch, *packages[1:]]}
     dry = await run(settings, table, wanted("a", sys=["__cuda==12.0=0"]), dry_run=True)
     assert dry.notes == ["A GPU was asked for, but torch-2.1.0-cpu_py311h0_0 is a build for CPUs only."]
     assert (await run(settings, table, wanted("a"), dry_run=True)).notes == []
