@@ -210,6 +210,11 @@ class Fetcher:
     async def _take_answer(
         self, package: Package, source: PackageURL, partial: PartialDownload, response: Response, offset: int
     ) -> None:
+        if response.downgraded and not package.digests.algorithms():
+            raise FetchRefusedError(
+                f"{redacted(str(source))} leads from https to http, and nothing says what its bytes should be",
+                hint="give its digest (URL#sha256), or the address that it leads to",
+            )
         total = self._expected_total(response, source, offset)
         if response.status == HTTPStatus.OK:
             await self.threads.run(partial.restart, str(source), _validator(response))

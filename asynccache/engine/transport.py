@@ -54,11 +54,13 @@ class Response:
         headers: Header fields; look-ups ignore case.
         read_any: Gives the next bytes of the body as they arrive, none at its end; raises a `TransportError` when the
             connection broke or stalled before.
+        downgraded: Whether a redirect led from https to http, where anybody on the way may answer.
     """
 
     status: int
     headers: Mapping[str, str]
     read_any: Callable[[], Awaitable[bytes]]
+    downgraded: bool = False
 
 
 class Transport(ABC):
@@ -128,7 +130,10 @@ class HTTPTransport(Transport):
                     with _mapped(url):
                         return await response.content.readany()
 
-                yield Response(response.status, response.headers, read_any)
+                hops = {hop.url.scheme for hop in (*response.history, response)}
+                yield Response(
+                    response.status, response.headers, read_any, address.scheme == "https" and "http" in hops
+                )
 
     def _opened(self) -> aiohttp.ClientSession:
         """Return the session, made by the first request: a run that fetches nothing does not load the library."""

@@ -22,6 +22,7 @@ from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse
 from asynccache.model.platform import checked_architecture
 from asynccache.model.url import PackageURL, redacted, split_address, without_credentials
 from asynccache.node.json_text import read_json
+from asynccache.node.user import user_name
 
 ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
 _LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
@@ -264,7 +265,7 @@ class ResolvedEnvironment:
                 request=request,
                 packages=tuple(EnvironmentPackage.from_document(p) for p in document["packages"]),
                 resolved_on=datetime.fromisoformat(_text(document["resolved_on"])).replace(tzinfo=None),
-                resolved_by=_text(document["resolved_by"]),
+                resolved_by=user_name() if document["resolved_by"] is None else _text(document["resolved_by"]),
                 resolved_archs=tuple(checked_architecture(_text(a)) for a in document["resolved_archs"]),
                 environment_type=_LEGACY.get(word, word),
                 accurate_source=bool(document.get("accurate_source", True)),
