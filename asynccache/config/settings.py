@@ -131,6 +131,14 @@ class Settings:
     def __hash__(self) -> int:
         return hash((self.cache_dir, self.store))
 
+    def bundle_key(self, arch: str) -> str | None:
+        """Return the key that `remote_installer` gives the engine's bundle for an architecture; None without one."""
+        return _key(self.remote_installer_dirname, self.remote_installer, arch)
+
+    def distribution_key(self, arch: str) -> str | None:
+        """Return the key that `local_dist` gives the installation of conda programs; None without one."""
+        return _key(self.local_dist_dirname, self.local_dist, arch)
+
     @property
     def root(self) -> StoreRoot:
         """The store's root: the setting; else, with the datastore `local`, the embedded one in the cache directory.
@@ -157,3 +165,8 @@ class Settings:
     def wanted_format(self) -> Format | None:
         """The format that conda packages are wanted in; None: as published."""
         return None if self.preferred_format == "none" else Format(self.preferred_format)
+
+
+def _key(dirname: str | None, name: str | None, arch: str) -> str | None:
+    words = [word.strip("/") for word in (dirname, name) if word]
+    return "/".join(words).replace("{arch}", arch) if name else None

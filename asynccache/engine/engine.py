@@ -164,6 +164,7 @@ class Engine:
         package, url, started = job.package, str(job.package.url), self.clock.now()
         try:
             there = job.complete(job.found)
+            await pipeline.confirm(job)
             if len(there) == len(job.formats) and not job.damaged:
                 forms = tuple(StoredForm(a.key, a.size, created=False) for a in there.values())
                 self.emit(events.CacheHit(package.filename, url, sum(f.size for f in forms)))

@@ -163,6 +163,30 @@ class Pipeline:
                 ) from None
             return tuple(forms)
 
+    async def confirm(self, job: Job) -> None:
+        """Read the published archive once where its key has no digest of the kind that is asked for.
+
+        Raises:
+            IntegrityError: The store's archive is not the one that is asked for.
+        """
+        package = job.package
+        there = next((a for a in job.found if a.stem == package.stem and a.format == package.url_format), None)
+        if there is None or not package.digests or package.digests.get(KEY_ALGORITHM[package.kind]) is not None:
+            return
+        from asynccache.engine.verified import Verified  # noqa: PLC0415 - most digests are those of keys
+
+        memory = Verified(self.workspace.cache_dir)
+        place, asked = self.store.root.identity, (f"{there.key} is {package.digests.sha256}", there.version)
+        if asked in (await self.threads.run(memory.known, place)).items():
+            return
+        path = await self.threads.run(self.workspace.passing_file, package.filename)
+        reading = await self.reader.read(there, path, wanted=package.digests)
+        if isinstance(reading, NotWanted):
+            raise _other_bytes(package, f"{reading.part} {reading.expected}", reading.found)
+        if isinstance(reading, Whole):
+            await self.threads.run(path.unlink)
+            await self.threads.run(memory.add, place, [asked])
+
     async def _is_still(self, damaged: Damaged) -> bool:
         """Tell whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
         there = await self.store.head(damaged.archive.key)

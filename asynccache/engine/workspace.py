@@ -57,6 +57,7 @@ class Workspace:
 
     def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0, emit: EventSink = ignore) -> None:
         self.path = cache_dir / "work"
+        self.cache_dir = cache_dir
         self.locks = LockDirectory(cache_dir / "locks", lock_timeout, observer=_LockEvents(emit))
         self._own = f"-{os.getpid()}-{os.urandom(8).hex()}"
 

@@ -6,7 +6,6 @@ frames and an index as asynccache/node/pack_format.py describes. The same packag
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,16 +103,12 @@ async def _made(
 
             if there is not None:
                 return await same(there)
-
-            def write(stop: Callable[[], bool]) -> packs.Index:
-                with disk_errors(path):
-                    return write_pack(planned, path, about, level=level, threads=cores, stop=stop)
-
-            index = await threads.work(write)
+            index = await threads.work(
+                lambda stop: write_pack(planned, path, about, level=level, threads=cores, stop=stop)
+            )
         size = path.stat().st_size
         digests = await threads.run(digest_file, str(path), "md5", "sha256")
         digest = (await threads.run(_footer, path, size)).digest
-        created = True
         try:
             await engine.store.upload(key, path, digests, if_absent=not force, consume=True)
         except PreconditionFailedError:
@@ -122,7 +117,7 @@ async def _made(
                 return await same(there)
             await engine.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one
         return Packed(
-            environment.id, key, created, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
+            environment.id, key, True, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
         )
 
 

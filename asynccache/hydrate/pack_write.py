@@ -20,6 +20,7 @@ import zstandard
 from asynccache.errors import TransmuteError
 from asynccache.model.dataclass import dataclass
 from asynccache.node import pack_format as packs
+from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
 from asynccache.node.pack_patch import CONDA, WHEEL
 
@@ -103,7 +104,7 @@ def write_pack(
         Its index.
 
     Raises:
-        OSError: The disk is full or cannot be read or written.
+        DiskError: The disk is full or cannot be read or written.
         TransmuteError: It was stopped.
     """
     frames: list[packs.Frame] = []
@@ -113,7 +114,7 @@ def write_pack(
     def compressed(data: bytes) -> tuple[int, bytes]:
         return len(data), compress(level=level, write_checksum=False, write_content_size=True).compress(data)
 
-    with path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
+    with disk_errors(path), path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
         file.write(packs.MAGIC)
         pieces = _frames(planned.entries)
         while batch := list(islice(pieces, threads * 2)):

@@ -29,7 +29,6 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from asynccache import __version__
 from asynccache.boot.bundle import BUNDLES
 from asynccache.boot.zstd import WHEELS_KEY
-from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.engine.verified import Verified
 from asynccache.errors import ObjectNotFoundError, UsageError
@@ -153,17 +152,9 @@ def _architecture(platform: str) -> str | None:
     return next((arch for end, arch in ends.items() if platform.endswith(end)), None)
 
 
-def configured_key(settings: Settings, arch: str) -> str | None:
-    """Return the key that `remote_installer` and `remote_installer_dirname` give the bundle, None when they do not."""
-    if not settings.remote_installer:
-        return None
-    words = [settings.remote_installer_dirname or "", settings.remote_installer]
-    return "/".join(word.strip("/") for word in words if word).replace("{arch}", arch)
-
-
 async def configured_bundle(engine: Engine, arch: str) -> Published | None:
     """Return the bundle that lies where the settings say, None when none is configured or it is none of ours."""
-    key = configured_key(engine.settings, arch)
+    key = engine.settings.bundle_key(arch)
     return None if key is None else await _listed(engine, key + _LISTING, key)
 
 
@@ -196,7 +187,7 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
         UsageError: Something else, such as another program, lies where it is configured.
     """
     arch = current_architecture()
-    named = configured_key(engine.settings, arch) if configured else None
+    named = engine.settings.bundle_key(arch) if configured else None
     if named is not None and not force:
         there = await _listed(engine, named + _LISTING, named)
         if there is not None:
@@ -217,12 +208,7 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
             return made
     async with scratch_directory("bundle-", engine.workspace.path) as scratch:
         path = scratch / "bundle.tar.gz"
-
-        def write(stop: Callable[[], bool]) -> None:
-            with disk_errors(path):
-                _write_bundle(path, stop)
-
-        await engine.threads.work(write)
+        await engine.threads.work(lambda stop: _write_bundle(path, stop))
         digests = await engine.threads.run(digest_file, str(path), "md5", "sha256")
         sha256 = digests.sha256 or ""
         made = Published(named or _bundle_key(arch, sha256), digests.size or 0, sha256)
@@ -260,6 +246,7 @@ async def _listed(engine: Engine, listing: str, key: str | None = None) -> Publi
 
 def _write_bundle(path: Path, stop: Callable[[], bool]) -> None:
     with (
+        disk_errors(path),
         path.open("wb") as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,

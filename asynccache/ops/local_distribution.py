@@ -17,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from asynccache.config import Settings
 from asynccache.errors import ArchiveError, ObjectNotFoundError, ResolverMissingError
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors
@@ -45,7 +44,7 @@ async def install_local_distribution(opening: Opening) -> Path | None:
         StoreError: The store cannot be read.
     """
     settings = opening.settings
-    key = distribution_key(settings)
+    key = settings.distribution_key(current_architecture())
     if settings.conda_local_path is None or key is None:
         return None
     root = settings.conda_local_path.expanduser().absolute()
@@ -72,14 +71,6 @@ async def install_local_distribution(opening: Opening) -> Path | None:
         finally:
             await engine.threads.certainly(lambda: shutil.rmtree(scratch, ignore_errors=True))
     return root if made else None
-
-
-def distribution_key(settings: Settings) -> str | None:
-    """Return the key that `local_dist` and `local_dist_dirname` give the installation, None when they do not."""
-    if not settings.local_dist:
-        return None
-    words = [settings.local_dist_dirname or "", settings.local_dist]
-    return "/".join(word.strip("/") for word in words if word).replace("{arch}", current_architecture())
 
 
 def _scratch(root: Path) -> Path:

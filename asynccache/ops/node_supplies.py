@@ -12,7 +12,7 @@ from asynccache.hydrate.pack_find import Packed
 from asynccache.model.document import document, plain
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
-from asynccache.ops.installer import Published, configured_key, vouched_bundle, vouched_decoders
+from asynccache.ops.installer import Published, vouched_bundle, vouched_decoders
 from asynccache.runtime.tasks import outcome_of, run_together, run_works
 
 
@@ -110,7 +110,7 @@ async def _engines(engine: Engine, arches: set[str], supplies: NodeSupplies) -> 
     """Find what nodes may run before an environment is there; publish the engine where there is none."""
     supplies.decoders = await vouched_decoders(engine)
     for arch in sorted(arches):
-        key = configured_key(engine.settings, arch)
+        key = engine.settings.bundle_key(arch)
         found = await vouched_bundle(engine, arch)
         if found is not None:
             supplies.engines[arch] = found

@@ -17,7 +17,7 @@ from asynccache.engine.engine import Engine
 from asynccache.errors import UsageError
 from asynccache.model.platform import current_architecture
 from asynccache.ops import installer
-from asynccache.ops.installer import configured_bundle, configured_key, publish_bundle, publish_zstd_wheels
+from asynccache.ops.installer import configured_bundle, publish_bundle, publish_zstd_wheels
 from tests.boot.conftest import Node, PackedStore
 from tests.boot.test_node import works
 
@@ -115,10 +115,10 @@ async def test_without_a_pack_the_published_engine_makes_it_from_packages(packed
         ("/tools", "/{arch}/engine", "tools/linux-64/engine"),
     ],
 )
-def test_the_bundle_has_the_configured_key(dirname: str | None, name: str | None, key: str | None) -> None:
+def test_the_bundle_has_the_bundle_key(dirname: str | None, name: str | None, key: str | None) -> None:
     settings = Settings(remote_installer_dirname=dirname, remote_installer=name)
 
-    assert configured_key(settings, "linux-64") == key
+    assert settings.bundle_key("linux-64") == key
 
 
 async def test_the_bundle_goes_where_it_is_configured_and_replaces_no_other_program(

@@ -8,7 +8,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ from asynccache.model.digest import Digests
 from asynccache.model.package import Format, Package
 from asynccache.store.base import ObjectInfo
 from asynccache.store.memory import MemoryStore
+from asynccache.store.stored import StoredArchive
+from asynccache.store.verified import VerifiedReader
 from tests.archive.members import members
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
@@ -291,6 +295,36 @@ async def test_other_bytes_under_a_known_url_are_refused(channel: SyntheticChann
         report = await engine.cache([replaced])
     with pytest.raises(IntegrityError, match=r"already holds other bytes for .* expected md5 0000"):
         report.raise_for_failures()
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_digest_that_no_key_has_is_compared_once_with_what_is_there(
+    channel: SyntheticChannel, settings: Make, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that was rebuilt at its URL has another sha256, and the key of the old one has md5."""
+    async with FaultServer(channel.root) as server:
+        (package,) = channel.packages(server.url, 1)
+        async with Engine(settings()) as engine:
+            await engine.cache([replace(package, digests=Digests())])
+        known = package.digests.sha256 if right else "0" * 64
+        asked = replace(package, digests=Digests(sha256=known))
+        read, reading = list[str](), VerifiedReader.read
+
+        async def counted(reader: VerifiedReader, archive: StoredArchive, *words: Any, **more: Any) -> Any:
+            read.append(archive.key)
+            return await reading(reader, archive, *words, **more)
+
+        monkeypatch.setattr(VerifiedReader, "read", counted)
+        for _run in range(2):
+            async with Engine(settings()) as engine:
+                report = await engine.cache([asked])
+                if right:
+                    report.raise_for_failures()
+                    assert len(read) == 1
+                else:
+                    with pytest.raises(IntegrityError, match=r"already holds other bytes for .* expected sha256 0000"):
+                        report.raise_for_failures()
+        assert len(server.requests) == 1
 
 
 async def test_packages_with_one_url_are_one(channel: SyntheticChannel, settings: Make) -> None:
