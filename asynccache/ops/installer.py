@@ -181,7 +181,7 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
     Args:
         engine: An open engine on the store.
         force: Make it anew, and put it in place of what lies where it is configured.
-        configured: Put it where `remote_installer` says, if it says anything.
+        configured: Put it where `remote_installer` says, if it says anything, and name it to all who have no manifest.
 
     Raises:
         UsageError: Something else, such as another program, lies where it is configured.
@@ -198,13 +198,15 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
                 expected="nothing, or what `asynccache installer publish` put there",
                 hint="name another object with CONDA_REMOTE_INSTALLER, or replace this one with --force",
             )
+    listing = (named or f"{BUNDLES}/{arch}") + _LISTING
+    listed = await _listed(engine, listing)
     memory = Verified(engine.settings.cache_dir)
     fingerprint = await engine.threads.run(_fingerprint)
     known = (await engine.threads.run(memory.known, _BUNDLES_MADE)).get(fingerprint)
     if known is not None and named is None and not force:
         sha256, _space, size = known.partition(" ")
         made = Published(_bundle_key(arch, sha256), int(size), sha256)
-        if await engine.store.head(made.key) is not None:
+        if made == listed or (not configured and await engine.store.head(made.key) is not None):
             return made
     async with scratch_directory("bundle-", engine.workspace.path) as scratch:
         path = scratch / "bundle.tar.gz"
@@ -212,9 +214,8 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
         digests = await engine.threads.run(digest_file, str(path), "md5", "sha256")
         sha256 = digests.sha256 or ""
         made = Published(named or _bundle_key(arch, sha256), digests.size or 0, sha256)
-        listing = (named or f"{BUNDLES}/{arch}") + _LISTING
         await engine.store.upload(made.key, path, digests, if_absent=False, consume=True)
-        if named is not None or force or await _listed(engine, listing) is None:
+        if configured or force or listed is None:
             await engine.store.put(listing, json.dumps(made.as_document()).encode())
         await _remember(engine, made)
         await engine.threads.run(memory.add, _BUNDLES_MADE, [(fingerprint, f"{sha256} {made.size}")])

@@ -148,3 +148,22 @@ async def test_the_bundle_goes_where_it_is_configured_and_replaces_no_other_prog
         assert await configured_bundle(engine, arch) == done
         assert await publish_bundle(engine, configured=True) == done
         assert await configured_bundle(engine, "osx-arm64") is None
+
+
+async def test_publishing_names_the_engine_of_now_and_a_flow_leaves_the_named_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch = current_architecture()
+    listing = f"asynccache/bundles/{arch}.json"
+    async with Engine(Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache")) as engine:
+        made = []
+        for version in (b"old", b"new"):
+            monkeypatch.setattr(installer, "_fingerprint", version.decode)
+            monkeypatch.setattr(installer, "_write_bundle", lambda path, _stop, data=version: path.write_bytes(data))
+            made.append(await publish_bundle(engine))
+        old, new = made
+        assert json.loads(await engine.store.get(listing)) == old.as_document()
+        for _again in range(2):
+            assert await publish_bundle(engine, configured=True) == new
+            assert json.loads(await engine.store.get(listing)) == new.as_document()
+        assert await engine.store.get(old.key) == b"old"
