@@ -48,8 +48,7 @@ class Manifest:
         self._packs = document.get("packs") or {}
         self._bundles = document.get("bundles") or {}
         self._decoders = document.get("decoders") or {}
-        named = [said.get("digest") for said in self._packs.values()]
-        self.pins = bool(self._bundles or self._decoders or any(named))
+        self.pins = bool(self._bundles or self._decoders or any(said.get("digest") for said in self._packs.values()))
         self._name = name
 
     @classmethod

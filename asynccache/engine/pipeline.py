@@ -176,8 +176,7 @@ class Pipeline:
         from asynccache.engine.verified import Verified  # noqa: PLC0415 - most digests are those of keys
 
         memory = Verified(self.workspace.cache_dir)
-        digests = " ".join(f"{name}:{package.digests.get(name)}" for name in package.digests.algorithms())
-        place, asked = self.store.root.identity, (f"{there.key} is {digests}", there.version)
+        place, asked = self.store.root.identity, (f"{there.key} is {package.digests}", there.version)
         if asked in (await self.threads.run(memory.known, place)).items():
             return
         path = await self.threads.run(self.workspace.passing_file, package.filename)
