@@ -7,7 +7,20 @@ codes: the command line's help, docs/errors.md and `as_document()` are made of i
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+# conda's token in the key or the address of a package: other writers make keys of addresses with their tokens
+_TOKEN = re.compile(r"(?P<before>(?:\bconda/|https?://)[^\s'\"]*?/t/)[^/\s'\"]+(?=/[^\s'\"]*\.(?:conda|tar\.bz2))")
+
+
+def without_tokens(text: str) -> str:
+    """Return a text with conda's tokens taken out of the keys and addresses of packages in it.
+
+    >>> without_tokens("packages/conda/host/t/tk/ch/noarch/a-1-0.conda/0f/a-1-0.conda is damaged")
+    'packages/conda/host/t/***/ch/noarch/a-1-0.conda/0f/a-1-0.conda is damaged'
+    """
+    return _TOKEN.sub(r"\g<before>***", text) if "/t/" in text else text
 
 
 class ExitCode(NamedTuple):
@@ -33,7 +46,7 @@ EXIT_CODES: dict[int, ExitCode] = {
         (0, "done", "everything asked for is there", False),
         (1, "mixed", "several things failed in different ways", None),
         (2, "usage", "the command, a URL, a list or a lock file is malformed", False),
-        (3, "configuration", "a setting has a value that it cannot have, or names a program that is not there", False),
+        (3, "configuration", "a setting has an invalid value, or names a program that is not installed", False),
         (4, "fetch", "a package could not be fetched: a source does not answer, stalls, breaks off or is busy", True),
         (5, "integrity", "bytes are not what they should be: another digest, a damaged or hostile archive", False),
         (6, "store", "the store cannot be reached, is busy, or a conditional write lost", True),
@@ -48,7 +61,12 @@ EXIT_CODES: dict[int, ExitCode] = {
         (15, "build", "a wheel could not be built from source", False),
         (16, "environment", "an environment could not be made on disk, or what is at its place is not ours", False),
         (17, "fetch-refused", "a package cannot be fetched: no source has it (404), or one refuses it (403)", False),
-        (18, "store-refused", "the store refuses: access denied, wrong credentials, something it cannot do", False),
+        (
+            18,
+            "store-refused",
+            "the store refuses: access denied, wrong credentials, a client that is too old",
+            False,
+        ),
         (19, "alias-taken", "an immutable name of an environment belongs to another one", False),
         (70, "defect", "a defect of asynccache; the message names a report to send in", False),
         (130, "interrupted", "interrupted (SIGINT); what is complete stays", True),
@@ -62,7 +80,7 @@ class AsyncCacheError(Exception):
     """Base of the family.
 
     Args:
-        message: What happened, one sentence; never contains a credential.
+        message: What happened, one sentence; never contains a credential (tokens in keys are taken out).
         expected: What should have been there, as the user would write it.
         found: What was there instead.
         hint: What to do next.
@@ -76,11 +94,11 @@ class AsyncCacheError(Exception):
         return bool(EXIT_CODES[self.exit_code].retryable)
 
     def __init__(self, message: str, *, expected: object = None, found: object = None, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.expected = expected
-        self.found = found
-        self.hint = hint
+        self.message: str = without_tokens(message)
+        super().__init__(self.message)
+        self.expected: object = without_tokens(expected) if isinstance(expected, str) else expected
+        self.found: object = without_tokens(found) if isinstance(found, str) else found
+        self.hint: str | None = None if hint is None else without_tokens(hint)
 
     def __str__(self) -> str:
         text = self.message
@@ -172,6 +190,10 @@ class ObjectNotFoundError(StoreError):
     """Something that was asked for does not exist: an object, a name, a file."""
 
     exit_code = 9
+
+
+class RunNotFoundError(ObjectNotFoundError):
+    """There is no such run of a flow, or it has no such step."""
 
 
 class StoreNotFoundError(StoreError):
@@ -310,3 +332,26 @@ class PartialFailureError(AsyncCacheError):
         """Return the error as plain values, each distinct cause once, with how many failed for it and the first."""
         causes = [{**error.as_document(), "failed": len(names), "first": names[0]} for error, names in self.causes()]
         return {**super().as_document(), "causes": causes}
+
+
+def error_from_document(said: dict[str, object]) -> AsyncCacheError:
+    """Return the error that `as_document` made a document of, of the same class where that takes no more than it has.
+
+    Raises:
+        KeyError: It is no such document.
+    """
+    kinds = [AsyncCacheError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    same = (k for k in kinds if k.__name__ == said["error"] and k.__init__ is AsyncCacheError.__init__)
+    hint = said.get("hint")
+    error = next(same, AsyncCacheError)(
+        str(said["message"]),
+        expected=said.get("expected"),
+        found=said.get("found"),
+        hint=None if hint is None else str(hint),
+    )
+    code = said["exit_code"]
+    if isinstance(code, int) and code in EXIT_CODES:
+        error.exit_code = code
+    return error

@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil  # type: ignore[import-untyped]
 
-from bench.harness import Contender, ContenderError, Sample, Series, serving, worker
+from bench.harness import Contender, Sample, Series, serving, worker
 from bench.inputs import RECIPES, Archive, load
+
+if TYPE_CHECKING:
+    from tests.support.services import Kind
 
 LATENCY: Final = 0.02  # seconds before each answer of the channel, as from a server on the same continent
 _SERVER_SECONDS: Final = 3600
@@ -25,15 +28,17 @@ class Place:
 
     Attributes:
         root: The store's root; `{scratch}` and `{run}` stand for the run's directory and its name.
-        endpoint: Address of the S3 server; None for a local store.
+        endpoint: Address of the service; None for a local store.
         environment: Variables with its credentials.
         pid: The server's process; None for a local store.
+        setting: Which one has the service's address.
     """
 
     root: str
     endpoint: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pid: int | None = None
+    setting: str = "s3_endpoint_url"
 
     def named(self, name: str) -> Place:
         """Return the place that several runs share, instead of one for each."""
@@ -41,7 +46,7 @@ class Place:
 
     def settings(self, **others: object) -> dict[str, object]:
         """Return the settings of a run: this store, a node of its own, and others."""
-        endpoint = {"s3_endpoint_url": self.endpoint} if self.endpoint else {}
+        endpoint = {self.setting: self.endpoint} if self.endpoint else {}
         return {"store": self.root, "cache_dir": "{scratch}/node", **endpoint, **others}
 
     def contender(self, name: str, task: str, **arguments: object) -> Contender:
@@ -68,7 +73,7 @@ class Bed:
         self.quick = quick
         self.tell = tell
         self._servers = contextlib.ExitStack()
-        self._s3: Place | None = None
+        self._remotes: dict[Kind, Place] = {}
 
     def inputs(self, name: str, ending: str = "") -> list[Archive]:
         """Return the packages of a set whose names end so; on a quick run those of its small one where there is one."""
@@ -138,23 +143,25 @@ class Bed:
         with self.directory() as directory, self.channel(archives) as (url, _pid):
             yield write_list([archive.address(url) for archive in archives], directory)
 
-    def s3(self) -> Place:
-        """Return a bucket of an S3 server (SeaweedFS, its data in memory), where each run gets a prefix of its own.
+    def remote(self, kind: Kind) -> Place:
+        """Return a container of a server, its data in memory, where each run gets a prefix of its own.
 
-        The server starts when it is first asked for and runs until the bed is closed.
+        The server (SeaweedFS, Azurite, or fake-gcs-server behind a proxy) runs in processes of its own. It starts when
+        it is first asked for and runs until the bed is closed.
         """
-        if self._s3 is None:
-            from tests.support.object_servers import weed_server  # noqa: PLC0415 - most cases need no server
+        if kind not in self._remotes:
+            started = serving("tests.support.services", kind, "bench", str(_SERVER_SECONDS))
+            from tests.support.services import Service  # noqa: PLC0415 - the measuring process stays small
 
-            try:
-                server = self._servers.enter_context(weed_server())
-            except RuntimeError as exc:
-                raise ContenderError(str(exc)) from exc
-            bucket = "bench"
-            made = Contender("bucket", worker("tools.bucket", endpoint=server.url, bucket=bucket), server.environment)
-            made.run(self.scratch)
-            self._s3 = Place(f"s3://{bucket}/{{run}}", server.url, server.environment, server.pid)
-        return self._s3
+            service = Service(**json.loads(self._servers.enter_context(started)[0]))
+            ((setting, endpoint),) = service.setting().items()
+            place = Place(service.root("{run}"), endpoint, service.environment, service.pid, setting)
+            self._remotes[kind] = place
+        return self._remotes[kind]
+
+    def s3(self) -> Place:
+        """Return a bucket of an S3 server."""
+        return self.remote("s3")
 
     def close(self) -> None:
         """Stop the servers."""

@@ -17,7 +17,7 @@ from asynccache.model.alias import Alias
 from asynccache.model.digest import Digests
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.package import Package
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from asynccache.runtime.tasks import run_together
 from bench.engine_tasks import Entry, package_of
 from bench.task import Figures
@@ -78,7 +78,7 @@ async def warm(settings: Settings, packages: Sequence[Entry], count: int, size: 
 
 async def fill_manifest(settings: Settings, count: int, size: int) -> Figures:
     """Note many environments on this machine, each with a name."""
-    catalog = Environments(settings, None)
+    catalog = Catalog(settings, None)
     environments = list(imaginary(count, size))
     await catalog.keep(environments, default=True)
 
@@ -93,10 +93,10 @@ async def fill_manifest(settings: Settings, count: int, size: int) -> Figures:
 async def fill_store(settings: Settings, count: int, size: int) -> None:
     """Write the documents of many environments into the store."""
     async with Engine(settings) as engine:
-        keys = Environments(settings, engine.store).keys
+        keys = Catalog(settings, engine.store).keys
 
         async def put(environment: ResolvedEnvironment) -> None:
-            async with engine.budgets.uploads.borrow():
+            async with engine.host.budgets.uploads.borrow():
                 await engine.store.put(keys.document(environment.id), environment.to_json(), if_absent=True)
 
         await run_together([put(environment) for environment in imaginary(count, size)])

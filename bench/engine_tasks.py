@@ -52,7 +52,7 @@ async def cache(settings: Settings, packages: Sequence[Entry], *, to: str = ".co
             "source_requests": float(report.requests["sources"]),
             "hits": float(report.hits),
             "uploaded_bytes": float(report.uploaded_bytes),
-            "in_flight": float(engine.budgets.in_flight.peak),
+            "in_flight": float(engine.host.budgets.in_flight.peak),
             "lag_median": _quantile(lags, 0.5),
             "lag_99": _quantile(lags, 0.99),
             "lag_most": lags[-1],
@@ -88,15 +88,15 @@ async def fetch_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
 
         async def one(entry: Entry) -> None:
             package = package_of(entry)
-            async with engine.budgets.in_flight.borrow():
-                directory = await engine.threads.run(engine.workspace.prepare, package.url)
-                await engine.fetcher.fetch(package, directory / package.filename)
+            async with engine.host.budgets.in_flight.borrow():
+                directory = await engine.host.threads.run(engine.host.workspace.prepare, package.url)
+                await engine.sources.fetcher.fetch(package, directory / package.filename)
 
         return await _all(packages, one)
 
 
 async def transmute_only(settings: Settings, packages: Sequence[Entry], *, to: str = ".conda") -> Figures:
-    """Convert what is not in the wanted form yet; results go to `cache_dir`."""
+    """Convert what is not in the wanted format yet; results go to `cache_dir`."""
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     async with Engine(settings) as engine:
 
@@ -104,8 +104,8 @@ async def transmute_only(settings: Settings, packages: Sequence[Entry], *, to: s
             source, package = Path(entry["path"]), package_of(entry)
             target = settings.cache_dir / (package.stem + to)
             level, verify = settings.zstd_level, settings.verify_transmute
-            async with engine.budgets.in_flight.borrow(), engine.budgets.cpu.borrow_up_to(2) as cores:
-                await engine.threads.work(
+            async with engine.host.budgets.in_flight.borrow(), engine.host.budgets.cpu.borrow_up_to(2) as cores:
+                await engine.host.threads.work(
                     lambda stop: transmute_archive(
                         source, target, level=level, verify=verify, threads=cores, cancelled=stop
                     )
@@ -125,7 +125,10 @@ async def upload_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
         async def one(entry: Entry) -> None:
             package, path = package_of(entry), Path(copies[entry["path"]])
             key = layout.key_for(package, package.url_format, entry[KEY_ALGORITHM[package.kind]])
-            async with engine.budgets.uploads.borrow(), engine.budgets.memory.borrow(min(entry["size"], 32 << 20)):
+            async with (
+                engine.host.budgets.uploads.borrow(),
+                engine.host.budgets.memory.borrow(min(entry["size"], 32 << 20)),
+            ):
                 await engine.store.upload(key, path, package.digests, if_absent=True, consume=True)
 
         return await _all(packages, one)

@@ -132,6 +132,12 @@ def ratio(of: Series, to: Series, metric: str) -> Ratio:
     return Ratio(of.median(metric) / to.median(metric), min(pairs), max(pairs))
 
 
+def without(of: Series, base: Series) -> Series:
+    """Return the runs of a contender less the seconds of another one that did a part of its work in the same rounds."""
+    pairs = zip(of.samples, base.samples, strict=True)
+    return Series(of.name, tuple(Sample(a.wall - b.wall, a.cpu - b.cpu, a.peak) for a, b in pairs))
+
+
 def floor_bytes() -> int:
     """Return this process's own peak memory: a measured peak cannot be below it."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
@@ -248,10 +254,10 @@ def asynccache(*words: str) -> list[str]:
 
 @contextlib.contextmanager
 def serving(module: str, *arguments: str) -> Iterator[tuple[str, int]]:
-    """Run a server in a process of its own for the length of the block; yield its address and its process.
+    """Run a server in a process of its own for the length of the block; yield its first line and its process.
 
     Args:
-        module: Run as a program; it writes its address as the first line.
+        module: Run as a program; it writes its address, or what else there is to know, as the first line.
         arguments: For the program.
 
     Raises:
@@ -260,9 +266,9 @@ def serving(module: str, *arguments: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
-            url = process.stdout.readline().strip() if process.stdout else ""
-            if not url:
+            said = process.stdout.readline().strip() if process.stdout else ""
+            if not said:
                 raise ContenderError(f"the server {module} did not start")
-            yield url, process.pid
+            yield said, process.pid
         finally:
-            process.kill()
+            process.terminate()

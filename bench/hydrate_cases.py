@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Final
 
 from bench.bed import Bed, Place
 from bench.case import case
-from bench.harness import Contender, ContenderError, serving, worker
+from bench.harness import Contender, ContenderError, serving, without, worker
+from bench.peers import peer
 from bench.results import CPU, FETCHED, PEAK, REQUESTS, RUN, WALL, CaseResult, Metric
 
 _DELAY: Final = 0.01  # seconds
+_WHEELS: Final = "ASYNCCACHE_BENCH_WHEELS"  # a directory of wheels to take instead of the usual ones
 
 
 def unpacking(name: str, archive: Path) -> Contender:
@@ -117,7 +119,7 @@ def wheels(bed: Bed, found: CaseResult) -> None:
             settings = local.settings(cache_dir=str(directory / name))
             first = {"document": str(directory / which), "prefix": str(directory / f"{name}-env")}
             bed.run_once("hydrate_tasks.hydrate", local, settings=settings, **first)
-        words = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--no-deps", "--no-index", "--offline"]
+        words = [peer("uv") or "uv", "pip", "install", "--no-deps", "--no-index", "--offline"]
         words += ["--no-config", "--python", str(directory / "node-env" / "bin" / "python")]
 
         def by_uv(cache: str, target: str) -> list[str]:
@@ -139,7 +141,10 @@ def wheels(bed: Bed, found: CaseResult) -> None:
         )
     found.group(f"{len(files)} wheels", series, compared=False)
     empty, filled, base, cold, warm = (s.median("wall") for s in series)
-    found.at_most("extract and install the wheels, by uv with an empty cache", 1.5, (cold - base) / empty, "x")
+    alone, cached, bare, extracting, linking = series
+    for what, made, uv in (("extracted and installed", extracting, alone), ("installed, extracted", linking, cached)):
+        found.beside(f"{len(files)} wheels {what}", without(made, bare), uv)
+    found.at_most("extract and install the wheels, by uv with an empty cache", 1.0, (cold - base) / empty, "x")
     found.at_most("install extracted wheels, by uv with its cache filled", 1.5, (warm - base) / filled, "x")
 
 
@@ -166,7 +171,13 @@ def fill(bed: Bed, place: Place, directory: Path, **arguments: object) -> Mappin
     """Put the environment into a store; its document lies in the directory."""
     settings = place.settings(cache_dir=str(directory / "filling"))
     return bed.run_once(
-        "hydrate_tasks.fill", place, settings=settings, out=str(directory), quick=bed.quick, **arguments
+        "hydrate_tasks.fill",
+        place,
+        settings=settings,
+        out=str(directory),
+        quick=bed.quick,
+        given=os.environ.get(_WHEELS, ""),
+        **arguments,
     )
 
 

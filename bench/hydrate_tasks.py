@@ -22,15 +22,25 @@ from asynccache.hydrate import hydrate as hydrating
 from asynccache.hydrate.from_pack import from_pack
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.package import Format
-from asynccache.ops.environments import read_document
+from asynccache.ops.document_file import read_document
+from asynccache.ops.node_supplies import vouched_derived
 from bench.task import Figures, Work
 
 WHEELS: Final = ("scipy", "matplotlib")
+VOUCHED: Final = "vouched.json"  # beside the document
 _BEGIN_SECONDS: Final = 60.0  # until all processes have started
 
 
-async def fill(settings: Settings, out: str, *, quick: bool, wanted: str | None = ".conda") -> Figures:
-    """Put the environment's packages into the store; write its document, the wheels, and an archive of it all."""
+async def fill(settings: Settings, out: str, *, quick: bool, wanted: str | None = ".conda", given: str = "") -> Figures:
+    """Put the environment's packages into the store; write its document, the wheels, and an archive of it all.
+
+    Args:
+        settings: Of the store.
+        out: Existing directory for what is written.
+        quick: Whether a small environment without wheels will do.
+        wanted: Form of the conda packages in the store; None for the published one.
+        given: Directory of wheels to take instead of those of `WHEELS`.
+    """
     from tests.support.channel import cached_channel, download_wheels  # noqa: PLC0415
     from tests.support.hydration import cached, packages_of  # noqa: PLC0415
     from tests.support.python_package import describe_interpreter  # noqa: PLC0415
@@ -41,9 +51,9 @@ async def fill(settings: Settings, out: str, *, quick: bool, wanted: str | None 
     directory = Path(out)
     wheels: list[Path] = []
     if not quick:
-        kept = REPOSITORY / ".cache" / "wheels-bench"
+        kept = Path(given) if given else REPOSITORY / ".cache" / "wheels-bench"
         kept.mkdir(parents=True, exist_ok=True)
-        if not any(kept.glob("scipy-*.whl")):
+        if not given and not any(kept.glob("scipy-*.whl")):
             download_wheels(WHEELS, kept, describe_interpreter(sys.executable))
         names = {p.name.replace("-", "_").lower() for p in channel.packages}
         wheels = [w for w in sorted(kept.glob("*.whl")) if w.name.partition("-")[0].lower() not in names]
@@ -52,9 +62,11 @@ async def fill(settings: Settings, out: str, *, quick: bool, wanted: str | None 
         shutil.copy(wheel, directory / "wheels")
     async with Engine(settings) as engine:
         environment = await cached(engine, packages_of([*conda, *wheels]), wanted=Format(wanted) if wanted else None)
+        vouched = await vouched_derived(engine.host, engine.sources, [environment])
+        (directory / VOUCHED).write_text(json.dumps(vouched[environment.id]), encoding="utf-8")
         bare = replace(settings, cache_dir=directory / "archiving")
         async with Engine(bare, store=engine.store) as other:
-            tree = await link_tree(other, environment, directory / "tree", str(directory / "tree"), copy=True)
+            tree = await link_tree(other.host, other.sources, environment, directory / "tree", str(directory / "tree"))
     document = {"env_id": environment.id.as_list(), **environment.as_document()}
     (directory / "env.json").write_text(json.dumps(document), encoding="utf-8")
     write_archive(directory / "tree", directory / "tree.tar.zst")
@@ -98,9 +110,13 @@ async def hydrate(settings: Settings, document: str, prefix: str, *, run: bool =
     """Hydrate, and start the environment's Python."""
     environment = read_document(Path(document), None)
     seen: list[events.Event] = []
-    async with Engine(settings, emit=seen.append) as engine:
+    # a submitter tells nodes which derived archives they may use: else they take the published ones
+    vouched: list[str] = json.loads(Path(document).with_name(VOUCHED).read_text("utf-8"))
+    async with Engine(replace(settings, derived_digests=vouched), emit=seen.append) as engine:
         sent, started = engine.store.requests, time.perf_counter()
-        done = await hydrating.hydrate(engine, environment, Path(prefix), packed=from_pack if packed else None)
+        done = await hydrating.hydrate(
+            engine.host, engine.sources, environment, Path(prefix), packed=from_pack if packed else None
+        )
         ended = time.perf_counter()
         requests = engine.store.requests - sent
         if done.packed != packed:

@@ -117,7 +117,7 @@ def _content(number: int) -> bytes:
 
 
 def _convert(path: Path) -> None:
-    """Write the other form of an archive beside it, unless it is there."""
+    """Write the other format of an archive beside it, unless it is there."""
     api = importlib.import_module("conda_package_handling.api")
     ending = ".tar.bz2" if path.name.endswith(".conda") else ".conda"
     failed = api.transmute(str(path), ending, out_folder=str(path.parent), zstd_compress_level=3)

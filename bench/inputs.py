@@ -4,7 +4,7 @@ A set's directory is named by what it is made from, so a changed recipe makes a 
 its own (`python -m bench.inputs NAME`): the process that measures has to stay small (see `bench.harness`).
 
 The real packages are a Python, numpy and pandas out of the tests' channel, which come from this machine's interpreter
-and from PyPI. What exists in one form only is converted with conda-package-handling, so that nobody reads an archive
+and from PyPI. What exists in one format only is converted with conda-package-handling, so that nobody reads an archive
 that asynccache wrote.
 """
 
@@ -25,7 +25,7 @@ from typing import Final
 from bench.harness import REPOSITORY, ContenderError
 from bench.input_files import MIB, Recipe, stem_of, write
 
-_VERSION: Final = 2  # of what is written: another one makes all sets anew
+_VERSION: Final = 2  # of what is written: another one makes all sets again
 _BUILD_SECONDS: Final = 1800
 
 
@@ -120,13 +120,13 @@ def _make(name: str) -> None:
             if old.is_dir() and re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}(\.\w+)?", old.name):
                 shutil.rmtree(old)
         with tempfile.TemporaryDirectory(dir=final.parent, prefix=f"{final.name}.") as building:
-            aside = Path(building, "set")
-            unpacked = write(aside, RECIPES[name])
-            files = sorted(p for p in aside.rglob("*") if p.name.endswith((".conda", ".tar.bz2")))
+            building_set = Path(building, "set")
+            unpacked = write(building_set, RECIPES[name])
+            files = sorted(p for p in building_set.rglob("*") if p.name.endswith((".conda", ".tar.bz2")))
             archives = [Archive.of(path, unpacked[stem_of(path)]) for path in files]
-            entries = [{**asdict(a), "path": a.path.relative_to(aside).as_posix()} for a in archives]
-            (aside / "set.json").write_text(json.dumps(entries, indent=1))
-            aside.rename(final)
+            entries = [{**asdict(a), "path": a.path.relative_to(building_set).as_posix()} for a in archives]
+            (building_set / "set.json").write_text(json.dumps(entries, indent=1))
+            building_set.rename(final)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ _DISTRIBUTIONS: Final = (
     "conda-package-handling",
     "conda-package-streaming",
     "indexed-bzip2",
+    "py-rattler",
+    "uv",
     "zstandard",
     "aiobotocore",
     "aiohttp",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
@@ -154,6 +154,32 @@ class Target:
         return f"{self.what}: target {self.text_wanted}, measured {self.text_measured}"
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What we need for some work by what another program needs for the same.
+
+    Attributes:
+        what: The work.
+        peer: The other program, and whether it verifies where we do.
+        ratios: By key of a metric; below 1 we need less.
+        wanted: Key of a metric -> what the ratio should be at most.
+    """
+
+    what: str
+    peer: str
+    ratios: Mapping[str, Ratio]
+    wanted: Mapping[str, float]
+
+    def cell(self, key: str) -> str:
+        """Write a ratio with its spread within one round and its bound; bold where we need more."""
+        found = self.ratios.get(key)
+        if found is None:
+            return "-"
+        text = f"{found.value:.2f}" if found.value <= 1 else f"**{found.value:.2f}**"
+        spread = f" ({found.least:.2f} to {found.most:.2f})" if found.least != found.most else ""
+        return text + spread + (f", at most {self.wanted[key]:g}" if key in self.wanted else "")
+
+
 @dataclass(slots=True)
 class CaseResult:
     """One case.
@@ -166,6 +192,7 @@ class CaseResult:
         plotted: Keys of those with a plot.
         groups: The measurements.
         targets: What should be reached.
+        peers: The same work of other programs.
         notes: What else was found.
         error: Why the case could not be measured; empty when it was.
         seconds: How long it took.
@@ -178,6 +205,7 @@ class CaseResult:
     plotted: Sequence[str] = ("cpu",)
     groups: list[Group] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
+    peers: list[Beside] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: str = ""
     seconds: float = 0.0
@@ -200,6 +228,19 @@ class CaseResult:
         found = group.ratios(metric.key)[other]
         self.at_least(what, wanted, found.value, "x", f"rounds {found.least:.2f}-{found.most:.2f}")
 
+    def beside(self, what: str, ours: Series, *peers: Series, **wanted: float) -> None:
+        """Say what we need for some work by what others need.
+
+        Args:
+            what: The work.
+            ours: Of the same rounds as the others.
+            peers: The others.
+            wanted: `cpu`, `wall`, `peak`: what each ratio should be at most.
+        """
+        for peer in peers:
+            ratios = {metric.key: ratio(ours, peer, metric.key) for metric in (CPU, WALL, PEAK)}
+            self.peers.append(Beside(what, peer.name, ratios, wanted))
+
     def verdicts(self) -> list[tuple[str, str, str, str]]:
         """Return what should be reached as texts: what is counted, the bound, what was found, and the verdict."""
         if self.error:
@@ -215,6 +256,7 @@ class CaseResult:
             "metrics": [asdict(metric) for metric in self.metrics],
             "groups": [_group_document(group, self.metrics) for group in self.groups],
             "targets": [{**asdict(t), "reached": t.reached if t.judged else None} for t in self.targets],
+            "peers": [asdict(row) for row in self.peers],
             "notes": self.notes,
             "error": self.error or None,
             "seconds": round(self.seconds, 3),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.task import Work
+from bench.task import Figures, Work
 
 
 def ours(files: Sequence[str], out: str, *, threads: int = 1, verify: bool = True, to: str) -> Work:
@@ -66,11 +66,28 @@ def streaming(files: Sequence[str], out: str, *, to: str) -> Work:
     return work
 
 
-def bucket(endpoint: str, bucket: str) -> None:
-    """Make a bucket; not done by the measuring process, which the client would make too large."""
-    client = importlib.import_module("botocore.session").Session().create_client("s3", endpoint_url=endpoint)
-    client.create_bucket(Bucket=bucket)
-    client.close()
+def rattler_solve(channel: str, cache: str, specs: Sequence[str]) -> Work:
+    """Solve with py-rattler alone, its index kept in a directory."""
+    rattler = importlib.import_module("rattler")
+    parts = importlib.import_module("rattler.package")
+    virtual = [("__unix", "0"), ("__linux", "6.1"), ("__glibc", "2.28"), ("__archspec", "1")]
+
+    async def solve() -> Figures:
+        records = await rattler.solve(
+            sources=[rattler.Channel(channel)],
+            specs=[rattler.MatchSpec(spec, strict=True) for spec in specs],
+            gateway=rattler.Gateway(cache_dir=cache),
+            platforms=["linux-64", "noarch"],
+            virtual_packages=[
+                rattler.GenericVirtualPackage(
+                    parts.PackageName(name), rattler.Version(version), parts.BuildString("x86_64")
+                )
+                for name, version in virtual
+            ],
+        )
+        return {"packages": len(records)}
+
+    return lambda: asyncio.run(solve())
 
 
 def nothing() -> None:

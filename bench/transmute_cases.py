@@ -11,6 +11,7 @@ from bench.case import case
 from bench.harness import Contender, worker
 from bench.inputs import Archive
 from bench.limits import SPEEDS
+from bench.peers import peer
 from bench.results import CPU, PEAK, START, WALL, WORK_WALL, CaseResult, Metric
 
 _CPH = "cph, verified"
@@ -59,7 +60,7 @@ def start(bed: Bed, found: CaseResult) -> None:
 
 def _others(archives: Sequence[Archive], to: str) -> list[Contender]:
     others = [_tool(_CPH, "cph", archives, to), _tool(_STREAMING, "streaming", archives, to)]
-    program = shutil.which("micromamba")
+    program = peer("micromamba")
     if program and len(archives) == 1:
         path = archives[0].path  # it writes beside its source
         words = [program, "package", "transmute", f"{{scratch}}/{path.name}", "--compression-level", "3"]
@@ -93,8 +94,12 @@ def to_conda(bed: Bed, found: CaseResult) -> None:
         group = found.group(_label(what, archives), bed.measure(ours, *_others(archives, ".conda")))
         found.times_less(group, _CPH, CPU, 2.5, f"fewer CPU seconds than cph, {what}")
         found.times_less(group, _STREAMING, CPU, 1.4, f"fewer CPU seconds than conda-package-streaming, {what}")
-    if not shutil.which("micromamba"):
-        found.notes.append("micromamba was not found on this machine and could not be measured.")
+        mine, *others = group.series
+        found.beside(f".tar.bz2 to .conda, {what}", mine, *others)
+    if not peer("micromamba"):
+        found.notes.append(
+            "micromamba was not found (on PATH, or by ASYNCCACHE_PEER_MICROMAMBA) and could not be measured."
+        )
 
 
 @case("transmute-to-tar-bz2", ".conda to .tar.bz2", metrics=(WALL, CPU, START, PEAK), plotted=("wall",))
@@ -109,6 +114,8 @@ def to_tar_bz2(bed: Bed, found: CaseResult) -> None:
         one = _tool("asynccache, verified", "ours", archives, ".tar.bz2")
         group = found.group(_label(what, archives), bed.measure(two, one, *_others(archives, ".tar.bz2")))
         found.times_less(group, _CPH, WALL, 1.8, f"less wall time than cph on 2 cores, {what}")
+        mine, _one, *others = group.series
+        found.beside(f".conda to .tar.bz2 on 2 threads, {what}", mine, *others)
 
 
 @case(

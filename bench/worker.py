@@ -19,12 +19,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.task import Figures, Work, cpu_seconds
 
 if TYPE_CHECKING:
     from asynccache.config import Settings
+
+
+_STORES: Final = {"s3": "s3", "az": "azure", "gs": "google"}
 
 
 def _prepared(task: Callable[..., Any], arguments: dict[str, Any]) -> Work:
@@ -47,8 +50,9 @@ def _prepared(task: Callable[..., Any], arguments: dict[str, Any]) -> Work:
 def _settings(values: dict[str, Any]) -> Settings:
     from asynccache.config import Settings  # noqa: PLC0415 - other tools' workers load nothing of ours
 
-    if str(values.get("store")).startswith("s3://"):
-        importlib.import_module("aiobotocore.session")  # start-up, not work
+    scheme = str(values.get("store")).partition("://")[0]
+    if scheme in _STORES:
+        importlib.import_module(f"asynccache.store.{_STORES[scheme]}")  # start-up, not work
     paths: dict[str, Any] = {name: Path(values[name]) for name in ("cache_dir", "datastore_root") if name in values}
     return Settings(**{**values, **paths})
 

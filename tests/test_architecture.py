@@ -4,9 +4,12 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+
+from asynccache.node.store_kinds import KINDS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # lowest first; a room may import itself and what stands before it
@@ -27,6 +30,9 @@ ROOMS = [
     "api",
     "metaflow",
 ]
+# inside `resolve`, lowest first; what lies beside them may import from all of them, and they from the seams only
+ROOMS_OF_RESOLVE = ["requests", "formats", "pypi", "conda", "build"]
+SEAMS_OF_RESOLVE = ["resolver", "explain", "program"]
 MODULES = sorted((REPOSITORY / "asynccache").rglob("*.py"))
 
 
@@ -53,6 +59,47 @@ def test_imports_go_downwards_only(path: Path) -> None:
         if name.startswith("asynccache.") and (other := name.split(".")[1]) in ROOMS and other not in allowed
     }
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "asynccache" / "resolve").glob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_imports_inside_resolve_go_downwards_only(path: Path) -> None:
+    allowed = {*ROOMS_OF_RESOLVE[: ROOMS_OF_RESOLVE.index(path.parent.name) + 1], *SEAMS_OF_RESOLVE}
+    names = {name.split(".")[2] for name in _imported(path) if name.startswith("asynccache.resolve.")}
+    assert names <= allowed
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_later() -> None:
+    modules = {_name(path): path for path in MODULES}
+    graph = {name: _needed(path, modules.keys()) - {name} for name, path in modules.items()}
+    while free := [name for name, wanted in graph.items() if not wanted & graph.keys()]:
+        for name in free:
+            del graph[name]
+    while free := [name for name in graph if all(name not in wanted for wanted in graph.values())]:
+        for name in free:  # these only lead into a circle
+            del graph[name]
+    assert sorted(graph) == []
+
+
+def _needed(path: Path, modules: Collection[str]) -> set[str]:
+    """Return which modules one imports at any time, but for type checkers."""
+    tree, found = ast.parse(path.read_text("utf-8")), set[str]()
+    unseen = {
+        id(node)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING"
+        for node in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in unseen:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found.update(name if name in modules else node.module for name in names)
+    return found
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))
@@ -97,7 +144,7 @@ def _loaded_when(path: Path) -> tuple[set[str], set[str]]:
     return found
 
 
-METAFLOW = sorted((REPOSITORY / "asynccache" / "metaflow").glob("*.py"))
+METAFLOW = sorted((REPOSITORY / "asynccache" / "metaflow").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", METAFLOW, ids=lambda p: p.stem)
@@ -146,6 +193,58 @@ def test_one_module_takes_kernel_locks() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"flock", "lockf", "F_SETLK", "F_SETLKW"}
     }
     assert takers == {"asynccache/node/kernel_lock.py"}
+
+
+# what nodes run and steps load has no clock; of the rest, who must know real time
+ROOMS_WITHOUT_A_CLOCK = {"node", "boot", "metaflow"}
+REAL_TIME = {
+    "runtime/clock.py": "is the clock",
+    "catalog/collection.py": "waits until a claim ends, by the store's time",
+    "catalog/local.py": "waits in a thread for files that other processes have open",
+    "ops/doctor.py": "measures this machine",
+    "resolve/conda/rattler_solver.py": "waits for another solve of the library",
+}
+
+
+def test_time_is_asked_of_the_clock_at_hand() -> None:
+    asked = set()
+    for path in MODULES:
+        name = path.relative_to(REPOSITORY / "asynccache")
+        text = path.read_text("utf-8").replace("asyncio.sleep(0)", "None")  # it lets others run, and waits for nothing
+        used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+        if used & {"asyncio.sleep", "time.sleep", "time.monotonic", "time.perf_counter"}:
+            asked.add(name.as_posix())
+    assert {name for name in asked if name.split("/")[0] not in ROOMS_WITHOUT_A_CLOCK} == REAL_TIME.keys()
+
+
+@pytest.mark.parametrize("room", ["resolve", "hydrate"])
+def test_who_makes_environments_is_given_what_it_needs_and_no_engine(room: str) -> None:
+    paths = (REPOSITORY / "asynccache" / room).rglob("*.py")
+    assert [str(path) for path in paths if "asynccache.engine.engine" in _imported(path)] == []
+
+
+# what a kind of store consists of: the table, the settings, what speaks with the service, and who asks it
+OF_A_KIND = re.compile(
+    r"asynccache/(node/(store_kinds|settings_table|aws_client|azure_account|google_account)"
+    r"|(store|boot)/(s3|azure|google)\w*)\.py"
+)
+SETTING_OF_A_KIND = re.compile(r"(s3|azure|google)_\w+")
+
+
+@pytest.mark.parametrize("path", [*MODULES, *COMMANDS], ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_which_kind_a_store_is_is_decided_in_the_table_of_kinds(path: Path) -> None:
+    name = path.relative_to(REPOSITORY).as_posix()
+    if OF_A_KIND.fullmatch(name):
+        return
+    words = {word for kind in KINDS.values() for word in (kind.name, *kind.schemes)}
+    words |= {f"{word}://" for word in words}
+    tree = ast.parse(path.read_text("utf-8"))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    modules = {f"{name}.py".replace(".", "/", name.count(".")) for name in _imported(path)}
+    assert words & texts == set(), "node.store_kinds knows kinds, schemes and what goes with them"
+    assert [attr for attr in attributes if SETTING_OF_A_KIND.fullmatch(attr)] == [], "Settings.other_root, provider_of"
+    assert [each for each in modules if re.match("asynccache/(store|boot)/", each) and OF_A_KIND.fullmatch(each)] == []
 
 
 # who reads JSON of its own making, of the user's own files, or where nothing of ours can be imported

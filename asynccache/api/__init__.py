@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from asynccache.catalog.aliases import Move
     from asynccache.catalog.diff import Change, Difference
     from asynccache.catalog.export import EXPORT_FORMATS, Export
+    from asynccache.catalog.leases import Lease, Leases
     from asynccache.catalog.listing import Listed
     from asynccache.config import Settings
     from asynccache.engine import events
     from asynccache.engine.pipeline import Job
-    from asynccache.engine.report import Outcome, Report, StoredForm
+    from asynccache.engine.progress import PhaseTotals, Progress
+    from asynccache.engine.report import Outcome, Report, StoredFormat
     from asynccache.hydrate.activate import Activation
     from asynccache.hydrate.hydrated import Hydrated, HydrateOptions
     from asynccache.hydrate.pack_find import Packed
@@ -37,19 +39,32 @@ if TYPE_CHECKING:
     from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
     from asynccache.model.identity import EnvID, Request
     from asynccache.model.package import Format, Package
-    from asynccache.ops.audit import Audit
+    from asynccache.model.shard import Shard, ShardChoice
+    from asynccache.node.resolver_table import RESOLVERS
+    from asynccache.node.store_kinds import DATASTORES
+    from asynccache.ops.audit_result import Audit, AuditFinding, AuditRun
     from asynccache.ops.backfill import Backfilled, Plan
+    from asynccache.ops.backfill_run import BackfillRun, Counts
+    from asynccache.ops.catalog import Aliased
     from asynccache.ops.clean import Cleaned, Removal
     from asynccache.ops.code_package import Placed
+    from asynccache.ops.collect import Collected
+    from asynccache.ops.collect_rules import Amount, Garbage, KindAmount
     from asynccache.ops.contents import Totals
+    from asynccache.ops.create_environments import Attempt, Attempts
     from asynccache.ops.doctor import Examination, Finding
-    from asynccache.ops.environments import Aliased
     from asynccache.ops.hydrate_environments import Created
-    from asynccache.ops.hydrated import OnDisk, Presence, Removed
+    from asynccache.ops.hydrated import Presence, Removed
     from asynccache.ops.import_environment import Imported
     from asynccache.ops.installer import Published
+    from asynccache.ops.leftovers import Leftover, StoreCleaned
     from asynccache.ops.node_supplies import NodeSupplies
+    from asynccache.ops.on_disk import OnDisk
     from asynccache.ops.pack_cached import PacksMade
+    from asynccache.ops.plan import Planned
+    from asynccache.ops.readiness import Readiness, Ready
+    from asynccache.ops.replicated import ReplicaFinding, Replicated, Tally
+    from asynccache.ops.report_result import Duplicate, Duplicates, LastRun, NamedEnvironment, StoreReport
     from asynccache.ops.resolve_inputs import InputFile, InputKind, Inputs
     from asynccache.ops.resolve_request import ResolveOptions, Wanted
     from asynccache.ops.resolve_result import Resolved, Row
@@ -57,26 +72,43 @@ if TYPE_CHECKING:
     from asynccache.ops.transmute_files import Conversion, Conversions
     from asynccache.ops.verify import Damage, Verification
     from asynccache.ops.verify_environments import EnvironmentDamage, EnvironmentsVerification
-    from asynccache.ops.warm import Readiness, Ready, Target
+    from asynccache.ops.verify_whole import StoreVerification
+    from asynccache.ops.warm import Target
     from asynccache.ops.warm_environments import Warmed
     from asynccache.resolve.formats.registry import format_names
+    from asynccache.runtime.author import named_command
     from asynccache.runtime.failures import as_failure, leaves, without_secrets
+    from asynccache.runtime.late_loop import run_late
+    from asynccache.runtime.tasks import with_beside
+    from asynccache.store.admission import Floor, Writer, Writers
     from asynccache.store.stored import StoredArchive
 
 __all__ = [
+    "DATASTORES",
     "EXPORT_FORMATS",
+    "RESOLVERS",
     "Activation",
     "Alias",
     "Aliased",
+    "Amount",
+    "Attempt",
+    "Attempts",
     "Audit",
+    "AuditFinding",
+    "AuditRun",
+    "BackfillRun",
     "Backfilled",
     "Change",
     "Cleaned",
+    "Collected",
     "Conversion",
     "Conversions",
+    "Counts",
     "Created",
     "Damage",
     "Difference",
+    "Duplicate",
+    "Duplicates",
     "EnvID",
     "EnvironmentDamage",
     "EnvironmentPackage",
@@ -84,7 +116,9 @@ __all__ = [
     "Examination",
     "Export",
     "Finding",
+    "Floor",
     "Format",
+    "Garbage",
     "History",
     "HydrateOptions",
     "Hydrated",
@@ -93,24 +127,35 @@ __all__ = [
     "InputKind",
     "Inputs",
     "Job",
+    "KindAmount",
     "Known",
+    "LastRun",
+    "Lease",
+    "Leases",
+    "Leftover",
     "Listed",
     "Move",
+    "NamedEnvironment",
     "NodeSupplies",
     "OnDisk",
     "Outcome",
     "Package",
     "Packed",
     "PacksMade",
+    "PhaseTotals",
     "Placed",
     "Plan",
+    "Planned",
     "PrefixKind",
     "Presence",
+    "Progress",
     "Published",
     "Readiness",
     "Ready",
     "Removal",
     "Removed",
+    "ReplicaFinding",
+    "Replicated",
     "Report",
     "Request",
     "ResolveOptions",
@@ -120,20 +165,31 @@ __all__ = [
     "Row",
     "Session",
     "Settings",
+    "Shard",
+    "ShardChoice",
     "Shown",
     "StepInputs",
+    "StoreCleaned",
+    "StoreReport",
+    "StoreVerification",
     "StoredArchive",
-    "StoredForm",
+    "StoredFormat",
     "Taken",
+    "Tally",
     "Target",
     "Totals",
     "Verification",
     "Wanted",
     "Warmed",
+    "Writer",
+    "Writers",
     "as_failure",
     "events",
     "format_names",
     "leaves",
+    "named_command",
+    "run_late",
+    "with_beside",
     "without_secrets",
 ]
 # module -> what is taken from it; each is imported when it is first asked for
@@ -143,11 +199,13 @@ _PLACES: Final = {
     "catalog.aliases": ("Move",),
     "catalog.diff": ("Change", "Difference"),
     "catalog.export": ("EXPORT_FORMATS", "Export"),
+    "catalog.leases": ("Lease", "Leases"),
     "catalog.listing": ("Listed",),
     "config": ("Settings",),
     "engine": ("events",),
     "engine.pipeline": ("Job",),
-    "engine.report": ("Outcome", "Report", "StoredForm"),
+    "engine.progress": ("PhaseTotals", "Progress"),
+    "engine.report": ("Outcome", "Report", "StoredFormat"),
     "hydrate.activate": ("Activation",),
     "hydrate.hydrated": ("HydrateOptions", "Hydrated"),
     "hydrate.pack_find": ("Packed",),
@@ -156,20 +214,32 @@ _PLACES: Final = {
     "model.environment": ("EnvironmentPackage", "ResolvedEnvironment"),
     "model.identity": ("EnvID", "Request"),
     "model.package": ("Format", "Package"),
-    "ops.audit": ("Audit",),
+    "model.shard": ("Shard", "ShardChoice"),
+    "node.resolver_table": ("RESOLVERS",),
+    "node.store_kinds": ("DATASTORES",),
+    "ops.audit_result": ("Audit", "AuditFinding", "AuditRun"),
     "ops.backfill": ("Backfilled", "Plan"),
+    "ops.backfill_run": ("BackfillRun", "Counts"),
     "ops.clean": ("Cleaned", "Removal"),
     "ops.code_package": ("Placed",),
+    "ops.collect": ("Collected",),
+    "ops.collect_rules": ("Amount", "Garbage", "KindAmount"),
     "ops.contents": ("Totals",),
+    "ops.create_environments": ("Attempt", "Attempts"),
+    "store.admission": ("Floor", "Writer", "Writers"),
     "store.stored": ("StoredArchive",),
     "ops.doctor": ("Examination", "Finding"),
-    "ops.environments": ("Aliased",),
+    "ops.catalog": ("Aliased",),
     "ops.hydrate_environments": ("Created",),
     "ops.hydrated": ("OnDisk", "Presence", "Removed"),
     "ops.import_environment": ("Imported",),
     "ops.installer": ("Published",),
+    "ops.leftovers": ("Leftover", "StoreCleaned"),
     "ops.node_supplies": ("NodeSupplies",),
     "ops.pack_cached": ("PacksMade",),
+    "ops.plan": ("Planned",),
+    "ops.replicated": ("ReplicaFinding", "Replicated", "Tally"),
+    "ops.report_result": ("Duplicate", "Duplicates", "LastRun", "NamedEnvironment", "StoreReport"),
     "ops.resolve_inputs": ("InputFile", "InputKind", "Inputs"),
     "ops.resolve_request": ("ResolveOptions", "Wanted"),
     "ops.resolve_result": ("Resolved", "Row"),
@@ -177,10 +247,15 @@ _PLACES: Final = {
     "ops.transmute_files": ("Conversion", "Conversions"),
     "ops.verify": ("Damage", "Verification"),
     "ops.verify_environments": ("EnvironmentDamage", "EnvironmentsVerification"),
-    "ops.warm": ("Readiness", "Ready", "Target"),
+    "ops.readiness": ("Readiness", "Ready"),
+    "ops.verify_whole": ("StoreVerification",),
+    "ops.warm": ("Target",),
     "ops.warm_environments": ("Warmed",),
     "resolve.formats.registry": ("format_names",),
+    "runtime.author": ("named_command",),
     "runtime.failures": ("as_failure", "leaves", "without_secrets"),
+    "runtime.late_loop": ("run_late",),
+    "runtime.tasks": ("with_beside",),
 }
 _MODULES: Final = {name: f"asynccache.{module}" for module, names in _PLACES.items() for name in names}
 

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import Documented, document
+from asynccache.model.document import Documented
 
 if TYPE_CHECKING:
     from asynccache.catalog.aliases import Move
     from asynccache.model.alias import Alias
     from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.model.identity import EnvID
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Documented):
     """An environment and how it is called.
 
     Attributes:
         environment: What it was asked for and what it holds.
         names: Its names, here and in the store, in order.
+        digest: sha256 that was named, else the one by which the store has it with exactly its bytes now: the common one
+            of all its architectures; empty where there is none.
+        own_digest: sha256 of this architecture's environment alone.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "id",
+        "names",
+        "digest",
+        "own_digest",
+        "*environment",
+        "resolved_at as resolved_on",
+    )
 
     environment: ResolvedEnvironment
     names: tuple[Alias, ...]
+    digest: str = ""
+    own_digest: str = ""
 
-    def as_document(self) -> dict[str, object]:
-        """Return the environment's document with its ids and names."""
-        return {**document(self.environment, "id"), **document(self, "names"), **self.environment.as_document()}
+    @property
+    def id(self) -> EnvID:
+        """Which."""
+        return self.environment.id
+
+    @property
+    def resolved_at(self) -> datetime:
+        """When it was resolved; a document that says no zone is taken to mean this machine's."""
+        return self.environment.resolved_on
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Documented):
     """Environments that were taken into this machine's list.
 
     Attributes:
@@ -41,13 +63,16 @@ class Taken:
         default: Whether their request means them on this machine now.
     """
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("ids as environments", "manifest", "default")
+
     environments: tuple[ResolvedEnvironment, ...]
     manifest: Path
     default: bool
 
-    def as_document(self) -> dict[str, object]:
-        """Return ids as `[req_id, full_id, arch]`, and where they are."""
-        return document(self, environments=[environment.id.as_list() for environment in self.environments])
+    @property
+    def ids(self) -> list[EnvID]:
+        """The one that was asked for, and those resolved together with it for other architectures."""
+        return [environment.id for environment in self.environments]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +89,7 @@ class History(Documented):
 
 
 @dataclass(frozen=True, slots=True)
-class RolledBack:
+class RolledBack(Documented):
     """A name that was moved back.
 
     Attributes:
@@ -73,10 +98,8 @@ class RolledBack:
         before: Of what it meant before.
     """
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("name", "before as from", "now as to")
+
     name: Alias
     now: tuple[str, str]
     before: tuple[str, str] | None
-
-    def as_document(self) -> dict[str, object]:
-        """Return the move as plain values."""
-        return {"name": str(self.name), "from": self.before, "to": self.now}

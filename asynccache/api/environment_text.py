@@ -17,6 +17,7 @@ def long_text(
     default: bool = False,
     resolver: str = "",
     none: str = "NONE",
+    by_name: bool = False,
 ) -> Iterator[str]:
     """Yield the lines for people.
 
@@ -27,6 +28,7 @@ def long_text(
         default: Whether it is what its request means on this machine.
         resolver: Who found it now, and how fast; empty when it was known.
         none: Stands for no source at all.
+        by_name: Say the names of the directories that it is in, not their paths.
     """
     yield f"{'DEFAULT ' if default else ''}Environment of type {found.environment_type} full hash {found.id}"
     if names := _names(here, aliases, " (mutable)"):
@@ -40,7 +42,7 @@ def long_text(
         yield f"Resolved with {resolver}"
     yield ""
     if here.prefixes:
-        yield f"Locally present as {', '.join(map(str, here.prefixes))}"
+        yield f"Locally present as {', '.join(prefix.name if by_name else str(prefix) for prefix in here.prefixes)}"
         yield ""
     yield f"User-requested packages {', '.join(_by_value(found.request.deps))}"
     yield f"User sources {', '.join(_tagged(found.request.sources)) or none}"
@@ -50,6 +52,8 @@ def long_text(
     for kind, title in (("conda", "Conda"), ("pypi", "Pypi")):
         if packages := _packages(found, kind):
             yield f"{title} Packages installed {', '.join(packages)}"
+    if here.digest:
+        yield f"Digest sha256:{here.digest}"
 
 
 def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Alias] = ()) -> str:
@@ -66,15 +70,15 @@ def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Ali
         ",".join(_tagged(found.request.sources)) or "NONE",
         "conda:" + ",".join(_packages(found, "conda")),
         "pypi:" + ",".join(_packages(found, "pypi")),
-        ",".join(map(str, here.prefixes)) or "NONE",
+        ",".join(prefix.name for prefix in here.prefixes) or "NONE",
     )
     return " ".join(fields)
 
 
 def _names(here: Presence, more: Iterable[Alias], mark: str) -> list[str]:
-    """Return the names of an environment, with a mark at those that move."""
-    known = {*here.names, *more}
-    return sorted(f"{alias}{mark if alias.mutable else ''}" for alias in known if alias.kind != "full-id")
+    """Return the names that people gave, those that move last and with a mark."""
+    known = sorted({*here.names, *more}, key=lambda alias: (alias.mutable, str(alias)))
+    return [f"{alias}{mark if alias.mutable else ''}" for alias in known if alias.kind == "generic"]
 
 
 def _tagged(part: Mapping[str, Sequence[str]]) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asynccache.catalog.export import Export
     from asynccache.catalog.listing import Listed
     from asynccache.model.environment import ResolvedEnvironment
-    from asynccache.ops.environments import Aliased
+    from asynccache.ops.catalog import Aliased
     from asynccache.ops.import_environment import Imported
 
 
@@ -57,9 +57,9 @@ class EnvironmentVerbs(Opened):
             StoreError: The store cannot be used.
         """
         environment = await self.find(name, arch=arch)
-        self._doubt(environment)
         catalog = await self._opening.catalog()
-        return Shown(environment, tuple(await catalog.names_of((environment.id.req_id, environment.id.full_id))))
+        names = tuple(await catalog.names_of((environment.id.req_id, environment.id.full_id)))
+        return Shown(environment, names, *await catalog.digests_of(environment, name))
 
     async def list_environments(
         self,
@@ -84,7 +84,7 @@ class EnvironmentVerbs(Opened):
             IntegrityError: This machine's list is damaged.
             StoreError: The store cannot be listed.
         """
-        catalog = await self._opening.catalog() if remote else self._opening.here
+        catalog = await self._opening.catalog() if remote else self._opening.local
         wanted = None if arch is None else checked_architecture(arch)
         for row in await catalog.listed(wanted, local=local, remote=remote):
             if (by is None or row.by == by) and (pattern is None or row.matches(pattern)):
@@ -98,7 +98,7 @@ class EnvironmentVerbs(Opened):
         Args:
             name: Any name of it.
             arch: conda platform; None for this machine's.
-            default: Make it what its request means on this machine.
+            default: Make it the local default for its requirements.
 
         Raises:
             UsageError: See `find`.
@@ -108,8 +108,6 @@ class EnvironmentVerbs(Opened):
         """
         catalog = await self._opening.catalog()
         taken = await catalog.get(name, wanted_architecture(arch), default=default)
-        for environment in taken:
-            self._doubt(environment)
         return Taken(tuple(taken), catalog.manifest.path, default)
 
     async def keep(self, *environments: ResolvedEnvironment, default: bool = False) -> None:
@@ -123,7 +121,7 @@ class EnvironmentVerbs(Opened):
             DiskError: The list cannot be written.
             LockTimeoutError: Another program holds it.
         """
-        await self._opening.here.keep(environments, default=default)
+        await self._opening.local.keep(environments, default=default)
 
     async def alias(self, name: str, *names: str) -> Aliased:
         """Give an environment further names, for everybody who uses the store (see `asynccache env alias`).
@@ -226,7 +224,7 @@ class EnvironmentVerbs(Opened):
     ) -> Imported:
         """Make an environment of a lock, a list or an exported document: cache its packages, publish and name it.
 
-        The setting `preferred_format` says which form of conda packages is stored besides the published one.
+        The setting `preferred_format` says which format of conda packages is stored besides the published one.
 
         Args:
             file: Path; `-` for standard input.

@@ -1,15 +1,15 @@
-"""Verbs on environments on this machine: create, run, shell, on_disk, presence, remove, clean."""
+"""Verbs on environments on this machine: create, create_all, run, shell, on_disk, presence, remove, clean."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from asynccache.api.opened import Opened
+from asynccache.runtime.late_loop import in_thread
 
 if TYPE_CHECKING:
     from asynccache.hydrate.activate import Activation
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from asynccache.hydrate.prefix import PrefixKind
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.ops.clean import Cleaned
-    from asynccache.ops.hydrate_environments import Created
-    from asynccache.ops.hydrated import OnDisk, Presence, Removed
+    from asynccache.ops.create_environments import Attempt, Attempts
+    from asynccache.ops.hydrate_environments import Created, WithKernel
+    from asynccache.ops.hydrated import Presence, Removed
+    from asynccache.ops.on_disk import OnDisk
 
-_UNUSED_AFTER: Final = 30 * 86400.0  # seconds
+UNUSED_AFTER: Final = 30 * 86400.0  # seconds
 
 
 class HydratingVerbs(Opened):
@@ -57,7 +59,7 @@ class HydratingVerbs(Opened):
             exist_ok: Use what has the name already if it is this environment.
             pathspec: `environment` must be a step's pathspec, whose code `into_dir` then gets.
             into_dir: Directory to work in: with the environment's Python, variables, and the step's code.
-            strict: Fail when the step has no code package.
+            strict: Fail when neither the step's code nor the run's Metaflow can be obtained.
             kernel: Install a Jupyter kernel; what it needs is resolved on top.
             options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
 
@@ -75,7 +77,12 @@ class HydratingVerbs(Opened):
         """
         from asynccache.hydrate.hydrated import HydrateOptions  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.hydrate_environments import Creation, create  # noqa: PLC0415
+        from asynccache.runtime.arenas import share_arenas  # noqa: PLC0415
 
+        share_arenas()  # before the first thread
+        with_kernel: WithKernel | None = None
+        if kernel:
+            from asynccache.ops.kernel_environment import with_kernel  # noqa: PLC0415 - solving is loaded for it only
         wanted = Creation(
             environment=environment,
             arch=arch,
@@ -86,10 +93,53 @@ class HydratingVerbs(Opened):
             pathspec=pathspec,
             into_dir=None if into_dir is None else Path(into_dir),
             strict=strict,
-            kernel=kernel,
+            kernel=with_kernel,
             options=options or HydrateOptions(),
         )
         return await create(self._opening, wanted)
+
+    async def create_all(
+        self,
+        *environments: ResolvedEnvironment | str | tuple[ResolvedEnvironment | str, str | PathLike[str] | None],
+        into: str | PathLike[str] | None = None,
+        arch: str | None = None,
+        pathspec: bool = False,
+        options: HydrateOptions | None = None,
+        done: Callable[[Attempt], object] | None = None,
+    ) -> Attempts:
+        """Make several environments on disk, or find that they are there, with one engine (see `asynccache create`).
+
+        Each appears whole or not at all, and one that fails does not stop the others. A package that several need is
+        fetched and extracted once.
+
+        Args:
+            environments: Which, or any names of them; with a prefix each where one is to be given: `(NAME, PREFIX)`.
+            into: Directory for those without a prefix, by names made of theirs (`team/env:v1` in `team_env_v1`), and
+                that relative prefixes start from; None for this machine's environments, as with `create`.
+            arch: conda platform of those that are named; None for this machine's.
+            pathspec: Each is named by a step's pathspec.
+            options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
+            done: Told of each as it ends.
+
+        Returns:
+            What became of each, failures in it: `raise_for_failures()` raises them.
+
+        Raises:
+            UsageError: Nothing is named, or different environments would be made at one place.
+        """
+        from asynccache.hydrate.hydrated import HydrateOptions  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.create_environments import create_environments, place_of  # noqa: PLC0415
+        from asynccache.ops.hydrate_environments import Creation  # noqa: PLC0415
+        from asynccache.runtime.arenas import share_arenas  # noqa: PLC0415
+
+        share_arenas()  # before the first thread
+        wanted = []
+        for each in environments:
+            environment, prefix = each if isinstance(each, tuple) else (each, None)
+            place = place_of(environment, into, prefix)
+            chosen = options or HydrateOptions()
+            wanted.append(Creation(environment=environment, arch=arch, prefix=place, pathspec=pathspec, options=chosen))
+        return await create_environments(self._opening, wanted, done)
 
     async def run(
         self,
@@ -130,14 +180,14 @@ class HydratingVerbs(Opened):
         """
         activation = await self._activated(environment, environ)
         program = shell or (os.environ if environ is None else environ).get("SHELL") or "/bin/sh"
-        return await asyncio.to_thread(activation.shell, program)
+        return await in_thread(activation.shell, program)
 
     async def _activated(self, environment: ResolvedEnvironment | str, environ: Mapping[str, str] | None) -> Activation:
         from asynccache.hydrate.activate import activate  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.hydrate_environments import prefix_to_run  # noqa: PLC0415
 
         prefix = await prefix_to_run(self._opening, environment)
-        return await asyncio.to_thread(activate, prefix, self.settings, os.environ if environ is None else environ)
+        return await in_thread(activate, prefix, self.settings, os.environ if environ is None else environ)
 
     async def on_disk(self, *environments: str, sizes: bool = True) -> list[OnDisk]:
         """Return the complete environments of this machine, the last used first.
@@ -165,7 +215,7 @@ class HydratingVerbs(Opened):
         """
         from asynccache.ops.hydrated import presence  # noqa: PLC0415 - other verbs do without
 
-        return await asyncio.to_thread(presence, self._opening.here, [each.id for each in environments])
+        return await in_thread(presence, self._opening.local, [each.id for each in environments])
 
     async def remove(self, *environments: str, force: bool = False) -> Removed:
         """Remove environments from this machine; their documents and packages in the store stay.
@@ -210,6 +260,6 @@ class HydratingVerbs(Opened):
         from asynccache.ops.hydrated import prefixes_of  # noqa: PLC0415
 
         if older_than is None and keep_bytes is None:
-            older_than = _UNUSED_AFTER
+            older_than = UNUSED_AFTER
         kept = {prefix for name in keep for prefix in await prefixes_of(self._opening, name)}
         return await clean(self.settings, older_than=older_than, keep_bytes=keep_bytes, keep=kept, dry_run=dry_run)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from asynccache.config import Settings, load_settings
 from asynccache.engine import events
 from asynccache.ops.opening import Opening
-
-if TYPE_CHECKING:
-    from asynccache.model.environment import ResolvedEnvironment
 
 
 class Opened:
@@ -62,13 +59,6 @@ class Opened:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._opening.__aexit__(kind, error, trace)
-
-    def _doubt(self, environment: ResolvedEnvironment) -> None:
-        """Say what does not fit together in a document."""
-        from asynccache.ops.environments import doubts  # noqa: PLC0415 - whoever found one has it
-
-        for sentence in doubts(environment):
-            self._tell(f"the document of {environment.id} may have been changed: {sentence}")
 
     def _tell(self, sentence: str) -> None:
         if self._say is not None:

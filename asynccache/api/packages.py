@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from os import PathLike, fspath
@@ -12,11 +11,14 @@ from typing import TYPE_CHECKING
 from asynccache.api.opened import Opened
 from asynccache.errors import UsageError
 from asynccache.model.package import Format, Package
+from asynccache.runtime.late_loop import in_thread
 
 if TYPE_CHECKING:
     from asynccache.engine.pipeline import Job
     from asynccache.engine.report import Report
-    from asynccache.ops.backfill import Backfilled
+    from asynccache.model.shard import Shard
+    from asynccache.ops.backfill import Backfilled, Selection
+    from asynccache.ops.backfill_run import BackfillRun
     from asynccache.ops.transmute_files import Conversion, Conversions
 
 
@@ -38,7 +40,7 @@ class PackageVerbs(Opened):
     ) -> Report:
         """Fetch packages, verify them and publish them in the store (see `asynccache cache`).
 
-        The setting `preferred_format` says which form of conda packages is stored. Says what was left out of a list.
+        The setting `preferred_format` says which format of conda packages is stored. Says what was left out of a list.
 
         Args:
             urls: Of packages, with a digest as fragment where it is known: `URL#MD5`, `URL#sha256=DIGEST`.
@@ -50,7 +52,7 @@ class PackageVerbs(Opened):
             extras: Extras to take from a lock as well.
             groups: Dependency groups to take from a lock; none for its default ones.
             skip_sources: Leave out what is no archive instead of refusing the list.
-            keep_published: Store the published form as well as the preferred one.
+            keep_published: Store the published archive as well as the preferred one.
 
         Returns:
             The receipt, failures in it: `raise_for_failures()` raises them.
@@ -59,27 +61,10 @@ class PackageVerbs(Opened):
             UsageError: A URL is none of a package, a list cannot be read, or there is nothing to cache.
             StoreError: The store cannot be used.
         """
-        from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - other verbs do without
-        from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
-
-        everything = [*map(Package.from_url, urls), *packages]
-        read = partial(
-            read_package_list,
-            arches=tuple(arches),
-            environment=environment,
-            python=python,
-            extras=frozenset(extras),
-            groups=frozenset(groups) or None,
-            skip_sources=skip_sources,
-        )
-        for path in lists:
-            file = fspath(path)
-            found = read(file, await asyncio.to_thread(read_text, file))
-            everything += found
-            for sentence in found.skipped:
-                self._tell(f"left out: {sentence}")
-        if not everything:
-            raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
+        everything = await listed_packages(
+            self._tell, *urls, packages=packages, lists=lists, arches=arches, environment=environment, python=python,
+            extras=extras, groups=groups, skip_sources=skip_sources,
+        )  # fmt: skip
         engine = await self._opening.engine(writing=True)
         return await engine.cache(everything, wanted=self.settings.wanted_format, keep_published=keep_published)
 
@@ -88,9 +73,10 @@ class PackageVerbs(Opened):
         *files: str | PathLike[str],
         to: Format | str,
         out: str | PathLike[str] | None = None,
+        check_with: str | None = None,
         done: Callable[[Conversion], object] | None = None,
     ) -> Conversions:
-        """Convert local conda packages between their two forms, exactly (see `asynccache transmute`).
+        """Convert local conda packages between their two formats, exactly (see `asynccache transmute`).
 
         The settings `zstd_level`, `verify_transmute` and `cpu_slots` say how. No store is opened.
 
@@ -98,56 +84,166 @@ class PackageVerbs(Opened):
             files: Archives.
             to: `.conda` or `.tar.bz2`.
             out: Directory for the results, made when it is not there; None for beside each source.
+            check_with: `cph` to have conda-package-handling compare each result with its source as well.
             done: Told of each file as it ends.
 
         Returns:
             What became of each file, failures in it: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: There is no such form.
+            UsageError: There is no such format, or nobody of that name who checks.
             DiskError: `out` cannot be made.
         """
         from asynccache.ops.transmute_files import transmute_files  # noqa: PLC0415 - other verbs do without
 
         paths, directory = [Path(file) for file in files], None if out is None else Path(out)
-        return await transmute_files(self.settings, paths, Format.conda(to), out=directory, done=done)
+        return await transmute_files(
+            self.settings, paths, Format.conda(to), out=directory, check_with=check_with, done=done
+        )
 
     async def backfill(
         self,
         to: Format | str,
         *,
         pattern: str | None = None,
-        shard: tuple[int, int] | None = None,
+        shard: Shard | tuple[int, int] | None = None,
+        run_id: str = "",
+        keys: str | PathLike[str] = "",
         resume: bool = False,
         dry_run: bool = False,
+        report: bool = False,
         found: Callable[[Job], object] | None = None,
     ) -> Backfilled:
-        """Give every conda package of the store its other form, beside the published one.
+        """Give every conda package of the store its other format, beside the published one.
 
         Args:
-            to: `.conda` or `.tar.bz2`: the form to make.
+            to: `.conda` or `.tar.bz2`: the format to make.
             pattern: Only packages whose file name (or key, with a slash) matches.
-            shard: (I, N): the I-th of N parts, from 1.
-            resume: Go on where the last interrupted run on this machine stopped, its failures first.
+            shard: (I, N): the I-th of N ranges of their keys, from 1.
+            run_id: Name of the run, which all its shards have in common; each goes on where it was.
+            keys: List of keys to look at in place of a listing: a path or address (https, an object of a store). An S3
+                Inventory (its manifest.json, CSV, Parquet), lines of `ls --keys`, or a key in each line.
+            resume: Go on where the last interrupted run stopped, its failures first.
             dry_run: Only find what would be done.
+            report: Add up what all shards have done so far.
             found: Told of each package that would be converted, in a dry run.
 
         Returns:
             What there was to do and what was done, failures in it: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: There is no such form or shard.
+            UsageError: There is no such format or shard, or `keys` is no list.
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be listed.
         """
-        from asynccache.ops.backfill import Backfill, Backfilled, Journal, Selection  # noqa: PLC0415 - others do without
+        from asynccache.ops.backfill import Backfill, Backfilled  # noqa: PLC0415 - others do without
 
-        selection = Selection(Format.conda(to), pattern, shard)
+        selection = selection_of(to, pattern, shard, run_id, fspath(keys))
         engine = await self._opening.engine()
         backfill = Backfill(engine, selection)
-        if not dry_run:
-            return Backfilled(engine.store.address, backfill.plan, await backfill.run(resume=resume))
-        async for job in backfill.todo(Journal(backfill.journal_path)):
-            if found is not None:
-                found(job)
-        return Backfilled(engine.store.address, backfill.plan)
+        done = None
+        if dry_run:
+            async for job in backfill.todo(keys=await backfill.keys(dry_run=True)):
+                if found is not None:
+                    found(job)
+        else:
+            done = await backfill.run(resume=resume)
+        run = await backfill.so_far() if report else None
+        return Backfilled(engine.store.address, backfill.plan, done, run)
+
+    async def backfill_run(
+        self, to: Format | str, count: int = 1, *, pattern: str | None = None, run_id: str = "", keys: str = ""
+    ) -> BackfillRun:
+        """Add up what all shards of a backfill have done so far, as they have written it into the store.
+
+        Args:
+            to: As in `backfill`.
+            count: Of the shards.
+            pattern: As in `backfill`.
+            run_id: As in `backfill`.
+            keys: As in `backfill`.
+
+        Returns:
+            The sums, and which shards are not done: `raise_for_failures()` raises then.
+
+        Raises:
+            StoreNotFoundError: There is no store at the address.
+            StoreError: The store cannot be read.
+        """
+        from asynccache.ops.backfill import Backfill  # noqa: PLC0415 - others do without
+
+        selection = selection_of(to, pattern, (1, count), run_id, keys)
+        return await Backfill(await self._opening.engine(), selection).so_far()
+
+    async def plan_backfill(
+        self, to: Format | str, count: int, *, pattern: str | None = None, run_id: str = ""
+    ) -> tuple[str, ...]:
+        """Divide the store's conda packages evenly among the shards of a backfill, with one listing of all keys.
+
+        Shards that find no plan make one themselves with few requests, and weigh less evenly.
+
+        Args:
+            to: As in `backfill`.
+            count: Of the shards.
+            pattern: As in `backfill`.
+            run_id: As in `backfill`.
+
+        Returns:
+            The places between the shards; fewer than `count` - 1 where there is too little to divide. A plan that is
+            there already stays.
+
+        Raises:
+            StoreNotFoundError: There is no store at the address.
+            StoreError: The store cannot be listed or written.
+        """
+        from asynccache.ops.shards import make_plan  # noqa: PLC0415 - others do without
+
+        division = selection_of(to, pattern, (1, count), run_id).division(self.settings.packages_dirname)
+        return (await make_plan(await self._opening.store(), division, exactly=True)).places
+
+
+async def listed_packages(
+    tell: Callable[[str], object],
+    *urls: str,
+    packages: Iterable[Package],
+    lists: Iterable[str | PathLike[str]],
+    arches: Iterable[str],
+    environment: str | None,
+    python: str | None,
+    extras: Iterable[str],
+    groups: Iterable[str],
+    skip_sources: bool,
+) -> list[Package]:
+    """Read what is to be cached (see `PackageVerbs.cache`); tell what was left out."""
+    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - other verbs do without
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
+
+    everything = [*map(Package.from_url, urls), *packages]
+    read = partial(
+        read_package_list,
+        arches=tuple(arches),
+        environment=environment,
+        python=python,
+        extras=frozenset(extras),
+        groups=frozenset(groups) or None,
+        skip_sources=skip_sources,
+    )
+    for path in lists:
+        file = fspath(path)
+        found = read(file, await in_thread(read_text, file))
+        everything += found
+        for sentence in found.skipped:
+            tell(f"left out: {sentence}")
+    if not everything:
+        raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
+    return everything
+
+
+def selection_of(
+    to: Format | str, pattern: str | None, shard: Shard | tuple[int, int] | None, run_id: str, keys: str = ""
+) -> Selection:
+    """Return which packages a backfill is about (see `PackageVerbs.backfill`)."""
+    from asynccache.model.shard import Shard  # noqa: PLC0415 - others do without
+    from asynccache.ops.backfill import Selection  # noqa: PLC0415
+
+    return Selection(Format.conda(to), pattern, Shard.of(shard), run_id, keys)

@@ -31,7 +31,7 @@ class PackingVerbs(Opened):
         Args:
             environments: Which, or any names of them.
             arches: conda platforms of those that are named; none for this machine's.
-            force: Make one anew although there is one.
+            force: Make one again although there is one.
             level: Of zstd, from 1 to 22; None for the usual one.
 
         Raises:
@@ -43,13 +43,21 @@ class PackingVerbs(Opened):
             StoreError: The store cannot be written.
         """
         from asynccache.hydrate.pack import LEVEL, pack  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.digests import publish_digests  # noqa: PLC0415
+        from asynccache.ops.vouching import trusted  # noqa: PLC0415
 
         chosen = tuple(arches) or (None,)
         engine = await self._opening.engine(writing=True)
         found: list[ResolvedEnvironment] = []
         for each in environments:
             found += [await self._opening.find(each, a) for a in chosen] if isinstance(each, str) else [each]
-        return [await pack(engine, each, force=force, level=LEVEL if level is None else level) for each in found]
+        found = [await trusted(self.settings, each) for each in found]
+        packs = [
+            await pack(engine.host, engine.sources, each, force=force, level=LEVEL if level is None else level)
+            for each in found
+        ]
+        await publish_digests(engine.host, engine.sources, found, packs=packs)
+        return packs
 
     async def supply_nodes(self, *environments: ResolvedEnvironment, arches: Iterable[str] = ()) -> NodeSupplies:
         """Make what nodes need of environments: packs, and an engine for nodes that cannot take one.
@@ -63,17 +71,20 @@ class PackingVerbs(Opened):
             StoreError: The store cannot be used.
         """
         from asynccache.ops.node_supplies import NodeSupplies, supply_nodes  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.vouching import trusted  # noqa: PLC0415
 
         looking = tuple(arches)
         if not environments and not looking:
             return NodeSupplies()
-        return await supply_nodes(await self._opening.engine(), environments, looking)
+        vouched = [await trusted(self.settings, environment) for environment in environments]
+        engine = await self._opening.engine()
+        return await supply_nodes(engine.host, engine.sources, vouched, looking)
 
     async def publish_engine(self, *, force: bool = False) -> Published:
         """Put this Python with the engine in it where nodes of this architecture find it, or where settings say.
 
         Args:
-            force: Make it anew although there is one.
+            force: Build it again even if one exists.
 
         Raises:
             DiskError: It cannot be made here.
@@ -81,7 +92,8 @@ class PackingVerbs(Opened):
         """
         from asynccache.ops.installer import publish_bundle  # noqa: PLC0415 - other verbs do without
 
-        return await publish_bundle(await self._opening.engine(writing=True), force=force, configured=True)
+        engine = await self._opening.engine(writing=True)
+        return await publish_bundle(engine.host, engine.store, force=force, configured=True)
 
     async def publish_decoders(self, *wheels: str | PathLike[str]) -> dict[str, Published]:
         """Put wheels of a zstd decoder where nodes whose Python has none find them.
@@ -98,4 +110,5 @@ class PackingVerbs(Opened):
         """
         from asynccache.ops.installer import publish_zstd_wheels  # noqa: PLC0415 - other verbs do without
 
-        return await publish_zstd_wheels(await self._opening.engine(writing=True), [Path(wheel) for wheel in wheels])
+        engine = await self._opening.engine(writing=True)
+        return await publish_zstd_wheels(engine.host, engine.store, [Path(wheel) for wheel in wheels])

@@ -10,6 +10,7 @@ from asynccache.api.opened import Opened
 
 if TYPE_CHECKING:
     from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.model.shard import Shard
     from asynccache.ops.resolve_inputs import Inputs
     from asynccache.ops.resolve_request import ResolveOptions, Wanted
     from asynccache.ops.resolve_result import Resolved
@@ -33,7 +34,7 @@ class ResolvingVerbs(Opened):
         Raises:
             UsageError: A file is malformed, or options contradict each other.
             ObjectNotFoundError: No environment is known under a name.
-            PartialFailureError: Several are wrong; says what, by name.
+            PartialFailureError: Of several, some are wrong; says what, by name.
         """
         from asynccache.errors import AsyncCacheError, PartialFailureError  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.resolve_files import read_inputs  # noqa: PLC0415
@@ -46,7 +47,7 @@ class ResolvingVerbs(Opened):
             for number, (each, outcome) in enumerate(zip(given, outcomes, strict=True))
             if isinstance(outcome, AsyncCacheError)
         }
-        if len(failed) == 1:
+        if failed and len(given) == 1:
             raise next(iter(failed.values()))
         if failed:
             raise PartialFailureError(f"{len(failed)} of {len(given)} requests are wrong", failed)
@@ -74,7 +75,7 @@ class ResolvingVerbs(Opened):
         Args:
             wanted: One for each environment: a file as `asynccache resolve` takes it, `Inputs`, `StepInputs`, or what
                 `read` returned.
-            options: `ResolveOptions(force=..., dry_run=..., cache=..., set_default=..., local_only=...)`.
+            options: `ResolveOptions(force=..., dry_run=..., cache=..., create=..., set_default=..., local_only=...)`.
 
         Returns:
             A row for each environment and architecture, failures in it: `raise_for_failures()` raises them.
@@ -83,7 +84,9 @@ class ResolvingVerbs(Opened):
             UsageError: The environments contradict each other, or the options.
         """
         from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415 - other verbs do without
+        from asynccache.runtime.arenas import share_arenas  # noqa: PLC0415
 
+        share_arenas()  # before the first thread
         given = _inputs(wanted)
         return await resolve_files(self._opening, given, options=options, emit=self._emit, say=self._say)
 
@@ -110,6 +113,7 @@ class ResolvingVerbs(Opened):
         to: Target = "both",
         verify: bool = True,
         pack: bool | None = None,
+        shard: Shard | tuple[int, int] | None = None,
     ) -> Warmed:
         """Bring what environments need into the store, onto this node, or both (see `asynccache warm`).
 
@@ -119,6 +123,8 @@ class ResolvingVerbs(Opened):
             to: `remote`, `local` or `both`; with `local` nothing is written into a store that the settings name.
             verify: Read what was never verified from this machine.
             pack: Put packed environments into the store; None: as the setting of that name says.
+            shard: (I, N): bring the I-th of N ranges of the packages' keys, from 1. Whoever comes last publishes
+                documents and packs.
 
         Returns:
             A row for each environment, failures in it: `raise_for_failures()` raises them.
@@ -129,14 +135,13 @@ class ResolvingVerbs(Opened):
             StoreError: The store cannot be used.
             DiskError: This machine's disk cannot be written.
         """
-        from asynccache.ops.warm_environments import warm_environments  # noqa: PLC0415 - other verbs do without
+        from asynccache.model.shard import Shard  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.warm_environments import warm_environments  # noqa: PLC0415
 
-        warmed = await warm_environments(
-            self._opening, environments, tuple(arches), to=to, verify=verify, pack=pack, emit=self._emit
+        part = Shard.of(shard)
+        return await warm_environments(
+            self._opening, environments, tuple(arches), to=to, verify=verify, pack=pack, shard=part, emit=self._emit
         )
-        for environment in warmed.environments:
-            self._doubt(environment)
-        return warmed
 
 
 def _inputs(given: Iterable[_Asked | str | PathLike[str]]) -> list[_Asked]:

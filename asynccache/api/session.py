@@ -10,6 +10,9 @@ a module per subject; a default or a decision stands there or below, never in a 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from asynccache.api.collecting import CollectingVerbs
 from asynccache.api.environments import EnvironmentVerbs
 from asynccache.api.hydrating import HydratingVerbs
 from asynccache.api.packages import PackageVerbs
@@ -17,6 +20,18 @@ from asynccache.api.packing import PackingVerbs
 from asynccache.api.resolving import ResolvingVerbs
 from asynccache.api.store import StoreVerbs
 
+if TYPE_CHECKING:
+    from asynccache.api.planning import Planning
 
-class Session(PackageVerbs, StoreVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs, PackingVerbs):
+
+class Session(
+    PackageVerbs, StoreVerbs, EnvironmentVerbs, ResolvingVerbs, HydratingVerbs, PackingVerbs, CollectingVerbs
+):
     """Every verb of the product, with one set of settings (see `Opened`)."""
+
+    @property
+    def plan(self) -> Planning:
+        """The verbs that can be planned: each takes what the one of its name takes, and says what that would do."""
+        from asynccache.api.planning import Planning  # noqa: PLC0415 - few ask for it
+
+        return Planning(self)

@@ -22,7 +22,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
-SLOT = 4 << 20  # bytes
+SLOT = 1 << 20  # bytes
 COUNT_BYTES = 4  # of a count, little-endian
 JOB_BYTES = 9  # the end mark's bit in 8, little-endian, and the count of slots
 WHOLE = b"\1"

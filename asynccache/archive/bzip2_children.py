@@ -70,7 +70,7 @@ class Child:
             own: Descriptor of the file.
             position: Another one of it, with a position of its own, which follows the child's.
             end_bit: At which the last end mark of the file starts.
-            slots: How many stretches of 4 MiB may be decoded ahead, 1 or 2.
+            slots: How many stretches of 1 MiB may be decoded ahead, 1 or 2.
 
         Raises:
             ChildFailedError: What was yielded so far is worth nothing.

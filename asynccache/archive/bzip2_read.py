@@ -105,7 +105,7 @@ def fast_decompressed(file: IO[bytes], size: int, slots: int = 1) -> Generator[b
     Args:
         file: The file, by its path; its position follows the child's.
         size: Its length in bytes.
-        slots: How many stretches of 4 MiB may be decoded ahead. With 1 the child waits while the caller works, so that
+        slots: How many stretches of 1 MiB may be decoded ahead. With 1 the child waits while the caller works, so that
             both together use one core, and each finds its cache as it left it; with 2 they overlap.
 
     Raises:

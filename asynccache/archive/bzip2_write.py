@@ -14,12 +14,14 @@ from __future__ import annotations
 import bz2
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asynccache.archive.bzip2_read import END_MARK, end_of_stream
 from asynccache.errors import TransmuteError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 LEVEL: Final = 9
 # A block holds 899 981 bytes after runs were encoded, which lengthens a run of four bytes by one: this leaves room for
@@ -104,8 +106,10 @@ class Bzip2Writer:
 def writer(threads: int) -> Iterator[Bzip2Writer]:
     """Give a writer that compresses in up to `threads` threads; they are gone at the end of the block."""
     if threads <= 1:
-        yield Bzip2Writer(_compress_here, 0)
+        yield Bzip2Writer(_compress_at_once, 0)
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="asynccache-bzip2")
     try:
         yield Bzip2Writer(lambda chunk: pool.submit(compress_chunk, chunk), threads)
@@ -113,7 +117,9 @@ def writer(threads: int) -> Iterator[Bzip2Writer]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _compress_here(chunk: bytes) -> Future[list[tuple[bytes, int]]]:
+def _compress_at_once(chunk: bytes) -> Future[list[tuple[bytes, int]]]:
+    from concurrent.futures import Future  # noqa: PLC0415 - as above
+
     future: Future[list[tuple[bytes, int]]] = Future()
     future.set_result(compress_chunk(chunk))
     return future

@@ -6,7 +6,7 @@ import gzip
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -96,14 +96,15 @@ def _scan(work: Work, slots: int) -> bytes | None:
 
 def _check_tar_gz(work: Work, file: IO[bytes]) -> None:
     scanner = work.scanner()
-    for block in work.metered(_gunzipped(file, work.name)):
-        scanner.feed(block)
-        work.report(file.tell())
+    with closing(work.metered(_gunzipped(file, work.name))) as blocks:
+        for block in blocks:
+            scanner.feed(block)
+            work.report(file.tell())
     scanner.close()
     work.root.close()
 
 
-def _gunzipped(file: IO[bytes], name: str) -> Iterator[bytes]:
+def _gunzipped(file: IO[bytes], name: str) -> Generator[bytes, None, None]:
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as stream:
             while block := stream.read(_BLOCK):
@@ -146,5 +147,10 @@ def _check_entry(info: zipfile.ZipInfo, names: set[str], work: Work) -> None:
 
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, work: Work) -> None:
     with archive.open(info) as stream:
-        for _ in work.metered(iter(lambda: stream.read(_BLOCK), b"")):
+        for _ in work.metered(_read(stream)):
             pass
+
+
+def _read(stream: IO[bytes]) -> Generator[bytes, None, None]:
+    while block := stream.read(_BLOCK):
+        yield block

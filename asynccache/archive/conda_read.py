@@ -301,7 +301,7 @@ def _local_entry(file: IO[bytes], entry: Entry, offset: int, name: str) -> tuple
 
 
 def _descriptor(file: IO[bytes], offset: int, sizes: tuple[int, int, int], name: str) -> int:
-    """Return the length of the data descriptor behind an entry, in any of the four forms that writers use."""
+    """Return the length of the data descriptor behind an entry, in any of the four formats that writers use."""
     file.seek(offset)
     data = file.read(24)
     for form in ("<4sLQQ", "<4sLLL", "<LQQ", "<LLL"):

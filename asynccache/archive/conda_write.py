@@ -1,7 +1,7 @@
 """Write a `.conda` file: three stored entries, the metadata first and `info` last, as other tools write them.
 
 The package archive is written straight into the file and its header completed afterwards; the info archive, which must
-come behind it, is kept aside meanwhile (small ones in memory). Output bytes depend on the content alone.
+come behind it, is buffered meanwhile (small ones in memory). Output bytes depend on the content alone.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class CondaWriter:
         self._write_directory()
 
     def close(self) -> None:
-        """Let go of what was kept aside."""
+        """Let go of what was buffered."""
         self._info.close()
 
     def _name(self, component: Component) -> str:

@@ -8,6 +8,8 @@ from asynccache.model.dataclass import dataclass
 
 _MIB = 1 << 20
 _GIB = 1 << 30
+_FREE_RECORDS = 5000  # PAX records that an archive may have, and so many more for each of its members:
+_RECORDS_A_MEMBER = 30  # one takes some 2 microseconds, a member 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Allowance:
         name: What to call the archive in a refusal.
     """
 
-    __slots__ = ("_allowed", "_limits", "_name", "declared", "members", "streamed")
+    __slots__ = ("_allowed", "_limits", "_name", "_records", "declared", "members", "streamed")
 
     def __init__(self, limits: Limits, archive_bytes: int, name: str) -> None:
         self._limits = limits
@@ -85,6 +87,7 @@ class Allowance:
         self.streamed = 0
         self.declared = 0
         self.members = 0
+        self._records = 0
 
     def stream(self, count: int) -> None:
         """Count bytes that a decompressor gave.
@@ -95,6 +98,17 @@ class Allowance:
         self.streamed += count
         if self.streamed > self._allowed:
             raise self._too_large(f"more than {self._allowed} bytes")
+
+    def records(self, count: int) -> None:
+        """Count the records of a PAX header before the member that they are of.
+
+        Raises:
+            HostileArchiveError: There are too many.
+        """
+        self._records += count
+        most = _FREE_RECORDS + _RECORDS_A_MEMBER * (self.members + 1)
+        if self._records > most:
+            raise too_much(f"{self._name} has too many PAX records for its members", most, self._records)
 
     def member(self, size: int) -> None:
         """Count a member of `size` bytes when its header is read, before its content is.

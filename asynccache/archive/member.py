@@ -42,6 +42,7 @@ class Member:
         linkname: Target of a link as stored, empty for anything else.
         pax: PAX records of its own.
         globals: Global PAX records that apply; shared by all members that they apply to.
+        stretches: Of a sparse file: (offset in it, bytes) of each stretch of the content as stored.
     """
 
     name: bytes
@@ -56,6 +57,7 @@ class Member:
     linkname: bytes
     pax: Mapping[bytes, bytes]
     globals: Mapping[bytes, bytes]
+    stretches: tuple[tuple[int, int], ...] = ()
 
     @property
     def component(self) -> Component:

@@ -17,7 +17,11 @@ from asynccache.errors import ArchiveError, HostileArchiveError
 
 _MAX_PATH: Final = 4096  # bytes; what Linux can open or store in a link (PATH_MAX)
 _MAX_NAME: Final = 255  # bytes; what file systems take for a name (NAME_MAX)
-_MAX_FOLLOWED: Final = 50_000_000  # bytes of paths looked at to follow all links of an archive: some 0.3 seconds
+_MAX_DEPTH: Final = 256  # directories; what is remembered of a path grows with its square, and real ones have 30
+# bytes of paths looked at to follow all links of an archive: 50 MB take some 0.3 seconds
+_MAX_FOLLOWED: Final = 50_000_000
+_FREE_FOLLOWED: Final = 4_000_000
+_FOLLOWED_A_LINK: Final = 20_000  # real ones take some hundred
 # what a path, and a link, takes besides its bytes: the object and its place in a set that may be half empty
 _PATH_COST: Final = 100
 _LINK_COST: Final = 250
@@ -37,6 +41,8 @@ def checked_path(name: bytes) -> bytes:
     if name[:1] == b"/":
         raise HostileArchiveError(f"the member {shown(name)} has an absolute path", expected="a path below the root")
     parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
+    if len(parts) > _MAX_DEPTH:
+        raise too_much(f"the member {shown(name[:80])} is nested too deeply", f"{_MAX_DEPTH}", len(parts))
     if b".." in parts:
         raise HostileArchiveError(f"the member {shown(name)} climbs with '..'", expected="a path below the root")
     if any(len(part) > _MAX_NAME for part in parts):
@@ -186,6 +192,7 @@ def refuse_links_outside(links: Mapping[bytes, bytes]) -> None:
             )
 
 
+_STAYING: Final = (b"", b".")  # parts of a path that lead nowhere
 _OUTSIDE: Final = b"/"  # no path below the root begins so
 _NOWHERE: Final = b"//"  # a loop, or longer than any path
 
@@ -195,6 +202,7 @@ class _Walk:
 
     def __init__(self, links: Mapping[bytes, bytes]) -> None:
         self._links = links
+        self._most = min(_MAX_FOLLOWED, _FREE_FOLLOWED + _FOLLOWED_A_LINK * len(links))
         self._ends: dict[bytes, bytes] = {}  # of links that others lead to
         self._looked_at = 0
 
@@ -233,14 +241,13 @@ class _Walk:
     def _begun(self, path: bytes) -> tuple[bytes, bytes, list[bytes]]:
         """Return a link, the directory that it lies in, and the segments of its target in reverse order."""
         target = self._links[path]
-        return (
-            (path, _OUTSIDE, []) if target[:1] == b"/" else (path, path.rpartition(b"/")[0], target.split(b"/")[::-1])
-        )
+        self._count(len(target))
+        if target[:1] == b"/":
+            return path, _OUTSIDE, []
+        return path, path.rpartition(b"/")[0], [part for part in target.split(b"/")[::-1] if part not in _STAYING]
 
     def _step(self, here: bytes, part: bytes) -> bytes:
         self._count(len(here) + len(part) + 1)
-        if part in {b"", b"."}:
-            return here
         if part == b"..":
             return here.rpartition(b"/")[0] if here else _OUTSIDE
         there = here + b"/" + part if here else part
@@ -249,5 +256,5 @@ class _Walk:
 
     def _count(self, count: int) -> None:
         self._looked_at += count
-        if self._looked_at > _MAX_FOLLOWED:
+        if self._looked_at > self._most:
             raise HostileArchiveError("the archive's symbolic links are too tangled to follow")

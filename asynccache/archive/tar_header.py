@@ -17,14 +17,19 @@ from asynccache.model.dataclass import dataclass
 
 BLOCK: Final = 512  # bytes
 ZERO_BLOCK: Final = bytes(BLOCK)
-POSIX_MAGIC: Final = b"ustar\x00"
+_POSIX_MAGIC: Final = b"ustar\x0000"  # with the version, which some readers look at
+_GNU_MAGIC: Final = b"ustar  \x00"
 
 # name, mode, uid, gid, size, mtime, checksum, type, link name, magic and version, user, group, device numbers, prefix
 _STRETCH: Final = 24  # bytes: offset and length of a stretch of a sparse file
 _NO_DEVICES: Final = bytes(16)
 _FIELDS: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s16s155s12x")
 _OCTAL: Final = re.compile(rb" *([0-7]*)[ \x00]*")
+_MAX_MODE: Final = 0o7777777  # what seven octal digits can say
+_MAX_TIME: Final = 10**18  # seconds: as long as those of PAX headers, and what system calls take
 _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,9}) ")
+_CHARSET: Final = re.compile(rb"[0-9] hdrcharset=([^\n]+)\n")
+_CHARSETS: Final = frozenset({b"BINARY", b"ISO-IR 10646 2000 UTF-8"})  # those of POSIX
 _PAX_TIME: Final = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{0,18})?")
 _PAX_NUMBERS: Final = (b"uid", b"gid", b"size")
 _PAX_TIMES: Final = (b"mtime", b"atime", b"ctime")
@@ -76,8 +81,19 @@ def parse_header(buffer: bytes, offset: int) -> RawHeader:
     if total != _octal(checksum, "checksum"):
         _check_signed(buffer[offset : offset + BLOCK], checksum)
     name = name.partition(b"\0")[0]
-    if prefix[0] and kind != b"S":
-        if not magic.startswith(POSIX_MAGIC):
+    if not size.strip(b"\0 "):
+        raise ArchiveError(
+            f"the size of {shown(name)} is malformed", expected="a number", found="an empty field",
+            hint="some readers refuse it; repack the archive",
+        )  # fmt: skip
+    if kind == b"S":
+        if magic != _GNU_MAGIC:
+            raise ArchiveError(
+                f"the tar header of the sparse file {shown(name)} is not GNU tar's",
+                hint="readers disagree on it; repack the archive",
+            )
+    elif prefix[0]:
+        if magic != _POSIX_MAGIC:
             raise ArchiveError(
                 f"the tar header of {shown(name)} has a name prefix without being a POSIX header",
                 hint="readers disagree on its name; repack the archive",
@@ -85,11 +101,11 @@ def parse_header(buffer: bytes, offset: int) -> RawHeader:
         name = prefix.partition(b"\0")[0] + b"/" + name
     return RawHeader(
         name,
-        _number(mode, "mode"),
+        _within(_number(mode, "mode"), "mode", 0, _MAX_MODE),
         _number(uid, "uid"),
         _number(gid, "gid"),
         _number(size, "size"),
-        _number(mtime, "mtime"),
+        _within(_number(mtime, "mtime"), "mtime", -_MAX_TIME, _MAX_TIME),
         kind,
         linkname.partition(b"\0")[0],
     )
@@ -112,6 +128,14 @@ def _number(field: bytes, what: str) -> int:
     if lead == 0xFF:
         return int.from_bytes(field, "big", signed=True)
     raise ArchiveError(f"a tar header has a malformed {what}", expected="octal or base-256", found=repr(field))
+
+
+def _within(number: int, what: str, least: int, most: int) -> int:
+    if not least <= number <= most:
+        raise ArchiveError(
+            f"a tar header has a {what} that no file can have", expected=f"{least} to {most}", found=f"{number:#x}"
+        )
+    return number
 
 
 def _check_signed(block: bytes, checksum: bytes) -> None:
@@ -154,7 +178,21 @@ def parse_pax(data: bytes, most: int) -> dict[bytes, bytes]:
             raise too_much("a PAX header has too many records", most)
         position = stop
     _check_records(records)
+    _check_charset(records, data)
     return records
+
+
+def _check_charset(records: dict[bytes, bytes], data: bytes) -> None:
+    # Python's tarfile looks for the record anywhere in the header, and fails at one that is no text
+    found = _CHARSET.findall(data)
+    if found or b"hdrcharset" in records:
+        said = {*found, records.get(b"hdrcharset", b"BINARY")}
+        if said - _CHARSETS:
+            raise ArchiveError(
+                "a PAX header has a malformed hdrcharset",
+                expected=" or ".join(sorted(name.decode() for name in _CHARSETS)),
+                found=repr(b" ".join(sorted(said - _CHARSETS))[:60]),
+            )
 
 
 def _check_records(records: dict[bytes, bytes]) -> None:
@@ -187,13 +225,21 @@ def pax_size(value: bytes, what: str) -> int:
     return int(value)
 
 
-def gnu_name(data: bytes) -> bytes:
+def gnu_name(data: bytes, padding: bytes) -> bytes:
     """Read a GNU long name or link target.
 
+    Args:
+        data: As long as its header says.
+        padding: What follows up to the end of the block, which some readers read as well.
+
     Raises:
-        ArchiveError: It is empty, or has a NUL within.
+        ArchiveError: It is empty, has a NUL within, or would go on in the padding.
     """
     name = data.removesuffix(b"\0")
+    if name == data and padding[:1].strip(b"\0"):
+        raise ArchiveError(
+            "a GNU long name continues past its end", found=repr(padding[:60]), hint="readers disagree on it; repack it"
+        )
     if not name or b"\0" in name:
         raise ArchiveError(
             f"a GNU long name is {'empty' if not name else 'cut by a NUL'}",
@@ -208,8 +254,8 @@ def gnu_real_size(buffer: bytes, offset: int) -> int:
     return _number(buffer[offset + 483 : offset + 495], "real size")
 
 
-def check_sparse_map(buffer: bytes, header: int, stop: int, size: int, real_size: int) -> None:
-    """Refuse an old GNU sparse file whose map does not say where its content belongs.
+def sparse_map(buffer: bytes, header: int, stop: int, size: int, real_size: int) -> tuple[tuple[int, int], ...]:
+    """Return where the content of an old GNU sparse file belongs: (offset in the file, bytes) of each stretch.
 
     Args:
         buffer: Holds the header block and the further blocks of the map.
@@ -225,20 +271,26 @@ def check_sparse_map(buffer: bytes, header: int, stop: int, size: int, real_size
     for block in range(header + BLOCK, stop, BLOCK):
         starts += range(block, block + 504, _STRETCH)
     end = stored = 0
+    stretches = []
     for at in starts:
-        if not buffer[at] or not buffer[at + 12]:
-            continue
+        # also of what is not used: some readers take a malformed number for the archive's end
         offset, length = _number(buffer[at : at + 12], "sparse map"), _number(buffer[at + 12 : at + 24], "sparse map")
+        if not buffer[at] or not buffer[at + 12]:
+            if offset or length:
+                raise ArchiveError("the map of a sparse file has an unused stretch that is not empty")
+            continue
         if offset < end or length < 0 or (length and stored % BLOCK):
             raise ArchiveError("the map of a sparse file has stretches that overlap or are no whole blocks")
         end = offset + length
         stored += length
+        stretches.append((offset, length))
     if (end, stored) != (real_size, size):
         raise ArchiveError(
             "the map of a sparse file does not add up",
             expected=f"{size} bytes of content, {real_size} with holes",
             found=f"{stored} and {end}",
         )
+    return tuple(stretches)
 
 
 def padded(size: int) -> int:

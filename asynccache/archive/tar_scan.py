@@ -16,13 +16,13 @@ from asynccache.archive.tar_header import (
     BLOCK,
     ZERO_BLOCK,
     RawHeader,
-    check_sparse_map,
     gnu_name,
     gnu_real_size,
     padded,
     parse_header,
     parse_pax,
     pax_size,
+    sparse_map,
 )
 from asynccache.errors import ArchiveError, HostileArchiveError
 
@@ -142,7 +142,7 @@ class TarScanner:
         stop = len(buffer) - (len(buffer) - position) % BLOCK
         if buffer.count(0, position, stop) != stop - position:
             raise ArchiveError(
-                f"the tar archive in {self._name} goes on after its end", expected="zeros", found="other bytes"
+                f"the tar archive in {self._name} continues past its end", expected="zeros", found="other bytes"
             )
         self._end_blocks += (stop - position) // BLOCK
         return stop
@@ -167,6 +167,8 @@ class TarScanner:
             raw = parse_header(buffer, position)
             if raw.type not in b"xgLKX":
                 break
+            if raw.size < 0:
+                raise ArchiveError(f"{self._name} has an extended header of a negative size", found=raw.size)
             if raw.size > self._limits.header_bytes:
                 raise self._too_large("a large extended header", raw.size)
             position = stop + padded(raw.size)
@@ -180,7 +182,7 @@ class TarScanner:
                 self._after_globals = True
                 return Piece(Kind.GLOBAL, start, position, None)
             if raw.type in {b"L", b"K"} and raw.type not in names and pax is None:
-                names[raw.type] = gnu_name(data)
+                names[raw.type] = gnu_name(data, buffer[stop + raw.size : position])
             elif raw.type == b"x" and pax is None and not names:
                 pax = parse_pax(data, self._limits.records)
             else:
@@ -199,11 +201,11 @@ class TarScanner:
                         raise self._too_large("a large sparse map")
                     return None
                 extended = buffer[stop - 8]
-            check_sparse_map(buffer, position, stop, raw.size, real_size)
+            stretches = sparse_map(buffer, position, stop, raw.size, real_size)
         else:
-            real_size = None
+            real_size, stretches = None, ()
         self._after_globals = False
-        self._member = member = self._read_member(raw, pax or {}, names, real_size)
+        self._member = member = self._read_member(raw, pax or {}, names, real_size, stretches)
         self._left = padded(member.size)
         return Piece(Kind.HEADER, start, stop, member)
 
@@ -211,6 +213,7 @@ class TarScanner:
         return too_much(f"{self._name} has {what}", f"{self._limits.header_bytes} bytes", found)
 
     def _add_globals(self, records: dict[bytes, bytes], length: int) -> None:
+        self._allowance.records(len(records))
         self._global_bytes += length
         if self._global_bytes > self._limits.header_bytes:
             raise self._too_large("large global PAX headers")
@@ -227,12 +230,22 @@ class TarScanner:
             raise too_much(f"{self._name} has too many global PAX records", self._limits.records)
 
     def _read_member(
-        self, raw: RawHeader, pax: dict[bytes, bytes], names: dict[bytes, bytes], real_size: int | None
+        self,
+        raw: RawHeader,
+        pax: dict[bytes, bytes],
+        names: dict[bytes, bytes],
+        real_size: int | None,
+        stretches: tuple[tuple[int, int], ...],
     ) -> Member:
         name = pax.get(b"path") or names.get(b"L") or raw.name
         linkname = pax.get(b"linkpath") or names.get(b"K") or raw.linkname
         kind = self._type(raw.type, name)
         size = pax_size(pax[b"size"], "size") if b"size" in pax else raw.size
+        if real_size is not None and b"size" in pax:
+            raise ArchiveError(
+                f"the sparse file {shown(name)} has a PAX record of its size",
+                hint="readers disagree whether its holes are part of it; repack the archive",
+            )
         if size < 0:
             raise ArchiveError(f"{shown(name)} has a negative size", found=size)
         if kind not in _CONTENT:
@@ -257,7 +270,9 @@ class TarScanner:
             linkname=linkname if kind in {MemberType.HARD_LINK, MemberType.SYMBOLIC_LINK} else b"",
             pax=pax,
             globals=self.globals,
+            stretches=stretches,
         )
+        self._allowance.records(len(pax))
         self._allowance.member(max(member.size, member.real_size))
         self._root.add(member)
         return member

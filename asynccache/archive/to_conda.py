@@ -24,7 +24,7 @@ _PROBABLY_LARGE: Final = ZIP64_LIMIT // 2
 
 
 def transmute(work: Work, file: IO[bytes], stem: str, level: int, threads: int, *, verify: bool) -> tuple[str, ...]:
-    """Write the `.conda` form of the archive of `work` to an empty file.
+    """Write the `.conda` format of the archive of `work` to an empty file.
 
     Args:
         work: The source.
@@ -85,7 +85,7 @@ class _Component(TarWriter):
 def _check_hard_link(member: Member, name: str) -> None:
     if member.type is MemberType.HARD_LINK and component_of(checked_path(member.linkname)) is not member.component:
         raise TransmuteError(
-            f"the hard link {member.shown} of {name} would lie in another archive than its file",
+            f"the hard link {member.shown} of {name} would be in a different archive from its file",
             found=shown(member.linkname),
             hint="this package can be kept in .tar.bz2 format only",
         )

@@ -20,7 +20,7 @@ from asynccache.errors import TransmuteError
 
 
 def transmute(work: Work, file: IO[bytes], threads: int, *, verify: bool) -> tuple[str, ...]:
-    """Write the `.tar.bz2` form of the archive of `work` to an empty file.
+    """Write the `.tar.bz2` format of the archive of `work` to an empty file.
 
     Args:
         work: The source.

@@ -4,7 +4,7 @@ The tar blocks of a member are passed on unchanged, headers and padding included
 bytes, type, mode, owner, times, link target, PAX records, GNU long names, sparse maps. What changes is the compression
 around them and the split in two: everything under `info/` goes to the info archive (CEP 35), all else to the package
 archive, each in the order of the source. The other way the info archive comes first. What follows the last member (zero
-blocks) is written anew.
+blocks) is written again.
 
 Not supported: other formats, and packages that cannot be split or joined without change: hard links between the two
 parts, and global PAX headers of the info archive that would change members of the other.
@@ -13,7 +13,7 @@ parts, and global PAX headers of the info archive that would change members of t
 from __future__ import annotations
 
 import errno
-import secrets
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import IO, Final
 from asynccache.archive import bzip2_write, to_conda, to_tar_bz2
 from asynccache.archive.limits import DEFAULT_LIMITS, Limits
 from asynccache.archive.receipt import TOOL, Receipt
+from asynccache.archive.second_opinion import Opinion
 from asynccache.archive.work import Cancelled, Progress, Work
 from asynccache.errors import DiskError, UsageError
 from asynccache.model.digest import Digests, digest_file
@@ -43,12 +44,13 @@ def transmute(
     expected: Digests | None = None,
     cancelled: Cancelled | None = None,
     progress: Progress | None = None,
+    opinion: Opinion | None = None,
 ) -> Receipt:
-    """Write the other form of a conda package. Blocking: call it in a thread, where it mostly runs without the GIL.
+    """Write the other format of a conda package. Blocking: call it in a thread, where it mostly runs without the GIL.
 
     Args:
         source: The package; its extension says its format.
-        target: Where the other form goes; its extension says the format, and its stem names the parts of a `.conda`
+        target: Where the other format goes; its extension says the format, and its stem names the parts of a `.conda`
             file, so it must be the package's. Replaced when it exists, once the new one is complete and verified.
         level: zstd level of a written `.conda`, 1 to 22. Levels above 19 need up to a gigabyte of memory.
         verify: Compare the result with the source, byte by byte of every member, while it is written.
@@ -58,16 +60,17 @@ def transmute(
         expected: What is known of the source's bytes; checked before anything is written.
         cancelled: Asked at every block whether to stop.
         progress: Told of bytes of the source as they are read.
+        opinion: Also compares the result with the source, before it takes the target's place.
 
     Returns:
         What was done.
 
     Raises:
         UsageError: The names do not end in two different conda formats.
-        IntegrityError: The source is not what `expected` says.
+        IntegrityError: The source is not what `expected` says, or the second opinion is that the two differ.
         HostileArchiveError: The source tries what no package may do.
         ArchiveError: The source is damaged, or no package.
-        TransmuteError: The source cannot take the other form without loss, or the result did not verify.
+        TransmuteError: The source cannot take the other format without loss, or the result did not verify.
         DiskError: The target cannot be written.
         concurrent.futures.CancelledError: `cancelled` said so.
         OSError: The source cannot be read.
@@ -87,6 +90,8 @@ def transmute(
             level = bzip2_write.LEVEL
         file.flush()
         derived = digest_file(str(path), *_ALGORITHMS)
+        if opinion is not None:
+            opinion(source, source.name, path, target.name)
         work.check_unchanged()
         work.check_cancelled()
     return Receipt(
@@ -116,11 +121,11 @@ def _formats(source: Path, target: Path) -> tuple[str, Format, Format]:
 @contextmanager
 def _in_place(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """Give a new file that takes the target's place at the end of the block, or goes when the block fails."""
-    path = target.with_name(f".{secrets.token_hex(16)}.tmp")
+    path = target.with_name(f".{os.urandom(16).hex()}.tmp")
     try:
         file = path.open("xb+")
     except OSError as exc:
-        raise DiskError(f"cannot write beside {target.name} ({exc.strerror})", hint="check the directory") from exc
+        raise DiskError(f"cannot write next to {target.name} ({exc.strerror})", hint="check the directory") from exc
     try:
         with file:
             yield file, path

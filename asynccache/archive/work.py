@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import CancelledError
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +68,12 @@ class Work:
             CancelledError: He does.
         """
         if self._cancelled is not None and self._cancelled():
+            from concurrent.futures import CancelledError  # noqa: PLC0415 - brings logging
+
             raise CancelledError
 
-    def metered(self, blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
-        """Pass unpacked blocks on while they are within the limits and wanted.
+    def metered(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        """Pass unpacked blocks on while they are within the limits and wanted; they are closed at the end.
 
         Raises:
             HostileArchiveError: The archive unpacks to too much.
@@ -81,16 +82,17 @@ class Work:
         # many small streams give many small blocks: whoever waits for a whole header would look at it again for each
         held: list[bytes] = []
         size = 0
-        for block in blocks:
-            self.check_cancelled()
-            self.allowance.stream(len(block))
-            held.append(block)
-            size += len(block)
-            if size >= _WORTH_READING:
-                yield b"".join(held) if len(held) > 1 else block
-                held, size = [], 0
-        if held:
-            yield b"".join(held)
+        with closing(blocks):  # an error that is kept would keep the decoder, and its process, in its traceback
+            for block in blocks:
+                self.check_cancelled()
+                self.allowance.stream(len(block))
+                held.append(block)
+                size += len(block)
+                if size >= _WORTH_READING:
+                    yield b"".join(held) if len(held) > 1 else block
+                    held, size = [], 0
+            if held:
+                yield b"".join(held)
 
     def digest(self, *algorithms: str) -> Digests:
         """Read the archive's bytes and digest them."""

@@ -12,10 +12,9 @@ import sys
 import time
 
 from asynccache.boot.manifest import Manifest, this_architecture
-from asynccache.boot.node import link_here, make_environment
+from asynccache.boot.node import link_into, make_environment
 from asynccache.errors import AsyncCacheError
-
-RECEIPT = "_asynccache_receipt.json"
+from asynccache.node.environments import RECEIPT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         env = (req_id, full_id, words.arch or this_architecture())
         say(f"Setting up environment {req_id}:{full_id}")
         receipt = make_environment(manifest, env, say, words.envs)
-        link_here(receipt.prefix, env, ".")
+        link_into(receipt.prefix, env, ".")
         with open(RECEIPT, "w") as file:
             json.dump(receipt.as_document(), file)
     except AsyncCacheError as exc:
@@ -50,8 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("asynccache: interrupted\n")
         return 130
-    what = {"present": "was there", "pack": "made from its pack", "packages": "made from packages"}[receipt.source]
-    say("Environment %s: %.1f MB in %d requests" % (what, receipt.bytes / 1e6, receipt.requests))
+    say(receipt.sentence())
     return 0
 
 

@@ -9,25 +9,36 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from asynccache.boot.ranges import Root
 from asynccache.errors import HydrationError
 from asynccache.node.disk import disk_error
 from asynccache.node.errors import NoPackError
 from asynccache.node.json_text import read_json
+from asynccache.node.ranges import Ranges
 
 BUNDLES = "asynccache/bundles"
 """Directory below the cache's root: `ARCH.json` holds `key`, `size` and `sha256` of the bundle of an architecture."""
+_MOST_DERIVED = 900  # a variable holds 128 KiB on Linux; packages beyond that are taken as they were published
 
 
-def published_bundle(root: Root, arch: str) -> dict[str, Any] | None:
-    """Return `key`, `size` and `sha256` of the bundle that the cache has for an architecture, None without one."""
+def published_bundle(root: Root, arch: str, count: Callable[[Ranges], None]) -> dict[str, Any] | None:
+    """Return `key`, `size` and `sha256` of the bundle that the cache has for an architecture, None without one.
+
+    Args:
+        root: The cache's.
+        arch: conda platform.
+        count: Told of what was read.
+    """
+    listing = root.object(f"{BUNDLES}/{arch}.json")
     try:
-        data, _size = root.object(f"{BUNDLES}/{arch}.json").tail(64 << 10)
+        data, _size = listing.tail(64 << 10)
         found = read_json(data.decode("utf-8"))
     except (NoPackError, ValueError):
         return None
+    finally:
+        count(listing)
     return found if isinstance(found, dict) else None
 
 
@@ -37,9 +48,12 @@ def hydrate_from_packages(
     env: tuple[str, str, str],
     prefix: str,
     say: Callable[[str], None],
+    count: Callable[[Ranges], None],
     *,
     packs: bool,
-) -> None:
+    name: str,
+    derived: Sequence[str] = (),
+) -> dict[str, int]:
     """Let the bundle's engine make a prefix; the caller holds no lock of it.
 
     Args:
@@ -48,34 +62,50 @@ def hydrate_from_packages(
         env: (req_id, full_id, arch).
         prefix: Where.
         say: Told of progress.
+        count: Told of what was read of the bundle.
         packs: Whether the engine may use a pack that lies in the store, whatever is in it.
+        name: Of the environment, with its digest where one is named.
+        derived: Which derived archives of packages it may use.
+
+    Returns:
+        `packages`, how many; `bytes`, theirs on disk; `fetched_bytes` and `store_requests`, what the engine received
+        of packages and asked the store. 0 where the engine does not say.
 
     Raises:
         HydrationError: The bundle is damaged or the engine failed; its own message stands in the log.
     """
-    home = _installed(root, bundle, os.path.join(os.path.dirname(os.path.dirname(prefix)), "bundles"), say)
+    home = _installed(root, bundle, os.path.join(os.path.dirname(os.path.dirname(prefix)), "bundles"), say, count)
     command = [
-        os.path.join(home, "bin", "python3"), "-I", "-m", "asynccache_cli", "create", "{}:{}".format(*env[:2]),
-        "--arch", env[2], "--prefix", prefix, "--store", root.address, "--quiet",
+        os.path.join(home, "bin", "python3"), "-I", "-m", "asynccache_cli", "create", name,
+        "--arch", env[2], "--prefix", prefix, "--store", root.address, "--quiet", "--json",
     ]  # fmt: skip
-    if root.endpoint_url:
-        command += ["--s3-endpoint-url", root.endpoint_url]
     environ = dict(os.environ)
-    for name in ("PYTHONPATH", "PYTHONHOME"):
-        environ.pop(name, None)
+    for variable in ("PYTHONPATH", "PYTHONHOME"):
+        environ.pop(variable, None)
+    environ.update(root.variables())
     if not packs:
         environ["ASYNCCACHE_PACK"] = "never"
+    if derived:
+        environ["ASYNCCACHE_DERIVED_DIGESTS"] = ",".join(derived[:_MOST_DERIVED])
     environ["ASYNCCACHE_ENVIRONMENTS_DIR"] = os.path.dirname(prefix)
     environ["LD_LIBRARY_PATH"] = os.path.join(home, "lib")  # of a Python with a shared library
     say("Making the environment from packages")
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ, check=False)  # noqa: S603 - the bundle's own interpreter
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environ, check=False)  # noqa: S603 - the bundle's own interpreter
     if done.returncode:
         raise HydrationError(
             "the environment cannot be made from packages: the engine ended with code %d" % done.returncode
         )
+    names = ("packages", "bytes", "fetched_bytes", "store_requests")
+    try:
+        said = read_json(done.stdout.decode("utf-8"))
+        return {name: int(said.get(name, 0)) for name in names}
+    except (ValueError, TypeError, AttributeError):
+        return dict.fromkeys(names, 0)  # a bundle of an earlier version
 
 
-def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable[[str], None]) -> str:
+def _installed(
+    root: Root, bundle: dict[str, Any], directory: str, say: Callable[[str], None], count: Callable[[Ranges], None]
+) -> str:
     """Return where a bundle is unpacked; whoever comes second finds it."""
     sha256 = str(bundle["sha256"])
     if not re.fullmatch("[0-9a-f]{64}", sha256):
@@ -116,5 +146,6 @@ def _installed(root: Root, bundle: dict[str, Any], directory: str, say: Callable
     except OSError as exc:
         raise disk_error(directory, exc) from exc
     finally:
+        count(ranges)
         shutil.rmtree(scratch, ignore_errors=True)
     return home

@@ -1,27 +1,33 @@
 """What a node is told: where the cache is, and which environment of which size and digest a step needs.
 
     {"version": 1, "root": "s3://bucket/prefix", "endpoint_url": null, "envs_dirname": "envs",
-     "environments_dir": null, "sync": false, "lock_timeout": 3600,
+     "s3": {"provider": "boto3", "tries": 5}, "environments_dir": null, "sync": false, "lock_timeout": 3600,
      "steps": {"train": ["REQ_ID", "FULL_ID"]},
      "packs": {"REQ_ID:FULL_ID:ARCH": {"key": "envs/...", "size": 123, "digest": "..."}},
      "bundles": {"linux-64": {"key": "...", "size": 123, "sha256": "..."}},
-     "decoders": {"cp310-linux-64": {"key": "...", "size": 123, "sha256": "..."}}}
+     "decoders": {"cp310-linux-64": {"key": "...", "size": 123, "sha256": "..."}},
+     "derived": {"REQ_ID:FULL_ID:ARCH": ["MD5=SHA256"]},
+     "digests": {"REQ_ID:FULL_ID:ARCH": "..."}}
 
-All but `version` and `root` may be missing. A manifest that names a digest of anything has *pins*: of packs, bundles
-and decoders a node then takes those that are named and no others, so that whoever writes to the store makes no node run
-what the submitting side did not vouch for. Without any pins (flows deployed earlier) they are looked for at their usual
-keys and taken as they lie there.
+All but `version` and `root` may be missing. The name of the root's kind, as `s3`, holds what settings of its
+clients (`DEFAULT_AWS_CLIENT_PROVIDER`, `S3_CLIENT_RETRY_CONFIG`) say where the flow is launched; variables of the node
+count before it. `derived` tells the engine which derived archives of packages it may use (the
+setting `derived_digests`), `digests` of which environments it makes what their digest stands for, and nothing else. A
+manifest that names a digest of anything else has *pins*: of packs, bundles and decoders a node then takes those that
+are named and no others, so that whoever writes to the store makes no node run what the submitting side did not vouch
+for. Without any pins (flows deployed earlier) they are looked for at their usual keys and taken as they lie there.
 """
 
 from __future__ import annotations
 
 import platform
-from typing import Any
+from typing import Any, Callable
 
 from asynccache.errors import HydrationError
 from asynccache.node.errors import PackUnusableError
 from asynccache.node.json_text import read_json
 from asynccache.node.pack_format import OBJECT_NAME
+from asynccache.node.store_kinds import kind_of
 
 
 class Manifest:
@@ -40,6 +46,8 @@ class Manifest:
             raise HydrationError(f"{name} is no manifest that this version reads: expected `version` 1 and `root`")
         self.root = str(document["root"])
         self.endpoint_url = document.get("endpoint_url")
+        kind = kind_of(self.root)
+        self.client = (document.get(kind.name) if kind is not None else None) or {}
         self.environments_dir = document.get("environments_dir")
         self.sync = bool(document.get("sync", False))
         self.lock_timeout = float(document.get("lock_timeout", 3600.0))
@@ -48,6 +56,8 @@ class Manifest:
         self._packs = document.get("packs") or {}
         self._bundles = document.get("bundles") or {}
         self._decoders = document.get("decoders") or {}
+        self._derived = document.get("derived") or {}
+        self._digests = document.get("digests") or {}
         self.pins = bool(self._bundles or self._decoders or any(said.get("digest") for said in self._packs.values()))
         self._name = name
 
@@ -67,37 +77,62 @@ class Manifest:
             raise HydrationError(f"the manifest {path} is no JSON ({exc})") from exc
 
     def ids(self, text: str) -> tuple[str, str]:
-        """Return (req_id, full_id) of a step, or of a text `REQ_ID:FULL_ID`.
+        """Return (req_id, full_id) of a step, or of a text `REQ_ID:FULL_ID`, also with `@sha256:DIGEST` behind it.
 
         Raises:
             HydrationError: It is neither.
         """
         found = self._steps.get(text)
         if found is None:
-            found = text.split(":")
+            name, _mark, digest = text.partition("@sha256:")
+            found = name.split(":")
+            if digest:
+                self._digests = {name: digest}
         if len(found) != 2:
             raise HydrationError(f"{self._name} has no environment for {text!r}; its steps: {sorted(self._steps)}")
         return str(found[0]), str(found[1])
 
-    def pack(self, req_id: str, full_id: str, arch: str) -> tuple[str, str | None, str]:
+    def pack(self, req_id: str, full_id: str, arch: str, named: Callable[[], str] = str) -> tuple[str, str | None, str]:
         """Return (key, digest or None, how it was compared) of an environment's pack.
 
         It was compared `whole`, `sources` (with its packages, without byte code), or not at all, which is empty: then
         it was made by whoever named its digest.
 
+        Args:
+            req_id: Of the environment.
+            full_id: Of it.
+            arch: Of it.
+            named: Gives the digest of the pack that the environment's own digest stands for, empty where it has none;
+                asked where the manifest names no pack.
+
         Raises:
             PackUnusableError: There are pins, and none of this environment's pack.
         """
         said = self._packs.get(f"{req_id}:{full_id}:{arch}") or {}
-        digest = said.get("digest")
-        if self.pins and not digest:
+        digest, compared = said.get("digest"), str(said.get("compared") or "")
+        if not digest and self.digest(req_id, full_id, arch):
+            digest, compared = named(), "whole"
+        if not digest and (self.pins or compared):
             raise PackUnusableError(f"{self._name} names no pack of {req_id}:{full_id}, so none is used")
         key = said.get("key") or f"{self._envs}/{arch}/{req_id}/{full_id}/{OBJECT_NAME}"
-        return str(key), digest, str(said.get("compared") or "")
+        return str(key), digest, compared
+
+    def digest(self, req_id: str, full_id: str, arch: str) -> str:
+        """Return the digest of an environment, empty when none is named."""
+        named = self._digests.get(f"{req_id}:{full_id}:{arch}") or self._digests.get(f"{req_id}:{full_id}")
+        return str(named or "")
+
+    def digest_key(self, req_id: str, full_id: str, arch: str, digest: str) -> str:
+        """Return where lies what a digest stands for."""
+        return f"{self._envs}/{arch}/{req_id}/{full_id}/env.sha256-{digest}"
 
     def bundle(self, arch: str) -> dict[str, Any] | None:
         """Return `key`, `size` and `sha256` of the engine's bundle for an architecture, None when none is named."""
         return _pinned(self._bundles.get(arch))
+
+    def derived(self, req_id: str, full_id: str, arch: str) -> list[str]:
+        """Return which derived archives of an environment's packages may be used, as the engine's setting has it."""
+        return [str(text) for text in self._derived.get(f"{req_id}:{full_id}:{arch}") or ()]
 
     def decoder(self, tag: str) -> dict[str, Any] | None:
         """Return `key`, `size` and `sha256` of the wheel of a zstd decoder, None when none is named."""

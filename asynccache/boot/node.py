@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable
 
 from asynccache.boot.bundle import hydrate_from_packages, published_bundle
+from asynccache.boot.digest import named_pack
 from asynccache.boot.manifest import Manifest
 from asynccache.boot.ranges import Root
 from asynccache.boot.zstd import WHEELS_KEY, find_decompressor, use_wheel, wheel_tag
@@ -35,6 +36,8 @@ class Receipt:
         source: `present`, `pack` or `packages`.
         bytes: Received from the store.
         requests: To the store.
+        packages: How many it was made from; 0 with a pack.
+        package_bytes: Theirs, on disk.
         seconds: In all.
         decoder: Which zstd was used; empty without a pack.
         notes: What the user should know, a sentence each.
@@ -45,6 +48,8 @@ class Receipt:
         self.source = "present"
         self.bytes = 0
         self.requests = 0
+        self.packages = 0
+        self.package_bytes = 0
         self.seconds = 0.0
         self.decoder = ""
         self.notes: list[str] = []
@@ -54,6 +59,16 @@ class Receipt:
         document = dict(vars(self))
         document["seconds"] = round(self.seconds, 3)
         return document
+
+    def sentence(self) -> str:
+        """Return what a log says at the end."""
+        store = "%.1f MB in %d requests" % (self.bytes / 1e6, self.requests)
+        if self.source == "present":
+            return "Environment was there" + (f": {store}" if self.requests else "")
+        if self.source == "pack":
+            return f"Environment made from its pack: {store}"
+        packages = "%d, %.1f MB on disk" % (self.packages, self.package_bytes / 1e6)
+        return f"Environment made from packages ({packages}); the engine and what names it: {store}"
 
     def count(self, ranges: Ranges) -> None:
         """Add what reading an object took."""
@@ -85,10 +100,10 @@ def make_environment(
 
 def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None]) -> str:
     """Make an environment under its lock, or use the one that somebody else has just made; return its prefix."""
-    root = Root(manifest.root, manifest.endpoint_url)
+    root = Root(manifest.root, manifest.endpoint_url, manifest.client)
     prefix = receipt.prefix
     if not manifest.pins:
-        say("warning: the manifest names no digests, so what lies in the cache is taken as it is there")
+        say("warning: the manifest names no digests, so the content of the cache is trusted as it is")
 
     def waiting(holder: Holder, seconds: float) -> None:
         say(f"waiting for {holder}, which makes the same environment ({seconds:.0f} s)")
@@ -104,11 +119,26 @@ def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str]
         if found is None and _from_pack(root, manifest, env, receipt, say, exclusive=exclusive):
             found = prefix
     if found is None:
-        bundle = manifest.bundle(env[2]) or (None if manifest.pins else published_bundle(root, env[2]))
+        bundle = manifest.bundle(env[2]) or (None if manifest.pins else published_bundle(root, env[2], receipt.count))
         if bundle is None:
             lacking = f"the manifest names no bundle for {env[2]}" if manifest.pins else "no bundle is published"
             raise HydrationError(f"{receipt.notes[-1]}; and {lacking} to make it from packages")
-        hydrate_from_packages(root, bundle, env, prefix, say, packs=not manifest.pins)
+        name = "{}:{}".format(*env[:2])
+        named = manifest.digest(*env)
+        made = hydrate_from_packages(
+            root,
+            bundle,
+            env,
+            prefix,
+            say,
+            receipt.count,
+            packs=not manifest.pins,
+            name=f"{name}@sha256:{named}" if named else name,
+            derived=manifest.derived(*env),
+        )
+        receipt.packages, receipt.package_bytes = made["packages"], made["bytes"]
+        receipt.bytes += made["fetched_bytes"]
+        receipt.requests += made["store_requests"]
         receipt.source = "packages"
         found = find_complete(prefix, env)
         if found is None:
@@ -126,7 +156,7 @@ def _from_pack(
     try:
         if not building.begin():
             return True
-        key, digest, compared = manifest.pack(*env)
+        key, digest, compared = manifest.pack(*env, lambda: named_pack(root, manifest, env))
         ranges = root.object(key)
         ranges.say = say
         receipt.decoder, decompress = _decoder(root, manifest, env[2], receipt, say)
@@ -161,7 +191,7 @@ def _from_pack(
     return True
 
 
-def link_here(prefix: str, env: Triple, directory: str) -> None:
+def link_into(prefix: str, env: Triple, directory: str) -> None:
     """Leave what the task's command looks for: `_env_id`, `_env_path` and `__conda_python` (contract, section 9.2)."""
     with open(os.path.join(directory, "_env_id"), "w") as file:
         json.dump(list(env), file)

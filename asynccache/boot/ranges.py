@@ -1,4 +1,7 @@
-"""Objects of a cache's root as a bare node reads them: over HTTP, from S3, or from a directory."""
+"""Objects of a cache's root as a bare node reads them: over HTTP, from a service, or from a directory.
+
+How a service is read stands in a module of this room for each (`asynccache.node.store_kinds` names them).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,32 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING, Any, Mapping
 
-from asynccache.errors import HydrationError
+from asynccache.errors import AsyncCacheError, HydrationError
+from asynccache.node.client_provider import foreign_provider, provider_variable
 from asynccache.node.errors import NoPackError, PackUnusableError
+from asynccache.node.patience import TRANSIENT_STATUSES, parse_retry_after
 from asynccache.node.ranges import LocalRanges, PassingError, Ranges
+from asynccache.node.store_kinds import KINDS, in_words, kind_of, scheme_of
 
-_TIMEOUT = 30.0  # seconds
-_PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Account(Protocol):
+        """Who asks."""
+
+        @property
+        def kind(self) -> str:
+            """What requests are proved with, for people."""
+
+        def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+            """Return the address and the headers to ask with."""
+
+
+TIMEOUT = 30.0
+"""Seconds that a server has to answer."""
+_WEB = ("http", "https")
 
 
 class HTTPRanges(Ranges):
@@ -21,7 +42,12 @@ class HTTPRanges(Ranges):
 
     Args:
         url: http or https; its query may hold a signature and is never shown.
+
+    Attributes:
+        busy: Whether 503 means that too many ask, as Azure and Google say it; else only where it names a time.
     """
+
+    busy = False
 
     def __init__(self, url: str) -> None:
         Ranges.__init__(self, url.partition("?")[0])
@@ -30,108 +56,139 @@ class HTTPRanges(Ranges):
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
         """Ask for a range."""
-        request = urllib.request.Request(self._url, headers={"Range": _range(start, length)})  # noqa: S310 - the scheme is checked
-        try:
-            answer = urllib.request.urlopen(request, timeout=_TIMEOUT, context=self._context)  # noqa: S310
-        except urllib.error.HTTPError as exc:
-            exc.close()
-            if exc.code == 404:
-                raise NoPackError(f"there is no {self.name}") from None
-            if exc.code in _PASSING:
-                raise PassingError("the server answers %d" % exc.code) from None
-            raise PackUnusableError("%s is refused: the server answers %d" % (self.name, exc.code)) from None
+        answer = self._ask("GET", {"Range": byte_range(start, length)})
         total = answer.headers.get("Content-Range", "").rpartition("/")[2]
         if answer.status != 206 or not total.isdigit():
             answer.close()
             raise PackUnusableError(f"{self.name}: the server does not answer ranges")
         return answer, int(total)
 
+    def _ask(self, method: str, headers: dict[str, str]) -> Any:
+        url, every = self._prepared(method, headers)
+        request = urllib.request.Request(url, headers=every, method=method)  # noqa: S310 - the scheme is checked
+        try:
+            return urllib.request.urlopen(request, timeout=TIMEOUT, context=self._context)  # noqa: S310
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            if exc.code == 404:
+                raise NoPackError(f"there is no {self.name}") from None
+            if exc.code in TRANSIENT_STATUSES:
+                asked = parse_retry_after(exc.headers.get("Retry-After"))
+                throttled = exc.code == 429 or (exc.code == 503 and (self.busy or asked is not None))
+                raise PassingError("the server answers %d" % exc.code, throttled, asked) from None
+            raise self._refused(exc.code) from None
 
-class S3Ranges(Ranges):
-    """An object of S3, by boto3, which Metaflow installs on every node.
+    def _prepared(self, method: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """Return the address and the headers to ask with."""
+        del method
+        return self._url, headers
+
+    def _refused(self, status: int) -> PackUnusableError:
+        return PackUnusableError("%s is refused: the server answers %d" % (self.name, status))
+
+
+class AccountRanges(HTTPRanges):
+    """An object of a service that wants to know who asks, by HTTP: its own client takes a second to import.
 
     Args:
-        client: Of boto3, safe for threads.
-        bucket: Its bucket.
-        key: Its key.
+        account: Who asks.
+        url: The object's address.
+        name: What to call it.
     """
 
-    def __init__(self, client: Any, bucket: str, key: str) -> None:
-        Ranges.__init__(self, f"s3://{bucket}/{key}")
-        self._client = client
-        self._bucket = bucket
-        self._key = key
+    busy = True
 
-    def open(self, start: int, length: int) -> tuple[Any, int]:
-        """Ask for a range."""
+    def __init__(self, account: Account, url: str, name: str) -> None:
+        HTTPRanges.__init__(self, url)
+        self.name = name
+        self._account = account
+
+    def _prepared(self, method: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=_range(start, length))
-        except Exception as exc:
-            answer = getattr(exc, "response", None)
-            if not isinstance(answer, dict):
-                if "Credentials" in type(exc).__name__ or "Profile" in type(exc).__name__:
-                    raise HydrationError(f"{self.name} cannot be read: {exc}") from None
-                raise
-            error = answer.get("Error", {}).get("Code", "")
-            code = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if error in {"NoSuchKey", "404", "NotFound"}:
-                raise NoPackError(f"there is no {self.name}") from None
-            if code in _PASSING or error in {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable"}:
-                raise PassingError("S3 answers %s" % (error or code)) from None
-            raise PackUnusableError(f"{self.name} is refused: S3 answers {error or code}") from None
-        total = str(answer.get("ContentRange", "")).rpartition("/")[2]
-        return answer["Body"], int(total) if total.isdigit() else int(answer["ContentLength"])
+            return self._account.prepare(method, self._url, headers)
+        except AsyncCacheError as exc:
+            raise HydrationError(f"{self.name} cannot be read: {exc}") from None
+
+    def _refused(self, status: int) -> PackUnusableError:
+        return PackUnusableError(
+            "%s is refused: asked with %s, the server answers %d" % (self.name, self._account.kind, status)
+        )
+
+
+class Service:
+    """A service that holds objects in containers.
+
+    Args:
+        address: The root, for messages.
+        endpoint_url: Where it is, if not the cloud's own.
+        provider: Plugin of Metaflow's that says who asks; None: as the cloud's own tools decide.
+        said: What the manifest says of clients of this kind.
+
+    Raises:
+        HydrationError: Nothing says who asks, or a module is missing.
+        ConfigurationError: The provider that is named is not there.
+    """
+
+    def __init__(self, address: str, endpoint_url: str | None, provider: str | None, said: Mapping[str, Any]) -> None:
+        del address, said
+        self.endpoint_url = endpoint_url
+        self.provider = provider
+
+    def object(self, container: str, key: str) -> Ranges:
+        """Return an object."""
+        raise NotImplementedError
+
+    def variables(self) -> dict[str, str]:
+        """Return what an engine of its own, which has no Metaflow, needs to reach the service as this does."""
+        raise NotImplementedError
 
 
 class Root:
     """A cache's root on a bare node: gives the objects below it.
 
     Args:
-        address: A directory, `file://`, `http(s)://` or `s3://bucket/prefix`.
-        endpoint_url: Of a private S3 server.
+        address: A directory, `file://`, `http(s)://`, or the address of a store as `store_kinds` has them.
+        endpoint_url: Of a private S3 server, of the blob service of an account of Azure, or of a server like Google's.
+        client: What the manifest says of clients of this kind of root; variables of the node come before it.
 
     Raises:
         HydrationError: It is of another kind, or boto3 is missing.
+        ConfigurationError: The provider that is named is not there.
     """
 
-    def __init__(self, address: str, endpoint_url: str | None = None) -> None:
+    def __init__(self, address: str, endpoint_url: str | None = None, client: Mapping[str, Any] | None = None) -> None:
         self.address = address.rstrip("/")
         self.endpoint_url = endpoint_url
-        self._client = _s3_client(endpoint_url) if address.startswith("s3://") else None
-        if self._client is None and "://" in address and not address.startswith(("http://", "https://", "file://")):
+        self._service: Service | None = None
+        said, kind, scheme = client or {}, kind_of(address), scheme_of(address)
+        if kind is not None and kind.reader:
+            provider = None
+            if kind.provider:
+                on_node = os.environ.get(provider_variable(kind.name))
+                provider = foreign_provider(kind.name, on_node, said.get("provider"))
+            self._service = kind.read_by()(address, endpoint_url, provider, said)
+        elif "://" in address and scheme not in (*_WEB, "file"):
+            schemes = ["%s://" % each.schemes[0] for each in KINDS.values() if each.reader]
             raise HydrationError(
-                f"the cache's root {address} cannot be read here: expected a directory, s3:// or http(s)://"
+                f"the cache's root {address} cannot be read here: expected "
+                + in_words("a directory", *schemes, "http(s)://")
             )
 
     def object(self, key: str) -> Ranges:
         """Return an object by its key relative to the root."""
-        if self._client is not None:
-            bucket, _slash, prefix = self.address[len("s3://") :].partition("/")
-            return S3Ranges(self._client, bucket, f"{prefix}/{key}" if prefix else key)
-        if self.address.startswith(("http://", "https://")):
+        if self._service is not None:
+            container, _slash, prefix = self.address.partition("://")[2].partition("/")
+            return self._service.object(container, f"{prefix}/{key}" if prefix else key)
+        if scheme_of(self.address) in _WEB:
             return HTTPRanges(f"{self.address}/{key}")
         directory = self.address[len("file://") :] if self.address.startswith("file://") else self.address
         return LocalRanges(os.path.join(os.path.expanduser(directory), key))
 
+    def variables(self) -> dict[str, str]:
+        """Return what an engine of its own, which has no Metaflow, needs to reach the root as this does."""
+        return {} if self._service is None else self._service.variables()
 
-def _range(start: int, length: int) -> str:
+
+def byte_range(start: int, length: int) -> str:
+    """Return the header that asks for a range; from the end where it starts below zero."""
     return "bytes=%d" % start if start < 0 else "bytes=%d-%d" % (start, start + length - 1)
-
-
-def _s3_client(endpoint_url: str | None) -> Any:
-    try:
-        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - only where the cache is on S3
-        from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
-    except ImportError:
-        raise HydrationError(
-            "boto3 is missing in this image and the cache is on S3; install boto3, or unset"
-            " METAFLOW_SKIP_INSTALL_DEPENDENCIES"
-        ) from None
-    config = Config(
-        retries={"max_attempts": 1, "mode": "standard"},
-        max_pool_connections=16,
-        connect_timeout=10,
-        read_timeout=_TIMEOUT,
-        s3={"addressing_style": "path"} if endpoint_url else None,
-    )
-    return boto3.client("s3", endpoint_url=endpoint_url or None, config=config)

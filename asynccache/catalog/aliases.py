@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
+from asynccache.catalog.collection import about_to_name
+from asynccache.catalog.documents import read_twice
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import (
     AliasTakenError,
@@ -27,18 +29,27 @@ from asynccache.errors import (
 )
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
-from asynccache.model.identity import checked_ids
+from asynccache.model.digest import checked_hex
+from asynccache.model.document import Documented
+from asynccache.model.identity import EnvID, checked_ids
+from asynccache.model.platform import ARCHITECTURES, checked_architecture
 from asynccache.node.json_text import read_json
-from asynccache.node.user import user_name
+from asynccache.runtime.author import author
+from asynccache.runtime.tasks import run_together
+from asynccache.store import journal
 from asynccache.store.base import ObjectInfo, Store
 
 _SWAPS: Final = 200  # attempts of a compare-and-swap before giving up
+_UNCHAINED: Final = ("host", "command", "version")
+_LATER: Final = (*_UNCHAINED, "digests")  # fields that earlier versions do not know
 Ids = tuple[str, str]
 """(req_id, full_id)"""
+Followed = Literal["there", "moved", "moved on"]
+"""What came of a name that was to follow another store's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Move(Documented):
     """One entry in the history of a mutable name.
 
     Attributes:
@@ -48,6 +59,10 @@ class Move:
         source: (req_id, full_id) before, None for the first.
         target: (req_id, full_id) after.
         previous: SHA-256 of the entry before, empty for the first.
+        host: On which machine; empty in entries of earlier versions and of moves that were only noticed.
+        command: By which command, without its arguments.
+        version: Of asynccache.
+        digests: Architecture -> sha256 of the environment after, as far as it was known then.
     """
 
     number: int
@@ -56,19 +71,20 @@ class Move:
     source: Ids | None
     target: Ids
     previous: str
-
-    def as_document(self) -> dict[str, object]:
-        """Return the entry as plain values."""
-        return asdict(self)
+    host: str = ""
+    command: str = ""
+    version: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        """Return the entry as it is stored and hashed."""
+        """Return the entry as it is stored."""
         return json.dumps(self.as_document(), sort_keys=True).encode("ascii")
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the entry."""
-        return hashlib.sha256(self.to_json()).hexdigest()
+        """SHA-256 of what earlier versions know of the entry, too: so they go on chaining."""
+        chained = {name: value for name, value in self.as_document().items() if name not in _LATER}
+        return hashlib.sha256(json.dumps(chained, sort_keys=True).encode("ascii")).hexdigest()
 
     @classmethod
     def from_json(cls, data: bytes) -> Move:
@@ -87,6 +103,8 @@ class Move:
                 None if source is None else checked_ids(source),
                 checked_ids(document["target"]),
                 str(document["previous"]),
+                **{name: str(document.get(name, "")) for name in _UNCHAINED},
+                digests=_digests(document.get("digests") or {}),
             )
         except (ValueError, KeyError, TypeError, UsageError) as exc:
             raise IntegrityError(f"an entry of an alias's history is malformed ({exc})") from exc
@@ -104,7 +122,8 @@ class Aliases:
     def __init__(self, store: Store, keys: CatalogKeys | None = None, user: str | None = None) -> None:
         self._store = store
         self._keys = keys or CatalogKeys()
-        self._user = user or user_name()
+        self._author = author(user)
+        self._user = self._author.user
 
     async def get(self, alias: Alias) -> Ids | None:
         """Return what a name stands for, None when it is not given.
@@ -112,38 +131,58 @@ class Aliases:
         Raises:
             IntegrityError: Its object is not readable.
         """
-        current = await self._read(alias)
-        return None if current is None else current[0]
+        return await read_twice(self._store, self._keys.alias(alias), lambda data: _ids(alias, data))
 
-    async def assign(self, alias: Alias, ids: Ids) -> bool:
+    async def assign(self, alias: Alias, ids: Ids, digests: Mapping[str, str] | None = None) -> bool:
         """Give a name to an environment, or move a mutable one; return whether anything changed.
 
+        Args:
+            alias: Which.
+            ids: Of the environment.
+            digests: Architecture -> sha256 of the environment, for the history.
+
         Raises:
-            AliasTakenError: The name is immutable and stands for another environment; says which and since when.
+            AliasTakenError: The name is immutable and refers to another environment; says which and since when.
             StoreError: The store cannot promise that exactly one writer wins.
         """
-        if not (await self._store.capabilities()).conditional_put:
-            raise StoreRefusedError(
-                f"{self._store.address} ignores conditional writes, so {alias} cannot be given safely",
-                hint="use a store that honours If-None-Match; `asynccache doctor` tells",
+        await self._require_conditions(alias)
+        await self._keep(alias, ids)
+        return await (self._move(alias, ids, digests or {}) if alias.mutable else self._create(alias, ids))
+
+    async def _keep(self, alias: Alias, ids: Ids) -> None:
+        """Let nobody collect what gets a name.
+
+        Raises:
+            ObjectNotFoundError: Somebody has collected it.
+        """
+        if not await about_to_name(self._store, ids):
+            return
+        documents = [self._keys.document(EnvID(*ids, arch)) for arch in ARCHITECTURES]
+        if not any(await run_together([self._store.head(key) for key in documents])):
+            raise ObjectNotFoundError(
+                f"{alias} is not given: {self._store.address} has no document of {ids[0]}:{ids[1]}",
+                hint=f"`asynccache warm --env {ids[0]}:{ids[1]}` publishes one",
             )
-        return await (self._move(alias, ids) if alias.mutable else self._create(alias, ids))
 
     async def _create(self, alias: Alias, ids: Ids) -> bool:
         try:
             await self._store.put(self._keys.alias(alias), json.dumps(list(ids)).encode("ascii"), if_absent=True)
         except PreconditionFailedError:
-            current = await self._read(alias)
-            if current is not None and current[0] == ids:
-                return False
-            holder = f"{current[0][0]}:{current[0][1]}" if current else "an environment that vanished meanwhile"
-            raise AliasTakenError(
-                f"{alias} is immutable and stands for {holder}{_since(current)}",
-                hint="choose another tag, or use latest, candidate or stable for a name that moves",
-            ) from None
+            await self._check_given(alias, ids)
+            return False
         return True
 
-    async def _move(self, alias: Alias, ids: Ids) -> bool:
+    async def _check_given(self, alias: Alias, ids: Ids) -> None:
+        """Raise `AliasTakenError` unless a name that is given stands for this environment."""
+        current = await self._read(alias)
+        if current is None or current[0] != ids:
+            holder = f"{current[0][0]}:{current[0][1]}" if current else "an environment that vanished meanwhile"
+            raise AliasTakenError(
+                f"{alias} is immutable and refers to {holder}{_since(current)}",
+                hint="choose another tag, or use latest, candidate or stable for a name that moves",
+            ) from None
+
+    async def _move(self, alias: Alias, ids: Ids, digests: Mapping[str, str]) -> bool:
         data = json.dumps(list(ids)).encode("ascii")
         for _ in range(_SWAPS):
             current = await self._read(alias)
@@ -155,9 +194,94 @@ class Aliases:
                 await self._store.put(self._keys.alias(alias), data, if_absent=current is None, if_match=there)
             except PreconditionFailedError:
                 continue
-            await self._log(alias, None if current is None else current[0], ids, logged)
+            await self._log(alias, None if current is None else current[0], ids, logged, digests)
             return True
-        raise StoreError(
+        raise self._contended(alias)
+
+    async def follow(
+        self, original: Aliases, alias: Alias, wanted: Ids, *, anyway: bool = False, write: bool = True
+    ) -> Followed:
+        """Let a name stand for what it stands for in another store, its history before it.
+
+        One that is behind the other store's moves: all that it stood for is in the other's history. One that was moved
+        here otherwise has moved on, and stays.
+
+        Args:
+            original: The names of the other store.
+            alias: Which.
+            wanted: What it stands for there.
+            anyway: Move one that has moved on, too; that is a move in the history here.
+            write: Change something; else only tell what would come of it.
+
+        Raises:
+            AliasTakenError: The name is immutable and refers to another environment here.
+            IntegrityError: Its object is not readable here.
+            StoreError: This store cannot promise that exactly one writer wins.
+        """
+        if write:
+            await self._require_conditions(alias)
+        if not alias.mutable:
+            given = await self.get(alias)
+            if given is not None:
+                if given != wanted:
+                    await self._check_given(alias, wanted)
+                return "there"
+            if write:
+                await self._keep(alias, wanted)
+            return "moved" if not write or await self._create(alias, wanted) else "there"
+        for _ in range(_SWAPS):
+            current = await self._read(alias)
+            here, there = await run_together([self._entries(alias), original._entries(alias)])
+            lacking = await self._lacking(original, here, there)
+            same = current is not None and current[0] == wanted
+            if current is not None and not same and not await original._stood_for(current[0], here[-1:], lacking):
+                if anyway and write:
+                    await self._move(alias, wanted, {})
+                return "moved" if anyway else "moved on"
+            outcome: Followed = "there" if same else "moved"
+            if not write:
+                return outcome
+            if not same:
+                await self._keep(alias, wanted)
+            with suppress(PreconditionFailedError):  # somebody else moved it meanwhile: look again
+                for key, data in await original._moves_upto(wanted, lacking or ()):
+                    await self._store.put(key, data, if_absent=True)
+                if not same:
+                    data = json.dumps(list(wanted)).encode("ascii")
+                    version = None if current is None else current[1].etag
+                    await self._store.put(self._keys.alias(alias), data, if_absent=current is None, if_match=version)
+                return outcome
+        raise self._contended(alias)
+
+    async def _lacking(self, original: Aliases, here: list[str], there: list[str]) -> list[str] | None:
+        """Return the entries with which another store's history goes on after the one here; None where it does not."""
+        if here != there[: len(here)]:
+            return None
+        if here and len(here) < len(there) and await self._store.get(here[-1]) != await original._store.get(here[-1]):
+            return None  # each entry holds the digest of the one before
+        return there[len(here) :]
+
+    async def _stood_for(self, ids: Ids, last: list[str], later: list[str] | None) -> bool:
+        """Tell whether the last entry that another store has, too, or one of those that it lacks, is a move to this."""
+        if later is None:
+            return False
+        return any([Move.from_json(await self._store.get(key)).target == ids for key in (*last, *later)])
+
+    async def _moves_upto(self, ids: Ids, entries: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Return entries up to the last one that is a move to this; all where none is, as it is not entered yet."""
+        found = [(key, await self._store.get(key)) for key in entries]
+        ends = [number for number, (_key, data) in enumerate(found, 1) if _target_of(data) == ids]
+        return found[: ends[-1]] if ends else found
+
+    async def _require_conditions(self, alias: Alias) -> None:
+        if not (await self._store.capabilities()).conditional_put:
+            raise StoreRefusedError(
+                f"{self._store.address} ignores conditional writes, so {alias} cannot be given safely",
+                hint="use a store that honours If-None-Match; `asynccache doctor` checks that",
+            )
+
+    def _contended(self, alias: Alias) -> StoreError:
+        return StoreError(
             f"{alias} could not be moved: other writers moved it {_SWAPS} times meanwhile", hint="try again"
         )
 
@@ -210,9 +334,11 @@ class Aliases:
                 await self._store.put(self._keys.log_entry(alias, number), chained.to_json())
             previous = chained.digest
         kept = {self._keys.log_entry(alias, number) for number in range(1, len(left) + 1)}
-        for key in keys:
-            if key not in kept:
-                await self._store.delete(key)
+        gone = [key for key in keys if key not in kept]
+        if gone:
+            await journal.enter(self._store, "delete", gone, user=self._user)
+        for key in gone:
+            await self._store.delete(key)
         return await self.history(alias)
 
     async def rollback(self, alias: Alias, *, to: int | None = None) -> Ids:
@@ -236,7 +362,7 @@ class Aliases:
         if not 1 <= number <= len(moves):
             raise UsageError(f"{alias} has no move to go back to", expected=f"1 to {len(moves)}", found=number)
         target = moves[number - 1].target
-        await self.assign(alias, target)
+        await self.assign(alias, target, moves[number - 1].digests)
         return target
 
     async def names(self, prefix: str = "") -> AsyncIterator[tuple[Alias, ObjectInfo]]:
@@ -248,7 +374,9 @@ class Aliases:
                 if alias.kind == "generic":
                     yield alias, info
 
-    async def _log(self, alias: Alias, source: Ids | None, target: Ids, logged: int) -> None:
+    async def _log(
+        self, alias: Alias, source: Ids | None, target: Ids, logged: int, digests: Mapping[str, str]
+    ) -> None:
         """Enter a move that was just made.
 
         A mover that comes right after may have entered it already, as noticed; `logged` is how many entries there were
@@ -267,7 +395,9 @@ class Aliases:
             number = (self._keys.log_number(alias, entries[-1]) or 0) + 1 if entries else 1
             noticed = source if before != source else None
             moved = (self._user, source, target) if noticed is None else ("another writer", before, noticed)
-            entry = Move(number, now, *moved, last.digest if last else "")
+            known = {name: getattr(self._author, name) for name in _UNCHAINED} if noticed is None else {}
+            entry = Move(number, now, *moved, last.digest if last else "", **known)
+            entry = replace(entry, digests=dict(digests)) if noticed is None else entry
             try:
                 await self._store.put(self._keys.log_entry(alias, entry.number), entry.to_json(), if_absent=True)
             except PreconditionFailedError:
@@ -287,16 +417,29 @@ class Aliases:
         info = await self._store.head(key)
         if info is None:
             return None
-        try:
-            data = await self._store.get(key)
-        except ObjectNotFoundError:
-            return None
-        try:
-            return checked_ids(read_json(data)), info
-        except (ValueError, UsageError) as exc:
-            raise IntegrityError(
-                f"the alias {alias} is damaged", expected='["REQ_ID", "FULL_ID"]', found=repr(data[:80])
-            ) from exc
+        ids = await read_twice(self._store, key, lambda data: _ids(alias, data))
+        return None if ids is None else (ids, info)
+
+
+def _ids(alias: Alias, data: bytes) -> Ids:
+    try:
+        return checked_ids(read_json(data))
+    except (ValueError, UsageError) as exc:
+        raise IntegrityError(
+            f"the alias {alias} is damaged", expected='["REQ_ID", "FULL_ID"]', found=repr(data[:80])
+        ) from exc
+
+
+def _target_of(data: bytes) -> Ids | None:
+    with suppress(IntegrityError):
+        return Move.from_json(data).target
+    return None
+
+
+def _digests(said: object) -> dict[str, str]:
+    if not isinstance(said, dict):
+        raise TypeError("its digests are no map")
+    return {checked_architecture(arch): checked_hex("sha256", digest) for arch, digest in said.items()}
 
 
 def _since(current: tuple[Ids, ObjectInfo] | None) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from typing import ClassVar
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import parse_stem
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Documented):
     """One package that differs.
 
     Attributes:
@@ -30,13 +31,9 @@ class Change:
     after: str | None
     bytes: int | None
 
-    def as_document(self) -> dict[str, object]:
-        """Return the change as plain values."""
-        return document(self, "kind", "name", "before", "after", "bytes")
-
 
 @dataclass(slots=True)
-class Difference:
+class Difference(Documented):
     """What differs between two environments.
 
     Attributes:
@@ -45,6 +42,8 @@ class Difference:
         changed: In both, with another version, build or digest.
         same: How many packages are in both.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("added", "removed", "changed", "same", "bytes")
 
     added: list[Change] = field(default_factory=list)
     removed: list[Change] = field(default_factory=list)
@@ -60,10 +59,6 @@ class Difference:
         """Yield the changes with `+`, `-` or `~`, by name."""
         marks = (("+", self.added), ("-", self.removed), ("~", self.changed))
         yield from sorted(((m, c) for m, changes in marks for c in changes), key=lambda each: each[1].name)
-
-    def as_document(self) -> dict[str, object]:
-        """Return the difference as plain values; sizes in bytes."""
-        return document(self, "added", "removed", "changed", "same", "bytes")
 
 
 def compare(

@@ -7,9 +7,10 @@ there first wins, as for every other writer of the cache.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PreconditionFailedError
@@ -21,6 +22,7 @@ from asynccache.runtime.budget import Budget
 from asynccache.runtime.tasks import run_works
 from asynccache.store.base import ObjectInfo, Store
 
+T = TypeVar("T")
 _AT_ONCE: Final = 32  # documents read at once
 
 
@@ -40,13 +42,11 @@ class EnvironmentDocuments:
         """Read one document; None when there is none.
 
         Raises:
-            IntegrityError: The object is not a document; says what is wrong with it.
+            IntegrityError: The object is not a document in two readings; says what is wrong with it.
         """
-        try:
-            data = await self._store.get(self._keys.document(env_id))
-        except ObjectNotFoundError:
-            return None
-        return ResolvedEnvironment.from_json(env_id, data)
+        return await read_twice(
+            self._store, self._keys.document(env_id), partial(ResolvedEnvironment.from_json, env_id)
+        )
 
     async def put(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
         """Write a document unless there is one, and the name by full id; return what the store holds now.
@@ -68,7 +68,7 @@ class EnvironmentDocuments:
         return stored
 
     async def _first(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
-        """Return the document that was written first, or write it anew where that is no JSON."""
+        """Return the document that was written first, or write it again where that is no JSON."""
         env_id = environment.id
         try:
             return await self.get(env_id) or environment
@@ -77,13 +77,13 @@ class EnvironmentDocuments:
             if damaged is not None and _is_json(damaged[1]):
                 raise
             if damaged is not None:
-                with suppress(PreconditionFailedError):  # somebody else writes it anew
+                with suppress(PreconditionFailedError):  # somebody else writes it again
                     key = self._keys.document(env_id)
                     await self._store.put(key, environment.to_json(), if_match=damaged[0].etag)
         return await self.get(env_id) or environment
 
     async def still_unreadable(self, env_id: EnvID) -> tuple[ObjectInfo, bytes] | None:
-        """Read a document that could not be read again, by the store opened anew; None where it can be, or has gone."""
+        """Read an unreadable document again, by the store opened again; None where it can be read, or has gone."""
         key = self._keys.document(env_id)
         async with self._store.another() as store:
             # its version first: should it change before it is read, nobody replaces or moves what it is then
@@ -100,14 +100,21 @@ class EnvironmentDocuments:
     async def of_request(
         self, arch: str, req_id: str
     ) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
-        """Read all documents of a request, the latest resolution first, and what could not be read."""
+        """Read all documents of a request, the latest resolution first, and tell what is no document.
+
+        Raises:
+            StoreError: One cannot be read now: which one is the latest is not known then.
+        """
         ids = [
             env_id
             async for info in self._store.scan(self._keys.request_prefix(arch, req_id))
             if (env_id := self._keys.parse_document(info.key)) is not None
         ]
         found, unreadable = await self.get_all(ids)
-        return sorted(found, key=lambda e: e.resolved_on, reverse=True), unreadable
+        for error in unreadable.values():
+            if not isinstance(error, IntegrityError):
+                raise error
+        return sorted(found, key=lambda e: e.local_time, reverse=True), unreadable
 
     async def get_all(self, ids: list[EnvID]) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
         """Read several documents at once; what is not there is left out, what cannot be read is told apart."""
@@ -122,6 +129,26 @@ class EnvironmentDocuments:
             env_id = self._keys.parse_document(info.key)
             if env_id is not None:
                 yield env_id
+
+
+async def read_twice(store: Store, key: str, read: Callable[[bytes], T]) -> T | None:
+    """Read a small object; None when there is none. A wrong reading that a second one does not show is no damage.
+
+    Raises:
+        IntegrityError: `read` takes neither of two independent readings.
+    """
+    try:
+        data = await store.get(key)
+        try:
+            return read(data)
+        except IntegrityError:
+            async with store.another() as other:
+                again = await other.get(key)
+            if again == data:
+                raise
+            return read(again)
+    except ObjectNotFoundError:
+        return None
 
 
 def _is_json(data: bytes) -> bool:

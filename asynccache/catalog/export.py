@@ -10,11 +10,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from asynccache.errors import DiskError, UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import DistributionName, parse_stem
 from asynccache.model.url import redacted
@@ -25,18 +26,27 @@ _CONDA: Final = "conda.anaconda.org"
 
 
 @dataclass(slots=True)
-class Export:
+class Export(Documented):
     """A written environment.
 
     Attributes:
         text: The file's content.
         left_out: What the format cannot hold, a sentence each.
-        format: One of `EXPORT_FORMATS`.
+        format: One of `EXPORT_FORMATS`, as in `--format`.
+        file: Where it was written; None when it was not.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("format", "left_out", "file", "told as text")
 
     text: str
     left_out: list[str] = field(default_factory=list)
     format: str = ""
+    file: Path | None = None
+
+    @property
+    def told(self) -> str | None:
+        """The file's content; None when it was written."""
+        return self.text if self.file is None else None
 
     def write(self, path: Path) -> None:
         """Write the text into a file. Blocking.
@@ -48,10 +58,7 @@ class Export:
             path.write_text(self.text, "utf-8")
         except OSError as exc:
             raise DiskError(f"{path} cannot be written ({exc.strerror})", hint="check the path") from exc
-
-    def as_document(self) -> dict[str, object]:
-        """Return the text and what is not in it."""
-        return {"format": self.format, "left_out": self.left_out, "text": self.text}
+        self.file = path
 
 
 def export(environment: ResolvedEnvironment, fmt: str) -> Export:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
 from asynccache.model.identity import EnvID
 from asynccache.runtime.sqlite_cache import SQLiteCache
 
@@ -33,7 +35,7 @@ create table names (
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Documented):
     """One environment in brief.
 
     Attributes:
@@ -48,6 +50,15 @@ class Summary:
         length: Its length in bytes.
     """
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "id",
+        "resolved_at as resolved_on",
+        "resolved_by",
+        "type as env_type",
+        "packages",
+        "error",
+    )
+
     id: EnvID
     version: str = ""
     resolved_on: str = ""
@@ -58,9 +69,17 @@ class Summary:
     start: int = 0
     length: int = 0
 
+    @property
+    def resolved_at(self) -> datetime | None:
+        """When it was resolved; a document that says no zone is taken to mean this machine's. None when unreadable."""
+        try:
+            return datetime.fromisoformat(self.resolved_on)
+        except ValueError:
+            return None
+
     @classmethod
     def of(cls, env_id: EnvID, document: object, version: str = "", start: int = 0, length: int = 0) -> Summary:
-        """Take from a document what a list shows; only its outer form is looked at."""
+        """Take from a document what a list shows; only its outermost level is looked at."""
         try:
             fields: dict[str, Any] = {
                 "resolved_on": str(document["resolved_on"]),  # type: ignore[index]  # tried
@@ -79,7 +98,7 @@ class Name:
 
     Attributes:
         section: Which kind: a section of the manifest, or `generic` for a store.
-        stored: Its stored form.
+        stored: Its stored archive.
         ids: (req_id, full_id).
         version: What it was read from.
     """
@@ -106,7 +125,7 @@ class CatalogIndex:
         return str(rows[0][0]) if rows else ""
 
     def replace(self, version: str, environments: Iterable[Summary], names: Iterable[Name]) -> None:
-        """Make the index anew."""
+        """Make the index again."""
         rows, others = list(environments), list(names)
 
         def write(connection: sqlite3.Connection) -> None:

@@ -24,6 +24,7 @@ from asynccache.node.kernel_lock import LocksUnsupportedError, take
 
 T = TypeVar("T")
 _DEFAULTS: Final = "default "  # section of the index, with the architecture behind it
+_LOOKS: Final = 20  # at a file that is changed while it is read
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
@@ -96,14 +97,22 @@ class IndexedManifest:
         return self._reading(lambda _file: self._index.names(), nothing)
 
     def _reading(self, read: Callable[[int], T], nothing: T) -> T:
-        with self._open() as file:
-            if file is None:
-                return nothing
-            status = os.fstat(file)
-            version = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
-            if self._index.version() != version:
-                self._make(file, version)
-            return read(file)
+        for _look in range(_LOOKS):
+            with self._open() as file:
+                if file is None:
+                    return nothing
+                version = _version(file)
+                try:
+                    if self._index.version() != version:
+                        self._make(file, version)
+                    found = read(file)
+                except IntegrityError:
+                    if _is_still(file, version):
+                        raise
+                    continue
+                if _is_still(file, version):
+                    return found
+        raise DiskError(f"{self.path} is written to all the time", hint="try again")
 
     @contextmanager
     def _open(self) -> Iterator[int | None]:
@@ -116,7 +125,7 @@ class IndexedManifest:
         except OSError as exc:
             raise DiskError(f"{self.path} cannot be read ({exc.strerror})", hint="check its owner and mode") from exc
         with closing(os.fdopen(file, "rb")):
-            # a writer replaces the file and does not change it, so waiting for the lock would only delay reading
+            # a writer changes the file only when it is no longer at its path, which is seen: waiting would only delay
             with suppress(LocksUnsupportedError):
                 take(file, str(self.path), shared=True)
             yield file
@@ -137,10 +146,20 @@ class IndexedManifest:
                 Manifest.from_json(data)
             except IntegrityError as error:
                 raise IntegrityError(
-                    f"{self.path}: {error}", hint="the next change keeps it aside and starts anew"
+                    f"{self.path}: {error}", hint="the next change keeps a copy and starts again"
                 ) from exc
-            raise IntegrityError(f"{self.path} is malformed ({exc})", hint="move it aside and start anew") from exc
+            raise IntegrityError(f"{self.path} is malformed ({exc})", hint="move it away and start again") from exc
         self._index.replace(version, environments, names)
+
+
+def _version(file: int) -> str:
+    status = os.fstat(file)
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _is_still(file: int, version: str) -> bool:
+    """Tell whether a file was not replaced, after which it may be written into, while it was read."""
+    return os.fstat(file).st_nlink > 0 and _version(file) == version
 
 
 class _Scanner:

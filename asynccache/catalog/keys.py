@@ -12,7 +12,8 @@ from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.identity import EnvID
 
-_LOG: Final = "asynccache/alias-log"
+ALIAS_LOG: Final = "asynccache/alias-log/"
+"""Prefix of the histories of all names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class CatalogKeys:
     def document(self, env_id: EnvID) -> str:
         """Return the key of an environment's document."""
         return f"{self.dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/env"
+
+    def digest(self, env_id: EnvID, sha256: str) -> str:
+        """Return the key of what a digest of an environment stands for: beside its document."""
+        return f"{self.document(env_id)}.sha256-{sha256}"
 
     def request_prefix(self, arch: str, req_id: str) -> str:
         """Return the prefix of all documents of a request."""
@@ -66,7 +71,7 @@ class CatalogKeys:
 
     def log_prefix(self, alias: Alias) -> str:
         """Return the prefix of a name's history, which those of longer names may share."""
-        return f"{_LOG}/{alias.stored}/"
+        return f"{ALIAS_LOG}{alias.stored}/"
 
     def log_number(self, alias: Alias, key: str) -> int | None:
         """Return which entry of a name's history a key is; None for another name's, such as of `t/latest:latest`."""

@@ -10,7 +10,7 @@ import fnmatch
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
@@ -20,9 +20,10 @@ from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import AsyncCacheError, DefectError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.runtime.late_loop import in_thread
 from asynccache.runtime.tasks import outcome_of, run_together
 from asynccache.store.base import ObjectInfo, Store
 
@@ -34,7 +35,7 @@ Ids = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Documented):
     """One environment of a list.
 
     Attributes:
@@ -44,6 +45,8 @@ class Listed:
         default: Whether its request means it on this machine.
         names: How it is called, in order.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("*summary", "names", "local", "remote", "default")
 
     summary: Summary
     local: bool = False
@@ -61,12 +64,6 @@ class Listed:
         env_id = self.summary.id
         texts = [*map(str, self.names), *(n.stored for n in self.names), str(env_id), env_id.req_id, env_id.full_id]
         return any(fnmatch.fnmatchcase(t, pattern) or (len(pattern) >= 6 and t.startswith(pattern)) for t in texts)
-
-    def as_document(self) -> dict[str, object]:
-        """Return the environment as plain values."""
-        summary = self.summary
-        names = ("id", "resolved_on", "resolved_by", "type", "packages", *(["error"] if summary.error else []))
-        return {**document(summary, *names), **document(self, "names", "local", "remote", "default")}
 
 
 class StoreCatalog:
@@ -91,7 +88,7 @@ class StoreCatalog:
             StoreError: The store cannot be listed.
         """
         arches = [arch] if arch else [*ARCHITECTURES]
-        known = {s.id: s for s in await asyncio.to_thread(self._index.environments, arch)}
+        known = {s.id: s for s in await in_thread(self._index.environments, arch)}
         counts = Counter(i.arch for i in known)
         # where many are known, parts are listed side by side: pages of one listing come one after the other
         parts = [f"{a}/{digit}" for a in arches for digit in (_DIGITS if counts[a] > _MANY else [""])]
@@ -104,7 +101,7 @@ class StoreCatalog:
         missing = [i for i, version in listed.items() if i not in known or known[i].version != version]
         read = await run_together([self._summary(i, listed[i]) for i in missing])
         gone = [i for i in known if i not in listed]
-        await asyncio.to_thread(self._index.add, read, gone=gone)
+        await in_thread(self._index.add, read, gone=gone)
         known |= {s.id: s for s in read}
         return [known[i] for i in listed]
 
@@ -116,7 +113,7 @@ class StoreCatalog:
         """
         aliases = Aliases(self._store, self._keys)
         listed = {name: info async for name, info in aliases.names() if name.stored.count("/")}
-        known = {n.stored: n for n in await asyncio.to_thread(self._index.names)}
+        known = {n.stored: n for n in await in_thread(self._index.names)}
         # one that moves may move twice within the resolution of a listing's times
         missing = [
             name
@@ -126,7 +123,7 @@ class StoreCatalog:
         read = await run_together([self._name(aliases, name, listed[name]) for name in missing])
         found = [name for name in read if name is not None]
         gone = [n for stored, n in known.items() if Alias("generic", stored) not in listed]
-        await asyncio.to_thread(self._index.add, names=found, gone_names=gone)
+        await in_thread(self._index.add, names=found, gone_names=gone)
         known |= {name.stored: name for name in found}
         return [(name, known[name.stored].ids) for name in listed if name.stored in known]
 
@@ -174,11 +171,11 @@ async def list_environments(
         found = {s.id: Listed(s, remote=True) for s in await there.summaries(arch)}
         _collect(names, await there.names())
     if here is not None:
-        defaults = await asyncio.to_thread(here.defaults)
-        for summary in await asyncio.to_thread(here.summaries, arch):
+        defaults = await in_thread(here.defaults)
+        for summary in await in_thread(here.summaries, arch):
             env_id = summary.id
             found[env_id] = Listed(summary, local=True, remote=env_id in found, default=env_id in defaults)
-        _collect(names, await asyncio.to_thread(here.names), known=names)
+        _collect(names, await in_thread(here.names), known=names)
     rows = [
         replace(row, names=tuple(sorted(names.get((i.req_id, i.full_id), ()), key=str))) for i, row in found.items()
     ]

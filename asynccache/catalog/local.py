@@ -2,34 +2,43 @@
 
 One JSON file, shared with other programs that read and write it whole. An update takes the file's kernel lock, makes
 sure that the locked file is still the one at the path (a rename by another writer replaces it), reads, changes, writes
-a temporary file and renames it. Other writers do not check the path, so after the rename the update is read back, and
-made again should it have been overwritten. Where the file system has no kernel locks, a lock file beside it keeps the
-writers of this program apart. All functions block: call them in a thread.
+a temporary file and renames it. Other writers do not check the path: one that waited for the lock of a file that was
+replaced reads that file and puts it, with its own change, at the path. So the new content is written into the replaced
+file too, before its lock is given back; and where somebody else has written lately, the update is read back when nobody
+has a replaced file open any more, and made again should it have been overwritten. Where the file system has no kernel
+locks, a lock file beside it keeps the writers of this program apart. All functions block: call them in a thread.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.errors import IntegrityError, LockTimeoutError
+from asynccache.errors import IntegrityError, LockTimeoutError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.identity import EnvID
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
 from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take_at, wait
 from asynccache.node.lock_file import lock_file
+from asynccache.node.open_files import replaced_is_open
 
 VERSION: Final = 1
 DEFAULT: Final = "_default"
+_LEFT: Final = 3600.0  # seconds after which a file that was to take the manifest's place is a killed writer's
 _REPEATS: Final = 20  # times an overwritten update is made again
+_LATELY: Final = 10.0  # seconds within which whoever read a file before it was replaced puts it back
+_SETTLE: Final = 5.0  # seconds to wait at most until nobody has a replaced file open
+_BLIND: Final = 0.5  # seconds to wait where that cannot be seen
 SECTIONS: Final[Mapping[str, str]] = {"pathspec": "mappings", "mutable": "mutable_aliases", "immutable": "aliases"}
 Ids = tuple[str, str]
 
@@ -46,7 +55,7 @@ class Manifest:
     """The content of the file. Documents are kept as they were read and parsed only when asked for.
 
     Attributes:
-        aliases: Section -> stored form -> (req_id, full_id).
+        aliases: Section -> stored archive -> (req_id, full_id).
         environments: Architecture -> req_id -> full_id -> document; `_default` -> full_id.
     """
 
@@ -81,10 +90,15 @@ class Manifest:
         return json.dumps(document).encode("ascii")
 
     def add(self, environment: ResolvedEnvironment, *, default: bool = False) -> None:
-        """Take in an environment and its name by full id, where the first request keeps the name."""
+        """Take in an environment and its name by full id, where the first request keeps the name.
+
+        An entry that says the same stays as another program wrote it, byte for byte.
+        """
         env_id = environment.id
         known = self.environments.setdefault(env_id.arch, {}).setdefault(env_id.req_id, {})
-        known[env_id.full_id] = environment.as_document()
+        document = environment.as_document()
+        if _as_we_write_it(env_id, known.get(env_id.full_id)) != document:
+            known[env_id.full_id] = document
         if default:
             known[DEFAULT] = env_id.full_id
         self.aliases[SECTIONS["immutable"]].setdefault(env_id.full_id, [env_id.req_id, env_id.full_id])
@@ -100,13 +114,14 @@ class LocalManifest:
     Args:
         path: `<local datastore root>/conda_v2.cnd`.
         lock_timeout: Seconds to wait for another writer.
-        say: Told when a damaged file was set aside.
+        say: Told when a damaged file was quarantined.
     """
 
     def __init__(self, path: Path, lock_timeout: float = 3600.0, say: Callable[[str], None] | None = None) -> None:
         self.path = path
         self._lock_timeout = lock_timeout
         self._say = say or (lambda _text: None)
+        self._own = (0, 0)  # the file that was written here last: inode, time
 
     def update(self, change: Callable[[Manifest], None]) -> Manifest:
         """Change the content; return what is in the file afterwards.
@@ -119,17 +134,21 @@ class LocalManifest:
             DiskError: It cannot be written.
         """
         for _ in range(_REPEATS):
-            with self._locked() as data:
+            with self._locked() as (file, data):
+                others = self._written_lately(file)
                 try:
                     manifest = Manifest.from_json(data)
                 except IntegrityError as exc:
-                    self._keep_aside(data, exc)
+                    self._keep_damaged(data, exc)
                     manifest = Manifest()
                 change(manifest)
                 wanted = manifest.to_json()
                 if wanted == data:
                     return manifest
                 self._replace(wanted)
+                _rewrite(file, wanted)
+            if others:
+                self._settle()
             after = self._content()
             if after == wanted:
                 return manifest
@@ -144,7 +163,7 @@ class LocalManifest:
         )
 
     @contextmanager
-    def _locked(self) -> Iterator[bytes]:
+    def _locked(self) -> Iterator[tuple[int, bytes]]:
         path = str(self.path)
         with ExitStack() as stack:
             try:
@@ -161,7 +180,21 @@ class LocalManifest:
             stack.callback(give_back, file)
             with os.fdopen(file, "rb", closefd=False) as reader:
                 data = reader.read()
-            yield data
+            yield file, data
+
+    def _written_lately(self, file: int) -> bool:
+        """Tell whether somebody else may have read the file before it was what it is now, and not have written yet."""
+        status = os.fstat(file)
+        own = (status.st_ino, status.st_mtime_ns) == self._own
+        return not own and abs(time.time() - status.st_mtime) < _LATELY
+
+    def _settle(self) -> None:
+        """Wait until no other process has a file open that was at the path before."""
+        end = time.monotonic() + _SETTLE
+        while (held := replaced_is_open(str(self.path.absolute()))) and time.monotonic() < end:
+            time.sleep(0.01)
+        if held is None:
+            time.sleep(_BLIND)
 
     def _open(self) -> int:
         with disk_errors(self.path):
@@ -169,28 +202,60 @@ class LocalManifest:
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _replace(self, data: bytes) -> None:
-        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.time_ns()}.tmp")
+        self._sweep()
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.time_ns()}.tmp")
         with disk_errors(self.path):
             try:
                 mode = self.path.stat().st_mode & 0o777
-                file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+                file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
                 with os.fdopen(file, "wb") as writer:
                     writer.write(data)
                     writer.flush()
                     os.fsync(file)
-                aside.replace(self.path)
+                    status = os.fstat(file)
+                    self._own = (status.st_ino, status.st_mtime_ns)
+                temporary.replace(self.path)
             except OSError:
-                aside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
 
-    def _content(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return b""
+    def _sweep(self) -> None:
+        """Remove what writers of this program left that were killed; the lock does not say it, as others replace it."""
+        left = re.compile(re.escape(self.path.name) + r"\.\d+\.\d+\.tmp")
+        with suppress(OSError):
+            for entry in filter(left.fullmatch, os.listdir(self.path.parent)):  # noqa: PTH208 - only names
+                path = self.path.with_name(entry)
+                if time.time() - path.stat().st_mtime > _LEFT:
+                    path.unlink(missing_ok=True)
 
-    def _keep_aside(self, data: bytes, error: IntegrityError) -> None:
+    def _content(self) -> bytes:
+        """Read the file that is at the path; one that was replaced meanwhile may have been written into."""
+        while True:
+            try:
+                with self.path.open("rb") as reader:
+                    data = reader.read()
+                    if os.fstat(reader.fileno()).st_nlink:
+                        return data
+            except FileNotFoundError:
+                return b""
+
+    def _keep_damaged(self, data: bytes, error: IntegrityError) -> None:
         kept = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
         with disk_errors(kept):
             kept.write_bytes(data)
-        self._say(f"{self.path} was damaged ({error}); it is kept as {kept} and started anew")
+        self._say(f"{self.path} was damaged ({error}); it is kept as {kept} and started again")
+
+
+def _as_we_write_it(env_id: EnvID, entry: object) -> dict[str, Any] | None:
+    """Return what this program would write in place of an entry; None where that is no document."""
+    try:
+        return ResolvedEnvironment.from_document(env_id, entry).as_document()
+    except UsageError:
+        return None
+
+
+def _rewrite(file: int, data: bytes) -> None:
+    """Write into a file that is at no path any more; nothing needs it who does not have it open."""
+    with suppress(OSError):
+        # blanks end it where it was longer: what takes two steps, a killed process leaves half done
+        os.pwrite(file, data.ljust(os.fstat(file).st_size), 0)

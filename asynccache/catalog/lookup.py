@@ -5,7 +5,6 @@ Names of steps need the service that knows the runs; whoever has it gives a func
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.runtime.late_loop import in_thread
 
 Ids = tuple[str, str]
 PathspecIds = Callable[[str], Awaitable[Ids | None]]
@@ -80,6 +80,8 @@ class Lookup:
         aliases: Names in the store; None to look here only.
         policy: Whose resolutions are taken.
         pathspecs: Finds what a step used; None when there is nobody to ask.
+        say: Told in a sentence what was passed over.
+        vouched: Returns an environment as a request may mean it, None where nobody vouches for it.
     """
 
     local: IndexedManifest
@@ -87,32 +89,51 @@ class Lookup:
     aliases: Aliases | None = None
     policy: RemotePolicy = field(default_factory=RemotePolicy)
     pathspecs: PathspecIds | None = None
+    say: Callable[[str], object] = str
+    vouched: Callable[[ResolvedEnvironment], Awaitable[ResolvedEnvironment | None]] | None = None
 
     async def by_request(
         self, req_id: str, arch: str, unique_keys: Mapping[str, str] | None = None
     ) -> ResolvedEnvironment | None:
         """Return what a request means: this machine's default, else the latest allowed resolution in the store.
 
+        A document that is damaged is passed over, and said so.
+
         Args:
             req_id: Identity of the request.
             arch: conda platform.
             unique_keys: Keys that an environment must have, no more and no fewer; None for any.
+
+        Raises:
+            StoreError: A resolution in the store cannot be read now; an older one is not taken in its place.
         """
 
         def fits(environment: ResolvedEnvironment | None) -> bool:
             return environment is not None and unique_keys in (None, environment.unique_keys)
 
-        known = await asyncio.to_thread(self.local.get, EnvID(req_id, DEFAULT, arch))
-        if fits(known):
-            return known
+        known = await in_thread(self.local.get, EnvID(req_id, DEFAULT, arch))
+        if known is not None and fits(known) and (meant := await self._vouched(known)) is not None:
+            return meant
         if self.documents is None or self.policy.nobody:
             return None
-        found, _unreadable = await self.documents.of_request(arch, req_id)
-        return next((e for e in found if fits(e) and self.policy.allows(e.resolved_by)), None)
+        found, unreadable = await self.documents.of_request(arch, req_id)
+        for error in unreadable.values():
+            self.say(
+                f"a resolution of the request {req_id} in the store is passed over, since it cannot be read: {error}"
+            )
+        for environment in found:
+            if fits(environment) and self.policy.allows(environment.resolved_by):
+                meant = await self._vouched(environment)
+                if meant is not None:
+                    return meant
+        return None
+
+    async def _vouched(self, environment: ResolvedEnvironment) -> ResolvedEnvironment | None:
+        return environment if self.vouched is None else await self.vouched(environment)
 
     async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
         """Return one environment, None when it is known nowhere."""
-        known = await asyncio.to_thread(self.local.get, env_id)
+        known = await in_thread(self.local.get, env_id)
         if known is None and self.documents is not None:
             known = await self.documents.get(env_id)
         return known
@@ -121,7 +142,7 @@ class Lookup:
         """Return what a name stands for; the store's answer counts for names that move."""
         if alias.kind == "pathspec" and self.pathspecs is not None:
             return await self.pathspecs(alias.stored)
-        here = await asyncio.to_thread(self.local.resolve, alias)
+        here = await in_thread(self.local.resolve, alias)
         if self.aliases is None or alias.kind not in {"generic", "full-id"} or (here is not None and not alias.mutable):
             return here
         return await self.aliases.get(alias) or here
@@ -150,7 +171,7 @@ class Lookup:
     async def _near(self, alias: Alias) -> list[str]:
         if alias.kind != "generic":
             return []
-        known = await asyncio.to_thread(self.local.known_names)
+        known = await in_thread(self.local.known_names)
         if self.aliases is not None:
             known |= {str(name) async for name, _info in self.aliases.names()}
         return difflib.get_close_matches(str(alias), sorted(known), 3, 0.6)

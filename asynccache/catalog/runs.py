@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.errors import FetchError, ObjectNotFoundError, UsageError
+from asynccache.errors import FetchError, RunNotFoundError, UsageError
 from asynccache.model.identity import EnvID
 from asynccache.node.json_text import read_json
+from asynccache.runtime.late_loop import in_thread, loop_begins
 
 Ids = tuple[str, str]
 END: Final = "end"  # every flow's last step
+_LATEST: Final = "latest"  # in place of a run
 _FIELD: Final = "conda_env_id"
 _CLIENT_SECONDS: Final = 60.0
 
@@ -39,28 +42,29 @@ class Runs:
         """Return (req_id, full_id) of the environment that a step used.
 
         Args:
-            pathspec: `Flow`, `Flow/Run`, `Flow/Run/Step` or `Flow/Run/Step/Task`.
+            pathspec: `Flow`, `Flow/Run`, `Flow/Run/Step` or `Flow/Run/Step/Task`; the run may be `latest`.
 
         Raises:
             UsageError: The text is no pathspec, or the step used no environment, or one of an older system.
-            ObjectNotFoundError: There is no such run or step.
+            RunNotFoundError: There is no such run or step.
             FetchError: The metadata service did not answer.
         """
         parts = pathspec.split("/")
         if not 1 <= len(parts) <= 4 or not all(parts) or any(part in {".", ".."} for part in parts):
             raise UsageError(f"{pathspec!r} is no pathspec", expected="Flow, Flow/Run, Flow/Run/Step")
-        found = await asyncio.to_thread(self._local, parts)
+        found = await in_thread(self._local, parts)
         if found is None and self._client and importlib.util.find_spec("metaflow") is not None:
+            await loop_begins()
             try:
                 async with asyncio.timeout(_CLIENT_SECONDS):
-                    found = await asyncio.to_thread(_asked, parts)
+                    found = await in_thread(_asked, parts)
             except TimeoutError:
                 raise FetchError(
                     f"Metaflow's metadata service did not answer for {pathspec} within {_CLIENT_SECONDS:g} seconds",
                     hint="check METAFLOW_SERVICE_URL",
                 ) from None
         if found is None:
-            raise ObjectNotFoundError(f"no run is known as {pathspec}", hint=self._hint(parts[0]))
+            raise RunNotFoundError(f"no run is known as {pathspec}", hint=self._hint(parts[0]))
         step, values = found
         return _newest(step, values)
 
@@ -85,10 +89,18 @@ class Runs:
         return f"{self._datastore} has no such flow; run in the flow's directory, or configure Metaflow's service"
 
 
+def in_full(datastore: Path, pathspec: str) -> list[str]:
+    """Return the parts of a pathspec, with the run that `latest` means where the local datastore knows it. Blocking."""
+    parts = pathspec.split("/")
+    if parts[1:2] == [_LATEST] and (run := _latest(datastore / parts[0])):
+        parts[1] = run
+    return parts
+
+
 def _filled(parts: list[str]) -> tuple[str, str, str, str]:
     """Return flow, run, step and task of a pathspec; the last step where none is named, empty what else is not."""
     flow, run, step, task = [*parts, "", "", ""][:4]
-    return flow, run, step or END, task
+    return flow, "" if run == _LATEST else run, step or END, task
 
 
 def _latest(flow: Path) -> str:
@@ -135,3 +147,19 @@ def _newest(step: str, values: list[tuple[float, str]]) -> Ids:
             found=repr(text[:80]),
         ) from exc
     return found.req_id, found.full_id
+
+
+def recent_runs(datastore: Path, since: float) -> set[Ids]:
+    """Return (req_id, full_id) of the environments that steps of lately used, as a local datastore records. Blocking.
+
+    Args:
+        datastore: Metaflow's local datastore, `.metaflow`.
+        since: Seconds since the epoch.
+    """
+    found: set[Ids] = set()
+    for path in datastore.glob(f"*/*/*/*/_meta/sysmeta_{_FIELD}_*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, UsageError):
+            if path.stat().st_mtime >= since:
+                env_id = EnvID(*read_json(str(read_json(path.read_bytes())["value"])))
+                found.add((env_id.req_id, env_id.full_id))
+    return found

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.config.settings import ROWS, Settings
 from asynccache.errors import ConfigurationError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
 from asynccache.model.root import StoreRoot
 from asynccache.model.url import redacted
 from asynccache.node.metaflow_configuration import MetaflowConfiguration, Said, metaflow_tables, root_name, with_scheme
 from asynccache.node.setting import Setting
-from asynccache.node.settings_table import DATASTORES
+from asynccache.node.store_kinds import DATASTORES, LOCAL
 from asynccache.node.user import home_directory
 
 _DEFAULT: Final = "default"
@@ -45,6 +46,25 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownSetting(Documented):
+    """One setting as people see it.
+
+    Attributes:
+        setting: Its name.
+        value: Its value; a credential is not shown.
+        origin: Where that came from: `default`, `flag`, or the variable or file.
+        environment: Variables that set it, the first one that is set counts.
+        help: What it is, in a sentence.
+    """
+
+    setting: str
+    value: Any
+    origin: Origin
+    environment: Sequence[str]
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedSettings:
     """Settings, and how they came about.
 
@@ -60,22 +80,17 @@ class LoadedSettings:
     bare_keys: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def as_document(self) -> list[dict[str, Any]]:
-        """Return each setting with its value, its origin and its variables; no credential is in it."""
+    @property
+    def shown(self) -> list[ShownSetting]:
+        """Each setting with its value, its origin and its variables; no credential is in it."""
         return [
-            {
-                "setting": name,
-                "value": self._shown(row),
-                "origin": str(self.origins[name]),
-                "environment": row.variables,
-                "help": row.text,
-            }
+            ShownSetting(name, self._shown(row), self.origins[name], row.variables, row.text)
             for name, row in ROWS.items()
         ]
 
     def _shown(self, row: Setting) -> Any:
         value = getattr(self.settings, row.name)
-        if row.name == "store" and value is None and self.settings.datastore == "local":
+        if row.name == "store" and value is None and self.settings.datastore == LOCAL:
             return str(self.settings.root)
         if row.secret:
             return "(set, not shown)" if value else value
@@ -162,7 +177,7 @@ class _Sources:
                 continue
             text = ROWS["store"].read(str(said.raw) if isinstance(said.raw, Path) else said.raw, said.name)
             try:
-                StoreRoot.parse(text, datastore=datastore if theirs else None)  # type: ignore[arg-type]  # checked
+                StoreRoot.parse(text, datastore=datastore if theirs else None)
             except ConfigurationError as exc:
                 raise ConfigurationError(f"{said.name}: {exc}") from None
             return with_scheme(text, datastore) if theirs else text, Origin(kind, said.name), said is default

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from asynccache.errors import ConfigurationError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.package import Format
-from asynccache.model.root import Datastore, StoreRoot
+from asynccache.model.root import StoreRoot
 from asynccache.node.metaflow_configuration import root_name
+from asynccache.node.patience import Patience
 from asynccache.node.setting import Setting
-from asynccache.node.settings_table import DATASTORES, SETTINGS
+from asynccache.node.settings_table import SETTINGS, SettingFields
+from asynccache.node.store_kinds import KINDS, LOCAL, StoreKind
 
+_C = TypeVar("_C")
 ROWS: Final[Mapping[str, Setting]] = {row.name: row for row in SETTINGS if row.name}
 """Field -> its row of the table."""
 
 
-def _setting(name: str) -> Any:
-    row = ROWS[name]
+def _field_of(row: Setting) -> Any:
     default = row.default
     if callable(default):
         factory = (lambda: Path(default())) if row.kind == "path" else default
@@ -40,76 +43,22 @@ def check(name: str, value: object) -> None:
             raise ConfigurationError(str(exc)) from None
 
 
-# the comparison that the decorator writes of sixty fields takes ten times as long to compile as all else together
+def _with_fields(cls: type[_C]) -> type[_C]:
+    """Give a class the fields of the table."""
+    cls.__annotations__ = {**SettingFields.__annotations__, **cls.__annotations__}
+    for name, row in ROWS.items():
+        setattr(cls, name, _field_of(row))
+    return cls
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Settings:
+@_with_fields
+class Settings(SettingFields):
     """What can be set. What each field is stands in the table, `asynccache config --json` and docs/settings.md.
 
     Raises:
         ConfigurationError: A value that its setting cannot have.
     """
-
-    store: str | None = _setting("store")
-    datastore: Datastore = _setting("datastore")
-    cache_dir: Path = _setting("cache_dir")
-    packages_dirname: str = _setting("packages_dirname")
-    envs_dirname: str = _setting("envs_dirname")
-    use_remote_latest: str = _setting("use_remote_latest")
-    manifest_name: str = _setting("manifest_name")
-    datastore_root: Path | None = _setting("datastore_root")
-    username: str = _setting("username")
-    preferred_format: str = _setting("preferred_format")
-    zstd_level: int = _setting("zstd_level")
-    verify_transmute: bool = _setting("verify_transmute")
-    unpacked_bytes: int = _setting("unpacked_bytes")
-    unpacked_ratio: float = _setting("unpacked_ratio")
-    links_outside: bool = _setting("links_outside")
-    lock_timeout: float = _setting("lock_timeout")
-    in_flight: int = _setting("in_flight")
-    connections: int = _setting("connections")
-    connections_per_host: int = _setting("connections_per_host")
-    store_connections: int = _setting("store_connections")
-    cpu_slots: int = _setting("cpu_slots")
-    memory_bytes: int = _setting("memory_bytes")
-    temp_bytes: int = _setting("temp_bytes")
-    attempts: int = _setting("attempts")
-    connect_timeout: float = _setting("connect_timeout")
-    read_timeout: float = _setting("read_timeout")
-    package_timeout: float = _setting("package_timeout")
-    retry_cap: float = _setting("retry_cap")
-    mirrors: Mapping[str, list[str]] = _setting("mirrors")
-    auth: Mapping[str, list[str]] = _setting("auth")
-    conda_dependency_resolver: str | None = _setting("conda_dependency_resolver")
-    pypi_dependency_resolver: str = _setting("pypi_dependency_resolver")
-    mixed_dependency_resolver: str | None = _setting("mixed_dependency_resolver")
-    channels: list[str] = _setting("channels")
-    channel_alias: str = _setting("channel_alias")
-    hack_channel_alias: str | None = _setting("hack_channel_alias")
-    conda_local_path: Path | None = _setting("conda_local_path")
-    local_dist_dirname: str | None = _setting("local_dist_dirname")
-    local_dist: str | None = _setting("local_dist")
-    default_pypi_source: str | None = _setting("default_pypi_source")
-    sys_default_packages: Mapping[str, dict[str, str]] = _setting("sys_default_packages")
-    sys_default_gpu_packages: Mapping[str, str] = _setting("sys_default_gpu_packages")
-    sys_markers: Mapping[str, dict[str, str]] = _setting("sys_markers")
-    pin_virtual_packages: bool = _setting("pin_virtual_packages")
-    builder_env_packages: list[str] = _setting("builder_env_packages")
-    all_archs: list[str] = _setting("all_archs")
-    resolve_timeout: float = _setting("resolve_timeout")
-    offline: bool = _setting("offline")
-    exclude_newer: str | None = _setting("exclude_newer")
-    name_mapping: Path | None = _setting("name_mapping")
-    environments_dir: Path | None = _setting("environments_dir")
-    package_dirs: list[str] = _setting("package_dirs")
-    link_scripts: bool = _setting("link_scripts")
-    pack: str = _setting("pack")
-    remote_installer_dirname: str | None = _setting("remote_installer_dirname")
-    remote_installer: str | None = _setting("remote_installer")
-    node_digests: list[str] = _setting("node_digests")
-    compile_bytecode: bool = _setting("compile_bytecode")
-    s3_endpoint_url: str | None = _setting("s3_endpoint_url")
-    s3_profile: str | None = _setting("s3_profile")
-    s3_region: str | None = _setting("s3_region")
 
     root_is_derived: bool = False
     """Whether nobody has named the store: its root follows from where Metaflow's datastore lies."""
@@ -117,7 +66,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.cache_dir.parts[:1] == ("~",):
             raise ConfigurationError(
-                "this user has no home directory, so nothing says where the cache lies",
+                "this user has no home directory, so the location of the cache is unknown",
                 hint="set ASYNCCACHE_CACHE_DIR, XDG_CACHE_HOME or HOME",
             )
         # programs that run elsewhere, and addresses made of paths, need to know where it is
@@ -147,19 +96,37 @@ class Settings:
             ConfigurationError: The setting is not a root, or another datastore is in use and its root is not set.
         """
         if self.store is None:
-            if self.datastore != "local":
+            if self.datastore != LOCAL:
                 raise ConfigurationError(
-                    f"the datastore in use is {self.datastore}, and nothing says where its cache lies",
+                    f"the datastore in use is {self.datastore}, and the location of its cache is unknown",
                     hint=f"set METAFLOW_{root_name(self.datastore)}, or METAFLOW_DATASTORE_SYSROOT_"
-                    f"{DATASTORES[self.datastore]}, or the store by `--store` or ASYNCCACHE_STORE",
+                    f"{self.datastore.upper()}, or the store by `--store` or ASYNCCACHE_STORE",
                 )
             return StoreRoot.local(self.cache_dir / "store")
-        return StoreRoot.parse(self.store, endpoint=self.s3_endpoint_url)
+        return self.other_root(self.store)
+
+    def other_root(self, text: str) -> StoreRoot:
+        """Return the root of a store that is reached as these settings say.
+
+        Raises:
+            ConfigurationError: The text is not a root.
+        """
+        endpoints = {kind.name: getattr(self, kind.endpoint) for kind in KINDS.values() if kind.endpoint}
+        return StoreRoot.parse(text, endpoints=endpoints)
+
+    def provider_of(self, kind: StoreKind) -> str | None:
+        """Return the plugin of Metaflow's that says who asks stores of a kind; None where nobody names one."""
+        return getattr(self, kind.provider) if kind.provider else None
 
     @property
     def root_is_named(self) -> bool:
         """Whether somebody has named the store; a default one that was never written is empty, not absent."""
         return self.store is not None and not self.root_is_derived
+
+    @property
+    def patience(self) -> Patience:
+        """How long failures that may pass are borne."""
+        return Patience(self.attempts, self.outage_timeout, self.throttle_timeout, self.retry_cap)
 
     @property
     def wanted_format(self) -> Format | None:

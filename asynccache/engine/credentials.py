@@ -1,24 +1,29 @@
-"""Who to be towards a host: the URL's own user information, the settings, `.netrc`, in this order; then the keyring."""
+"""Who to be towards a host: the URL's own user information, the settings, `.netrc`, in this order; then the keyring.
+
+Settings may also say with which token or signature a channel or a file is asked for.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from asynccache.engine.keyring import keyring_login
-from asynccache.engine.transport import Credentials
+from asynccache.engine.keyring import keyring_login, keyring_programs
 from asynccache.errors import ConfigurationError
-from asynccache.model.url import Access, PackageURL
+from asynccache.model.credentials import Credentials
+from asynccache.model.url import CONDA_FILES, Access, PackageURL, holds_token, redacted
 from asynccache.node.user import home_directory
 
 
 class HostCredentials:
-    """Looks up user and password for a URL's host.
+    """Looks up user and password for a URL's host, and what a request for it needs in its path or query.
 
     Args:
-        auth: Host or `host:port` -> [user, password] (setting `auth`, METAFLOW_CONDA_SRCS_AUTH_INFO).
+        auth: Host or `host:port` -> [user, password]; address -> [the same address with its token or signature]
+            (setting `auth`, METAFLOW_CONDA_SRCS_AUTH_INFO).
         netrc_file: A netrc file; `$NETRC` or `~/.netrc` when None. Read at the first look-up; absent is fine.
 
     Raises:
@@ -26,15 +31,23 @@ class HostCredentials:
     """
 
     def __init__(self, auth: Mapping[str, list[str]], netrc_file: Path | None = None) -> None:
-        for host, pair in auth.items():
-            if len(pair) != 2:
-                raise ConfigurationError(f"auth for {host!r} is wrong", expected="[user, password]")
-        self._auth = {host.lower(): Credentials(*pair) for host, pair in auth.items()}
+        self._with_secret: dict[str, str] = {}
+        for place, login in auth.items():
+            if "://" in place and len(login) == 1:
+                self._with_secret[place.rstrip("/")] = login[0].rstrip("/")
+            elif len(login) != 2:
+                expected = "[address with its token or signature]" if "://" in place else "[user, password]"
+                raise ConfigurationError(f"auth for {redacted(place)!r} is wrong", expected=expected)
+        self._auth = {place.lower(): Credentials(*login) for place, login in auth.items() if len(login) == 2}
+        # a file is asked for without the rest of its query too, which documents do not hold
+        self._files = {p.partition("?")[0]: Access.of(text) for p, text in self._with_secret.items() if "?" in text}
+        self._channels = {place: text for place, text in self._with_secret.items() if holds_token(text)}
         self._netrc_file = netrc_file or Path(
             os.environ.get("NETRC") or Path(home_directory() or os.devnull) / ".netrc"
         )
         self._netrc: dict[str, Credentials] | None = None
         self._kept: dict[str, Credentials | None] = {}
+        self._asked: dict[str, tuple[str, ...]] = {}  # host -> programs
         self._asking = threading.Lock()
 
     def for_url(self, url: PackageURL, access: Access) -> Credentials | None:
@@ -48,8 +61,39 @@ class HostCredentials:
         found = self._known(url, access)
         return found if found is not None and found.password else self._kept.get(url.netloc) or found
 
+    def access(self, url: PackageURL, access: Access) -> Access:
+        """Return what a request needs beside its URL: what came with it, else what is known of it.
+
+        Args:
+            url: What is asked for.
+            access: What was split off it.
+        """
+        if access.query or access.token:
+            return access
+        known = self._files.get(str(url))
+        if known is None:
+            with_token = self.with_token(str(url))
+            known = Access() if with_token is None else Access.of(with_token)
+        return replace(access, query=known.query, token=known.token, token_at=known.token_at)
+
+    def with_secret(self, address: str) -> str:
+        """Return an address with the token or signature that is known for it, as it is without any."""
+        place, mark, fragment = address.partition("#")
+        return (self._with_secret.get(place) or self.with_token(place) or place) + mark + fragment
+
+    def with_token(self, address: str) -> str | None:
+        """Return the address, of a channel or below one, with conda's token in its path; None where none is known."""
+        for place, text in self._channels.items():
+            if address == place or address.startswith(place + "/"):
+                return text + address[len(place) :]
+        return None
+
+    def channels_with_tokens(self) -> dict[str, list[str]]:
+        """Return channel -> the address with its token that is asked in its place."""
+        return {place: [text] for place, text in self._channels.items() if not place.endswith(CONDA_FILES)}
+
     def ask_keyring(self, url: PackageURL, access: Access, tried: Credentials | None) -> bool:
-        """Ask the keyring, once for each host, after a host has refused. Blocking.
+        """Ask the keyring, each program of it once for each host, after a host has refused. Blocking.
 
         Args:
             url: What was refused.
@@ -62,8 +106,11 @@ class HostCredentials:
         if tried is not None and tried.password:
             return False
         with self._asking:
-            if url.netloc not in self._kept:
-                self._kept[url.netloc] = keyring_login(url.netloc, tried.username if tried else None)
+            programs = keyring_programs()
+            if self._kept.get(url.netloc) is None and self._asked.get(url.netloc) != programs:
+                self._asked[url.netloc] = programs
+                username = tried.username if tried else None
+                self._kept[url.netloc] = keyring_login(url.netloc, username, url=str(url))
         return self.for_url(url, access) != tried
 
     def _known(self, url: PackageURL, access: Access) -> Credentials | None:

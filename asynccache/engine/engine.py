@@ -11,31 +11,36 @@ import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from asynccache.config import Settings
 from asynccache.engine import events
+from asynccache.engine.adoption import Adoption, Different
 from asynccache.engine.credentials import HostCredentials
+from asynccache.engine.derived import DerivedArchives
 from asynccache.engine.fetch import Fetcher
-from asynccache.engine.pipeline import Budgets, Job, Pipeline
-from asynccache.engine.report import Outcome, Report, StoredForm
+from asynccache.engine.host import Host
+from asynccache.engine.pipeline import Arrived, Job, Pipeline, Taker
+from asynccache.engine.report import Outcome, Report, StoredFormat
+from asynccache.engine.sources import Sources
 from asynccache.engine.transport import HTTPTransport, Transport
 from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError
 from asynccache.model.package import Format, Package
-from asynccache.runtime.budget import Budget
+from asynccache.runtime.budget import Budget, Budgets
 from asynccache.runtime.clock import Clock
 from asynccache.runtime.failures import as_failure
-from asynccache.runtime.retry import Backoff, RetryPolicy
 from asynccache.runtime.tasks import run_works
 from asynccache.runtime.threads import Threads
 from asynccache.store.base import Store
 from asynccache.store.inventory import Inventory
-from asynccache.store.open import open_store, store_options
-from asynccache.store.verified import MEND, Damaged, Misread, VerifiedReader
+from asynccache.store.open import open_store
+from asynccache.store.options import store_options
+from asynccache.store.verified import MEND, Absent, Damaged, Misread, VerifiedReader
 
 if TYPE_CHECKING:
-    from asynccache.archive import Limits
+    pass
 
 LOCATE_CHUNK: Final = 2000  # packages that one round of listings looks for
 
@@ -49,6 +54,11 @@ class Engine:
         transport: A transport to use instead of HTTP; the caller opens and closes it.
         clock: Time to measure with and to wait on.
         emit: Where events go, besides the report.
+
+    Attributes:
+        host: What work is done with: settings, clock, threads, budgets, working directory (once it is open, as below).
+        store: The store that it fills.
+        sources: Where archives come from: that store, and upstream.
     """
 
     def __init__(
@@ -60,18 +70,19 @@ class Engine:
         clock: Clock | None = None,
         emit: events.EventSink = events.ignore,
     ) -> None:
-        self.settings = settings
-        self.clock = clock or Clock()
+        self._settings = settings
+        self._clock = clock or Clock()
         self._given_store = store
         self._given_transport = transport
         self._sinks: list[events.EventSink] = [emit]
+        self._takers: list[Taker] = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        settings = self.settings
+        settings, clock = self._settings, self._clock
         async with AsyncExitStack() as stack:
-            self.threads = stack.enter_context(Threads(settings.cpu_slots, closing=_end_decoders))
-            self.store = self._given_store or open_store(settings.root, store_options(settings))
+            threads = stack.enter_context(Threads(settings.cpu_slots, closing=_end_decoders))
+            self.store = self._given_store or open_store(settings.root, store_options(settings, clock))
             if self.store is not self._given_store:
                 await stack.enter_async_context(self.store)
             transport = self._given_transport or HTTPTransport(
@@ -82,29 +93,33 @@ class Engine:
             )
             if transport is not self._given_transport:
                 await stack.enter_async_context(transport)
-            self.budgets = Budgets(
+            budgets = Budgets(
                 in_flight=Budget(settings.in_flight, "in_flight"),
                 cpu=Budget(settings.cpu_slots, "cpu_slots"),
                 memory=Budget(settings.memory_bytes, "memory_bytes"),
                 temp=Budget(settings.temp_bytes, "temp_bytes"),
                 uploads=Budget(max(1, settings.store_connections // 4), "uploads"),
             )
-            self.workspace = Workspace(settings.cache_dir, settings.lock_timeout, self.emit)
-            self.reader = VerifiedReader(
-                self.store, self.threads, self.budgets.memory, self.budgets.cpu, self._take_finding
+            workspace = Workspace(settings.cache_dir, settings.lock_timeout, self._emit)
+            stack.callback(workspace.close)
+            self.host = Host(settings, clock, threads, budgets, workspace, self._emit)
+            self.sources = Sources(
+                self.host,
+                VerifiedReader(self.store, threads, budgets.memory, budgets.cpu, self._take_finding),
+                Inventory(self.store, settings.packages_dirname),
+                Fetcher(
+                    transport,
+                    HostCredentials(settings.auth),
+                    settings.patience,
+                    clock,
+                    threads,
+                    budgets.memory,
+                    settings.mirrors,
+                    self._emit,
+                ),
+                DerivedArchives(settings.cache_dir, settings.derived_digests, threads),
             )
-            self.inventory = Inventory(self.store, settings.packages_dirname)
-            self.fetcher = Fetcher(
-                transport,
-                HostCredentials(settings.auth),
-                RetryPolicy(settings.attempts, Backoff(base=0.5, cap=settings.retry_cap)),
-                self.clock,
-                self.threads,
-                self.budgets.memory,
-                settings.mirrors,
-                self.emit,
-            )
-            self._left_over = await self.threads.run(self.workspace.sweep)
+            self._left_over = await threads.run(workspace.sweep)
             self._stack = stack.pop_all()
         return self
 
@@ -121,71 +136,102 @@ class Engine:
 
         Args:
             packages: Any number, in any order.
-            wanted: Form of conda packages that the store shall hold; None for the published one.
-            keep_published: Hold the published form as well.
+            wanted: Format of conda packages that the store shall hold; None for the published one.
+            keep_published: Hold the published archive as well.
         """
-        jobs, failed = _distinct(packages, wanted, keep_published=keep_published)
-        self.emit(events.RunStarted(len(jobs), sum(j.package.digests.size or 0 for j in jobs)))
+        jobs, failed = distinct_jobs(packages, wanted, keep_published=keep_published)
+        self._emit(events.RunStarted(len(jobs), sum(j.package.digests.size or 0 for j in jobs)))
         return await self.run(self._located(jobs), failed)
 
-    async def run(self, jobs: AsyncGenerator[Job], outcomes: Iterable[Outcome] = ()) -> Report:
+    async def run(self, jobs: AsyncGenerator[Job], outcomes: Iterable[Outcome] = (), *, keep: bool = True) -> Report:
         """Run jobs as they come, `in_flight` at once.
 
         Args:
             jobs: Each with what the store holds of its package; taken from only while there is room.
             outcomes: What is already known to have failed.
+            keep: As in `Report`.
         """
-        report = Report(self.store.address)
-        report.outcomes += outcomes
-        sent, asked = self.store.requests, self.fetcher.requests
-        pipeline = self._pipeline()
+        report = Report(self.store.address, self.host.clock, keep=keep)
+        for outcome in outcomes:
+            report.add(outcome)
+        sent, asked = self.store.requests, self.sources.fetcher.requests
+        pipeline = Pipeline(self.host, self.sources, self._take)
         try:
             with self.listening(report.take):
-                await run_works(jobs, lambda job: self._run_one(pipeline, job, report), room=self.budgets.in_flight)
+                one = partial(self._run_one, pipeline, report)
+                await run_works(jobs, one, room=self.host.budgets.in_flight, keep=False)
         finally:
-            report.finish({"store": self.store.requests - sent, "sources": self.fetcher.requests - asked})
+            await self.sources.derived.save()
+            report.finish({"store": self.store.requests - sent, "sources": self.sources.fetcher.requests - asked})
         return report
 
     async def _located(self, jobs: Sequence[Job]) -> AsyncGenerator[Job]:
         """Yield the jobs with what the store holds of them, the largest first within a round of listings."""
+        clock = self.host.clock
         for begin in range(0, len(jobs), LOCATE_CHUNK):
             chunk = jobs[begin : begin + LOCATE_CHUNK]
-            started, sent = self.clock.now(), self.store.requests
-            await self.inventory.load([j.package.url for j in chunk])
-            located = [replace(j, found=tuple(self.inventory.found(j.package.url))) for j in chunk]
+            started, sent = clock.now(), self.store.requests
+            await self.sources.inventory.load([j.package.url for j in chunk])
+            located = [replace(j, found=tuple(self.sources.inventory.found(j.package.url))) for j in chunk]
             complete = sum(len({a.format for a in j.found} & set(j.formats)) == len(j.formats) for j in located)
-            self.emit(
-                events.Located(complete, len(chunk) - complete, self.store.requests - sent, self.clock.now() - started)
+            self._emit(
+                events.Located(complete, len(chunk) - complete, self.store.requests - sent, clock.now() - started)
             )
             for job in sorted(located, key=lambda j: j.estimated_temp_bytes, reverse=True):
                 yield job
 
-    async def _run_one(self, pipeline: Pipeline, job: Job, report: Report) -> None:
-        package, url, started = job.package, str(job.package.url), self.clock.now()
+    async def _run_one(self, pipeline: Pipeline, report: Report, job: Job) -> None:
+        package, url, started = job.package, str(job.package.url), self.host.clock.now()
         try:
-            there = job.complete(job.found)
+            job.complete(job.found)  # raises where the store has other bytes
             await pipeline.confirm(job)
+            job = await self._adopted(job)
+            there = job.complete(job.found)
             if len(there) == len(job.formats) and not job.damaged:
-                forms = tuple(StoredForm(a.key, a.size, created=False) for a in there.values())
-                self.emit(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
-                await self._tidy(package)
+                forms = tuple(StoredFormat(a.key, a.size, created=False) for a in there.values())
+                self._emit(events.CacheHit(package.filename, url, sum(f.size for f in forms)))
+                await self.tidy(package)
             else:
                 forms = await pipeline.run(job)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is this package's failure and no other's
             failure = as_failure(exc)
-            report.outcomes.append(Outcome(package.filename, url, (), failure))
-            self.emit(events.PackageFailed(package.filename, url, str(failure)))
+            report.add(Outcome(package.filename, url, (), failure))
+            self._emit(events.PackageFailed(package.filename, url, str(failure)))
         else:
-            report.outcomes.append(Outcome(package.filename, url, forms))
-            self.emit(events.PackageDone(package.filename, url, self.clock.now() - started))
+            report.add(Outcome(package.filename, url, forms))
+            self._emit(events.PackageDone(package.filename, url, self.host.clock.now() - started))
 
-    async def _tidy(self, package: Package) -> None:
-        """Remove what a run left that was killed between publishing a package and forgetting its files."""
-        name = self.workspace.name(package.url)
+    async def _adopted(self, job: Job) -> Job:
+        """Compare derived archives that are there and nobody vouches for; return the job with what is to be mended."""
+        adoption = Adoption(self.host, self.sources)
+        if any(form != job.package.url_format for form in job.formats):
+            await self.sources.derived.load()
+        for archive in adoption.doubtful(job):
+            if archive.format in {damaged.archive.format for damaged in job.damaged}:
+                continue
+            match await adoption.adopt(job.package, job.found, archive, trust_receipt=True):
+                case Damaged() as damaged:
+                    job = replace(job, damaged=(*job.damaged, damaged))
+                case Absent():
+                    job = replace(job, found=tuple(a for a in job.found if a is not archive))
+                case Different() as other:
+                    raise other.error(self.store.address)
+                case None:
+                    pass
+        return job
+
+    async def tidy(self, package: Package) -> None:
+        """Remove what a run left that was killed between publishing a package and forgetting its files.
+
+        `run` does it for its jobs; for whoever finds a package in the store and makes no job of it.
+        """
+        name = self.host.workspace.name(package.url)
         if name in self._left_over:
             self._left_over.discard(name)
-            async with self.workspace.locks.hold(name, label=package.filename):
-                await self.threads.run(self.workspace.discard, package.url)
+            if await self.host.threads.run(self.host.workspace.locks.is_held, name):
+                return  # it is in use: whoever works there removes it
+            async with self.host.workspace.locks.hold(name, label=package.filename):
+                await self.host.threads.run(self.host.workspace.discard, package.url)
 
     @contextmanager
     def listening(self, sink: events.EventSink) -> Iterator[None]:
@@ -196,40 +242,28 @@ class Engine:
         finally:
             self._sinks.remove(sink)
 
-    def _pipeline(self) -> Pipeline:
-        return Pipeline(
-            store=self.store,
-            inventory=self.inventory,
-            reader=self.reader,
-            fetcher=self.fetcher,
-            workspace=self.workspace,
-            threads=self.threads,
-            budgets=self.budgets,
-            clock=self.clock,
-            level=self.settings.zstd_level,
-            verify=self.settings.verify_transmute,
-            limits=self.limits,
-            package_timeout=self.settings.package_timeout,
-            dirname=self.settings.packages_dirname,
-            emit=self.emit,
-        )
+    @contextmanager
+    def taking(self, taker: Taker) -> Iterator[None]:
+        """Show archives that are brought to a taker, for the length of the block, so that nobody reads them again."""
+        self._takers.append(taker)
+        try:
+            yield
+        finally:
+            self._takers.remove(taker)
 
-    def limits(self) -> Limits:
-        """Return what an archive may ask of this machine."""
-        from asynccache.archive.limits import Limits  # noqa: PLC0415 - a run on a full cache needs no codec
-
-        return Limits.of(self.settings)
+    async def _take(self, arrived: Arrived) -> bool:
+        taken = [await taker(arrived) for taker in list(self._takers)]
+        return any(taken)
 
     def _take_finding(self, finding: Damaged | Misread) -> None:
         store, key = self.store.address, finding.archive.key
         reason = f"the {finding.part} is {finding.found}, expected {finding.expected}"
         if isinstance(finding, Damaged):
-            self.emit(events.DamageFound(store, key, reason, MEND))
+            self._emit(events.DamageFound(store, key, reason, MEND))
         else:
-            self.emit(events.Misread(store, key, reason))
+            self._emit(events.Misread(store, key, reason))
 
-    def emit(self, event: events.Event) -> None:
-        """Deliver an event of this engine, or of work that is done with its budgets."""
+    def _emit(self, event: events.Event) -> None:
         for sink in self._sinks:
             sink(event)
 
@@ -241,10 +275,10 @@ def _end_decoders() -> None:
         children.end_idle()
 
 
-def _distinct(
+def distinct_jobs(
     packages: Iterable[Package], wanted: Format | None, *, keep_published: bool
 ) -> tuple[list[Job], list[Outcome]]:
-    """Merge packages of one URL; contradicting digests are that package's failure."""
+    """Merge packages of one URL into jobs; contradicting digests are that package's failure."""
     known: dict[str, Package] = {}
     failed: dict[str, Outcome] = {}
     for package in packages:
@@ -262,7 +296,7 @@ def _distinct(
 
 
 def wanted_formats(package: Package, wanted: Format | None, *, keep_published: bool = False) -> tuple[Format, ...]:
-    """Return the forms that the store shall hold of a package, the preferred one first."""
+    """Return the formats that the store shall hold of a package, the preferred one first."""
     if wanted is None or wanted.kind != package.kind or wanted == package.url_format:
         return (package.url_format,)
     return (wanted, package.url_format) if keep_published else (wanted,)

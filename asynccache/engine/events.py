@@ -1,28 +1,31 @@
 """What the engine reports: a stream of values that progress bars, receipts, metrics and tests all read.
 
 Events are delivered synchronously on the loop, in order; a sink must return quickly and not raise. `package` is the
-package's file name, `url` its address without credentials.
+package's file name, `url` its address without credentials, `key` an object's, which its document shows without tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
+from asynccache.errors import without_tokens
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented, document
 
 Phase = Literal["fetch", "transmute", "upload"]
 PHASES: tuple[Phase, ...] = ("fetch", "transmute", "upload")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Documented):
     """Base of all events."""
 
-    def as_document(self) -> dict[str, object]:
+    def as_document(self) -> dict[str, Any]:
         """Return the event as plain values with its type under `event`, for `--json`."""
-        return {"event": type(self).__name__, **asdict(self)}
+        said = document(self, *self.DOCUMENT)
+        plain = {k: without_tokens(v) if isinstance(v, str) else v for k, v in said.items()}
+        return {"event": type(self).__name__, **plain}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,22 @@ class LocksUnsupported(Event):
 class PhaseStarted(Event):
     """A package entered a phase; `size` is the expected work in bytes, None when unknown."""
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("phase", "package", "size as bytes")
+
     phase: Phase
     package: str
     size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SizeKnown(Event):
+    """A server said how many bytes are still to come of a package, where nobody had said it or a part was there."""
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("phase", "package", "remaining as remaining_bytes")
+
+    phase: Phase
+    package: str
+    remaining: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,8 @@ class PhaseEnded(Event):
 class Fetched(Event):
     """A package's bytes are on local disk and verified; `source` is where they came from, without credentials."""
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("package", "source", "bytes", "resumed_from as resumed_from_bytes")
+
     package: str
     source: str
     bytes: int
@@ -117,7 +135,7 @@ class Fetched(Event):
 
 @dataclass(frozen=True, slots=True)
 class Transmuted(Event):
-    """The other form of a package exists and holds the same members."""
+    """The other format of a package exists and holds the same members."""
 
     package: str
     target: str
@@ -140,6 +158,8 @@ class Uploaded(Event):
 @dataclass(frozen=True, slots=True)
 class Retried(Event):
     """A request failed in a way that may pass; the next try comes in `delay` seconds."""
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("package", "url", "attempt", "delay as delay_seconds", "reason")
 
     package: str
     url: str
@@ -167,7 +187,7 @@ class DamageFound(Event):
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.key} in {self.store} is damaged: {self.reason}; {self.mend}"
+        return f"{without_tokens(self.key)} in {self.store} is damaged: {self.reason}; {self.mend}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +199,7 @@ class Misread(Event):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.key} was read wrong from {self.store} and right the second time: {self.reason}"
+        return f"{without_tokens(self.key)} was read wrong from {self.store} and right the second time: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +209,7 @@ class Mended(Event):
     key: str
 
     def __str__(self) -> str:
-        return f"{self.key} was damaged and is mended"
+        return f"{without_tokens(self.key)} was damaged and is mended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +262,8 @@ class PackStarted(Event):
 @dataclass(frozen=True, slots=True)
 class PackEnded(Event):
     """The pack of an environment is in the store; `size` in bytes."""
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("environment", "arch", "size as bytes", "seconds")
 
     environment: str
     arch: str

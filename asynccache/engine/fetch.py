@@ -1,14 +1,16 @@
 """Fetching one package's bytes to a local file, whole and verified, whatever the server does.
 
 Sources are tried in order: mirrors, then the package's own URL. A failure that may pass (a broken connection, 429, 5xx)
-is tried again after a wait, continuing where the bytes ended; a failure that will not pass (404, wrong bytes twice)
-leads to the next source. The file appears under its name only when size and digests are right.
+is tried again after a wait, continuing where the bytes ended: a few times where another source is left, the last one
+for as long as an outage is borne. A failure that will not pass (404, wrong bytes twice) leads to the next source. The
+file appears under its name only when size and digests are right.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from http import HTTPStatus
 from pathlib import Path
@@ -24,13 +26,14 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.model.url import Access, PackageURL, redacted
+from asynccache.node.patience import TRANSIENT_STATUSES, Patience, Tries, parse_retry_after, peer_of
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.clock import Clock
-from asynccache.runtime.retry import TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
 from asynccache.runtime.threads import Threads
 
 BATCH_BYTES: Final = 1 << 20  # written and digested by one thread job: measured best between 256 KiB and 1 MiB
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_TELL_SECONDS: Final = 1.0  # how far a slow download is, is told at least that often while something comes
 _MAGIC: Final[Mapping[Format, tuple[bytes, ...]]] = {
     Format.CONDA: (b"PK\x03\x04",),
     Format.TAR_BZ2: (b"BZh",),
@@ -46,10 +49,12 @@ class _LaterError(Exception):
     Args:
         reason: For the message.
         retry_after: What the server asked for, in seconds.
+        throttled: The server wants to be asked more slowly.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, *, throttled: bool = False) -> None:
         super().__init__(reason)
+        self.throttled = throttled or retry_after is not None
         self.retry_after = retry_after
 
 
@@ -74,6 +79,26 @@ class FetchResult:
     resumed_from: int
 
 
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A published file that is no package, of which nothing is known.
+
+    Attributes:
+        url: Where it is published, without credentials.
+        access: What the request needs beyond the URL.
+        digests: None.
+    """
+
+    url: PackageURL
+    access: Access = field(default_factory=Access, compare=False, repr=False)
+    digests: Digests = field(default_factory=Digests)
+
+    @property
+    def filename(self) -> str:
+        """Its name."""
+        return self.url.filename
+
+
 @dataclass(slots=True)
 class Fetcher:
     """Fetches packages over one transport.
@@ -81,7 +106,7 @@ class Fetcher:
     Attributes:
         transport: An open transport.
         credentials: Who to be towards each host.
-        policy: How often and when to try again.
+        patience: How long failures that may pass are borne.
         clock: Time to wait on.
         threads: Where files are written and digested.
         memory: Budget of bytes held in memory.
@@ -92,7 +117,7 @@ class Fetcher:
 
     transport: Transport
     credentials: HostCredentials
-    policy: RetryPolicy
+    patience: Patience
     clock: Clock
     threads: Threads
     memory: Budget
@@ -100,7 +125,7 @@ class Fetcher:
     emit: events.EventSink = events.ignore
     requests: int = field(default=0, init=False)
 
-    async def fetch(self, package: Package, target: Path) -> FetchResult:
+    async def fetch(self, package: Package | PlainFile, target: Path) -> FetchResult:
         """Write the package's published bytes to `target`.
 
         Args:
@@ -113,13 +138,16 @@ class Fetcher:
             IntegrityError: Every source gave bytes with another size or digest.
             DiskError: The local disk is full or cannot be written.
         """
-        algorithms = {*package.digests.algorithms(), KEY_ALGORITHM[package.kind], "sha256"}
+        algorithms = {*package.digests.algorithms(), "sha256"}
+        if isinstance(package, Package):
+            algorithms.add(KEY_ALGORITHM[package.kind])
         partial = PartialDownload(target.with_name(target.name + ".part"), tuple(sorted(algorithms)))
         failures: list[AsyncCacheError] = []
         try:
-            for source, access in self._sources(package):
+            sources = self._sources(package)
+            for number, (source, access) in enumerate(sources, 1):
                 try:
-                    result = await self._from_source(package, source, access, partial)
+                    result = await self._from_source(package, source, access, partial, last=number == len(sources))
                 except (FetchError, IntegrityError) as exc:
                     failures.append(exc)
                     self.emit(events.SourceFailed(package.filename, redacted(str(source)), str(exc)))
@@ -130,7 +158,7 @@ class Fetcher:
             partial.close()
         raise no_source(package.filename, failures)
 
-    def _sources(self, package: Package) -> list[tuple[PackageURL, Access]]:
+    def _sources(self, package: Package | PlainFile) -> list[tuple[PackageURL, Access]]:
         own = str(package.url)
         sources: list[tuple[PackageURL, Access]] = []
         for prefix, replacements in self.mirrors.items():
@@ -139,8 +167,26 @@ class Fetcher:
                 sources += [PackageURL.parse(r.rstrip("/") + "/" + own[len(base) :]) for r in replacements]
         return [*sources, (package.url, package.access)]
 
+    async def size_of(self, package: Package) -> int | None:
+        """Ask where a package is published how many bytes it has; None where nobody says it."""
+        for source, said in self._sources(package):
+            if source.scheme == "file":
+                with suppress(OSError):
+                    return (await self.threads.run(Path(unquote(source.path)).stat)).st_size
+                continue
+            access = self.credentials.access(source, said)
+            credentials, requested = self.credentials.for_url(source, access), access.requested(source)
+            with suppress(FetchError):
+                async with self.transport.get(
+                    requested, query=access.query, headers={}, credentials=credentials, only_head=True
+                ) as response:
+                    length = response.headers.get("Content-Length", "")
+                    if response.status == HTTPStatus.OK and length.isdigit():
+                        return int(length)
+        return None
+
     async def _from_source(
-        self, package: Package, source: PackageURL, access: Access, partial: PartialDownload
+        self, package: Package | PlainFile, source: PackageURL, access: Access, partial: PartialDownload, *, last: bool
     ) -> FetchResult:
         if source.scheme == "file":
             return await self._from_file(package, source, partial)
@@ -148,9 +194,13 @@ class Fetcher:
             await self.threads.run(partial.load)
         if partial.size and partial.address != str(source):
             await self.threads.run(partial.discard)
-        resumed_from, received_before, wrong, attempt = partial.size, partial.size, 0, 0
+        resumed_from, received_before, wrong = partial.size, partial.size, 0
+
+        def fresh() -> Tries:
+            return Tries(self.patience, peer_of(source.origin), elsewhere=not last, now=self.clock.now)
+
+        tries = fresh()
         while True:
-            attempt += 1
             size_before = partial.size
             try:
                 await self._request(package, source, access, partial)
@@ -161,28 +211,35 @@ class Fetcher:
             except (_LaterError, TransportError, IntegrityError) as exc:
                 failure = exc
             if partial.size - size_before >= BATCH_BYTES and not isinstance(failure, IntegrityError):
-                attempt = 1  # it got on: a long download over a bad line may break off more often than `attempts`
+                tries = fresh()  # it got on: a long download over a bad line may break off more often than `attempts`
             if isinstance(failure, IntegrityError | _StalePartialError):
                 await self.threads.run(partial.discard)
                 resumed_from = received_before = 0
             wrong += isinstance(failure, IntegrityError)
             retry_after = failure.retry_after if isinstance(failure, _LaterError) else None
-            delay = self.policy.delay(attempt, retry_after)
+            if isinstance(failure, IntegrityError | _StalePartialError):
+                delay = tries.wrong()
+            elif isinstance(failure, _LaterError) and failure.throttled:
+                delay = tries.throttled(retry_after)
+            else:
+                delay = tries.failed()
             if isinstance(failure, IntegrityError) and (wrong == 2 or delay is None):
                 raise failure
             if delay is None:
                 asked = f", and the server asks to wait {retry_after:.0f} seconds" if retry_after else ""
                 raise FetchError(
-                    f"{redacted(str(source))} could not be fetched in {attempt} tries",
+                    f"{redacted(str(source))} could not be fetched in {tries.failures} tries",
                     found=f"{failure}{asked}",
                     hint="run again later to continue where it ended, or name a mirror",
                 )
             if isinstance(failure, _StalePartialError):
                 delay = 0.0
-            self.emit(events.Retried(package.filename, redacted(str(source)), attempt, delay, str(failure)))
+            self.emit(events.Retried(package.filename, redacted(str(source)), tries.failures, delay, str(failure)))
             await self.clock.sleep(delay)
 
-    async def _request(self, package: Package, source: PackageURL, access: Access, partial: PartialDownload) -> None:
+    async def _request(
+        self, package: Package | PlainFile, source: PackageURL, access: Access, partial: PartialDownload
+    ) -> None:
         """Make one request and take what comes into `partial`."""
         headers: dict[str, str] = {}
         offset = partial.size
@@ -193,12 +250,15 @@ class Fetcher:
         elif offset:
             await self.threads.run(partial.discard)
             offset = 0
+        access = self.credentials.access(source, access)
         credentials, requested = self.credentials.for_url(source, access), access.requested(source)
         self.requests += 1
         async with (
             self.memory.borrow(2 * BATCH_BYTES),
             self.transport.get(requested, query=access.query, headers=headers, credentials=credentials) as response,
         ):
+            if response.status not in TRANSIENT_STATUSES:
+                peer_of(source.origin).there = True
             asked = response.status == HTTPStatus.UNAUTHORIZED and await self.threads.run(
                 self.credentials.ask_keyring, source, access, credentials
             )
@@ -208,7 +268,12 @@ class Fetcher:
             await self._request(package, source, access, partial)
 
     async def _take_answer(
-        self, package: Package, source: PackageURL, partial: PartialDownload, response: Response, offset: int
+        self,
+        package: Package | PlainFile,
+        source: PackageURL,
+        partial: PartialDownload,
+        response: Response,
+        offset: int,
     ) -> None:
         if response.downgraded and not package.digests.algorithms():
             raise FetchRefusedError(
@@ -218,6 +283,8 @@ class Fetcher:
         total = self._expected_total(response, source, offset)
         if response.status == HTTPStatus.OK:
             await self.threads.run(partial.restart, str(source), _validator(response))
+        if total is not None and (partial.size or package.digests.size is None):
+            self.emit(events.SizeKnown("fetch", package.filename, total - partial.size))
         limit = package.digests.size if package.digests.size is not None else total
         await self._receive(package, response, partial, limit)
         if total is not None and partial.size < total:
@@ -238,35 +305,53 @@ class Fetcher:
             raise _StalePartialError(f"{shown} no longer has the bytes that the partial download belongs to")
         said = f"status {status} {_phrase(status)}".strip()
         if status in TRANSIENT_STATUSES:
-            raise _LaterError(f"{shown} answered {said}", parse_retry_after(response.headers.get("Retry-After")))
+            raise _LaterError(
+                f"{shown} answered {said}",
+                parse_retry_after(response.headers.get("Retry-After")),
+                throttled=status == HTTPStatus.TOO_MANY_REQUESTS,
+            )
         hint = "check the URL"
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
             hint = "give credentials for the host in .netrc or the setting `auth`"
         raise FetchRefusedError(f"{shown} cannot be fetched", expected="status 200", found=said, hint=hint)
 
-    async def _receive(self, package: Package, response: Response, partial: PartialDownload, limit: int | None) -> None:
+    async def _receive(
+        self, package: Package | PlainFile, response: Response, partial: PartialDownload, limit: int | None
+    ) -> None:
         waiting: list[bytes] = []
-        held = 0
+        held = untold = 0
+        told = self.clock.now() - _TELL_SECONDS
+
+        def tell() -> None:
+            nonlocal untold, told
+            if untold:
+                self.emit(events.BytesMoved("fetch", package.filename, untold))
+            untold, told = 0, self.clock.now()
+
         try:
             while True:
                 piece = await response.read_any()
-                held += len(piece)
+                held, untold = held + len(piece), untold + len(piece)
                 waiting.append(piece)
                 if not piece or held >= BATCH_BYTES:
-                    blocks, count, waiting, held = waiting, held, [], 0
+                    blocks, waiting, held = waiting, [], 0
                     await self.threads.run(partial.append, blocks)
-                    self.emit(events.BytesMoved("fetch", package.filename, count))
+                    tell()
                     if limit is not None and partial.size > limit:
                         return  # already too long: the comparison of sizes says so
+                elif self.clock.now() - told >= _TELL_SECONDS:
+                    tell()
                 if not piece:
                     return
         except TransportError:
             if waiting:
                 await self.threads.run(partial.append, waiting)
-                self.emit(events.BytesMoved("fetch", package.filename, held))
+                tell()
             raise
 
-    async def _from_file(self, package: Package, source: PackageURL, partial: PartialDownload) -> FetchResult:
+    async def _from_file(
+        self, package: Package | PlainFile, source: PackageURL, partial: PartialDownload
+    ) -> FetchResult:
         path = Path(unquote(source.path))
 
         def copy() -> None:
@@ -290,11 +375,11 @@ class Fetcher:
 
     @staticmethod
     def _wrong_bytes(
-        package: Package, source: PackageURL, difference: tuple[str, str, str], beginning: bytes
+        package: Package | PlainFile, source: PackageURL, difference: tuple[str, str, str], beginning: bytes
     ) -> IntegrityError:
         part, want, have = difference
         hint = "the file at this URL changed or a cache on the way is broken; check the digest in your lock"
-        if not beginning.startswith(_MAGIC[package.url_format]):
+        if isinstance(package, Package) and not beginning.startswith(_MAGIC[package.url_format]):
             what = "an HTML page" if beginning.lstrip()[:1] == b"<" else "something else"
             hint = f"the server sent {what} instead of a {package.url_format} archive; check the URL and your log-in"
         return IntegrityError(f"{redacted(str(source))} has the wrong {part}", expected=want, found=have, hint=hint)

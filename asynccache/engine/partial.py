@@ -53,7 +53,7 @@ class PartialDownload:
             self.discard()
 
     def restart(self, address: str, validator: str) -> None:
-        """Begin anew with bytes from `address`.
+        """Begin again with bytes from `address`.
 
         Raises:
             DiskError: The files cannot be written.

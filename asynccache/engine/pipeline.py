@@ -8,15 +8,15 @@ directory that belongs to whoever holds the package's lock. Sources in order: th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from asynccache.engine import events
-from asynccache.engine.fetch import Fetcher
-from asynccache.engine.report import StoredForm
-from asynccache.engine.workspace import Workspace
+from asynccache.engine.host import Host
+from asynccache.engine.report import StoredFormat
+from asynccache.engine.sources import Sources, other_bytes
 from asynccache.errors import (
     FetchError,
     IntegrityError,
@@ -27,39 +27,16 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.package import KEY_ALGORITHM, Format, Package
 from asynccache.node.disk import disk_errors
-from asynccache.runtime.budget import Budget
-from asynccache.runtime.clock import Clock
-from asynccache.runtime.threads import Threads
 from asynccache.store import layout
-from asynccache.store.base import ObjectInfo, Store
-from asynccache.store.inventory import Inventory
+from asynccache.store.base import ObjectInfo
 from asynccache.store.stored import StoredArchive
-from asynccache.store.verified import Absent, Damaged, NotWanted, VerifiedReader, Whole
+from asynccache.store.verified import Damaged, NotWanted, Whole
 
 if TYPE_CHECKING:
-    from asynccache.archive import Limits, Receipt
+    from asynccache.archive import Receipt
 
 UNKNOWN_SIZE: Final = 64 << 20  # bytes of temporary disk reserved for a package whose size nobody says
 _GROWTH: Final = 3  # a .conda written as .tar.bz2, or the reverse, stays below this multiple of its source
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """What all packages of an engine share.
-
-    Attributes:
-        in_flight: Packages being worked on.
-        cpu: Cores for decompressing, compressing, verifying.
-        memory: Bytes of package data in memory.
-        temp: Bytes of temporary files.
-        uploads: Uploads at once.
-    """
-
-    in_flight: Budget
-    cpu: Budget
-    memory: Budget
-    temp: Budget
-    uploads: Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +45,7 @@ class Job:
 
     Attributes:
         package: Which one.
-        formats: Forms that the store shall hold, the published one included only if wanted.
+        formats: Formats that the store shall hold, the published one included only if wanted.
         found: What the store held below the package's URL when it was asked.
         damaged: What was read of it and is to be replaced.
     """
@@ -85,7 +62,7 @@ class Job:
         return size * (1 + (_GROWTH if any(f != self.package.url_format for f in self.formats) else 0))
 
     def complete(self, found: Iterable[StoredArchive]) -> dict[Format, StoredArchive]:
-        """Pick what is already there of the wanted forms.
+        """Pick what is already there of the wanted formats.
 
         Raises:
             IntegrityError: The store's published archive is not the one that is asked for.
@@ -96,69 +73,71 @@ class Job:
         if published is not None:
             known = package.digests.get(KEY_ALGORITHM[package.kind])
             if known is not None and known != published.hash:
-                raise _other_bytes(package, f"{KEY_ALGORITHM[package.kind]} {known}", published.hash)
+                raise other_bytes(package, f"{KEY_ALGORITHM[package.kind]} {known}", published.hash)
         return {f: there[f] for f in self.formats if f in there}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An archive on this node, verified, whose file goes into the store next.
+
+    Attributes:
+        package: Whose.
+        format: Its format.
+        path: The file.
+        digests: What was computed of it.
+    """
+
+    package: Package
+    format: Format
+    path: Path
+    digests: Digests
+
+
+Taker = Callable[[Arrived], Awaitable[bool]]
+"""Uses an archive before its file is gone; tells whether it read all of it as `archive.check` does. Never fails."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Brings packages into a store.
 
     Attributes:
-        store: An open store.
-        inventory: What the store holds.
-        reader: Reads what it holds.
-        fetcher: Where upstream bytes come from.
-        workspace: This node's working directory.
-        threads: Where CPU work and file operations run.
-        budgets: What is shared.
-        clock: Time to measure with.
-        level: zstd level of written .conda archives.
-        verify: Whether to compare source and result when transmuting.
-        limits: Gives what an archive may ask of this machine.
-        package_timeout: Seconds for one package in all, waiting for its lock excepted.
-        dirname: Directory of the packages below the store's root.
-        emit: Where events go.
+        host: What the work is done with.
+        sources: The store, what it holds, and upstream.
+        take: Shown each archive that is about to be published.
     """
 
-    store: Store
-    inventory: Inventory
-    reader: VerifiedReader
-    fetcher: Fetcher
-    workspace: Workspace
-    threads: Threads
-    budgets: Budgets
-    clock: Clock
-    level: int
-    verify: bool
-    limits: Callable[[], Limits]
-    package_timeout: float
-    dirname: str
-    emit: events.EventSink
+    host: Host
+    sources: Sources
+    take: Taker
 
-    async def run(self, job: Job) -> tuple[StoredForm, ...]:
+    async def run(self, job: Job) -> tuple[StoredFormat, ...]:
         """Make the store hold what the job wants; return it.
 
         Raises:
             AsyncCacheError: Why it cannot; the store and the working directory are whole.
         """
         package, url = job.package, job.package.url
-        async with self.workspace.locks.hold(self.workspace.name(url), label=package.filename):
+        async with self.host.workspace.locks.hold(self.host.workspace.name(url), label=package.filename):
             # what was found before the lock may be old: another process may just have finished this package
-            found = await self.inventory.refresh(url)
+            found = await self.sources.inventory.refresh(url)
             damaged = {d.archive.format: d for d in job.damaged if await self._is_still(d)}
             there = {f: a for f, a in job.complete(found).items() if f not in damaged}
-            forms = [StoredForm(a.key, a.size, created=False) for a in there.values()]
+            forms = [StoredFormat(a.key, a.size, created=False) for a in there.values()]
             missing = [f for f in job.formats if f not in there]
             if not missing:
-                self.emit(events.CacheHit(package.filename, str(url), sum(f.size for f in forms)))
+                self.host.emit(events.CacheHit(package.filename, str(url), sum(f.size for f in forms)))
                 return tuple(forms)
             try:
-                async with self.budgets.temp.borrow(job.estimated_temp_bytes), asyncio.timeout(self.package_timeout):
+                async with (
+                    self.host.budgets.temp.borrow(job.estimated_temp_bytes),
+                    asyncio.timeout(self.host.settings.package_timeout),
+                ):
                     forms += await self._make(job, found, missing, damaged)
             except TimeoutError:
                 raise FetchError(
-                    f"{package.filename} took longer than {self.package_timeout:g} seconds",
+                    f"{package.filename} took longer than {self.host.settings.package_timeout:g} seconds",
                     hint="raise package_timeout, or run again to continue",
                 ) from None
             return tuple(forms)
@@ -175,34 +154,37 @@ class Pipeline:
             return
         from asynccache.engine.verified import Verified  # noqa: PLC0415 - most digests are those of keys
 
-        memory = Verified(self.workspace.cache_dir)
-        place, asked = self.store.root.identity, (f"{there.key} is {package.digests}", there.version)
-        if asked in (await self.threads.run(memory.known, place)).items():
+        memory = Verified.shared(self.host.workspace.cache_dir)
+        place, asked = self.sources.store.root.identity, (f"{there.key} is {package.digests}", there.version)
+        if asked in (await self.host.threads.run(memory.known, place)).items():
             return
-        path = await self.threads.run(self.workspace.passing_file, package.filename)
-        reading = await self.reader.read(there, path, wanted=package.digests)
+        path = await self.host.threads.run(self.host.workspace.passing_file, package.filename)
+        reading = await self.sources.reader.read(there, path, wanted=package.digests)
         if isinstance(reading, NotWanted):
-            raise _other_bytes(package, f"{reading.part} {reading.expected}", reading.found)
+            raise other_bytes(package, f"{reading.part} {reading.expected}", reading.found)
         if isinstance(reading, Whole):
-            await self.threads.run(path.unlink)
-            await self.threads.run(memory.add, place, [asked])
+            await self.host.threads.run(path.unlink)
+            await self.host.threads.run(memory.add, place, [asked])
 
     async def _is_still(self, damaged: Damaged) -> bool:
         """Tell whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
-        there = await self.store.head(damaged.archive.key)
+        there = await self.sources.store.head(damaged.archive.key)
         return there is not None and there.etag == damaged.version
 
     async def _make(
         self, job: Job, found: Sequence[StoredArchive], missing: Sequence[Format], damaged: dict[Format, Damaged]
-    ) -> list[StoredForm]:
-        """Make the missing forms; `damaged` takes what is found to be so on the way."""
+    ) -> list[StoredFormat]:
+        """Make the missing archives; `damaged` takes what is found to be so on the way."""
         package, published = job.package, job.package.url_format
-        directory = await self.threads.run(self.workspace.prepare, package.url)
+        directory = await self.host.threads.run(self.host.workspace.prepare, package.url)
         needed = job.estimated_temp_bytes if package.digests.size is not None else 0
-        await self.threads.run(self.workspace.require_free, needed, package.filename)
+        await self.host.threads.run(self.host.workspace.require_free, needed, package.filename)
         source = directory / package.filename
         try:
-            digests = await self._obtain(package, found, source, damaged, derived=missing != [published])
+            digests, fetched = await self._obtain(package, found, source, damaged)
+            taken = missing == [published] and await self.take(Arrived(package, published, source, digests))
+            if fetched and missing == [published] and not taken:
+                await self._check_archive(source, published.work(digests.size))
             forms = [
                 await self._derive(package, source, digests.size, fmt, damaged.get(fmt))
                 for fmt in missing
@@ -213,91 +195,71 @@ class Pipeline:
             elif published in damaged:
                 with suppress(StoreError, IntegrityError):  # it was not asked for, and that it is damaged was said
                     await self._publish_source(package, source, digests, damaged[published])
-            await self.threads.run(self.workspace.discard, package.url)
+            await self.host.threads.run(self.host.workspace.discard, package.url)
         except BaseException:
-            await self.threads.run(_keep_partial, directory)
-            await self.threads.run(self.workspace.discard_if_empty, package.url)
+            await self.host.threads.run(keep_partial, directory)
+            await self.host.threads.run(self.host.workspace.discard_if_empty, package.url)
             raise
         return forms
 
     async def _obtain(
-        self,
-        package: Package,
-        found: Sequence[StoredArchive],
-        target: Path,
-        damaged: dict[Format, Damaged],
-        *,
-        derived: bool,
-    ) -> Digests:
-        """Bring the published archive to local disk, verified; return what it is."""
-        published = package.url_format
-        stored = next((a for a in found if a.format == published and a.stem == package.stem), None)
-        async with self._phase("fetch", package, package.digests.size):
-            if stored is not None and published not in damaged:
+        self, package: Package, found: Sequence[StoredArchive], target: Path, damaged: dict[Format, Damaged]
+    ) -> tuple[Digests, bool]:
+        """Bring the published archive to local disk, verified; return what it is, and whether it is from upstream."""
+        if not any(a.format == package.url_format and a.stem == package.stem for a in found):
+            known = await self._obtain_by_token(package, target)
+            if known is not None:
+                return known, False
+        return await self.sources.published(package, found, target, damaged)
 
-                def moved(count: int) -> None:
-                    self.emit(events.BytesMoved("fetch", package.filename, count))
+    async def _obtain_by_token(self, package: Package, target: Path) -> Digests | None:
+        """Bring what another writer stored under the address with a token, where this machine knows one; else None."""
+        access = self.sources.fetcher.credentials.access(package.url, package.access)
+        if not access.token:
+            return None
+        for archive in await self.sources.inventory.refresh(access.requested(package.url)):
+            named = (archive.stem, archive.format) == (package.stem, package.url_format)
+            if named and archive.digests.mismatch(package.digests) is None:
+                reading = await self.sources.stored(archive, target, wanted=package.digests)
+                if isinstance(reading, Whole):
+                    return reading.digests
+        return None
 
-                match await self.reader.read(stored, target, wanted=package.digests, moved=moved):
-                    case Whole(digests):
-                        self.emit(events.Fetched(package.filename, self.store.address, stored.size, 0))
-                        return digests
-                    case NotWanted() as other:
-                        raise _other_bytes(package, f"{other.part} {other.expected}", other.found)
-                    case Damaged() as broken:
-                        damaged[published] = broken
-                    case Absent():
-                        pass
-            wanted = package
-            if published in damaged:
-                # nothing but what its key says may take its place
-                wanted = package.with_digests(damaged[published].archive.digests)
-            try:
-                result = await self.fetcher.fetch(wanted, target)
-            except IntegrityError as exc:
-                if published in damaged:
-                    raise damaged[published].error(self.store.address, exc) from exc
-                raise
-        self.emit(events.Fetched(package.filename, result.source, result.digests.size or 0, result.resumed_from))
-        if not derived:
-            await self._check_archive(target)
-        return result.digests
-
-    async def _check_archive(self, path: Path) -> None:
+    async def _check_archive(self, path: Path, work: int) -> None:
         """Read an archive to its end: what is not whole or harmless is not published, whatever its digest."""
         from asynccache.archive import check  # noqa: PLC0415 - a run on a full cache needs no codec
 
-        async with self.budgets.cpu.borrow():
-            await self.threads.work(lambda stop: check(path, limits=self.limits(), cancelled=stop))
+        async with self.host.budgets.cpu.borrow(work=work):
+            await self.host.threads.work(lambda stop: check(path, limits=self.host.limits(), cancelled=stop))
 
     async def _derive(
         self, package: Package, source: Path, size: int | None, fmt: Format, broken: Damaged | None
-    ) -> StoredForm:
+    ) -> StoredFormat:
         from asynccache.archive import transmute  # noqa: PLC0415 - as above
 
         target = source.with_name(package.stem + fmt)
 
         def progress(count: int) -> None:
-            loop.call_soon_threadsafe(self.emit, events.BytesMoved("transmute", package.filename, count))
+            loop.call_soon_threadsafe(self.host.emit, events.BytesMoved("transmute", package.filename, count))
 
         loop = asyncio.get_running_loop()
         async with (
-            self.budgets.cpu.borrow_up_to(2) as cores,
-            self._phase("transmute", package, size),
+            self.host.budgets.cpu.borrow_up_to(2, work=package.url_format.work(size)) as cores,
         ):
-            receipt = await self.threads.work(
-                lambda stop: transmute(
-                    source,
-                    target,
-                    level=self.level,
-                    verify=self.verify,
-                    threads=cores,
-                    limits=self.limits(),
-                    cancelled=stop,
-                    progress=progress,
+            with self.host.phase("transmute", package.filename, size):
+                receipt = await self.host.threads.work(
+                    lambda stop: transmute(
+                        source,
+                        target,
+                        level=self.host.settings.zstd_level,
+                        verify=self.host.settings.verify_transmute,
+                        threads=cores,
+                        limits=self.host.limits(),
+                        cancelled=stop,
+                        progress=progress,
+                    )
                 )
-            )
-        self.emit(
+        self.host.emit(
             events.Transmuted(
                 package.filename,
                 target.name,
@@ -307,33 +269,37 @@ class Pipeline:
                 receipt.verified,
             )
         )
+        await self.take(Arrived(package, fmt, target, receipt.derived))
         return await self._publish_derived(package, target, fmt, receipt, broken)
 
     async def _publish_derived(
         self, package: Package, path: Path, fmt: Format, receipt: Receipt, broken: Damaged | None
-    ) -> StoredForm:
+    ) -> StoredFormat:
         # never a second hash directory for one file name (contract, section 3.4): adopt what came meanwhile
-        for archive in await self.inventory.refresh(package.url):
+        for archive in await self.sources.inventory.refresh(package.url):
             if archive.format != fmt or archive.stem != package.stem:
                 continue
             if broken is None or archive.key != broken.archive.key:
-                self.emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
-                return StoredForm(archive.key, archive.size, created=False)
+                self.host.emit(events.Uploaded(package.filename, archive.key, archive.size, created=False))
+                return StoredFormat(archive.key, archive.size, created=False)
             if archive.digests.mismatch(receipt.derived) is not None:
-                raise broken.error(self.store.address, "what this version makes has other bytes")
-        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived), self.dirname)
-        await self.store.put(layout.receipt_key(key, self.dirname), receipt.to_json())
+                raise broken.error(self.sources.store.address, "what this version makes has other bytes")
+        await self.sources.derived.add(receipt.source, receipt.derived)
+        key = layout.key_for(package, fmt, _key_hash(package, receipt.derived), self.host.settings.packages_dirname)
+        await self.sources.store.put(layout.receipt_key(key, self.host.settings.packages_dirname), receipt.to_json())
         return await self._publish(package, key, path, receipt.derived, broken)
 
     async def _publish_source(
         self, package: Package, path: Path, digests: Digests, broken: Damaged | None
-    ) -> StoredForm:
-        key = layout.key_for(package, package.url_format, _key_hash(package, digests), self.dirname)
+    ) -> StoredFormat:
+        key = layout.key_for(
+            package, package.url_format, _key_hash(package, digests), self.host.settings.packages_dirname
+        )
         return await self._publish(package, key, path, digests, broken)
 
     async def _publish(
         self, package: Package, key: str, path: Path, digests: Digests, broken: Damaged | None
-    ) -> StoredForm:
+    ) -> StoredFormat:
         """Put a file at its key, also in the place of a damaged object; what is there in the right size is adopted."""
         created = True
         try:
@@ -343,7 +309,7 @@ class Pipeline:
                 key = broken.archive.key
                 await self._replace(package, broken, path, digests)
         except PreconditionFailedError:
-            there = await self.store.head(key)
+            there = await self.sources.store.head(key)
             if there is None:  # it has just been removed
                 return await self._publish(package, key, path, digests, None)
             if there.size != digests.size:
@@ -353,15 +319,15 @@ class Pipeline:
                 return await self._publish(package, key, path, digests, remains)
             created = False
         size = digests.size or 0
-        self.emit(events.Uploaded(package.filename, key, size, created))
-        return StoredForm(key, size, created)
+        self.host.emit(events.Uploaded(package.filename, key, size, created))
+        return StoredFormat(key, size, created, digests.sha256 or "" if created else "")
 
     async def _remains(self, there: ObjectInfo, path: Path) -> Damaged | None:
         """Read what has the key of an upload and not even its size; None unless it is damaged."""
-        parts = layout.parse_key(there.key, self.dirname)
+        parts = layout.parse_key(there.key, self.host.settings.packages_dirname)
         if parts is None:
             return None
-        reading = await self.reader.read(StoredArchive(there, parts), path.with_name(path.name + ".there"))
+        reading = await self.sources.reader.read(StoredArchive(there, parts), path.with_name(path.name + ".there"))
         return reading if isinstance(reading, Damaged) else None
 
     async def _replace(self, package: Package, broken: Damaged, path: Path, digests: Digests) -> None:
@@ -372,14 +338,14 @@ class Pipeline:
             IntegrityError: It cannot be written over.
         """
         if broken.version is None:
-            raise broken.error(self.store.address, "this store gives objects no version")
+            raise broken.error(self.sources.store.address, "this store gives objects no version")
         try:
             await self._upload(package, broken.archive.key, path, digests, if_match=broken.version)
         except PreconditionFailedError:
             raise
         except StoreError as exc:
-            raise broken.error(self.store.address, exc) from exc
-        self.emit(events.Mended(broken.archive.key))
+            raise broken.error(self.sources.store.address, exc) from exc
+        self.host.emit(events.Mended(broken.archive.key))
 
     async def _upload(
         self, package: Package, key: str, path: Path, digests: Digests, if_match: str | None = None
@@ -387,32 +353,11 @@ class Pipeline:
         size = digests.size or 0
 
         def moved(count: int) -> None:
-            self.emit(events.BytesMoved("upload", package.filename, count))
+            self.host.emit(events.BytesMoved("upload", package.filename, count))
 
-        async with (
-            self.budgets.uploads.borrow(),
-            self.budgets.memory.borrow(min(size, 32 << 20)),
-            self._phase("upload", package, size),
-        ):
-            await self.store.upload(key, path, digests, if_match=if_match, consume=True, moved=moved)
-
-    @asynccontextmanager
-    async def _phase(self, phase: events.Phase, package: Package, size: int | None) -> AsyncIterator[None]:
-        self.emit(events.PhaseStarted(phase, package.filename, size))
-        started = self.clock.now()
-        try:
-            yield
-        finally:
-            self.emit(events.PhaseEnded(phase, package.filename, self.clock.now() - started))
-
-
-def _other_bytes(package: Package, expected: str, found: str) -> IntegrityError:
-    return IntegrityError(
-        f"the store already holds other bytes for {package.url}",
-        expected=expected,
-        found=found,
-        hint="the file at this URL was replaced; take a new build of the package or check your lock",
-    )
+        async with self.host.budgets.uploads.borrow(), self.host.budgets.memory.borrow(min(size, 32 << 20)):
+            with self.host.phase("upload", package.filename, size):
+                await self.sources.store.upload(key, path, digests, if_match=if_match, consume=True, moved=moved)
 
 
 def _key_hash(package: Package, digests: Digests) -> str:
@@ -422,7 +367,7 @@ def _key_hash(package: Package, digests: Digests) -> str:
     return text
 
 
-def _keep_partial(directory: Path) -> None:
+def keep_partial(directory: Path) -> None:
     """Remove what a failed package left, but for the download that can be continued."""
     with disk_errors(directory), suppress(FileNotFoundError):
         for path in directory.iterdir():

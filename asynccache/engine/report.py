@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections import Counter
-from dataclasses import field
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from asynccache.engine import events
+from asynccache.engine.progress import PhaseTotals, Progress
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
-
-
-@dataclass(slots=True)
-class PhaseTotals:
-    """One phase over all packages.
-
-    Attributes:
-        count: Packages that went through it.
-        bytes: Bytes moved (see `events.BytesMoved`).
-        busy_seconds: Time of all packages added up.
-        span_seconds: Time during which at least one package was in the phase.
-    """
-
-    count: int = 0
-    bytes: int = 0
-    busy_seconds: float = 0.0
-    span_seconds: float = 0.0
-    active: int = field(default=0, repr=False)
-    since: float = field(default=0.0, repr=False)
+from asynccache.model.document import Documented
+from asynccache.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class StoredForm:
-    """One form of a package in the store.
+class StoredFormat(Documented):
+    """One format of a package in the store.
 
     Attributes:
         key: Object key, relative to the root.
         size: In bytes.
         created: Whether this run put it there.
+        sha256: Of its bytes, where this run had them; empty otherwise.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("key", "size as bytes", "created")
 
     key: str
     size: int
     created: bool
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Documented):
     """What became of one package.
 
     Attributes:
@@ -59,25 +46,77 @@ class Outcome:
         error: Why it is not complete; None when it is.
     """
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("package", "url", "forms", "*error")
+
     package: str
     url: str
-    forms: tuple[StoredForm, ...]
+    forms: tuple[StoredFormat, ...]
     error: AsyncCacheError | None = None
 
 
-class Report:
-    """Adds up a run. Pass `take` as (or within) the event sink, call `finish` at the end.
+@dataclass(frozen=True, slots=True)
+class RunTotals(Documented):
+    """What a run did and took, added up.
+
+    Attributes:
+        store: Address of the store.
+        packages: How many distinct ones it was about.
+        complete: Those of which the store has everything that was wanted.
+        failed: The others.
+        cache_hits: Packages of which the store had everything before.
+        fetched_bytes: Origin (`store`, `file`, `https://HOST`) -> bytes that came from it.
+        uploaded_bytes: Bytes that were published.
+        adopted_objects: Objects that another writer published meanwhile.
+        requests: Who answered -> how many requests.
+        retries: Requests that were made again.
+        damaged: Keys of objects that differ from their own key in two readings.
+        mended: Those that were replaced by what their keys say.
+        seconds: In all.
+        cpu_seconds: Of this process and its children.
+        peak_memory_bytes: The largest resident size that the process has had.
+        phases: Phase (`fetch`, `transmute`, `upload`) -> what it moved.
+    """
+
+    store: str
+    packages: int
+    complete: int
+    failed: int
+    cache_hits: int
+    fetched_bytes: Mapping[str, int]
+    uploaded_bytes: int
+    adopted_objects: int
+    requests: Mapping[str, int]
+    retries: int
+    damaged: Sequence[str]
+    mended: Sequence[str]
+    seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+    phases: Mapping[events.Phase, PhaseTotals]
+
+
+class Report(Documented):
+    """What a run did, added up from its events. Pass `take` as (or within) their sink, call `finish` at the end.
 
     Args:
         store: Address of the store.
+        clock: Time to measure with; real time when None.
+
+        keep: Keep what came of packages that are complete; a million of them need room.
 
     Attributes:
-        outcomes: One per distinct package, in the order of completion.
+        outcomes: One per distinct package, in the order of completion; only the failures unless all are kept.
+        packages: How many there are.
     """
 
-    def __init__(self, store: str = "") -> None:
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("*totals", "outcomes")
+
+    def __init__(self, store: str = "", clock: Clock | None = None, *, keep: bool = True) -> None:
         self.store: str = store
-        self.phases: dict[events.Phase, PhaseTotals] = {phase: PhaseTotals() for phase in events.PHASES}
+        self._clock = clock or Clock()
+        self._progress = Progress(self._clock.now)
+        self.packages: int = 0
+        self._keep = keep
         self.fetched_bytes: Counter[str] = Counter()  # by origin
         self.uploaded_bytes: int = 0
         self.adopted: int = 0
@@ -90,31 +129,29 @@ class Report:
         self.seconds: float = 0.0
         self.cpu_seconds: float = 0.0
         self.peak_memory_bytes: int = 0
-        self._started = time.monotonic()
+        self._started = self._clock.now()
         self._cpu_started = _cpu_seconds()
+
+    @property
+    def phases(self) -> dict[events.Phase, PhaseTotals]:
+        """What each phase moved."""
+        return self._progress.phases
 
     @property
     def failures(self) -> dict[str, AsyncCacheError]:
         """What failed, by URL."""
         return {o.url: o.error for o in self.outcomes if o.error is not None}
 
+    def add(self, outcome: Outcome) -> None:
+        """Take in what came of a package."""
+        self.packages += 1
+        if self._keep or outcome.error is not None:
+            self.outcomes.append(outcome)
+
     def take(self, event: events.Event) -> None:
         """Count an event."""
+        self._progress.take(event)
         match event:
-            case events.PhaseStarted(phase=phase):
-                totals = self.phases[phase]
-                totals.count += 1
-                if not totals.active:
-                    totals.since = time.monotonic()
-                totals.active += 1
-            case events.PhaseEnded(phase=phase, seconds=seconds):
-                totals = self.phases[phase]
-                totals.busy_seconds += seconds
-                totals.active -= 1
-                if not totals.active:
-                    totals.span_seconds += time.monotonic() - totals.since
-            case events.BytesMoved(phase=phase, bytes=count):
-                self.phases[phase].bytes += count
             case events.Fetched(source=source, bytes=count, resumed_from=resumed):
                 self.fetched_bytes[_origin(source)] += count - resumed
             case events.Uploaded(bytes=count, created=created):
@@ -136,7 +173,7 @@ class Report:
             requests: By whom they were answered -> how many this run made.
         """
         self.requests = requests
-        self.seconds = time.monotonic() - self._started
+        self.seconds = self._clock.now() - self._started
         self.cpu_seconds = _cpu_seconds() - self._cpu_started
         self.peak_memory_bytes = peak_memory_bytes()
 
@@ -150,48 +187,35 @@ class Report:
         failures = self.failures
         if not failures:
             return
-        if len(self.outcomes) == 1:
+        if self.packages == 1:
             raise next(iter(failures.values()))
         raise PartialFailureError(
-            f"{len(failures)} of {len(self.outcomes)} packages failed, the others are complete",
+            f"{len(failures)} of {self.packages} packages failed, the others are complete",
             failures,
             hint="run the same command again to continue",
         )
 
-    def as_document(self, *, packages: bool = True) -> dict[str, object]:
-        """Return the receipt as plain values; seconds and bytes as in the field names."""
-        receipt: dict[str, object] = {
-            "store": self.store,
-            "packages": len(self.outcomes),
-            "complete": len(self.outcomes) - len(self.failures),
-            "failed": len(self.failures),
-            "cache_hits": self.hits,
-            "fetched_bytes": dict(self.fetched_bytes),
-            "uploaded_bytes": self.uploaded_bytes,
-            "adopted_objects": self.adopted,
-            "requests": self.requests,
-            "retries": self.retries,
-            "damaged": self.damaged,
-            "mended": self.mended,
-            "seconds": round(self.seconds, 3),
-            "cpu_seconds": round(self.cpu_seconds, 3),
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "phases": {
-                name: document(totals, "count", "bytes", "busy_seconds", "span_seconds")
-                for name, totals in self.phases.items()
-            },
-        }
-        if packages:
-            receipt["outcomes"] = [
-                {
-                    "package": o.package,
-                    "url": o.url,
-                    "forms": [{"key": f.key, "bytes": f.size, "created": f.created} for f in o.forms],
-                    **({} if o.error is None else o.error.as_document()),
-                }
-                for o in self.outcomes
-            ]
-        return receipt
+    @property
+    def totals(self) -> RunTotals:
+        """What it did and took, added up."""
+        return RunTotals(
+            store=self.store,
+            packages=self.packages,
+            complete=self.packages - len(self.failures),
+            failed=len(self.failures),
+            cache_hits=self.hits,
+            fetched_bytes=self.fetched_bytes,
+            uploaded_bytes=self.uploaded_bytes,
+            adopted_objects=self.adopted,
+            requests=self.requests,
+            retries=self.retries,
+            damaged=self.damaged,
+            mended=self.mended,
+            seconds=self.seconds,
+            cpu_seconds=self.cpu_seconds,
+            peak_memory_bytes=self.peak_memory_bytes,
+            phases=self.phases,
+        )
 
 
 def peak_memory_bytes() -> int:

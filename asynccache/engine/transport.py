@@ -8,18 +8,20 @@ caller.
 from __future__ import annotations
 
 import asyncio
-import base64
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from asynccache import __version__
-from asynccache.errors import FetchError, FetchRefusedError
+from asynccache.engine.conda_files import CondaConnection, conda_connection
+from asynccache.errors import ConfigurationError, FetchError, FetchRefusedError
+from asynccache.model.credentials import Credentials
 from asynccache.model.dataclass import dataclass
-from asynccache.model.url import PackageURL, redacted
+from asynccache.model.url import CONDA_FILES, PackageURL, redacted
+from asynccache.runtime.late_loop import in_thread
 
 if TYPE_CHECKING:
     import aiohttp
@@ -27,22 +29,6 @@ if TYPE_CHECKING:
 
 class TransportError(FetchError):
     """A connection failed, stalled or broke off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """User and password for one request; never shown."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return "Credentials(***)"
-
-    @property
-    def authorization(self) -> str:
-        """Value of the header `Authorization`."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +60,15 @@ class Transport(ABC):
 
     @abstractmethod
     def get(
-        self, url: PackageURL, *, query: str = "", headers: Mapping[str, str], credentials: Credentials | None
+        self,
+        url: PackageURL,
+        *,
+        query: str = "",
+        headers: Mapping[str, str],
+        credentials: Credentials | None,
+        only_head: bool = False,
     ) -> AbstractAsyncContextManager[Response]:
-        """Request a URL, following redirects; credentials go to the URL's own origin only.
+        """Request a URL, following redirects; credentials go to the URL's own origin only. `only_head`: no body.
 
         Raises:
             TransportError: No answer came.
@@ -99,6 +91,7 @@ class HTTPTransport(Transport):
     connect_timeout: float
     read_timeout: float
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _conda: tuple[CondaConnection, dict[str, Any]] | None = field(default=None, init=False)
 
     async def __aexit__(self, *error: object) -> None:
         if self._session is not None:
@@ -107,7 +100,13 @@ class HTTPTransport(Transport):
 
     @asynccontextmanager
     async def get(
-        self, url: PackageURL, *, query: str = "", headers: Mapping[str, str], credentials: Credentials | None
+        self,
+        url: PackageURL,
+        *,
+        query: str = "",
+        headers: Mapping[str, str],
+        credentials: Credentials | None,
+        only_head: bool = False,
     ) -> AsyncIterator[Response]:
         """Request a URL; see `Transport.get`."""
         import yarl  # noqa: PLC0415
@@ -120,10 +119,11 @@ class HTTPTransport(Transport):
                 request.headers["Authorization"] = credentials.authorization
             return await send(request)
 
+        how = await self._as_conda(url)
         # at the very end: with a header of ours the client refuses what it reads in .netrc itself
         with _mapped(url):
-            async with self._opened().get(
-                address, headers=headers, max_redirects=10, middlewares=(log_in,)
+            async with self._opened().request(
+                "HEAD" if only_head else "GET", address, headers=headers, max_redirects=10, middlewares=(log_in,), **how
             ) as response:
 
                 async def read_any() -> bytes:
@@ -134,6 +134,16 @@ class HTTPTransport(Transport):
                 yield Response(
                     response.status, response.headers, read_any, address.scheme == "https" and "http" in hops
                 )
+
+    async def _as_conda(self, url: PackageURL) -> dict[str, Any]:
+        """Return what conda's configuration says of how its packages are asked for."""
+        if not url.filename.endswith(CONDA_FILES):
+            return {}
+        if self._conda is None:
+            self._conda = await in_thread(_conda_options)
+        connection, how = self._conda
+        proxy = connection.proxy(str(url))
+        return how if proxy is None else {**how, "proxy": proxy}
 
     def _opened(self) -> aiohttp.ClientSession:
         """Return the session, made by the first request: a run that fetches nothing does not load the library."""
@@ -153,6 +163,23 @@ class HTTPTransport(Transport):
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def _conda_options() -> tuple[CondaConnection, dict[str, Any]]:
+    """Read conda's configuration, and the authorities that it names. Blocking."""
+    found = conda_connection()
+    if not found.verify:
+        return found, {"ssl": False}
+    if found.authorities is None:
+        return found, {}
+    place = {"capath" if found.authorities.is_dir() else "cafile": str(found.authorities)}
+    try:
+        return found, {"ssl": ssl.create_default_context(**place)}  # type: ignore[arg-type]
+    except OSError as exc:
+        raise ConfigurationError(
+            f"ssl_verify of conda's configuration names {found.authorities}, which holds no certificates ({exc})",
+            expected="true, false, or a file of certificates",
+        ) from exc
 
 
 @contextmanager
@@ -194,7 +221,13 @@ class MemoryTransport(Transport):
 
     @asynccontextmanager
     async def get(
-        self, url: PackageURL, *, query: str = "", headers: Mapping[str, str], credentials: Credentials | None
+        self,
+        url: PackageURL,
+        *,
+        query: str = "",
+        headers: Mapping[str, str],
+        credentials: Credentials | None,
+        only_head: bool = False,
     ) -> AsyncIterator[Response]:
         """Answer a request; see `Transport.get`."""
         from multidict import CIMultiDict  # noqa: PLC0415
@@ -203,7 +236,7 @@ class MemoryTransport(Transport):
         fields = {name.lower(): value for name, value in headers.items()}
         self.requested.append((url, fields))
         status, answered, body = self._answer(url, fields)
-        pieces = iter(body)
+        pieces = iter(() if only_head else body)
 
         async def read_any() -> bytes:
             await asyncio.sleep(0)

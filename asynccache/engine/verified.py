@@ -1,41 +1,89 @@
 """What was read and found to be what it should be, so that it is not read again while it stays the same.
 
-A file of this machine's cache directory; it can be removed at any time. All functions block: call them in a thread.
+Two files of a machine; both can be removed at any time. All functions block: call them in a thread.
+
+`verified.sqlite` in the cache directory saves reading. It is shared by all who share that directory, so nothing may be
+run on its word. `vouched.sqlite` holds what this user made or compared himself and therefore vouches for. It lies in
+the cache directory where nobody else can write there, else in the user's home, else nowhere.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from asynccache.node.user import home_directory, others_can_write
 from asynccache.runtime.sqlite_cache import SQLiteCache
 
 _FORMAT: Final = 1
 _SCHEMA: Final = "create table verified (place text, name text, version text, primary key (place, name)) without rowid"
+_VOUCHED: Final = "vouched.sqlite"
 
 
 class Verified:
-    """The file.
+    """One of the files.
 
     Args:
-        cache_dir: The setting of the same name.
+        path: Which; None to remember nothing beyond this process.
     """
 
-    def __init__(self, cache_dir: Path) -> None:
-        self._cache = SQLiteCache(cache_dir / "verified.sqlite", _FORMAT, _SCHEMA)
+    def __init__(self, path: Path | None) -> None:
+        self._cache = SQLiteCache(path, _FORMAT, _SCHEMA)
+
+    @classmethod
+    def shared(cls, cache_dir: Path) -> Verified:
+        """Return what saves reading; `cache_dir` is the setting of that name."""
+        return cls(cache_dir / "verified.sqlite")
+
+    @classmethod
+    def own(cls, cache_dir: Path) -> Verified:
+        """Return what this user vouches for; `cache_dir` is the setting of that name."""
+        return cls(_own_file(cache_dir))
 
     def known(self, place: str) -> dict[str, str]:
         """Return name -> version of all that was verified in a place.
 
         Args:
-            place: A store's identity or a directory.
+            place: A store's identity, a directory, or a kind of statement.
         """
         sql = "select name, version from verified where place = ?"
         return dict(self._cache.do(lambda c: c.execute(sql, (place,)).fetchall()))
+
+    def version(self, place: str, name: str) -> str | None:
+        """Return the version of one that was verified; None when it was not."""
+        sql = "select version from verified where place = ? and name = ?"
+        found = self._cache.do(lambda c: c.execute(sql, (place, name)).fetchone())
+        return None if found is None else str(found[0])
 
     def add(self, place: str, entries: Iterable[tuple[str, str]]) -> None:
         """Remember (name, version) pairs; a version is any text that changes with the object."""
         rows = [(place, *entry) for entry in entries]
         if rows:
             self._cache.do(lambda c: c.executemany("insert or replace into verified values (?, ?, ?)", rows))
+
+
+def _own_file(cache_dir: Path) -> Path | None:
+    home = home_directory()
+    for directory in (cache_dir, Path(home) / ".cache" / "asynccache" if home is not None else None):
+        if directory is None:
+            continue
+        with suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            if not others_can_write(directory.stat()):
+                return _private(directory / _VOUCHED)
+    return None
+
+
+def _private(path: Path) -> Path:
+    """Return a file that nobody else can have written: any other one is removed."""
+    try:
+        if others_can_write(path.lstat()) or path.is_symlink():
+            path.unlink()
+    except FileNotFoundError:
+        pass
+    with suppress(OSError):  # of a file system that is read only, what is there can be read
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return path

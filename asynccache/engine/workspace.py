@@ -1,10 +1,11 @@
 """The node's working directory: where downloads grow and derived archives are made before they are published.
 
-    <cache_dir>/work/<name>/     one directory per source URL, used under the lock of the same name
-    <cache_dir>/locks/<name>     kernel locks
+    <cache_dir>/work/<name>/               one directory per source URL, used under the lock of the same name
+    <cache_dir>/work/<what>-<host>-.../    what only one process needs
+    <cache_dir>/locks/<name>               kernel locks
 
-A directory survives a killed process on purpose: its partial download is continued by the next run. What nobody came
-back for is removed after a day.
+A package's directory survives a killed process on purpose: its partial download is continued by the next run. What
+nobody came back for is removed after a day; what only a killed process needed, by the next run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ from asynccache.model.url import PackageURL
 from asynccache.node.disk import disk_errors, remove_below
 from asynccache.node.kernel_lock import Holder
 from asynccache.runtime.locks import LockDirectory, LockObserver
+from asynccache.runtime.scratch import OwnDirectory, sweep_dead, sweep_temporary
 
 ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a working directory
 
@@ -60,6 +63,9 @@ class Workspace:
         self.cache_dir = cache_dir
         self.locks = LockDirectory(cache_dir / "locks", lock_timeout, observer=_LockEvents(emit))
         self._own = f"-{os.getpid()}-{os.urandom(8).hex()}"
+        self._guard = threading.Lock()
+        self._passing: OwnDirectory | None = None
+        self._passed = 0
 
     @staticmethod
     def name(url: PackageURL) -> str:
@@ -93,12 +99,22 @@ class Workspace:
         """
         import tempfile  # noqa: PLC0415 - most commands do without
 
-        directory = self.path / "passing"
-        with suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            directory = Path(tempfile.gettempdir())
-        return directory / f"asynccache-{name}{self._own}"
+        with self._guard:
+            self._passed += 1
+            if self._passing is None:
+                try:
+                    self._passing = OwnDirectory(self.path, "passing-")
+                except OSError:
+                    with disk_errors(tempfile.gettempdir()):
+                        self._passing = OwnDirectory(Path(tempfile.gettempdir()), "asynccache-passing-")
+            return self._passing.path / f"{self._passed}-{name}"
+
+    def close(self) -> None:
+        """Remove what only this process has."""
+        with self._guard:
+            if self._passing is not None:
+                self._passing.close()
+                self._passing = None
 
     def discard(self, url: PackageURL) -> None:
         """Remove a URL's working directory with all that is in it."""
@@ -129,17 +145,22 @@ class Workspace:
             )
 
     def sweep(self, older_than: float = ABANDONED_AFTER) -> set[str]:
-        """Remove working directories that no process uses and nobody touched for that many seconds.
+        """Remove what dead processes left: their own directories, and packages' that nobody touched for so long.
+
+        A package's directory is kept so long because the next run goes on with what is in it.
 
         Returns:
             The names of those that are left: of killed runs, or in use.
         """
-        left = set()
+        sweep_temporary(older_than)
+        left = sweep_dead(self.path, older_than)
         try:
             entries = list(os.scandir(self.path))
         except OSError:
             return set()
         for entry in entries:
+            if entry.name in left:
+                continue
             with suppress(OSError):
                 if time.time() - entry.stat().st_mtime > older_than and not self.locks.is_held(entry.name):
                     remove_below(self.path, entry.path)

@@ -33,7 +33,10 @@ def python_version(tree: Path) -> str | None:
 
 
 def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: int) -> str | None:
-    """Compile all Python files below the standard library's directory; those that are no valid Python are left out.
+    """Compile the Python files below the standard library's directory that no package brings byte code of.
+
+    Conda's packages bring it for most of their files, and compiling is most of what making a pack costs. Files that are
+    no valid Python are left out.
 
     Args:
         tree: The environment.
@@ -48,7 +51,12 @@ def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: 
     python = str(tree / "bin" / "python") if native else _same(version)
     if python is None:
         return f"byte code was left out: no Python {version} is on this machine to make it for another architecture"
-    files = sorted(str(p.relative_to(tree)) for p in (tree / "lib" / f"python{version}").rglob("*.py") if p.is_file())
+    ending = f".cpython-{version.replace('.', '')}.pyc"
+    files = sorted(
+        str(p.relative_to(tree))
+        for p in (tree / "lib" / f"python{version}").rglob("*.py")
+        if p.is_file() and not is_byte_code_of(p.parent / "__pycache__" / f"{p.stem}{ending}", p)
+    )
     parts = [files[i::_PARTS] for i in range(_PARTS)]
     environ = {"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -70,6 +78,26 @@ def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: 
     with ThreadPoolExecutor(max(1, min(cores, _PARTS))) as pool:
         reasons = [reason for reason in pool.map(run, [part for part in parts if part]) if reason]
     return f"byte code was not made ({reasons[0]})" if reasons else None
+
+
+def is_byte_code_of(path: Path, source: Path) -> bool:
+    """Tell whether a file is byte code that names its source's time and size, and the source is as it was then.
+
+    Its first 16 bytes are Python's number of the format, flags (0: checked by time), time and size of the source
+    (PEP 552).
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+        about = source.stat()
+    except FileNotFoundError:
+        return False
+    recorded = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
+    return (
+        len(head) == 16
+        and head[4:8] == b"\0\0\0\0"
+        and recorded == (int(about.st_mtime) & 0xFFFFFFFF, about.st_size & 0xFFFFFFFF)
+    )
 
 
 def _same(version: str) -> str | None:

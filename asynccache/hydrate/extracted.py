@@ -19,9 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from asynccache.errors import ArchiveError
+from asynccache.hydrate.owned import close_to_others, is_closed
 from asynccache.model.dataclass import dataclass
+from asynccache.model.digest import Digests
 from asynccache.model.environment import EnvironmentPackage
-from asynccache.model.package import Kind
+from asynccache.model.package import KEY_ALGORITHM, Kind
 from asynccache.model.url import redacted
 from asynccache.node.json_text import read_json
 
@@ -36,7 +39,7 @@ class Contents:
 
     Attributes:
         bytes: Of all files.
-        placed_bytes: Of the files that name their prefix, which are written anew in every environment.
+        placed_bytes: Of the files that name their prefix, which are written again in every environment.
         files: How many files and links there are.
         shortest_placeholder: Bytes that the prefix may have at most in a binary file; None when there is no such file.
         shortest_in: That file.
@@ -60,12 +63,14 @@ class Extracted:
         path: Its directory.
         contents: What is in it.
         sha256: Of the published archive, where it is known.
+        closed: Whether its record says that nobody else can write to it.
     """
 
     package: EnvironmentPackage
     path: Path
     contents: Contents
     sha256: str | None = None
+    closed: bool = False
 
     @property
     def record(self) -> Path:
@@ -79,20 +84,29 @@ class Extracted:
         return self.path if self.package.kind == "conda" else self.path / "files"
 
 
-def write_record(directory: Path, package: EnvironmentPackage, fmt: str, hashes: Mapping[str, str]) -> None:
-    """Describe a package that was extracted. Blocking.
+def write_record(directory: Path, package: EnvironmentPackage, fmt: str, digests: Digests) -> None:
+    """Describe a package that was extracted, and close it to others. Blocking.
 
     Args:
         directory: Where, complete but for the record.
         package: What the environment says of it.
-        fmt: Form of the archive that was extracted.
-        hashes: md5 and sha256 of that archive.
+        fmt: Format of the archive that was extracted.
+        digests: md5 (conda) and sha256 of that archive.
+
+    Raises:
+        ArchiveError: Its list of paths cannot be read.
+        IntegrityError: Another user has put something there.
     """
     known = {k: v for k, v in package.hashes.items() if k in {package.url_format, fmt}}
-    known[fmt] = hashes["md5" if package.kind == "conda" else "sha256"]
+    known[fmt] = digests.get(KEY_ALGORITHM[package.kind]) or ""
     published = fmt == package.url_format
-    sha256 = hashes["sha256"] if published else package.hashes.get("sha256")
-    contents = summarised(directory, package.kind)
+    sha256 = digests.sha256 if published else package.hashes.get("sha256")
+    try:
+        contents = summarised(directory, package.kind)
+    except ValueError as exc:
+        raise ArchiveError(
+            f"the paths in {package.filename} cannot be read ({exc})", hint="verify the package"
+        ) from exc
     if package.kind == "conda":
         _write_foreign(directory, package, known.get(package.url_format), sha256)
     record = {
@@ -102,8 +116,10 @@ def write_record(directory: Path, package: EnvironmentPackage, fmt: str, hashes:
         "hashes": known,
         "sha256": sha256,
         "contents": asdict(contents),
+        "closed": True,
     }
     (directory / _RECORDS[package.kind]).write_text(json.dumps(record), encoding="utf-8")
+    close_to_others(directory)
 
 
 def read_record(directory: Path, package: EnvironmentPackage) -> Extracted | None:
@@ -113,7 +129,7 @@ def read_record(directory: Path, package: EnvironmentPackage) -> Extracted | Non
         if own is not None and own["version"] == _VERSION:
             if not _is_same(package, own["hashes"], str(own["url"])):
                 return None
-            return Extracted(package, directory, Contents(**own["contents"]), own["sha256"])
+            return Extracted(package, directory, Contents(**own["contents"]), own["sha256"], own.get("closed") is True)
         foreign = _document(directory / _FOREIGN) if package.kind == "conda" else None
         if foreign is None or not _is_same_conda(package, foreign):
             return None
@@ -121,6 +137,11 @@ def read_record(directory: Path, package: EnvironmentPackage) -> Extracted | Non
         return Extracted(package, directory, summarised(directory, "conda"), foreign.get("sha256"))
     except (KeyError, TypeError, ValueError, OSError):
         return None
+
+
+def is_trusted(extracted: Extracted, owner: int | None) -> bool:
+    """Tell whether nobody but this user, root and `owner` can have written an extracted package. Blocking."""
+    return is_closed(extracted.path, extracted.record, owner, said=extracted.closed)
 
 
 def note_use(extracted: Extracted) -> None:
@@ -142,16 +163,19 @@ def summarised(directory: Path, kind: Kind) -> Contents:
     size, count = _walked(directory)
     paths = _document(directory / "info" / "paths.json")
     placed, shortest, where, post_link = 0, None, "", False
-    for entry in _entries(directory) if paths is None else paths.get("paths", []):
-        name = str(entry["_path"])
-        post_link = post_link or (name.startswith("bin/.") and name.endswith("-post-link.sh"))
-        placeholder = entry.get("prefix_placeholder")
-        if placeholder:
-            with suppress(OSError):
-                placed += (directory / name).lstat().st_size
-            length = len(placeholder.encode())
-            if entry.get("file_mode") == "binary" and (shortest is None or length < shortest):
-                shortest, where = length, name
+    try:
+        for entry in _entries(directory) if paths is None else paths.get("paths", []):
+            name = str(entry["_path"])
+            post_link = post_link or (name.startswith("bin/.") and name.endswith("-post-link.sh"))
+            placeholder = entry.get("prefix_placeholder")
+            if placeholder:
+                with suppress(OSError):
+                    placed += (directory / name).lstat().st_size
+                length = len(placeholder.encode())
+                if entry.get("file_mode") == "binary" and (shortest is None or length < shortest):
+                    shortest, where = length, name
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError("info/paths.json is no list of paths") from exc
     return Contents(size, placed, count, shortest, where, post_link)
 
 

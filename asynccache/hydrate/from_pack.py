@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.hydrate.packages import NodePackages
 from asynccache.model.environment import ResolvedEnvironment
 
 
-async def from_pack(engine: Engine, environment: ResolvedEnvironment, building: Path, prefix: str) -> bool:
+async def from_pack(
+    host: Host, sources: Sources, environment: ResolvedEnvironment, building: Path, prefix: str
+) -> bool:
     """Fill a directory from an environment's pack, unless this node has all its packages: linking them writes less.
 
     Returns:
@@ -19,8 +22,8 @@ async def from_pack(engine: Engine, environment: ResolvedEnvironment, building: 
         HydrationError: The prefix is too long for the pack's files, or the disk too small.
         StoreError: The store cannot be asked for a pack.
     """
-    if await NodePackages(engine).has_all(environment.packages):
+    if await NodePackages(host, sources).has_all(environment.packages):
         return False
     from asynccache.hydrate.unpack import unpack_environment  # noqa: PLC0415 - not where packages are linked
 
-    return await unpack_environment(engine, environment, building, prefix)
+    return await unpack_environment(host, sources, environment, building, prefix)

@@ -1,4 +1,4 @@
-"""Hydrating one environment: linked aside, renamed to its place, and declared complete as the last step.
+"""Hydrating one environment: linked in a directory of its own, renamed to its place, marked complete as the last step.
 
 Of the processes that want one prefix, one makes it and the others wait for it and use it. Whatever ends a process, the
 prefix is complete, absent, or recognised as incomplete by the next run, which removes it.
@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.bytecode import compile_tree, python_version
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
@@ -29,7 +30,7 @@ _LOOK: Final = 0.05  # seconds between two looks for what another process makes
 _WITHOUT_SCRIPTS: Final = "set link_scripts to false to do without"
 
 
-Packed = Callable[[Engine, ResolvedEnvironment, Path, str], Awaitable[bool]]
+Packed = Callable[[Host, Sources, ResolvedEnvironment, Path, str], Awaitable[bool]]
 """Fills a directory, whose files shall name the prefix that is given last, with a whole environment out of one object;
 tells whether there was a usable one.
 
@@ -39,7 +40,8 @@ What it left when it says no is removed. It leaves alone the file that is in the
 
 
 async def hydrate(
-    engine: Engine,
+    host: Host,
+    sources: Sources,
     environment: ResolvedEnvironment,
     prefix: Path,
     *,
@@ -49,7 +51,8 @@ async def hydrate(
     """Make an environment on disk, or find that it is there.
 
     Args:
-        engine: An open engine on the store that has the packages.
+        host: What it is done with.
+        sources: The store that has the packages, and upstream.
         environment: Which.
         prefix: Where; its parent is made when it does not exist.
         options: How.
@@ -62,7 +65,7 @@ async def hydrate(
         DiskError: The disk is full or cannot be written.
         LockTimeoutError: Another process makes the same prefix for too long.
     """
-    return await _Making(engine, environment, prefix, options or HydrateOptions(), packed).run()
+    return await _Making(host, sources, environment, prefix, options or HydrateOptions(), packed).run()
 
 
 class _MadeMeanwhileError(Exception):
@@ -72,19 +75,21 @@ class _MadeMeanwhileError(Exception):
 class _Making:
     def __init__(
         self,
-        engine: Engine,
+        host: Host,
+        sources: Sources,
         environment: ResolvedEnvironment,
         prefix: Path,
         options: HydrateOptions,
         packed: Packed | None,
     ) -> None:
-        self._engine = engine
+        self._host = host
+        self._sources = sources
         self._environment = environment
         self._prefix = Path(os.path.abspath(prefix))  # noqa: PTH100 - takes `..` out, which absolute() does not
         self._options = options
         self._packed = packed
-        self._started = engine.clock.now()
-        self._environments = places.environments_directory(engine.settings)
+        self._started = host.clock.now()
+        self._environments = places.environments_directory(host.settings)
         self._notes: list[str] = []
         self._held = asyncio.Event()
 
@@ -100,7 +105,7 @@ class _Making:
         """Use a complete environment, also one of the other name that will do: the prefix is that one then."""
         if self._options.force:
             return False
-        found = await self._engine.threads.run(use, self._prefix, self._environment.id)
+        found = await self._host.threads.run(use, self._prefix, self._environment.id)
         self._prefix = found or self._prefix
         return found is not None
 
@@ -121,7 +126,7 @@ class _Making:
 
     async def _under_lock(self) -> Hydrated:
         prefix = self._prefix
-        locks = self._engine.workspace.locks
+        locks = self._host.workspace.locks
         async with locks.hold(places.lock_path(prefix), label=f"the environment {prefix}") as turn:
             self._held.set()
             if await self._is_there():
@@ -129,17 +134,17 @@ class _Making:
             return await self._make(turn)
 
     def _used(self, *, waited: bool) -> Hydrated:
-        seconds = self._engine.clock.now() - self._started
+        seconds = self._host.clock.now() - self._started
         return Hydrated(self._prefix, self._environment.id, False, waited, False, seconds)
 
     async def _make(self, turn: Turn) -> Hydrated:
-        threads = self._engine.threads
+        threads = self._host.threads
         building = Building(
             os.fspath(self._prefix),
             places.triple(self._environment.id),
             among_environments=self._prefix.parent == self._environments,
             exclusive=turn.exclusive,
-            force=self._options.force and not turn.waited,  # whoever was waited for has just made it anew
+            force=self._options.force and not turn.waited,  # whoever was waited for has just made it again
         )
         size, link_type = 0, ""
         try:
@@ -147,11 +152,11 @@ class _Making:
                 return self._used(waited=turn.waited)
             path = Path(building.path)
             packed = self._packed is not None and await self._packed(
-                self._engine, self._environment, path, str(self._prefix)
+                self._host, self._sources, self._environment, path, str(self._prefix)
             )
             if not packed:
                 await threads.run(building.emptied)
-                tree = await link_tree(self._engine, self._environment, path, str(self._prefix))
+                tree = await link_tree(self._host, self._sources, self._environment, path, str(self._prefix))
                 self._notes += tree.notes
                 size, link_type = tree.bytes, tree.link_type
                 await self._compile(path)
@@ -159,8 +164,8 @@ class _Making:
                 return self._used(waited=True)
         finally:
             await threads.certainly(building.close)
-        await threads.run(places.register, self._engine.settings, self._prefix)
-        seconds = self._engine.clock.now() - self._started
+        await threads.run(places.register, self._host.settings, self._prefix)
+        seconds = self._host.clock.now() - self._started
         return Hydrated(
             self._prefix,
             self._environment.id,
@@ -174,18 +179,16 @@ class _Making:
         )
 
     async def _compile(self, target: Path) -> None:
-        settings = self._engine.settings
+        settings = self._host.settings
         wanted = settings.compile_bytecode if self._options.bytecode is None else self._options.bytecode
-        version = await self._engine.threads.run(python_version, target) if wanted else None
+        version = await self._host.threads.run(python_version, target) if wanted else None
         if version is None:
             return
         if self._environment.id.arch != current_architecture():
             self._notes.append(f"byte code was not made: the environment is for {self._environment.id.arch}")
             return
-        async with self._engine.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
-            reason = await self._engine.threads.run(
-                compile_tree, target, version, True, settings.package_timeout, cores
-            )
+        async with self._host.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
+            reason = await self._host.threads.run(compile_tree, target, version, True, settings.package_timeout, cores)
         if reason:
             self._notes.append(reason)
 
@@ -195,7 +198,7 @@ class _Making:
         Returns:
             False when another process has made the same in the meantime.
         """
-        settings = self._engine.settings
+        settings = self._host.settings
         scripts = link_scripts(self._environment, Path(building.path))
         wanted = settings.link_scripts if self._options.link_scripts is None else self._options.link_scripts
         if scripts and (not wanted or self._environment.id.arch != current_architecture()):
@@ -207,13 +210,14 @@ class _Making:
             partial(run_link_script, building.prefix, name, str(script), settings.package_timeout, _WITHOUT_SCRIPTS)
             for name, script in scripts
         ]
-        told = await self._engine.threads.run(partial(building.complete, runs, lock_timeout=settings.lock_timeout))
+        told = await self._host.threads.run(partial(building.complete, runs, lock_timeout=settings.lock_timeout))
         self._notes += told or []
         return told is not None
 
 
 async def prefix_for(
-    engine: Engine,
+    host: Host,
+    sources: Sources,
     environment: ResolvedEnvironment,
     *,
     kind: places.PrefixKind = "builder",
@@ -222,7 +226,8 @@ async def prefix_for(
     """Return the prefix of an environment among this machine's, made when it was not there.
 
     Args:
-        engine: An open engine.
+        host: What it is done with.
+        sources: The store that has the packages, and upstream.
         environment: Which.
         kind: Decides its name: of a step, of a helper, or temporary.
         packed: As for `hydrate`.
@@ -230,5 +235,5 @@ async def prefix_for(
     Raises:
         AsyncCacheError: As `hydrate`.
     """
-    place = places.environments_directory(engine.settings) / places.environment_name(environment.id, kind)
-    return (await hydrate(engine, environment, place, packed=packed)).prefix
+    place = places.environments_directory(host.settings) / places.environment_name(environment.id, kind)
+    return (await hydrate(host, sources, environment, place, packed=packed)).prefix

@@ -17,7 +17,7 @@ class HydrateOptions:
     """How to hydrate.
 
     Attributes:
-        force: Make a prefix anew although there is an environment.
+        force: Make a prefix again although there is an environment.
         link_scripts: Run the scripts that packages bring for after linking; None: as the settings say.
         bytecode: Compile Python files; None: as the settings say.
     """

@@ -19,7 +19,6 @@ from rattler.config import Config
 from rattler.package_cache import PackageCache, ValidationMode
 from rattler.platform import Subdir
 
-from asynccache.engine.engine import Engine
 from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.place import LinkType
@@ -29,6 +28,7 @@ from asynccache.model.package import parse_stem
 from asynccache.model.url import redacted
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
+from asynccache.runtime.threads import Threads
 
 _VIEW: Final = ".asynccache-view"
 CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has
@@ -71,12 +71,12 @@ def check_prefix(packages: Sequence[Extracted], prefix: str) -> None:
 
 
 async def link_conda(
-    engine: Engine, packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType
+    threads: Threads, packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType
 ) -> list[Clobbered]:
     """Link packages into a directory. It is not cancelled halfway: a caller that is waits until it is over.
 
     Args:
-        engine: Its threads are used.
+        threads: Where it is done.
         packages: Conda packages.
         target: Where the files go.
         prefix: What is written into them.
@@ -90,7 +90,7 @@ async def link_conda(
         HydrationError: A package that cannot be linked.
         DiskError: The disk is full or cannot be written.
     """
-    return await engine.threads.run(_link, packages, target, prefix, arch, kind)
+    return await threads.run(_link, packages, target, prefix, arch, kind)
 
 
 def _link(packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType) -> list[Clobbered]:

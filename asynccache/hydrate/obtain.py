@@ -1,17 +1,20 @@
-"""Where a package's archive comes from: this node, the store in any form that can be installed, then upstream.
+"""Where a package's archive comes from: this node, the store in any format that can be installed, then upstream.
 
-Nothing is used before its digest was compared. What the store holds damaged, or what is not the archive that the
-document names, is left where it is, and the next source is asked.
+Nothing is used before its digest is compared, and no derived archive without a voucher (`engine/derived.py`). What
+the store holds damaged, or what is not the archive that the document names, is left where it is, and the next source is
+asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from asynccache.engine import events
-from asynccache.engine.engine import Engine
+from asynccache.engine.derived import is_derived, published_digests, unvouched
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.errors import (
     AsyncCacheError,
     FetchError,
@@ -31,7 +34,7 @@ from asynccache.store.base import ObjectInfo, not_found
 from asynccache.store.stored import StoredArchive
 from asynccache.store.verified import Absent, Damaged, NotWanted, Whole
 
-# what can be installed as it is; the form that unpacks faster first
+# what can be installed as it is; the format that unpacks faster first
 INSTALLABLE: Final[dict[Kind, tuple[Format, ...]]] = {"conda": (Format.CONDA, Format.TAR_BZ2), "pypi": (Format.WHEEL,)}
 
 
@@ -41,14 +44,14 @@ class Obtained:
 
     Attributes:
         path: The file.
-        format: Its form.
-        digest: md5 (conda) or sha256 (PyPI) of it.
+        format: Its format.
+        digests: What is known of it; that of its kind's keys where the document names one.
         source: Where it came from, without credentials.
     """
 
     path: Path
     format: Format
-    digest: str
+    digests: Digests
     source: str
 
 
@@ -56,13 +59,27 @@ class Archives:
     """Brings archives to this node.
 
     Args:
-        engine: An open engine.
+        host: What archives are brought with.
+        sources: The store, and upstream.
         directories: Directories of packages on this node, in the order in which they are searched.
     """
 
-    def __init__(self, engine: Engine, directories: Sequence[PackageDirectory]) -> None:
-        self._engine = engine
+    def __init__(self, host: Host, sources: Sources, directories: Sequence[PackageDirectory]) -> None:
+        self._host = host
+        self._sources = sources
         self._directories = directories
+        self._passed_over: dict[str, StoredArchive] = {}  # by address of the package
+        self._as_published: set[str] = set()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, a sentence each."""
+        count = len(self._as_published)
+        if not count:
+            return []
+        which = "1 package was" if count == 1 else f"{count} packages were"
+        why = "nobody vouches for the other format that the store has; `asynccache warm` compares it"
+        return [f"{which} taken as published: {why}"]
 
     async def look_up(self, packages: Sequence[EnvironmentPackage]) -> list[int]:
         """Find out what the store has of packages, where documents do not say it or asking costs nothing.
@@ -73,9 +90,10 @@ class Archives:
         Raises:
             StoreError: The store cannot be listed.
         """
-        engine = self._engine
-        asked = [p for p in packages if not engine.store.lists_by_page or not _recorded(p)]
-        await engine.inventory.load([url for p in asked if (url := _address(p)) is not None])
+        sources = self._sources
+        await sources.derived.load()
+        asked = [p for p in packages if not sources.store.lists_by_page or not self._is_recorded(p)]
+        await sources.inventory.load([url for p in asked if (url := fetched_from(p)) is not None])
         return [next((o.size for o in self._objects(p)), 0) for p in packages]
 
     async def obtain(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
@@ -91,9 +109,32 @@ class Archives:
             StoreError: The store cannot be reached.
             DiskError: The disk is full.
         """
-        here = await self._here(package)
-        if here is not None:
-            return here
+        await self._sources.derived.load()
+        obtained = await self._here(package)
+        if obtained is None:
+            obtained = await self._brought(package, scratch)
+            if package.url in self._passed_over and obtained.format == package.url_format:
+                self._as_published.add(package.url)
+        await self._put_back(package, obtained)
+        return obtained
+
+    async def _put_back(self, package: EnvironmentPackage, obtained: Obtained) -> None:
+        """Give a local store again what another program has moved out of it in order to use it.
+
+        It leaves the empty directory of the hash, which it still takes for the archive. Where there is none, the
+        document is of another store.
+        """
+        store, key = self._sources.store, package.cached.get(obtained.format)
+        if not store.root.is_directory or key is None or obtained.source == store.address:
+            return
+        if key.split("/")[-2] != obtained.digests.get(KEY_ALGORITHM[package.kind]):
+            return
+        place = store.root.directory / key
+        if await self._host.threads.run(lambda: place.parent.is_dir() and not place.exists()):
+            with suppress(AsyncCacheError):  # whoever may not write there makes the environment all the same
+                await store.upload(key, obtained.path, obtained.digests)
+
+    async def _brought(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
         failures: list[AsyncCacheError] = []
         tried: set[str] = set()
         for found in (self._objects(package), None):
@@ -108,7 +149,11 @@ class Archives:
         try:
             return await self._from_upstream(package, scratch)
         except (FetchError, IntegrityError) as exc:
-            failures.append(exc)
+            passed_over = self._passed_over.get(package.url)
+            if passed_over is not None and isinstance(exc, FetchRefusedError):
+                failures.append(unvouched(passed_over, self._sources.store.address, exc))
+            else:
+                failures.append(exc)
         damaged = next((f for f in failures if isinstance(f, IntegrityError)), None)
         if damaged is not None:
             others = "; ".join(str(f) for f in failures if f is not damaged)
@@ -117,7 +162,7 @@ class Archives:
         if len(failures) == 1:
             raise failures[0]
         raise FetchError(
-            f"{package.filename} could not be had from any of its {len(failures)} sources: "
+            f"{package.filename} could not be obtained from any of its {len(failures)} sources: "
             + "; ".join(str(failure) for failure in failures)
         )
 
@@ -129,12 +174,13 @@ class Archives:
             digest = expected.get(KEY_ALGORITHM[package.kind])
             for directory in self._directories if digest else ():
                 path = directory.archive(package.filename, fmt)
-                if path.is_file() and await self._difference(path, expected) is None:
-                    return Obtained(path, fmt, digest or "", str(directory.path))
+                allowed = self._allowed(package, fmt, digest or "")
+                if allowed != frozenset() and path.is_file() and await self._is(path, expected, allowed):
+                    return Obtained(path, fmt, expected, str(directory.path))
         return None
 
     def _objects(self, package: EnvironmentPackage) -> list[StoredArchive]:
-        """Return what the store has as far as that is known, the form that is best first; of two archives of one form
+        """Return what the store has as far as that is known, the best format first; of two archives of one format
         the one that the document names.
         """
         listed = {a.format: a for a in self._known(package)}
@@ -145,57 +191,69 @@ class Archives:
             for archive in sorted(both, key=lambda a: named not in {None, a.hash}):
                 if archive.digests or named:
                     found.setdefault(archive.key, archive)
-        return list(found.values())
+        return self._usable(package, found.values())
+
+    def _usable(self, package: EnvironmentPackage, archives: Iterable[StoredArchive]) -> list[StoredArchive]:
+        """Leave out derived archives that nobody vouches for."""
+        usable = []
+        for archive in archives:
+            if self._allowed(package, archive.format, archive.hash) == frozenset():
+                self._passed_over[package.url] = archive
+            else:
+                usable.append(archive)
+        return usable
+
+    def _allowed(self, package: EnvironmentPackage, fmt: Format, md5: str) -> frozenset[str] | None:
+        """Return the sha256 of what may be used as a derived archive; None where it is none, so that any may be."""
+        if not is_derived(package.kind, fmt, package.url_format):
+            return None
+        known = next((a for a in self._known(package) if a.format == package.url_format), None)
+        published = published_digests(package.digests_of(package.url_format), known)
+        return self._sources.derived.allowed(published, md5, package.vouched_derived)
+
+    def _is_recorded(self, package: EnvironmentPackage) -> bool:
+        """Tell whether the document says where something lies that can be used."""
+        recorded = [self._recorded(package, fmt) for fmt in INSTALLABLE[package.kind]]
+        return any(a is not None and self._allowed(package, a.format, a.hash) != frozenset() for a in recorded)
 
     def _recorded(self, package: EnvironmentPackage, fmt: Format) -> StoredArchive | None:
-        key, dirname = package.cached.get(fmt), self._engine.settings.packages_dirname
+        key, dirname = package.cached.get(fmt), self._host.settings.packages_dirname
         return StoredArchive.recorded(ObjectInfo(key, 0), package.filename, fmt, dirname) if key else None
 
     def _known(self, package: EnvironmentPackage) -> list[StoredArchive]:
-        url = _address(package)
+        url = fetched_from(package)
         try:
-            found = self._engine.inventory.found(url) if url is not None else ()
+            found = self._sources.inventory.found(url) if url is not None else ()
         except KeyError:
             return []
         return [a for a in found if a.stem == package.filename]
 
     async def _listed(self, package: EnvironmentPackage) -> list[StoredArchive]:
         """Ask the store what lies below the package's address, whatever the document records."""
-        engine = self._engine
+        sources = self._sources
         if package.downloadable:
-            url = _address(package)
+            url = fetched_from(package)
             if url is None:
                 return []
-            await engine.inventory.refresh(url)
+            await sources.inventory.refresh(url)
             return self._objects(package)
         try:
             address = layout.SourceAddress.parse(package.url, package.kind, real=False)
         except UsageError:
             return []
-        dirname = engine.settings.packages_dirname
-        found = [StoredArchive.listed(i, dirname) async for i in engine.store.scan(address.directory(dirname) + "/")]
-        return [
-            a for a in found if a is not None and a.stem == package.filename and a.format in INSTALLABLE[package.kind]
-        ]
+        dirname = self._host.settings.packages_dirname
+        found = [StoredArchive.listed(i, dirname) async for i in sources.store.scan(address.directory(dirname) + "/")]
+        named = [a for a in found if a is not None and a.stem == package.filename]
+        return self._usable(package, (a for a in named if a.format in INSTALLABLE[package.kind]))
 
     async def _from_store(self, package: EnvironmentPackage, archive: StoredArchive, scratch: Path) -> Obtained:
-        engine, store = self._engine, self._engine.store
+        store = self._sources.store
         path = scratch / (package.filename + archive.format)
-
-        def moved(count: int) -> None:
-            engine.emit(events.BytesMoved("fetch", path.name, count))
-
-        engine.emit(events.PhaseStarted("fetch", path.name, archive.size or None))
-        started = engine.clock.now()
-        try:
-            reading = await engine.reader.read(archive, path, wanted=package.digests_of(archive.format), moved=moved)
-        finally:
-            engine.emit(events.PhaseEnded("fetch", path.name, engine.clock.now() - started))
+        wanted, allowed = package.digests_of(archive.format), self._allowed(package, archive.format, archive.hash)
+        reading = await self._sources.stored(archive, path, wanted=wanted, allowed=allowed)
         match reading:
             case Whole(digests):
-                engine.emit(events.Fetched(path.name, store.address, digests.size or 0, 0))
-                digest = digests.get(KEY_ALGORITHM[package.kind]) or ""
-                return Obtained(path, archive.format, digest, store.address)
+                return Obtained(path, archive.format, digests, store.address)
             case Damaged() | NotWanted():
                 raise reading.error(store.address)
             case Absent():
@@ -211,26 +269,19 @@ class Archives:
             )
         wanted = package.to_package()
         path = scratch / wanted.filename
-        result = await self._engine.fetcher.fetch(wanted, path)
-        self._engine.emit(events.Fetched(path.name, result.source, result.digests.size or 0, result.resumed_from))
-        return Obtained(path, Format(fmt), result.digests.get(KEY_ALGORITHM[package.kind]) or "", result.source)
+        result = await self._sources.upstream(wanted, path)
+        return Obtained(path, Format(fmt), result.digests, result.source)
 
-    async def _difference(self, path: Path, expected: Digests) -> tuple[str, object, object] | None:
-        async with self._engine.budgets.cpu.borrow():
-            return expected.mismatch(await self._engine.threads.work(_digesting(path, expected)))
-
-
-def _digesting(path: Path, expected: Digests) -> Callable[[object], Digests]:
-    return lambda _stop: digest_file(str(path), *expected.algorithms())
+    async def _is(self, path: Path, expected: Digests, allowed: frozenset[str] | None) -> bool:
+        algorithms = {*expected.algorithms(), *(() if allowed is None else ("sha256",))}
+        async with self._host.budgets.cpu.borrow():
+            found = await self._host.threads.work(lambda _stop: digest_file(str(path), *algorithms))
+        return expected.mismatch(found) is None and (allowed is None or found.sha256 in allowed)
 
 
-def _address(package: EnvironmentPackage) -> PackageURL | None:
+def fetched_from(package: EnvironmentPackage) -> PackageURL | None:
     """Return where a package is published, None where that cannot be."""
     try:
         return package.to_package().url if package.downloadable else None
     except UsageError:
         return None
-
-
-def _recorded(package: EnvironmentPackage) -> bool:
-    return any(fmt in package.cached for fmt in INSTALLABLE[package.kind])

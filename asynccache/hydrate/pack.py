@@ -6,12 +6,14 @@ frames and an index as asynccache/node/pack_format.py describes. The same packag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from asynccache import __version__
 from asynccache.engine import events
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.engine.verified import Verified
 from asynccache.errors import DiskError, PreconditionFailedError
 from asynccache.hydrate.bytecode import compile_tree, python_version
@@ -26,20 +28,23 @@ from asynccache.node import pack_format as packs
 from asynccache.node.disk import disk_errors
 from asynccache.runtime.scratch import scratch_directory
 
-LEVEL = 9  # of zstd: read far more often than written, and higher ones cost minutes
+LEVEL = 3  # of zstd: docs/packed-environments.md has what others cost and save
 _VOUCHED = "packs"  # of what this machine remembers: digest and environment -> how it was compared; empty if made here
 
 
-async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool = False, level: int = LEVEL) -> Packed:
+async def pack(
+    host: Host, sources: Sources, environment: ResolvedEnvironment, *, force: bool = False, level: int = LEVEL
+) -> Packed:
     """Make the pack of an environment and put it into the store, unless it is there.
 
-    One that is there is returned when this machine made it, or compared it with what the packages give, now or before:
-    whoever calls may name its digest to others.
+    One that is there is returned when this machine made it, or compared it with what the packages give, now or before,
+    or when a digest of the environment names it: whoever calls may name its digest to others.
 
     Args:
-        engine: An open engine on the store.
+        host: What it is done with.
+        sources: The store, and upstream.
         environment: Of any architecture.
-        force: Make it anew.
+        force: Make it again.
         level: Of zstd, from 1 to 22.
 
     Raises:
@@ -49,37 +54,57 @@ async def pack(engine: Engine, environment: ResolvedEnvironment, *, force: bool 
         IntegrityError: What is there holds something else than the packages give.
         StoreError: The store cannot be written.
     """
-    started = engine.clock.now()
-    key = pack_key(environment.id, engine.settings.envs_dirname)
-    async with engine.workspace.locks.hold(
+    started = host.clock.now()
+    key = pack_key(environment.id, host.settings.envs_dirname)
+    async with host.workspace.locks.hold(
         f"pack-{environment.id.full_id}-{environment.id.arch}", label=f"the pack of {environment.id}"
     ):
-        there = None if force else await find_pack(engine, environment.id)
-        memory = Verified(engine.settings.cache_dir)
-        known = await engine.threads.run(memory.known, _VOUCHED)
-        compared = None if there is None else known.get(f"{there.digest} {environment.id}")
+        there = None if force else await find_pack(sources.store, environment.id, host.settings.envs_dirname)
+        memory = await host.threads.run(Verified.own, host.settings.cache_dir)
+        known = await host.threads.run(memory.known, _VOUCHED)
+        compared = None if there is None else _vouched(environment, there, known)
         if there is None or compared is None:
-            engine.emit(events.PackStarted(str(environment.id), environment.id.arch))
-            there = await _made(engine, environment, key, there, force=force, level=level)
+            host.emit(events.PackStarted(str(environment.id), environment.id.arch))
+            there = await _made(host, sources, environment, key, there, force=force, level=level)
             compared = there.compared
-            await engine.threads.run(memory.add, _VOUCHED, [(f"{there.digest} {environment.id}", compared)])
-            took = engine.clock.now() - started
-            engine.emit(events.PackEnded(str(environment.id), environment.id.arch, there.size, took))
-    return replace(there, seconds=engine.clock.now() - started, compared=compared)
+            await host.threads.run(memory.add, _VOUCHED, [(f"{there.digest} {environment.id}", compared)])
+            took = host.clock.now() - started
+            host.emit(events.PackEnded(str(environment.id), environment.id.arch, there.size, took))
+    return replace(there, seconds=host.clock.now() - started, compared=compared, vouched=True)
+
+
+def with_vouch(environment: ResolvedEnvironment, found: Packed, cache_dir: Path) -> Packed:
+    """Return a pack that was found, with what this machine knows of who vouches for it. Blocking."""
+    compared = _vouched(environment, found, Verified.own(cache_dir).known(_VOUCHED))
+    return found if compared is None else replace(found, compared=compared, vouched=True)
+
+
+def _vouched(environment: ResolvedEnvironment, found: Packed, known: Mapping[str, str]) -> str | None:
+    """Return how a pack was compared, empty where it was made here; None when nobody vouches for it."""
+    if environment.digest is not None and environment.digest.pack == found.digest:
+        return "whole"
+    return known.get(f"{found.digest} {environment.id}")
 
 
 async def _made(
-    engine: Engine, environment: ResolvedEnvironment, key: str, there: Packed | None, *, force: bool, level: int
+    host: Host,
+    sources: Sources,
+    environment: ResolvedEnvironment,
+    key: str,
+    there: Packed | None,
+    *,
+    force: bool,
+    level: int,
 ) -> Packed:
     """Make the pack, or find that the one that is there is what would be made."""
-    settings, threads = engine.settings, engine.threads
-    async with scratch_directory("pack-", engine.workspace.path) as scratch:
+    settings, threads = host.settings, host.threads
+    async with scratch_directory("pack-", host.workspace.path) as scratch:
         tree = scratch / "tree"
-        linked = await link_tree(engine, environment, tree, packs.PREFIX, copy=True)
+        linked = await link_tree(host, sources, environment, tree, packs.PREFIX)
         notes = list(linked.notes)
         version = await threads.run(python_version, tree)
         bytecode = None
-        async with engine.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
+        async with host.budgets.cpu.borrow_up_to(settings.cpu_slots) as cores:
             if version is not None:
                 native = environment.id.arch == current_architecture()
                 reason = await threads.run(compile_tree, tree, version, native, settings.package_timeout, cores)
@@ -99,7 +124,9 @@ async def _made(
                 planned = await threads.run(plan_pack, tree)
 
             async def same(found: Packed) -> Packed:
-                return replace(found, compared=await compare_pack(engine, environment.id, planned, about, scratch))
+                return replace(
+                    found, compared=await compare_pack(host, sources.store, environment.id, planned, about, scratch)
+                )
 
             if there is not None:
                 return await same(there)
@@ -110,12 +137,12 @@ async def _made(
         digests = await threads.run(digest_file, str(path), "md5", "sha256")
         digest = (await threads.run(_footer, path, size)).digest
         try:
-            await engine.store.upload(key, path, digests, if_absent=not force, consume=True)
+            await sources.store.upload(key, path, digests, if_absent=not force, consume=True)
         except PreconditionFailedError:
-            there = await find_pack(engine, environment.id)
+            there = await find_pack(sources.store, environment.id, host.settings.envs_dirname)
             if there is not None:
                 return await same(there)
-            await engine.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one
+            await sources.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one
         return Packed(
             environment.id, key, True, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asynccache.boot.zstd import find_decompressor
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
 from asynccache.errors import HydrationError, IntegrityError
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.hydrate.pack_write import Planned, plan_pack
@@ -22,15 +22,19 @@ from asynccache.node import pack_reader as reader
 from asynccache.node.disk import disk_errors
 from asynccache.node.errors import PackUnusableError
 from asynccache.node.pack_format import Index, damaged
+from asynccache.store.base import Store
 
 _ABOUT = ("env", "prefix", "link_scripts")  # what decides what a node does with the files
 
 
-async def compare_pack(engine: Engine, env_id: EnvID, planned: Planned, about: dict[str, Any], scratch: Path) -> str:
+async def compare_pack(
+    host: Host, store: Store, env_id: EnvID, planned: Planned, about: dict[str, Any], scratch: Path
+) -> str:
     """Return how a store's pack is what the packages give: `whole`, or `sources` when its byte code is another.
 
     Args:
-        engine: An open engine on the store.
+        host: What it is done with.
+        store: It has the pack.
         env_id: Whose pack.
         planned: What would be packed here.
         about: What its index would say besides files.
@@ -41,12 +45,12 @@ async def compare_pack(engine: Engine, env_id: EnvID, planned: Planned, about: d
         StoreError: It cannot be read.
         HydrationError: Nothing here can decompress it.
     """
-    key = pack_key(env_id, engine.settings.envs_dirname)
-    info = await engine.store.head(key)
+    key = pack_key(env_id, host.settings.envs_dirname)
+    info = await store.head(key)
     decoder = find_decompressor()
     if info is None or decoder is None:
         raise HydrationError(f"{key} cannot be read", hint="install backports.zstd" if decoder is None else None)
-    ranges = pack_ranges(engine, key, info.size)
+    ranges = pack_ranges(store, key, info.size, host.settings.package_timeout)
 
     def run(stop: Callable[[], bool]) -> str:
         planned.read(stop)
@@ -64,14 +68,14 @@ async def compare_pack(engine: Engine, env_id: EnvID, planned: Planned, about: d
         return theirs.index({name: index.about.get(name) for name in index.about}, [])
 
     try:
-        return await engine.threads.work(run)
+        return await host.threads.work(run)
     except PackUnusableError as exc:
         failure = getattr(ranges, "failure", None)
         if failure is not None:
             raise failure from exc
         raise IntegrityError(
             f"the pack {key} is not what the packages of {env_id} give: {exc.message}",
-            hint="nothing is run of it; `asynccache pack --force` puts another one in its place",
+            hint="nothing in it is run; `asynccache pack --force` replaces it",
         ) from exc
 
 

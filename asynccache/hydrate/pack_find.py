@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from asynccache.engine.engine import Engine
+from typing import ClassVar
+
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.identity import EnvID
 from asynccache.node import pack_format as packs
 from asynccache.node.errors import PackUnusableError
+from asynccache.store.base import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Documented):
     """A pack in the store.
 
     Attributes:
@@ -27,7 +29,13 @@ class Packed:
         seconds: From the call to now.
         compared: How it was found to hold what the packages give, where this machine did not make it: `whole`, or
             `sources` when byte code could not be compared; empty for what was made here or not asked for.
+        vouched: Whether this machine made or compared it, or its digest was named with the environment.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "id", "key", "created", "size", "raw_bytes as unpacked_bytes", "digest", "files", "bytecode",
+        "notes", "seconds",
+    )  # fmt: skip
 
     id: EnvID
     key: str
@@ -40,11 +48,7 @@ class Packed:
     notes: tuple[str, ...]
     seconds: float
     compared: str = ""
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        names = ("id", "key", "created", "size", "digest", "files", "bytecode", "notes", "seconds")
-        return document(self, *names, bytes=self.raw_bytes)
+    vouched: bool = False
 
 
 def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
@@ -52,19 +56,19 @@ def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
     return f"{envs_dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/{packs.OBJECT_NAME}"
 
 
-async def find_pack(engine: Engine, env_id: EnvID) -> Packed | None:
+async def find_pack(store: Store, env_id: EnvID, envs_dirname: str) -> Packed | None:
     """Return the pack of an environment if the store has a whole one, as its last bytes tell: two requests.
 
     Raises:
         StoreError: The store cannot be asked.
     """
-    key = pack_key(env_id, engine.settings.envs_dirname)
-    found = await engine.store.head(key)
+    key = pack_key(env_id, envs_dirname)
+    found = await store.head(key)
     if found is None or found.size <= packs.FOOTER_BYTES:
         return None
-    data = await engine.store.get(key, start=found.size - packs.FOOTER_BYTES, length=packs.FOOTER_BYTES)
+    data = await store.get(key, start=found.size - packs.FOOTER_BYTES, length=packs.FOOTER_BYTES)
     try:
         footer = packs.Footer.parse(data, found.size)
     except PackUnusableError:
-        return None  # an older format, or truncated: made anew
+        return None  # an older format, or truncated: made again
     return Packed(env_id, key, False, found.size, footer.digest, 0, 0, None, (), 0.0)

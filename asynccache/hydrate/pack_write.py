@@ -8,16 +8,17 @@ import json
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import zstandard
 
 from asynccache.errors import TransmuteError
+from asynccache.hydrate.bytecode import is_byte_code_of
 from asynccache.model.dataclass import dataclass
 from asynccache.node import pack_format as packs
 from asynccache.node.disk import disk_errors
@@ -116,14 +117,23 @@ def write_pack(
 
     with disk_errors(path), path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
         file.write(packs.MAGIC)
-        pieces = _frames(planned.entries)
-        while batch := list(islice(pieces, threads * 2)):
+        waiting: deque[Future[tuple[int, bytes]]] = deque()
+
+        def write_first() -> None:
+            nonlocal at, raw
+            raw_size, data = waiting.popleft().result()
+            file.write(data)
+            frames.append(packs.Frame(at, len(data), raw, raw_size, packs.digest_of(data)))
+            at, raw = at + len(data), raw + raw_size
+
+        for content in _frames(planned.entries):
             if stop():
                 raise TransmuteError("packing was stopped")
-            for raw_size, data in pool.map(compressed, batch):
-                file.write(data)
-                frames.append(packs.Frame(at, len(data), raw, raw_size, packs.digest_of(data)))
-                at, raw = at + len(data), raw + raw_size
+            waiting.append(pool.submit(compressed, content))
+            if len(waiting) > 2 * threads:  # files are read while frames are compressed
+                write_first()
+        while waiting:
+            write_first()
         index = planned.index(about, frames)
         text = index.to_json()
         stored = compress(level=level, write_checksum=False, write_content_size=True).compress(text)
@@ -172,19 +182,13 @@ def _entry(full: Path, path: str, about: os.stat_result) -> _Entry:
 
 def _unchecked(path: Path) -> bytes | None:
     """Return byte code that a package brought, freed of its source's time, which unpacking does not keep."""
-    data = path.read_bytes()
-    if len(data) < 16 or data[4:8] != b"\0\0\0\0":
-        return None
     if path.parent.name == "__pycache__":
         source = path.parent.parent / (path.name.partition(".")[0] + ".py")
     else:
         source = path.with_suffix(".py")
-    if not source.is_file():
+    if not is_byte_code_of(path, source):
         return None
-    about = source.stat()
-    recorded = int.from_bytes(data[8:12], "little"), int.from_bytes(data[12:16], "little")
-    if recorded != (int(about.st_mtime) & 0xFFFFFFFF, about.st_size & 0xFFFFFFFF):
-        return None
+    data = path.read_bytes()
     return data[:4] + (1).to_bytes(4, "little") + bytes(8) + data[16:]
 
 

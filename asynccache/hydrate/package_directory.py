@@ -13,7 +13,7 @@ All functions block: call them in a thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -32,11 +32,20 @@ class PackageDirectory:
     Args:
         path: Where it is; made when something is added.
         lock_timeout: Seconds to wait for another program that changes it.
+        named: Whether somebody has named it as one to read from: packages of its owner are used then.
     """
 
-    def __init__(self, path: Path, lock_timeout: float = 3600.0) -> None:
+    def __init__(self, path: Path, lock_timeout: float = 3600.0, *, named: bool = False) -> None:
         self.path = path
         self._lock_timeout = lock_timeout
+        self._named = named
+
+    @property
+    def owner(self) -> int | None:
+        """Number of a user whose extracted packages are used beside those of this user and of root."""
+        with suppress(OSError):
+            return self.path.stat().st_uid if self._named else None
+        return None
 
     def archive(self, filename: str, fmt: Format) -> Path:
         """Return where an archive lies, by its name without extension."""

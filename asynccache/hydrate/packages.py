@@ -5,41 +5,50 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from asynccache.config import Settings
 from asynccache.engine import events
-from asynccache.engine.engine import Engine
-from asynccache.errors import DiskError
-from asynccache.hydrate.extracted import Extracted, note_use, read_record, write_record
-from asynccache.hydrate.obtain import Archives, Obtained
+from asynccache.engine.host import Host
+from asynccache.engine.pipeline import Arrived, Taker
+from asynccache.engine.sources import Sources
+from asynccache.errors import AsyncCacheError, DiskError, IntegrityError
+from asynccache.hydrate.extracted import Extracted, is_trusted, note_use, read_record, write_record
+from asynccache.hydrate.obtain import INSTALLABLE, Archives, Obtained, fetched_from
+from asynccache.hydrate.owned import is_only_ours, owner_in
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
+from asynccache.model.digest import Digests
 from asynccache.model.environment import EnvironmentPackage
+from asynccache.model.package import Format
 from asynccache.node.disk import disk_errors, remove_below
 from asynccache.runtime.tasks import run_together
 
-BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes
+T = TypeVar("T")
+
+BY_DIGEST: Final = "by-digest"  # packages whose name is taken: by other bytes, or by a package of another user
 IN_USE: Final = ".in-use.lock"
+_NEARLY_DONE: Final = 1 << 62  # comes before anybody's unpacking, so that what is unpacked does not wait for all
 
 
 class NodePackages:
     """The extracted packages below `cache_dir`, and those of directories that are only read.
 
     Args:
-        engine: An open engine: its store, budgets, threads and locks are used.
+        host: What packages are brought and extracted with.
+        sources: The store that has them, and upstream.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        settings = engine.settings
-        self.directory = PackageDirectory(settings.cache_dir / DIRNAME, settings.lock_timeout)
-        self._directories = [
-            self.directory,
-            *(PackageDirectory(Path(p).expanduser(), settings.lock_timeout) for p in settings.package_dirs),
-        ]
-        self._archives = Archives(engine, self._directories)
+    def __init__(self, host: Host, sources: Sources) -> None:
+        self._host = host
+        self._sources = sources
+        self._directories = package_directories(host.settings)
+        self.directory = self._directories[0]
+        self._archives = Archives(host, sources, self._directories)
+        self._here: list[tuple[int, bool] | None] = []  # once it is known
 
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
@@ -51,9 +60,9 @@ class NodePackages:
         """
         opened: list[int] = []  # filled by a thread that goes on when this is cancelled
         try:
-            await self._engine.threads.run(self._open, opened)
+            await self._host.threads.run(self._open, opened)
             path = self.directory.path
-            async with self._engine.workspace.locks.share(opened[0], path / IN_USE, label=f"clean {path}"):
+            async with self._host.workspace.locks.share(opened[0], path / IN_USE, label=f"clean {path}"):
                 yield
         finally:
             for descriptor in opened:
@@ -70,9 +79,14 @@ class NodePackages:
                     raise
                 opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # what cannot be written is not cleaned
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how packages were had, a sentence each."""
+        return self._archives.notes
+
     async def has_all(self, packages: Sequence[EnvironmentPackage]) -> bool:
         """Tell whether all packages are extracted on this node."""
-        return await self._engine.threads.run(lambda: all(self._find(package) is not None for package in packages))
+        return await self._host.threads.run(lambda: all(self._find(package) is not None for package in packages))
 
     async def ensure(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted]:
         """Return packages extracted, in the same order; fetch and extract those that are not.
@@ -80,19 +94,20 @@ class NodePackages:
         Hold `in_use` around this and as long as the directories are used.
 
         Raises:
-            AsyncCacheError: One that cannot be had, or a disk that is full.
+            AsyncCacheError: One that cannot be obtained, or a disk that is full.
         """
-        engine = self._engine
-        found = await engine.threads.run(self._look, packages)
+        host = self._host
+        found = await host.threads.run(self._look, packages)
         await self._tidy([p for p, e in zip(packages, found, strict=True) if e is not None])
         missing = [n for n, e in enumerate(found) if e is None]
         if missing:
             sizes = dict(zip(missing, await self._archives.look_up([packages[n] for n in missing]), strict=True))
             # what an archive unpacks to is known only afterwards; it is more than the archive
             needed = 2 * sum(sizes.values())
-            await engine.threads.run(engine.workspace.require_free, needed, f"extracting {len(missing)} packages")
-            # the large ones first, or the last of them is extracted alone; wheels, since each is extracted by one core
-            missing.sort(key=lambda n: (-sizes[n], packages[n].kind == "conda"))
+            await host.threads.run(host.workspace.require_free, needed, f"extracting {len(missing)} packages")
+            host.emit(events.RunStarted(len(missing), sum(sizes.values())))
+            wheels = {place for place, n in enumerate(missing) if packages[n].kind != "conda"}
+            missing = [missing[place] for place in asking_order([sizes[n] for n in missing], wheels)]
             brought = await run_together([self._bring(packages[n]) for n in missing])
             for number, extracted in zip(missing, brought, strict=True):
                 found[number] = extracted
@@ -107,64 +122,145 @@ class NodePackages:
 
     def _find(self, package: EnvironmentPackage) -> Extracted | None:
         for directory in self._directories:
-            for path in (directory.of_kind(package.kind) / package.filename, _other_place(directory, package)):
+            for path in _places(directory, package):
                 extracted = read_record(path, package)
-                if extracted is not None:
+                if extracted is not None and self._trusts(directory, extracted):
                     return extracted
         return None
 
+    def _trusts(self, directory: PackageDirectory, extracted: Extracted) -> bool:
+        """Tell whether nobody else can have written a package, as far as its file system tells users apart."""
+        if is_trusted(extracted, directory.owner):
+            return True
+        if not self._here:
+            self._here.append(owner_in(self.directory.path))
+        number, modes = self._here[0] or (os.geteuid(), True)
+        return not modes or (number != os.geteuid() and is_trusted(extracted, number))
+
     async def _tidy(self, packages: Sequence[EnvironmentPackage]) -> None:
         """Remove what a process left that was killed after it had moved a package into place."""
-        engine = self._engine
-        there = await engine.threads.run(_names_in, engine.workspace.path, engine.workspace.locks.path)
-        for name in {_work_name(package) for package in packages} & there:
-            if not engine.workspace.locks.is_held(name):
-                async with engine.workspace.locks.hold(name):
-                    await engine.threads.run(remove_below, engine.workspace.path, engine.workspace.path / name)
+        host = self._host
+        there = await host.threads.run(_names_in, host.workspace.path, host.workspace.locks.path)
+        for name in {_work_name(package) for package in packages}:
+            if (name in there or self._scratch(name).name in there) and not host.workspace.locks.is_held(name):
+                async with host.workspace.locks.hold(name):
+                    await host.threads.run(remove_below, host.workspace.path, self._scratch(name))
 
     async def _bring(self, package: EnvironmentPackage) -> Extracted:
-        engine = self._engine
+        host = self._host
         name = _work_name(package)
-        async with engine.budgets.in_flight.borrow(), engine.workspace.locks.hold(name, label=package.filename):
-            there = await engine.threads.run(self._find, package)
+        async with host.budgets.in_flight.borrow(), host.workspace.locks.hold(name, label=package.filename):
+            there = await host.threads.run(self._find, package)
             if there is not None:
                 return there
-            scratch = engine.workspace.directory(name)
+            scratch = self._scratch(name)
             try:
-                await engine.threads.run(_emptied, engine.workspace.path, scratch)
+                await host.threads.run(_emptied, host.workspace.path, scratch)
                 obtained = await self._archives.obtain(package, scratch)
                 return await self._extract(package, obtained, scratch / "tree")
             finally:
-                await engine.threads.certainly(remove_below, engine.workspace.path, scratch)
+                await host.threads.certainly(remove_below, host.workspace.path, scratch)
 
-    async def _extract(self, package: EnvironmentPackage, obtained: Obtained, tree: Path) -> Extracted:
-        engine = self._engine
-        started = engine.clock.now()
-        async with engine.budgets.cpu.borrow():
-            extracted = await engine.threads.work(lambda stop: self._extracted(package, obtained, tree, stop))
-        seconds = engine.clock.now() - started
-        engine.emit(events.PackageExtracted(package.filename, obtained.source, extracted.contents.bytes, seconds))
+    def _scratch(self, name: str) -> Path:
+        """Return where this user makes what has a name: nobody else can enter it."""
+        return self._host.workspace.directory(f"{name}-{os.geteuid()}")
+
+    def taker(self, packages: Iterable[EnvironmentPackage]) -> Taker:
+        """Return what extracts packages while an engine brings them into its store, out of the files that it has just
+        verified; give it to `Engine.taking`.
+
+        What cannot be extracted then is left to `ensure`. Hold `in_use` as long as it is used.
+        """
+        wanted = {address: package for package in packages if (address := fetched_from(package)) is not None}
+
+        async def take(arrived: Arrived) -> bool:
+            package = wanted.get(arrived.package.url)
+            if package is None or arrived.format not in INSTALLABLE[package.kind]:
+                return False
+            try:
+                return await self._take(package, arrived)
+            except AsyncCacheError:
+                return False
+
+        return take
+
+    async def _take(self, package: EnvironmentPackage, arrived: Arrived) -> bool:
+        host = self._host
+        name = _work_name(package)
+        async with host.workspace.locks.hold(name, label=package.filename):
+            if await host.threads.run(self._find, package) is not None:
+                return False
+            scratch = self._scratch(name)
+            try:
+                await host.threads.run(_emptied, host.workspace.path, scratch)
+                obtained = Obtained(arrived.path, arrived.format, arrived.digests, str(arrived.package.url))
+                unread = package.kind == "conda" and arrived.format == package.url_format
+                await self._extract(package, obtained, scratch / "tree", checked=not unread)
+            finally:
+                await host.threads.certainly(remove_below, host.workspace.path, scratch)
+        return unread
+
+    async def _extract(
+        self, package: EnvironmentPackage, obtained: Obtained, tree: Path, *, checked: bool = True
+    ) -> Extracted:
+        host = self._host
+        started = host.clock.now()
+        unpack = self._conda_unpacked if package.kind == "conda" else self._wheel_unpacked
+        hashes = await unpack(obtained, tree, checked=checked)
+        async with host.budgets.cpu.borrow(work=_NEARLY_DONE):
+            extracted = await host.threads.work(lambda _stop: self._placed(package, obtained, tree, hashes))
+        seconds = host.clock.now() - started
+        host.emit(events.PackageExtracted(package.filename, obtained.source, extracted.contents.bytes, seconds))
         return extracted
 
-    def _extracted(
-        self, package: EnvironmentPackage, obtained: Obtained, tree: Path, stop: Callable[[], bool]
-    ) -> Extracted:
-        """Unpack, describe and move into place: there is a package of this name afterwards, or nothing."""
-        from asynccache.hydrate.extract import extract_conda, extract_wheel  # noqa: PLC0415 - brings all codecs
+    async def _worked(self, obtained: Obtained, function: Callable[[Callable[[], bool]], T]) -> T:
+        async with self._host.budgets.cpu.borrow(work=obtained.format.work(obtained.digests.size)):
+            return await self._host.threads.work(function)
 
-        limits = self._engine.limits()
+    async def _conda_unpacked(self, obtained: Obtained, tree: Path, *, checked: bool = True) -> Digests:
+        from asynccache.hydrate.extract import extract_conda  # noqa: PLC0415 - brings all codecs
+
+        host, archive = self._host, obtained.path
+        limits, known = host.limits(), obtained.digests
+        work = obtained.format.work(known.size)
+        several = 2 if obtained.format is Format.TAR_BZ2 else 1
+
+        def unpacked(stop: Callable[[], bool]) -> Digests:
+            digests = known if known.md5 and known.sha256 and is_only_ours(archive, host.settings.cache_dir) else None
+            return extract_conda(archive, tree, limits=limits, stop=stop, checked=checked, digests=digests, cores=cores)
+
         with disk_errors(tree):
-            if package.kind == "conda":
-                hashes = extract_conda(obtained.path, tree, limits=limits, stop=stop)
-            else:
-                extract_wheel(obtained.path, tree / "files", stop, limits=limits)
-                hashes = {"sha256": obtained.digest}
+            async with host.budgets.cpu.borrow_up_to(several, work=work) as cores:
+                found = await host.threads.work(unpacked)
+        if known.mismatch(found) is not None:
+            raise IntegrityError(f"{archive} changed while it was unpacked", hint="run again")
+        return found
+
+    async def _wheel_unpacked(self, obtained: Obtained, tree: Path, *, checked: bool = True) -> Digests:
+        from asynccache.hydrate.wheel_archive import WheelMember, wheel_parts, write_part  # noqa: PLC0415 - brings a codec
+
+        del checked  # every checksum is compared
+        limits = self._host.limits()
+
+        async def write(part: Sequence[WheelMember]) -> None:
+            await self._worked(obtained, lambda stop: write_part(obtained.path, part, stop))
+
+        with disk_errors(tree):
+            parts = await self._worked(
+                obtained, lambda _stop: wheel_parts(obtained.path, tree / "files", limits=limits)
+            )
+            await run_together([write(part) for part in parts])
+        return obtained.digests
+
+    def _placed(self, package: EnvironmentPackage, obtained: Obtained, tree: Path, hashes: Digests) -> Extracted:
+        """Describe what was unpacked and move it into place: there is a package of this name afterwards, or nothing."""
+        with disk_errors(tree):
             write_record(tree, package, obtained.format, hashes)
             extracted = self._find(package)  # where locks keep nobody out, another may have been first
             if extracted is None:
-                place = self.directory.of_kind(package.kind) / package.filename
+                place, *others = _places(self.directory, package)
                 if place.exists():
-                    place = _other_place(self.directory, package)
+                    place = next((p for p in others if _is_ours(p)), others[-1])
                     remove_below(self.directory.path, place)  # nobody can use it, or it had been found
                 place.parent.mkdir(parents=True, exist_ok=True)
                 try:
@@ -176,6 +272,31 @@ class NodePackages:
         if extracted is None:
             raise DiskError(f"{place} was changed while it was made", hint="let nothing but package caches write there")
         return extracted
+
+
+def asking_order(sizes: Sequence[int], wheels: Collection[int] = ()) -> list[int]:
+    """Return the numbers of packages in the order in which they are asked for.
+
+    The large ones come first, or the last of them is extracted alone; then wheels, whose large members one core
+    unpacks. What is alike comes in another order on each node: documents are sorted, and nodes that start together
+    would all ask for one channel's platform first, then for the next, while a store has a rate for each
+    (docs/fleet.md).
+
+    Args:
+        sizes: Of the archives, in bytes; 0 where nobody says it.
+        wheels: Numbers of those that are wheels.
+    """
+    numbers = [*range(len(sizes))]
+    random.shuffle(numbers)  # no secret
+    return sorted(numbers, key=lambda n: (-sizes[n], n not in wheels))
+
+
+def package_directories(settings: Settings) -> list[PackageDirectory]:
+    """Return the directories of packages on this node, ours first."""
+    return [
+        PackageDirectory(settings.cache_dir / DIRNAME, settings.lock_timeout),
+        *(PackageDirectory(Path(p).expanduser(), settings.lock_timeout, named=True) for p in settings.package_dirs),
+    ]
 
 
 def _work_name(package: EnvironmentPackage) -> str:
@@ -191,13 +312,24 @@ def _names_in(*directories: Path) -> set[str]:
     return found
 
 
-def _other_place(directory: PackageDirectory, package: EnvironmentPackage) -> Path:
-    """Return where a package goes whose name is taken by other bytes."""
+def _places(directory: PackageDirectory, package: EnvironmentPackage) -> tuple[Path, Path, Path]:
+    """Return where a package lies: by its name, by its digest where others have that name, and this user's own."""
     name = package.published_hash or hashlib.sha256(package.url.encode()).hexdigest()[:32]
-    return directory.path / BY_DIGEST / name / package.filename
+    return (
+        directory.of_kind(package.kind) / package.filename,
+        directory.path / BY_DIGEST / name / package.filename,
+        directory.path / f"{BY_DIGEST}-{os.geteuid()}" / name / package.filename,
+    )
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether this user can put a package at a place: what is there is his."""
+    parents = [each for each in (path, path.parent, path.parent.parent) if each.exists()]
+    return not parents or (parents[0].stat().st_uid == os.geteuid() and os.access(parents[-1], os.W_OK))
 
 
 def _emptied(root: Path, path: Path) -> None:
     with disk_errors(path):
         remove_below(root, path)
-        path.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)

@@ -7,6 +7,7 @@ Which of them a file system can do is found by trying, once for each pair of dir
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -58,6 +59,7 @@ def place_file(source: str, target: str, kind: LinkType) -> None:
     """Bring one file to a path where nothing is. Blocking.
 
     Raises:
+        FileExistsError: Something is there.
         OSError: It cannot be made.
     """
     try:
@@ -80,6 +82,8 @@ def _clone(source: str, target: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     shutil.copyfile(source, target, follow_symlinks=False)
     shutil.copymode(source, target, follow_symlinks=False)
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asynccache.engine import events
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.errors import DiskError, HydrationError
 from asynccache.hydrate.extracted import Extracted
 from asynccache.hydrate.link import CLOBBERED, check_prefix, link_conda
@@ -38,20 +39,18 @@ class Tree:
     notes: tuple[str, ...]
 
 
-async def link_tree(
-    engine: Engine, environment: ResolvedEnvironment, target: Path, prefix: str, *, copy: bool = False
-) -> Tree:
+async def link_tree(host: Host, sources: Sources, environment: ResolvedEnvironment, target: Path, prefix: str) -> Tree:
     """Link all packages and wheels of an environment, for any architecture.
 
     What is not on this node is fetched and extracted before. No link scripts are run, no byte code is made and no
     `.metaflowenv` is written.
 
     Args:
-        engine: An open engine.
+        host: What it is done with.
+        sources: The store that has the packages, and upstream.
         environment: Which.
         target: New or empty directory.
         prefix: The path that is written into the files, whatever `target` is.
-        copy: Share no file with the node's packages, so that files can be changed in place.
 
     Raises:
         FetchError: A package that no source has.
@@ -60,35 +59,36 @@ async def link_tree(
         DiskError: The disk is full or cannot be written.
         LockTimeoutError: Another process fetches a package for too long.
     """
-    node = NodePackages(engine)
+    node = NodePackages(host, sources)
     async with node.in_use():
         extracted = await node.ensure(environment.packages)
         conda = [e for e in extracted if e.package.kind == "conda"]
         wheels = [e for e in extracted if e.package.kind == "pypi"]
         check_prefix(conda, prefix)
-        kind = await engine.threads.run(_prepared, target, node.directory.path, extracted, copy=copy)
-        started = engine.clock.now()
-        clobbered = await link_conda(engine, conda, target, prefix, environment.id.arch, kind) if conda else []
-        linked = engine.clock.now()
-        engine.emit(events.Linked(str(target), "conda", len(conda), linked - started))
-        notes = [
+        kind = await host.threads.run(_prepared, target, node.directory.path, extracted)
+        started = host.clock.now()
+        clobbered = await link_conda(host.threads, conda, target, prefix, environment.id.arch, kind) if conda else []
+        linked = host.clock.now()
+        host.emit(events.Linked(str(target), "conda", len(conda), linked - started))
+        notes = node.notes
+        notes += [
             f"{item.path} is in several packages; that of {item.package} lies in {CLOBBERED}" for item in clobbered
         ]
         if wheels:
             from asynccache.hydrate.wheels import install_wheels, python_layout  # noqa: PLC0415 - not all have some
 
-            layout = await engine.threads.run(python_layout, conda)
+            layout = await host.threads.run(python_layout, conda)
             if layout is None:
                 raise HydrationError(
                     f"{wheels[0].package.filename}.whl cannot be installed: the environment has no conda package python"
                 )
-            installed = await engine.threads.run(install_wheels, wheels, target, prefix, layout, kind)
-            engine.emit(events.Linked(str(target), "pypi", len(wheels), engine.clock.now() - linked))
+            installed = await host.threads.run(install_wheels, wheels, target, prefix, layout, kind)
+            host.emit(events.Linked(str(target), "pypi", len(wheels), host.clock.now() - linked))
             notes += [f"{old} was replaced by the wheel of the same name" for old in installed.replaced]
             notes += [
                 f"{path} is in several packages; that of {wheel} was taken" for path, wheel in installed.clobbered
             ]
-        notes += await engine.threads.run(_case_notes, target)
+        notes += await host.threads.run(_case_notes, target)
         if not conda:
             notes.append(f"{environment.id} has no conda packages")
     contents = [e.contents for e in extracted]
@@ -108,13 +108,11 @@ def link_scripts(environment: ResolvedEnvironment, target: Path) -> list[tuple[s
     return found
 
 
-def _prepared(target: Path, source: Path, extracted: Sequence[Extracted], *, copy: bool) -> LinkType:
+def _prepared(target: Path, source: Path, extracted: Sequence[Extracted]) -> LinkType:
     """Make the target, choose how to link, and refuse what does not fit."""
     with disk_errors(target):
         target.mkdir(parents=True, exist_ok=True)
         kind: LinkType = best_link_type(source, target)
-        if copy and kind == "hardlink":
-            kind = "copy"
         free = shutil.disk_usage(target).free
     needed = sum(e.contents.bytes if kind == "copy" else e.contents.placed_bytes for e in extracted)
     if free < needed:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.boot.zstd import find_decompressor
 from asynccache.engine import events
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.errors import AsyncCacheError, HydrationError, IntegrityError, ObjectNotFoundError, StoreError
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.model.environment import ResolvedEnvironment
@@ -18,10 +20,14 @@ from asynccache.model.identity import EnvID
 from asynccache.node import pack_reader as reader
 from asynccache.node.errors import NoPackError, PackUnusableError
 from asynccache.node.ranges import LocalRanges, Ranges
+from asynccache.runtime.clock import Deadline
+from asynccache.runtime.threads import Progress
 from asynccache.store.base import Store
+from asynccache.store.request_counts import RequestCounts
 
 _STREAMS: Final = 4
 _RANGES: Final = 8
+_LOOK_SECONDS: Final = 0.1  # between two looks whether a range is still wanted
 _LARGEST: Final = 16 << 20  # bytes of one range, which is in memory whole
 
 
@@ -48,7 +54,7 @@ class StoreRanges(Ranges):
         self._size = size
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
-        self._piece = max(2 << 20, min(_LARGEST, -(-size // _RANGES)))
+        self._piece = _piece_of(size)
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
         """Read a range."""
@@ -62,6 +68,7 @@ class StoreRanges(Ranges):
             self.requests += 1
             data = self._get(start, min(self._piece, end - start))
             self.received += len(data)
+            self.arrived(len(data))
             start += len(data)
             yield data
             del data  # the next one would come beside it
@@ -69,7 +76,7 @@ class StoreRanges(Ranges):
     def _get(self, start: int, length: int) -> bytes:
         reading = asyncio.run_coroutine_threadsafe(self._store.get(self._key, start=start, length=length), self._loop)
         try:
-            data = reading.result(self._timeout)
+            data = self._answer(reading)
         except ObjectNotFoundError as exc:
             raise NoPackError(str(exc)) from exc
         except (AsyncCacheError, TimeoutError) as exc:
@@ -80,21 +87,41 @@ class StoreRanges(Ranges):
             raise PackUnusableError(f"{self.name} ended early: expected {length} bytes at {start}, found {len(data)}")
         return data
 
+    def _answer(self, reading: Future[bytes]) -> bytes:
+        """Wait for the store; whoever does not want the rest any more waits no longer."""
+        ends = Deadline(self._timeout)
+        while True:
+            done, _waiting = wait([reading], min(_LOOK_SECONDS, ends.left))
+            if done or ends.passed:
+                return reading.result(0)
+            try:
+                self.arrived(0)
+            except BaseException:
+                reading.cancel()
+                raise
 
-def pack_ranges(engine: Engine, key: str, size: int) -> Ranges:
-    """Return a pack of an engine's store as threads read it.
+
+def _piece_of(size: int) -> int:
+    return max(2 << 20, min(_LARGEST, -(-size // _RANGES)))
+
+
+def pack_ranges(store: Store, key: str, size: int, timeout: float) -> Ranges:
+    """Return a pack as threads read it.
 
     Args:
-        engine: Open; its loop must be running.
+        store: Open; its loop must be running.
         key: Of the object.
         size: Of the object, in bytes.
+        timeout: Seconds for one range.
     """
-    if engine.store.root.kind == "local":
-        return LocalRanges(str(engine.store.root.directory / key))
-    return StoreRanges(engine.store, key, size, engine.settings.package_timeout)
+    if store.root.is_directory:
+        return LocalRanges(str(store.root.directory / key))
+    return StoreRanges(store, key, size, timeout)
 
 
-async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, building: Path, prefix: str) -> bool:
+async def unpack_environment(
+    host: Host, sources: Sources, environment: ResolvedEnvironment, building: Path, prefix: str
+) -> bool:
     """Fill a directory from the pack of an environment; give this to `hydrate` as `packed`.
 
     Returns:
@@ -103,69 +130,81 @@ async def unpack_environment(engine: Engine, environment: ResolvedEnvironment, b
     Raises:
         HydrationError: The prefix is too long, or the disk too small: packages would not fit either.
     """
-    settings = engine.settings
-    if settings.pack == "never":
-        return False
+    settings = host.settings
+    named = environment.digest
+    if settings.pack == "never" or (named is not None and not named.pack):
+        return False  # where a digest is named, no pack is taken but the one that it stands for
     key = pack_key(environment.id, settings.envs_dirname)
-    info = await engine.store.head(key)
+    info = await sources.store.head(key)
     decoder = find_decompressor()
     if info is None or decoder is None:
         return False
-    ranges = pack_ranges(engine, key, info.size)
+    ranges = pack_ranges(sources.store, key, info.size, settings.package_timeout)
 
-    def run() -> None:
+    def run(progress: Progress) -> None:
+        ranges.arrived = progress.advance
         env_id = environment.id
-        index = reader.read_index(ranges, decoder[1], identity=(env_id.req_id, env_id.full_id, env_id.arch))
-        reader.unpack(ranges, index, decoder[1], str(building), prefix)
+        identity = (env_id.req_id, env_id.full_id, env_id.arch)
+        index = reader.read_index(ranges, decoder[1], identity=identity, digest=named.pack if named else None)
+        reader.unpack(ranges, index, decoder[1], str(building), prefix, check_files=named is not None)
 
-    started = engine.clock.now()
+    def moved(count: int) -> None:
+        host.emit(events.BytesMoved("fetch", "pack", count))
+
+    started = host.clock.now()
+    host.emit(events.PhaseStarted("fetch", "pack", info.size))
     try:
-        await engine.threads.run(run)
+        await host.threads.run_reporting(run, moved)
     except NoPackError:
         return False
     except PackUnusableError as exc:
-        engine.emit(events.SourceFailed("pack", ranges.name, str(exc)))
+        host.emit(events.SourceFailed("pack", ranges.name, str(exc)))
         return False
-    engine.emit(events.Linked(str(building), "pack", 1, engine.clock.now() - started))
+    host.emit(events.Linked(str(building), "pack", 1, host.clock.now() - started))
     return True
 
 
-async def verify_pack(engine: Engine, env_id: EnvID) -> bool:
+def cost_of_verifying(size: int) -> RequestCounts:
+    """Return the requests that `verify_pack` makes for a pack of so many bytes whose index is in its last 256 KiB."""
+    return RequestCounts(head=1, get=1 + -(-size // _piece_of(size)))
+
+
+async def verify_pack(host: Host, store: Store, env_id: EnvID) -> bool:
     """Read the pack of an environment and compare every digest in it; False when there is none.
 
-    What is wrong is read a second time, by the store opened anew, before it counts as damaged.
+    What is wrong is read a second time, by the store opened again, before it counts as damaged.
 
     Raises:
         IntegrityError: It is damaged; says where.
         StoreError: It cannot be read, which says nothing of it.
         HydrationError: Nothing here can decompress it.
     """
-    wrong = await _difference(engine, engine.store, env_id)
+    wrong = await _difference(host, store, env_id)
     if wrong:
-        async with engine.store.another() as store:
-            wrong = await _difference(engine, store, env_id)
+        async with store.another() as other:
+            wrong = await _difference(host, other, env_id)
     if wrong:
         raise IntegrityError(wrong)
     return wrong is not None
 
 
-async def _difference(engine: Engine, store: Store, env_id: EnvID) -> str | None:
+async def _difference(host: Host, store: Store, env_id: EnvID) -> str | None:
     """Return what is wrong with a pack, empty when it is whole; None when there is none."""
-    key = pack_key(env_id, engine.settings.envs_dirname)
+    key = pack_key(env_id, host.settings.envs_dirname)
     info = await store.head(key)
     if info is None:
         return None
     decoder = find_decompressor()
     if decoder is None:
-        raise HydrationError(f"{key} cannot be read: no zstd decoder is here", hint="install backports.zstd")
-    ranges = StoreRanges(store, key, info.size, engine.settings.package_timeout)
+        raise HydrationError(f"{key} cannot be read: no zstd decoder is available", hint="install backports.zstd")
+    ranges = StoreRanges(store, key, info.size, host.settings.package_timeout)
 
     def run() -> None:
         index = reader.read_index(ranges, decoder[1], identity=(env_id.req_id, env_id.full_id, env_id.arch))
         reader.check_frames(ranges, index)
 
     try:
-        await engine.threads.run(run)
+        await host.threads.run(run)
     except NoPackError:
         return None
     except PackUnusableError as exc:

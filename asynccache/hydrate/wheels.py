@@ -159,8 +159,7 @@ class _Wheel:
                 with open(source, "rb") as file:
                     self._write(path, with_interpreter(file.read(), self._python), done, executable=True)
                 continue
-            self._clear(path, done)
-            place_file(source, os.path.join(self._target, path), self._kind)
+            self._put(source, path, done)
             digest, size = recorded.get(relative) or _digested(source)
             self._rows.append((path, digest, size))
         for entry_point in entry_points(self._text("entry_points.txt")):
@@ -189,23 +188,34 @@ class _Wheel:
             raise ArchiveError(f"{self._package.filename}.whl has files of an unknown kind: {relative}")
         return self._schemes[scheme] + below, scheme == "scripts"
 
-    def _clear(self, path: str, done: Installed) -> None:
-        """Make room for a file: its directory exists afterwards, and nothing is at its path."""
-        full = os.path.join(self._target, path)
-        directory = os.path.dirname(full)
+    def _put(self, source: str, path: str, done: Installed) -> None:
+        """Bring a file to its path; what was there is replaced."""
+        full = self._with_directory(path)
+        try:
+            place_file(source, full, self._kind)
+        except FileExistsError:
+            self._clear(full, path, done)
+            place_file(source, full, self._kind)
+
+    def _with_directory(self, path: str) -> str:
+        """Return the whole path of a file, whose directory exists afterwards."""
+        full = f"{self._target}/{path}"
+        directory = full.rpartition("/")[0]
         if directory not in self._made:
             os.makedirs(directory, exist_ok=True)
             self._made.add(directory)
-        if os.path.lexists(full):
-            os.unlink(full)
-            done.clobbered.append((path, self._package.filename))
+        return full
+
+    def _clear(self, full: str, path: str, done: Installed) -> None:
+        os.unlink(full)
+        done.clobbered.append((path, self._package.filename))
 
     def _write(self, path: str, data: bytes, done: Installed, *, executable: bool = False) -> None:
-        self._clear(path, done)
+        full = self._with_directory(path)
+        if os.path.lexists(full):
+            self._clear(full, path, done)
         mode = 0o777 if executable else 0o666
-        descriptor = os.open(
-            os.path.join(self._target, path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode
-        )
+        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         self._rows.append((path, _encoded(hashlib.sha256(data).digest()), str(len(data))))
@@ -229,9 +239,11 @@ class _Wheel:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         start = self._layout.site_packages
+        inside = f"{start}/"
         for path, digest, size in sorted(self._rows):
-            writer.writerow((os.path.relpath(path, start), digest, size))
-        writer.writerow((os.path.relpath(own, start), "", ""))
+            shown = path.removeprefix(inside) if path.startswith(inside) else os.path.relpath(path, start)
+            writer.writerow((shown, digest, size))
+        writer.writerow((own.removeprefix(inside), "", ""))
         return text.getvalue().encode()
 
 

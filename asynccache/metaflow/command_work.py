@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from metaflow._vendor import click
 
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, RunNotFoundError, UsageError
 from asynccache.metaflow.environment_text import EnvironmentText
 from asynccache.metaflow.launch_settings import launch_settings
 from asynccache.metaflow.loop_thread import LoopThread
+from asynccache.metaflow.progress import Announcement, Progress
 from asynccache.metaflow.resolve_steps import caching
+from asynccache.metaflow.wording import in_metaflows_words
 
 if TYPE_CHECKING:
-    from asynccache.api import Alias, Created, Presence, ResolvedEnvironment, Session
+    from asynccache.api import Alias, Created, Presence, ResolvedEnvironment, Session, events
     from asynccache.config import LoadedSettings, Settings
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ class Work:
     @cached_property
     def loaded(self) -> LoadedSettings:
         """All settings, and where they came from."""
-        with _told():
+        with _messages():
             return launch_settings(self.datastore, {"conda_root": self.conda_root})
 
     @property
@@ -78,7 +80,7 @@ class Work:
             )
             inputs.check()
         except UsageError as exc:
-            raise click.UsageError(str(exc)) from exc
+            raise click.UsageError(in_metaflows_words(str(exc))) from exc
         chosen = ResolveOptions(
             force=options["force"],
             dry_run=options["dry_run"],
@@ -86,18 +88,21 @@ class Work:
             set_default=options["set_default"],
             local_only=options["local_only"],
         )
+        announced = Announcement(partial(click.echo, err=True))
+        count = max(1, len(inputs.arches))
+        progress = Progress(announced.say, "Caching")
+
+        def take(event: events.Event) -> None:
+            announced.begin_with(event, f"Resolving {count} environment{'s' if count > 1 else ''} ...")
+            progress.take(event)
+
+        resolved = self._run(lambda session: session.resolve(inputs, options=chosen), take)
         if not self.quiet:
-            count = max(1, len(inputs.arches))
-            click.echo(f"    Resolving {count} environment{'s' if count > 1 else ''} ...", nl=False, err=True)
-        resolved = self._run(lambda session: session.resolve(inputs, options=chosen))
-        if not self.quiet:
-            click.echo(f" done in {round(resolved.seconds)} seconds.", err=True)
+            announced.end(f"done in {round(resolved.seconds)} seconds.")
             for note in resolved.notes:
-                self._say(f"    {note}")
-        with _told():
+                self._say(f"    {in_metaflows_words(note)}")
+        with _messages():
             resolved.raise_for_failures()
-        if all(row.known for row in resolved.rows) and not options["aliases"]:
-            raise click.ClickException("No environments to resolve, use --force to resolve them again")
         for row in resolved.rows:
             if row.environment is not None:
                 title = f"### Environment for architecture {row.arch}"
@@ -106,12 +111,12 @@ class Work:
     def show(self, *, envs: Sequence[str], arch: str | None, pathspec: bool, local_only: bool) -> None:
         """Show environments."""
         place = _arch(arch)
-        for name in envs:
-            found = self._run(partial(_found, name=_named(name, pathspec), arch=place, local_only=local_only))
+        for name in (_named(env, pathspec) for env in envs):
+            found = self._run(partial(_found, name=name, arch=place, local_only=local_only))
             title = f"### Environment for '{name}' (arch '{place}')"
             if found is not None:
                 default = not self.quiet and self._presence(found).default
-                self._print(found, f"{name}@{place}", f"{title}:", default=default)
+                self._print(found, f"{name}@{place}", f"{title}:", default=default, by_name=True)
             elif self.quiet:
                 self._line(f"{name}@{place}", "NOT_FOUND")
             else:
@@ -121,7 +126,7 @@ class Work:
         """Fetch an environment into this machine's list."""
         name, place = _named(env, pathspec), _arch(arch)
         taken = self._run(lambda session: session.get(name, arch=place, default=default))
-        self._print(taken.environments[0], f"{env}@{place}", default=default)
+        self._print(taken.environments[0], default=default)
 
     def alias(self, *, source_env: str, alias: str, pathspec: bool, local_only: bool) -> None:
         """Give a name to an environment."""
@@ -147,13 +152,13 @@ class Work:
         made = self.made(_named(env, pathspec), pathspec=pathspec, **options)
         if self.quiet:
             self._line(str(made.prefix / "bin" / "python"))
-        elif made.created:
-            self._say(
-                f"Conda environment '{made.prefix.name}' created locally, activate with `conda activate {made.prefix}`"
-                f" or `asynccache shell {made.prefix}`"
-            )
-        else:
+            return
+        if not made.created:
             self._say(f"Environment at '{made.prefix}' already created and valid")
+        self._say(
+            f"Conda environment '{made.prefix.name}' created locally, activate with `conda activate {made.prefix}`"
+            f" or `asynccache shell {made.prefix}`"
+        )
 
     def made(
         self,
@@ -169,7 +174,7 @@ class Work:
 
         Args:
             env: Any name of it.
-            force: Make it anew.
+            force: Make it again.
             install_notebook: Install a Jupyter kernel.
             arch: conda platform; None for this machine's.
             local_only: Look on this machine only.
@@ -193,7 +198,7 @@ class Work:
 
         done = self._run(create)
         for note in done.notes[:5]:
-            self._say(note)
+            self._say(in_metaflows_words(note))
         return done
 
     def pass_on(self, words: Sequence[str]) -> None:
@@ -210,29 +215,33 @@ class Work:
     def _presence(self, found: ResolvedEnvironment) -> Presence:
         return self._run(lambda session: session.presence(found))[0]
 
-    def _run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+    def _run(
+        self, work: Callable[[Session], Coroutine[Any, Any, T]], take: Callable[[events.Event], None] | None = None
+    ) -> T:
         if self.metadata:
             from metaflow import metadata  # noqa: PLC0415
 
             metadata(self.metadata)
-        with _told():
-            return self._loop.verb(self.settings, work, say=self._say)
+        with _messages():
+            emit = None if self.quiet else take
+            return self._loop.verb(self.settings, work, say=lambda line: self._say(in_metaflows_words(line)), emit=emit)
 
     def _print(
         self,
         found: ResolvedEnvironment,
-        name: str,
+        name: str | None = None,
         title: str | None = None,
         *,
         default: bool,
         more: Sequence[Alias] = (),
+        by_name: bool = False,
     ) -> None:
-        """Print an environment: for programs, a line after the name that was asked for; for people, below a title."""
+        """Print an environment: for programs, a line, after the name that was asked for; for people, below a title."""
         text = EnvironmentText(self._presence)
         if self.quiet:
-            self._line(name, text.quiet(found, more))
+            self._line(*([name] if name else []), text.quiet(found, more))
             return
-        for line in [*([title] if title else []), *text.long(found, default=default, more=more)]:
+        for line in [*([title] if title else []), *text.long(found, default=default, more=more, by_name=by_name)]:
             self._say(line)
 
     def _say(self, line: str) -> None:
@@ -248,20 +257,22 @@ class Work:
 async def _found(session: Session, name: str, arch: str, *, local_only: bool) -> ResolvedEnvironment | None:
     try:
         return await session.find(name, arch=arch, local_only=local_only)
+    except RunNotFoundError:
+        raise
     except ObjectNotFoundError:
         return None
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _messages() -> Iterator[None]:
     """Let click tell what failed."""
     try:
         yield
     except PartialFailureError as exc:
         reasons = "\n".join(f"  {what}: {error}" for what, error in exc.errors.items())
-        raise click.ClickException(f"{exc}\n{reasons}") from exc
+        raise click.ClickException(in_metaflows_words(f"{exc}\n{reasons}")) from exc
     except AsyncCacheError as exc:
-        raise click.ClickException(str(exc)) from exc
+        raise click.ClickException(in_metaflows_words(str(exc))) from exc
 
 
 def _named(name: str, pathspec: bool) -> str:

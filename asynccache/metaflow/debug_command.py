@@ -239,7 +239,7 @@ def _interpreter(found: Any, override: str | None, override_pathspec: str | None
     """Create the environment that the task ran in, or the one named instead; return its Python."""
     recorded = found.metadata_dict.get("conda_env_id")
     if not (override or override_pathspec or recorded):
-        say(f"{found.pathspec} ran in no environment of its own: using this Python")
+        say(f"{found.pathspec} did not run in an environment: using this Python")
         return sys.executable
     from asynccache.metaflow.command_work import Work  # noqa: PLC0415 - not for what only imports this module
 

@@ -28,7 +28,7 @@ class StepRequirement(Arguments, StepDecorator):
 
     def step_init(self, flow: Any, graph: Any, step: str, decos: Any, environment: Any, *_more: Any) -> None:
         """Refuse to be ignored."""
-        require_environment(environment, self.name)
+        require_environment(environment, self.name, step)
 
 
 class FlowRequirement(Arguments, FlowDecorator):
@@ -41,8 +41,8 @@ class FlowRequirement(Arguments, FlowDecorator):
         require_environment(environment, self.name)
 
 
-def require_environment(environment: Any, decorator: str) -> None:
-    """Refuse another environment than ours.
+def require_environment(environment: Any, decorator: str, step: str = "") -> None:
+    """Refuse another environment than ours; says of which step's decorator.
 
     Raises:
         InvalidEnvironmentException: It is another one.
@@ -51,8 +51,8 @@ def require_environment(environment: Any, decorator: str) -> None:
 
     if not isinstance(environment, CondaEnvironment):
         raise InvalidEnvironmentException(
-            "The @{} decorator requires --environment=conda; this runs with --environment={}".format(
-                decorator, getattr(environment, "TYPE", environment)
+            "{}The @{} decorator requires --environment=conda; this runs with --environment={}".format(
+                f"Step '{step}': " if step else "", decorator, getattr(environment, "TYPE", environment)
             )
         )
 

@@ -12,7 +12,6 @@ from typing import Any, Iterator, Sequence
 
 from metaflow.metaflow_environment import MetaflowEnvironment
 
-MANIFEST = "conda_v2.cnd"
 IDS_VARIABLE = "_METAFLOW_CONDA_ENV"
 INTERNAL = "conda_env_internal"
 
@@ -35,8 +34,15 @@ class CondaEnvironment(MetaflowEnvironment):
 
     @property
     def launch(self) -> Any:
-        """The flow's environments, where it is launched; imports the engine."""
+        """The flow's environments, where it is launched; imports the engine.
+
+        Raises:
+            CondaException: This Python has not what the engine needs.
+        """
         if self._launch is None:
+            from asynccache.metaflow.engine_available import require_engine  # noqa: PLC0415 - not in steps
+
+            require_engine()
             from asynccache.metaflow.launch import Launch  # noqa: PLC0415 - not in steps
 
             self._launch = Launch(self._flow, self._datastore_type)
@@ -53,7 +59,7 @@ class CondaEnvironment(MetaflowEnvironment):
         """Resolve and cache what the flow needs, before it runs or is deployed.
 
         Raises:
-            MetaflowException: Something cannot be had; says what and for which step.
+            MetaflowException: Something cannot be obtained; says what and for which step.
         """
         self.launch.prepare(echo)
 
@@ -64,7 +70,7 @@ class CondaEnvironment(MetaflowEnvironment):
     def executable(self, step_name: str, default: str | None = None) -> str:
         """Return the interpreter of a step on a node, as its command names it."""
         if self.target(step_name) is None:
-            return super().executable(step_name, default)  # type: str
+            return super().executable(step_name, default)
         from asynccache.metaflow.node_commands import EXECUTABLE  # noqa: PLC0415 - not in steps
 
         return EXECUTABLE
@@ -86,10 +92,10 @@ class CondaEnvironment(MetaflowEnvironment):
         if all(step.name != step_name for step in self._flow):
             return None  # Metaflow's own, such as _parameters
         if self._launch is not None and self._launch.prepared:
-            return self._launch.target(step_name)  # type: Optional[Sequence[str]]
+            return self._launch.target(step_name)
         if IDS_VARIABLE in os.environ:  # in the process that submits one task
             return ids_from(os.environ[IDS_VARIABLE])
-        return self.launch.known_target(step_name)  # type: Optional[Sequence[str]]
+        return self.launch.known_target(step_name)
 
     def get_env_id(self, conda: Any, step_name: str) -> Any:
         """Return ids, or the name of an environment that is looked up later, or None."""

@@ -23,11 +23,16 @@ class EnvironmentText:
         """Tell whether an environment is on this machine."""
         return bool(self._presence(found).prefixes)
 
-    def long(self, found: ResolvedEnvironment, *, default: bool = False, more: Iterable[Alias] = ()) -> Iterator[str]:
-        """Yield the lines for people; Metaflow takes a star for the mark of bold text, so `3.8.*` is `3.8.x`."""
+    def long(
+        self, found: ResolvedEnvironment, *, default: bool = False, more: Iterable[Alias] = (), by_name: bool = False
+    ) -> Iterator[str]:
+        """Yield the lines for people; Metaflow takes a star for the mark of bold text, so `3.8.*` is `3.8.x`.
+
+        With `by_name` the directories that it is in stand by their names.
+        """
         from asynccache.api.environment_text import long_text  # noqa: PLC0415 - when a command runs
 
-        for line in long_text(found, self._presence(found), more, default=default):
+        for line in long_text(found, self._presence(found), more, default=default, by_name=by_name):
             yield line.replace("*", "x")
         yield ""
 

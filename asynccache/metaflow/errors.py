@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from metaflow.exception import MetaflowException
 
+from asynccache.metaflow.wording import in_metaflows_words
+
 
 class CondaException(MetaflowException):
-    """An environment cannot be had."""
+    """An environment cannot be obtained."""
 
     headline = "Conda ran into an error while setting up environment"
 
 
 class CondaStepException(CondaException):
-    """The environments of some steps cannot be had."""
+    """The environments of some steps cannot be obtained."""
 
 
 def as_metaflow(error: Exception, where: str = "") -> CondaException:
@@ -20,5 +22,5 @@ def as_metaflow(error: Exception, where: str = "") -> CondaException:
     several = getattr(error, "errors", None)
     if several:
         lines = [f"{what}: {each}" for what, each in several.items()]
-        return CondaException("{}\n{}".format(error, "\n".join(lines)))
-    return CondaException(f"{where}{error}")
+        return CondaException(in_metaflows_words("{}\n{}".format(error, "\n".join(lines))))
+    return CondaException(in_metaflows_words(f"{where}{error}"))

@@ -31,23 +31,24 @@ def main(words: list[str]) -> int:
 
 
 def look_up(manifest: Manifest, path: str, name: str) -> str:
-    """Return `REQ_ID:FULL_ID` of a name.
+    """Return `REQ_ID:FULL_ID` of a name, with the digest that stands behind the name.
 
     Raises:
         HydrationError: There is none, or the store cannot be read.
     """
+    name, mark, digest = name.partition("@sha256:")
     if _IDS.fullmatch(name):
-        return name
+        return name + mark + digest
     with open(path, encoding="utf-8") as file:
         envs = json.load(file).get("envs_dirname", "envs")
     stem, _colon, tag = name.partition(":") if ":" in name else (name, ":", "latest")
-    ranges = Root(manifest.root, manifest.endpoint_url).object(f"{envs}/aliases/generic/{stem}/{tag}")
+    ranges = Root(manifest.root, manifest.endpoint_url, manifest.client).object(f"{envs}/aliases/generic/{stem}/{tag}")
     try:
         data, _size = ranges.tail(4096)  # all of it: two ids
         req_id, full_id = json.loads(data.decode("ascii"))
     except (HydrationError, ValueError) as exc:
         raise HydrationError(f"Cannot find environment '{name}': {exc}") from exc
-    return f"{req_id}:{full_id}"
+    return f"{req_id}:{full_id}{mark}{digest}"
 
 
 if __name__ == "__main__":

@@ -16,13 +16,18 @@ def cli() -> None:
 
 
 @cli.group(help="Commands on the environments of the flow's steps.")
-@click.option("--quiet/--no-quiet", default=False, show_default=True, help="Print lines for programs only.")
+@click.option(
+    "--quiet/--no-quiet",
+    default=False,
+    show_default=True,
+    help="Print lines for programs only, as the flow's own --quiet does.",
+)
 @click.pass_obj
 def environment(obj: Any, quiet: bool) -> None:  # noqa: D103 - click shows the help above
     from asynccache.metaflow.flow_work import check_type  # noqa: PLC0415
 
     check_type(obj)
-    obj.asynccache_quiet = quiet
+    obj.asynccache_quiet = quiet or obj.is_quiet
 
 
 @environment.command(help="Resolve the environments of the flow's steps, all of them when none is named.")

@@ -51,7 +51,7 @@ def resolve_flow(
 
     Raises:
         CommandException: A step is not there, or one name would mean several environments.
-        CondaException: Something cannot be had.
+        CondaException: Something cannot be obtained.
     """
     from asynccache.model.platform import checked_architecture  # noqa: PLC0415 - when the command runs
 
@@ -112,7 +112,7 @@ def show_flow(obj: Any, *, steps: Sequence[str], local_only: bool, output: str |
     text = _text(launch)
     for number, state in enumerate(states):
         if number and not obj.asynccache_quiet:
-            obj.echo("=" * 80)
+            obj.echo("=" * 10)
         for line in state.lines(text, quiet=obj.asynccache_quiet):
             obj.echo_always(line, err=True)
 
@@ -137,7 +137,8 @@ class _State:
             return
         wanted = await session.read(inputs_of(self.asked, datastore_type), local_only=local_only)
         self._known = (await session.known(*wanted, local_only=local_only))[0]
-        self._environment = self._known.environment
+        asked = wanted[0].asked[self.asked.arch]
+        self._environment = self._known.environment or (asked.base if asked.compatible else None)
         if self._environment is not None and not local_only:
             self._cached = (await session.published(self._environment))[0]
 
@@ -168,11 +169,11 @@ class _State:
             return [self.asked.step, text.quiet(found) if found else ",".join(states).replace(" ", "_")]
         lines = [f"Step {self.asked.step}", f"\tEnvironment is {', '.join(states)}", ""]
         if found is not None:
-            return [*lines, *(f"\t{line}" for line in text.long(found))]
+            return [*lines, *text.long(found, by_name=True)]
         if request is not None:
             for title, part in (("User-requested packages", request.deps), ("User sources", request.sources)):
                 values = [f"{category}::{value}" for category, values in part.items() for value in values]
-                lines.append(f"\t{title} {', '.join(values).replace('*', 'x')}")
+                lines.append(f"{title} {', '.join(values).replace('*', 'x')}")
         return lines
 
     def as_document(self) -> dict[str, Any]:
@@ -236,6 +237,6 @@ def _write(output: str, document: dict[str, Any]) -> None:
     if path.exists() and not path.is_file():
         path.write_text(text, "utf-8")
         return
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    aside.write_text(text, "utf-8")
-    aside.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)

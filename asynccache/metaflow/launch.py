@@ -12,18 +12,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asynccache.errors import AsyncCacheError
+from asynccache.errors import AsyncCacheError, UsageError
 from asynccache.metaflow import launch_settings
-from asynccache.metaflow.environment import MANIFEST
+from asynccache.metaflow.deployment import deployment
 from asynccache.metaflow.errors import as_metaflow
 from asynccache.metaflow.local_hydration import LocalEnvironments
 from asynccache.metaflow.loop_thread import LoopThread
 from asynccache.metaflow.merge import AskError, expand
-from asynccache.metaflow.node_commands import FETCH, NODE_MANIFEST
+from asynccache.metaflow.node_commands import FETCH, MANIFEST, NODE_MANIFEST
 from asynccache.metaflow.node_manifest import as_json, node_manifest
 from asynccache.metaflow.other_names import other_extension_installed
+from asynccache.metaflow.progress import Announcement, Progress
 from asynccache.metaflow.requirements_of import StepAsk, flow_asks, notices, task_variables
-from asynccache.metaflow.resolve_steps import Found, known_of_step, resolve_steps
+from asynccache.metaflow.resolve_steps import Found, caching, known_of_step, of_steps, resolve_steps
+from asynccache.metaflow.wording import in_metaflows_words
 
 if TYPE_CHECKING:
     from asynccache.api import Session
@@ -81,13 +83,13 @@ class Launch:
     def say(self, line: str) -> None:
         """Tell the user a line."""
         if self._echo is not None:
-            self._echo(_INDENT + line)
+            self._echo(_INDENT + in_metaflows_words(line))
 
     def prepare(self, echo: Any) -> None:
         """Resolve and cache what the steps ask for, all at once.
 
         Raises:
-            MetaflowException: Something cannot be had; says what and for which step.
+            MetaflowException: Something cannot be obtained; says what and for which step.
         """
         self._echo = echo
         self._say_once()
@@ -95,7 +97,8 @@ class Launch:
         found = self.resolve(asks, echo=echo)
         self._found = {step: each.environment for step, each in found.items()}
         self._debug(found)
-        self._write_manifests()
+        told = self._write_manifests()
+        self._lease(told)
         self.prepared = True
 
     def run(self, work: Callable[[Session], Coroutine[Any, Any, T]], where: str = "", **options: Any) -> T:
@@ -118,14 +121,16 @@ class Launch:
         """Resolve and cache the environments of some steps, and say so unless `echo` is None; see `resolve_steps`.
 
         Raises:
-            MetaflowException: Something cannot be had.
+            MetaflowException: Something cannot be obtained.
         """
         said: list[str] = []
         printed = _print_nothing if echo is None else echo
+        announced = Announcement(printed)
         return self.run(
-            lambda session: resolve_steps(session, asks, self.datastore_type, said, printed, **options),
+            lambda session: resolve_steps(session, asks, self.datastore_type, said, printed, announced, **options),
             writing=True,
             say=said.append,
+            emit=Progress(lambda line: announced.say(in_metaflows_words(line)), "Caching").take,
         )
 
     def remote(self, step: str) -> bool:
@@ -152,9 +157,7 @@ class Launch:
         asked = self.asks[step]
         if not asked.resolved_at_launch:
             return self.target(step)
-        known = self.run(
-            lambda session: known_of_step(session, asked, self.datastore_type), f"Step '{step}': ", writing=True
-        )
+        known = self.run(lambda session: known_of_step(session, asked, self.datastore_type), writing=True)
         return known.as_list()
 
     def task_created(self, step: str, task_id: str) -> None:
@@ -196,12 +199,12 @@ class Launch:
         """Yield what goes into the code package."""
         yield from self._files
 
-    def close(self) -> None:
-        """End what this began."""
+    def close(self, *, interrupted: bool = False) -> None:
+        """End what this began; see `LoopThread.close`."""
         if self._local is not None:
-            self._local.close()
+            self._local.close(interrupted=interrupted)
             self._local = None
-        self._loop.close()
+        self._loop.close(interrupted=interrupted)
 
     def _fetch(self, asked: StepAsk, task_id: str) -> ResolvedEnvironment:
         try:
@@ -239,8 +242,31 @@ class Launch:
                 how = "known" if got.row.known else "resolved now"
                 debug.conda_exec(f"step {step} has {got.environment.id} ({how})")
 
-    def _write_manifests(self) -> None:
-        """Write the environments of this flow, and no others, for those who read them on nodes."""
+    def _lease(self, told: Mapping[str, Any]) -> None:
+        """Keep what a deployed flow names from being collected: nobody can list its runs.
+
+        Args:
+            told: The manifest of its nodes.
+
+        Raises:
+            MetaflowException: The lease cannot be written, so the flow must not be deployed.
+        """
+        found = deployment()
+        if found is None or not self._found or not caching(self.datastore_type):
+            return
+        deployer, name = found
+        objects = [each["key"] for part in ("bundles", "decoders") for each in told.get(part, {}).values()]
+        environments = list({environment.id: environment for environment in self._found.values()}.values())
+        self.run(
+            lambda session: session.lease(
+                name, *environments, deployer=deployer, flow=self.flow.name, objects=list(dict.fromkeys(objects))
+            ),
+            f"{self.flow.name} is not deployed, since `asynccache gc` could remove its environments: ",
+            writing=True,
+        )
+
+    def _write_manifests(self) -> Mapping[str, Any]:
+        """Write the environments of this flow, and no others, for those who read them on nodes; return the manifest."""
         from metaflow.packaging_sys import ContentType  # noqa: PLC0415
 
         from asynccache.api.flows import Manifest  # noqa: PLC0415 - where flows are launched
@@ -249,11 +275,28 @@ class Launch:
         for environment in {e.id: e for e in self._found.values()}.values():
             manifest.add(environment, default=True)
         remote = {step: found for step, found in self._found.items() if self.remote(step)}
+        fetching = {step: a for step, a in self.asks.items() if a.ask.fetch_at_exec and self.remote(step)}
+        named = {step: str(asked.ask.base) for step, asked in fetching.items()}
+        unnamed = [
+            (
+                step,
+                UsageError(
+                    "a name is looked up when it starts, and the setting trust requires a digest",
+                    expected=f"{name}@sha256:DIGEST",
+                    hint="`asynccache env show` prints it",
+                ),
+            )
+            for step, name in named.items()
+            if self.settings.trust == "require" and "@sha256:" not in name
+        ]
+        if unnamed:
+            raise of_steps(unnamed)
         try:
-            looking = {a.arch for step, a in self.asks.items() if a.ask.fetch_at_exec and self.remote(step)}
+            looking = {asked.arch for asked in fetching.values()}
             told = self._loop.call(node_manifest(self.settings, remote, looking=looking, echo=self._echo))
         except AsyncCacheError as exc:
-            raise as_metaflow(exc) from exc
+            elsewhere = [*remote, *fetching]
+            raise (of_steps((step, exc) for step in elsewhere) if elsewhere else as_metaflow(exc)) from exc
         directory = tempfile.TemporaryDirectory(prefix="asynccache-manifest-")
         atexit.register(directory.cleanup)
         for name, data in ((MANIFEST, manifest.to_json()), (NODE_MANIFEST, as_json(told).encode())):
@@ -262,6 +305,7 @@ class Launch:
             self._files.append((str(path), name, ContentType.OTHER_CONTENT))
         if not other_extension_installed():
             self._files += [(*file, ContentType.CODE_CONTENT) for file in _other_names(Path(directory.name))]
+        return told
 
 
 def _print_nothing(*_words: object, **_options: object) -> None:

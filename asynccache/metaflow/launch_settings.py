@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from asynccache.errors import ConfigurationError
 from asynccache.node.metaflow_configuration import root_name
-from asynccache.node.settings_table import DATASTORES, SETTINGS
+from asynccache.node.settings_table import SETTINGS
+from asynccache.node.store_kinds import DATASTORES
 
 if TYPE_CHECKING:
     from asynccache.config import LoadedSettings
@@ -26,8 +28,14 @@ def launch_settings(datastore: str | None = None, flags: Mapping[str, object] | 
 
     from asynccache.config import load_settings  # noqa: PLC0415 - where flows are launched
 
+    refused = getattr(metaflow_config, "CONDA_REFUSED", None)
+    if refused:
+        raise ConfigurationError(" ".join(refused.values()))
+
     # an extension of the user's company may have set names of Metaflow's in its own module
     extensions = {row.name: getattr(metaflow_config, row.metaflow, None) for row in SETTINGS if row.core}
+    # what Metaflow itself has by default nobody has said
+    extensions.update((row.name, None) for row in SETTINGS if extensions.get(row.name) == row.metaflow_default)
     extensions.update((root_name(kind), getattr(metaflow_config, root_name(kind), None)) for kind in DATASTORES)
     said = {name: value for name, value in extensions.items() if value}
     return load_settings({"datastore": datastore, **(flags or {})}, extensions=said)

@@ -8,13 +8,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynccache.metaflow import wait_and_run
 from asynccache.metaflow.loop_thread import LoopThread
+from asynccache.metaflow.progress import Progress
+from asynccache.metaflow.wording import in_metaflows_words
 from asynccache.node.environments import MARKER, environment_name, find_complete, note_use, read_marker
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from asynccache.config import Settings
     from asynccache.model.identity import EnvID
     from asynccache.node.environments import Triple
-
-_END_SECONDS = 60.0
 
 
 class LocalEnvironments:
@@ -43,14 +43,25 @@ class LocalEnvironments:
         self._say = say
         self._directory = environments_directory(settings)
         self._making: dict[EnvID, Future[None]] = {}
+        self._others: dict[EnvID, Path | None] = {}
         self._failures: tempfile.TemporaryDirectory[str] | None = None
         self._session: Session | None = None
         self._lock = threading.Lock()
+        self._progress = Progress(say, "Creating environments")
 
     def prefix(self, env_id: EnvID) -> Path:
         """Return where an environment is or will be."""
         place = self._directory / environment_name(env_id.req_id, env_id.full_id, "step")
-        return Path(find_complete(str(place), _triple(env_id)) or place)
+        found = find_complete(str(place), _triple(env_id))
+        return Path(found) if found else self._other(env_id) or place
+
+    def _other(self, env_id: EnvID) -> Path | None:
+        """Return where another program had the environment when it was first asked for."""
+        from asynccache.api.flows import other_prefix  # noqa: PLC0415 - where flows are launched
+
+        if env_id not in self._others:
+            self._others[env_id] = other_prefix(self._settings, env_id)
+        return self._others[env_id]
 
     def complete(self, env_id: EnvID) -> bool:
         """Tell whether it is there."""
@@ -64,7 +75,8 @@ class LocalEnvironments:
                 return
             if self.complete(env_id):
                 self._say(f"Using existing Conda environment {env_id.req_id} ({env_id.full_id})")
-                note_use(str(self.prefix(env_id)))
+                if self._others.get(env_id) is None:
+                    note_use(str(self.prefix(env_id)))
                 self._making[env_id] = Future()
                 self._making[env_id].set_result(None)
                 return
@@ -82,13 +94,14 @@ class LocalEnvironments:
         marker = str(self.prefix(env_id) / MARKER)
         return [*waiting, marker, str(self._failure(env_id)), str(os.getpid()), python]
 
-    def close(self) -> None:
-        """End the work and forget failures."""
+    def close(self, *, interrupted: bool = False) -> None:
+        """End the work, which no task waits for any more, and forget failures."""
         with self._lock:
             making, self._making = [*self._making.values()], {}
             session, self._session = self._session, None
-        wait(making, _END_SECONDS)
-        if session is not None:
+        for each in making:
+            each.cancel()
+        if session is not None and not interrupted:
             with suppress(Exception):  # what failed stands in the task's log
                 self._loop.call(session.__aexit__(None, None, None))
         if self._failures is not None:
@@ -104,26 +117,29 @@ class LocalEnvironments:
         from asynccache.api import Session, as_failure  # noqa: PLC0415 - not for environments that are there
 
         if self._session is None:
-            self._session = Session(self._settings)
+            self._session = Session(self._settings, emit=self._progress.take)
         try:
-            # under this name: its task waits for it there
-            done = await self._session.create(environment, self.prefix(environment.id))
+            with self._progress.making():
+                # under this name: its task waits for it there
+                done = await self._session.create(environment, self.prefix(environment.id))
         except asyncio.CancelledError:
-            self._fail(failure, "it was interrupted")
+            _note(failure, "it was interrupted")
             raise
         except Exception as exc:
-            self._fail(failure, str(as_failure(exc)))
+            self._say(_note(failure, in_metaflows_words(str(as_failure(exc)))))
             raise
         for note in done.notes[:5]:
             self._say(note)
 
-    def _fail(self, failure: Path, reason: str) -> None:
-        text = f"The environment of this task could not be made: {reason}"
-        with suppress(OSError):  # a run that ended has no directory for it any more
-            aside = failure.with_suffix(".new")
-            aside.write_text(text, "utf-8")
-            aside.replace(failure)
-        self._say(text)
+
+def _note(failure: Path, reason: str) -> str:
+    """Write for whoever waits why an environment is not there; return it."""
+    text = f"The environment of this task could not be made: {reason}"
+    with suppress(OSError):  # a run that ended has no directory for it any more
+        temporary = failure.with_suffix(".new")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(failure)
+    return text
 
 
 def _failed(making: Future[None]) -> bool:

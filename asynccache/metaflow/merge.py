@@ -92,7 +92,7 @@ def merge_level(asks: Iterable[Ask], merge: Merge) -> Ask:
         for category, wanted in part.packages.items():
             known = packages.setdefault(category, {})
             for package, constraint in wanted.items():
-                known[package] = merge(known[package], constraint) if package in known else constraint
+                known[package] = merge(known.get(package, ""), constraint)
     unique: dict[str, str] = {}
     for part in parts:
         unique.update(part.unique_keys)

@@ -14,6 +14,8 @@ from asynccache.metaflow.environment import IDS_VARIABLE
 _STEP_LEVEL = {"conda", "pypi", "pip", "named_env", "sys_packages"}
 _FLOW_LEVEL = {name + "_base" for name in _STEP_LEVEL}
 _ADDED = "pylock_toml_internal"
+# Metaflow's stubs hold only what is defined in Metaflow or its extensions; this is where the classes are imported from
+_EXPORTS = "metaflow_extensions.asynccache.toplevel.asynccache_names"
 
 
 def find_project(files: Sequence[str], path: str | None, use_flow_dir: bool | None, flow_file: str) -> str | None:
@@ -103,6 +105,7 @@ class resolved_uv(_Resolved):  # noqa: N801 - it is used as a decorator
         Look for them upwards from the flow's directory (the default) or, if False, from the current one.
     """
 
+    __module__ = _EXPORTS
     files = ("uv.lock", "pyproject.toml")
 
 
@@ -118,4 +121,5 @@ class resolved_req(_Resolved):  # noqa: N801 - it is used as a decorator
         Look for them upwards from the flow's directory (the default) or, if False, from the current one.
     """
 
+    __module__ = _EXPORTS
     files = ("requirements.txt", "requirements.in")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MANIFEST = "conda_v2.cnd"
 NODE_MANIFEST = "asynccache.json"
 FETCH = "_fetch_exec"
 _PLACE = ".mf_meta/" + NODE_MANIFEST

@@ -6,6 +6,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from asynccache.metaflow.wording import in_metaflows_words
+from asynccache.node.aws_client import tries_of
+from asynccache.node.store_kinds import KINDS
+
 if TYPE_CHECKING:
     from asynccache.api import NodeSupplies, ResolvedEnvironment
     from asynccache.config import Settings
@@ -36,7 +40,8 @@ async def node_manifest(
     document: dict[str, object] = {
         "version": 1,
         "root": str(settings.root),
-        "endpoint_url": settings.s3_endpoint_url,
+        "endpoint_url": (settings.root.endpoint or "").partition("?")[0] or None,  # signatures stay here
+        **_client(settings),
         "envs_dirname": settings.envs_dirname,
         "lock_timeout": settings.lock_timeout,
         "steps": {step: [each.id.req_id, each.id.full_id] for step, each in by_step.items()},
@@ -45,16 +50,26 @@ async def node_manifest(
         return document
     async with Session(settings) as session:
         supplies = await session.supply_nodes(*by_step.values(), arches=looking)
-    for line in _told(supplies) if echo is not None else ():
-        echo(_INDENT + line)
+    for line in _messages(supplies) if echo is not None else ():
+        echo(_INDENT + in_metaflows_words(line))
     return {**document, **supplies.as_document()}
 
 
-def _told(supplies: NodeSupplies) -> Iterator[str]:
+def _client(settings: Settings) -> dict[str, object]:
+    """Return what settings say of the clients of the root's kind."""
+    kind = KINDS.get(settings.root.kind)
+    if kind is None:
+        return {}
+    tries = tries_of(getattr(settings, kind.retries)) if kind.retries else None
+    said = {"provider": settings.provider_of(kind), "tries": tries}
+    return {kind.name: {name: value for name, value in said.items() if value is not None}}
+
+
+def _messages(supplies: NodeSupplies) -> Iterator[str]:
     for key in supplies.foreign:
         yield (
-            f"CONDA_REMOTE_INSTALLER names {key}, which is no bundle of asynccache that is known to be good: it is not"
-            " used. `asynccache installer publish` puts one there; the setting node_digests names those of others."
+            f"The setting remote_installer names {key}, which is no bundle of asynccache that is known to be good:"
+            " it is not used. `asynccache installer publish` puts one there; node_digests names those of others."
         )
     for env_id, error in supplies.unpacked.items():
         yield f"{env_id} cannot be packed, so nodes make it from packages: {error}"

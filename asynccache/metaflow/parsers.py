@@ -27,3 +27,36 @@ def toml_parser(text: str) -> dict[str, Any]:
     from asynccache.api import flows  # noqa: PLC0415
 
     return flows.toml_parser(text)
+
+
+def parse_req_value(text: str, *maps: Any) -> str | None:
+    """Add what a requirements.txt asks for to maps: extras, sources, PyPI packages, conda packages, virtual ones.
+
+    Returns:
+        The constraint of Python, None when it has none.
+    """
+    from asynccache.api import flows  # noqa: PLC0415
+
+    return flows.parse_req_value(text, *maps)
+
+
+def parse_yml_value(text: str, *maps: Any) -> str | None:
+    """Add what an environment.yml asks for to maps: extras, sources, conda packages, PyPI packages, virtual ones.
+
+    Returns:
+        The constraint of Python, None when it has none.
+    """
+    from asynccache.api import flows  # noqa: PLC0415
+
+    return flows.parse_yml_value(text, *maps)
+
+
+def parse_toml_value(text: str, *maps: Any) -> str | None:
+    """Add what a pyproject.toml asks for to maps: extras, sources, PyPI packages.
+
+    Returns:
+        The constraint of Python, None when it has none.
+    """
+    from asynccache.api import flows  # noqa: PLC0415
+
+    return flows.parse_toml_value(text, *maps)

@@ -15,7 +15,8 @@ import sys
 from asynccache.boot.__main__ import main as make
 from asynccache.metaflow.node_commands import FETCH, NODE_MANIFEST
 from asynccache.node.metaflow_configuration import MetaflowConfiguration, root_name, with_scheme
-from asynccache.node.settings_table import DATASTORES
+from asynccache.node.settings_table import endpoint_here
+from asynccache.node.store_kinds import DATASTORES, KINDS
 
 _META = ".mf_meta"
 
@@ -44,15 +45,16 @@ def main(words: list[str]) -> int:
 
 def from_variables(datastore: str) -> dict[str, object]:
     """Return what a node is told, where no code package tells it: what Metaflow hands on in variables."""
-    kind = datastore if datastore in DATASTORES else "s3"
+    kind = datastore if datastore in DATASTORES else next(iter(KINDS))
     said = MetaflowConfiguration(os.environ, [])
     root = said.variable(root_name(kind))
     if root is None or not root.raw:
         root = said.default_root(kind)
+    endpoint = endpoint_here(KINDS[kind].endpoint) if kind in KINDS else None
     return {
         "version": 1,
         "root": None if root is None else with_scheme(root.raw, kind),
-        "endpoint_url": os.environ.get("METAFLOW_S3_ENDPOINT_URL"),
+        "endpoint_url": (endpoint or "").partition("?")[0] or None,  # whoever reads looks for a signature
         "envs_dirname": os.environ.get("METAFLOW_CONDA_ENVS_DIRNAME", "envs"),
     }
 

@@ -59,7 +59,10 @@ def flow_asks(flow: Any, remote_commands: Iterable[str]) -> list[StepAsk]:
     commands = set(remote_commands)
     asks = []
     for step in flow:
-        own = [d.ask(canonical_version) for d in step.decorators if isinstance(d, Arguments)]
+        try:
+            own = [d.ask(canonical_version) for d in step.decorators if isinstance(d, Arguments)]
+        except InvalidEnvironmentException as exc:
+            raise InvalidEnvironmentException(f"Step '{step.name}': {exc}") from exc
         try:
             ask = step_ask(step.name, of_flow, own, merge_constraints)
         except AskError as exc:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from asynccache.errors import ObjectNotFoundError, PartialFailureError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError
 from asynccache.metaflow.errors import CondaStepException
 from asynccache.metaflow.requirements_of import StepAsk, inputs_of
+from asynccache.metaflow.wording import in_metaflows_words
 
 if TYPE_CHECKING:
-    from asynccache.api import Known, ResolvedEnvironment, Row, Session, Wanted
+    from asynccache.api import Known, Resolved, ResolvedEnvironment, Row, Session, Wanted
+    from asynccache.metaflow.progress import Announcement
     from asynccache.model.identity import EnvID
 
 _INDENT = "    "
@@ -37,6 +40,7 @@ async def resolve_steps(
     datastore_type: str,
     said: Sequence[str],
     echo: Callable[..., None],
+    announced: Announcement,
     *,
     force: bool = False,
     dry_run: bool = False,
@@ -50,7 +54,8 @@ async def resolve_steps(
         datastore_type: Whose pins Metaflow needs.
         said: What the session tells, printed when the line that is being written is complete.
         echo: As Metaflow's function that prints.
-        force: Resolve although an environment is known.
+        announced: The line that tells how it goes.
+        force: Resolve even if an environment is known.
         dry_run: Write nothing.
         aliases: Names to give to all of them.
 
@@ -58,8 +63,8 @@ async def resolve_steps(
         Step -> environment.
 
     Raises:
-        AsyncCacheError: What failed.
-        CondaStepException: Several steps ask for what cannot be.
+        AsyncCacheError: The store cannot be used.
+        CondaStepException: What steps ask for cannot be obtained; names them.
     """
     from asynccache.api import ResolveOptions  # noqa: PLC0415 - where flows are launched
     from asynccache.api.flows import missing_pins  # noqa: PLC0415
@@ -73,18 +78,18 @@ async def resolve_steps(
     unknown = {each.group for each in known if force or each.environment is None}
     started = time.monotonic()
     if unknown:
-        echo(_INDENT + _announcement(len({each.group for each in known}), len(unknown)), nl=False)
+        announced.begin(_announcement(len({each.group for each in known}), len(unknown)))
     try:
         resolved = await session.resolve(*wanted, options=options)
-        resolved.raise_for_failures()
+        _raise_for_failures(resolved)
     except BaseException:
         if unknown:
-            echo(" failed.")
+            announced.end("failed.")
         raise
     if unknown:
-        echo(f" done in {round(time.monotonic() - started)} seconds.")
+        announced.end(f"done in {round(time.monotonic() - started)} seconds.")
     for line in [*said, *resolved.notes]:
-        echo(_INDENT + line)
+        echo(_INDENT + in_metaflows_words(line))
     found: dict[str, Found] = {}
     # a step has one architecture, so one row
     for asked, each, row in zip(asks, wanted, resolved.rows, strict=True):
@@ -101,6 +106,8 @@ async def resolve_steps(
                 f" a step with datastore {datastore_type}: add it to the project and lock again."
             )
     if options.cache and not dry_run:
+        with suppress(AsyncCacheError):  # whoever may only read the store launches flows all the same
+            await session.use(*{each.environment.id: each.environment for each in found.values()}.values())
         await _publish_remote(session, asks, found)
     return found
 
@@ -109,25 +116,45 @@ async def read_steps(session: Session, asks: Sequence[StepAsk], datastore_type: 
     """Return the requests of steps; what is wrong with them is told for all of them.
 
     Raises:
-        AsyncCacheError: What a step asks for cannot be.
-        CondaStepException: What several ask for cannot be.
+        CondaStepException: What steps ask for cannot be.
     """
     try:
         return await session.read(*(inputs_of(asked, datastore_type) for asked in asks))
     except PartialFailureError as exc:
-        raise CondaStepException("\n".join(f"step {step}: {error}" for step, error in exc.errors.items())) from exc
+        raise of_steps(exc.errors.items()) from exc
+    except AsyncCacheError as exc:
+        raise of_steps([(asks[0].step, exc)]) from exc
+
+
+def _raise_for_failures(resolved: Resolved) -> None:
+    failed = [(row.name, error) for row in resolved.rows for error in row.errors.values()]
+    if failed:
+        raise of_steps(failed)
+
+
+def of_steps(failed: Iterable[tuple[str, AsyncCacheError]]) -> CondaStepException:
+    """Return the failures of steps, each distinct one once, with the steps that it concerns."""
+    steps: dict[str, list[str]] = {}
+    for step, error in failed:
+        steps.setdefault(str(error), []).append(step)
+    lines = []
+    for text, names in steps.items():
+        named = list(dict.fromkeys(names))
+        lines.append(f"Step{'s' if len(named) > 1 else ''} {', '.join(map(repr, named))}: {text}")
+    return CondaStepException(in_metaflows_words("\n".join(lines)))
 
 
 async def known_of_step(session: Session, asked: StepAsk, datastore_type: str) -> EnvID:
     """Return the ids of a step's environment that was resolved before.
 
     Raises:
-        ObjectNotFoundError: It was not.
+        CondaStepException: It was not.
     """
     known: list[Known] = await session.known(*await read_steps(session, [asked], datastore_type))
     environment = known[0].environment
     if environment is None:
-        raise ObjectNotFoundError("its environment is not resolved", hint="run `environment resolve` for it first")
+        missing = ObjectNotFoundError("its environment is not resolved", hint="run `environment resolve` for it first")
+        raise of_steps([(asked.step, missing)])
     return environment.id
 
 
@@ -153,4 +180,9 @@ async def _publish_remote(session: Session, asks: Sequence[StepAsk], found: Mapp
         missing = [environment for environment, stored in zip(known, there, strict=True) if not stored]
         if missing:
             warmed = await session.warm(*missing, to="remote", verify=False, pack=False)
-            warmed.raise_for_failures()
+            ids = {environment.id for environment in missing}
+            named = [step for step, each in found.items() if each.environment.id in ids]
+            try:
+                warmed.raise_for_failures()
+            except AsyncCacheError as exc:
+                raise of_steps((step, exc) for step in named) from exc

@@ -5,6 +5,7 @@ Its name is one of those that `spin` keeps. Standard library, Metaflow, Python 3
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from metaflow.metadata_provider import MetaDatum
 
 from asynccache.metaflow.decorators import require_environment
 from asynccache.metaflow.environment import IDS_VARIABLE, INTERNAL
+
+_finished: list[Any] = []  # unpacked code of runs that have ended; goes with this process
 
 
 class CondaEnvInternalDecorator(StepDecorator):
@@ -83,23 +86,25 @@ class CondaEnvInternalDecorator(StepDecorator):
         retry_count: int,
         *_more: Any,
     ) -> None:
-        """Let the step find the environment's programs, and record which one it is."""
+        """Let the step find the environment's programs, and record which one it is and what making it took."""
         ids = os.environ.get(IDS_VARIABLE)
         if not ids:
             return
         programs = os.path.dirname(os.path.realpath(sys.executable))
         rest = os.environ.get("PATH")
         os.environ["PATH"] = os.pathsep.join([programs, rest] if rest else [programs])
-        datum = MetaDatum(field="conda_env_id", value=ids, type="conda_env_id", tags=[f"attempt_id:{retry_count}"])
-        meta.register_metadata(run_id, step_name, task_id, [datum])
+        fields = {"conda_env_id": ids, "conda_env_receipt": _receipt()}
+        tags = [f"attempt_id:{retry_count}"]
+        data = [MetaDatum(field=name, value=text, type=name, tags=tags) for name, text in fields.items() if text]
+        meta.register_metadata(run_id, step_name, task_id, data)
 
     def runtime_finished(self, exception: Any) -> None:
-        """Remove the unpacked code package, and end what made environments."""
+        """End what made environments. The unpacked code is removed when this process ends: that takes seconds."""
         cls = self.__class__
         if cls._home is not None:
-            cls._home.cleanup()
+            _finished.append(cls._home)
             cls._home = None
-        self._environment.launch.close()
+        self._environment.launch.close(interrupted=isinstance(exception, KeyboardInterrupt))
 
     def _outside(self, ubf_context: Any) -> bool:
         """Whether this is the task that only waits for others of a group."""
@@ -109,6 +114,19 @@ class CondaEnvInternalDecorator(StepDecorator):
 
     def _decorators(self) -> Any:
         return next((step.decorators for step in self._environment.launch.flow if step.name == self._step), ())
+
+
+def _receipt() -> str:
+    """Return what a node noted of making the environment that this is, as JSON; empty where nothing was."""
+    from asynccache.node.environments import RECEIPT  # noqa: PLC0415 - not when a flow is only looked at
+
+    try:
+        with open(RECEIPT, encoding="utf-8") as file:
+            text = file.read()
+        prefix = json.loads(text)["prefix"]
+        return text if os.path.realpath(prefix) == os.path.realpath(sys.prefix) else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # a step that runs here
 
 
 def _without_marks(variables: dict[str, str], home: str) -> dict[str, str]:

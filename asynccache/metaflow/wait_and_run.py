@@ -13,7 +13,7 @@ _POLL = 0.05  # seconds
 
 
 def main(words: list[str]) -> int:
-    """Wait, then run; exit with 1 and the reason when the environment cannot be had."""
+    """Wait, then run; exit with 1 and the reason when the environment cannot be obtained."""
     marker, failure, owner = words[0], words[1], int(words[2])
     while not os.path.exists(marker):
         if os.path.exists(failure):
@@ -30,4 +30,7 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

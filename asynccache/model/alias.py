@@ -13,6 +13,7 @@ MUTABLE_TAGS: Final = ("latest", "candidate", "stable")
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9_/-]*(?<!/)|[a-z0-9_-]")
 _TAG = re.compile(r"[a-z0-9_-]*")
 _BOTH = re.compile(r"[0-9a-f]{40}:[0-9a-f]{40}")
+_BOTH_LENGTH: Final = 81
 _FULL = re.compile(r"[0-9a-f]{40}")
 
 
@@ -22,7 +23,7 @@ class Alias:
 
     Attributes:
         kind: `generic` (a name and a tag), `pathspec` (the step of a run), `both-id` (the identity itself), `full-id`.
-        stored: Its form in documents and keys: `NAME/TAG`, `Flow/Run/Step`, or the ids.
+        stored: Its format in documents and keys: `NAME/TAG`, `Flow/Run/Step`, or the ids.
     """
 
     kind: AliasKind
@@ -46,6 +47,8 @@ class Alias:
             return cls.pathspec(text.removeprefix("step:"))
         if _BOTH.fullmatch(text):
             return cls("both-id", text)
+        if len(text) == _BOTH_LENGTH and text[_BOTH_LENGTH // 2] == ":":
+            raise UsageError(f"{text!r} is no environment alias", expected="two ids of 40 hexadecimal digits")
         if _FULL.fullmatch(text):
             if full_ids:
                 return cls("full-id", text)

@@ -1,43 +1,56 @@
-"""Results as plain values: what `--json` prints, receipts hold and programs store."""
+"""Results as plain values: what `--json` prints, receipts hold and programs store.
+
+A class says what its document holds. The values' types are those of its fields and properties, and their meaning stands
+in its docstrings: docs/json.md and the JSON Schemas are made of these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from asynccache.model.identity import EnvID
 
 
 class Documented:
-    """A value whose document holds all its fields."""
+    """A value that has a document.
+
+    Attributes:
+        DOCUMENT: Names of the fields and properties in it, in order, as `document` takes them; all fields when empty.
+    """
 
     __slots__ = ()
+    DOCUMENT: ClassVar[tuple[str, ...]] = ()
 
     def as_document(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return document(self)
+        return document(self, *self.DOCUMENT)
 
 
 def document(value: object, *names: str, **more: object) -> dict[str, Any]:
     """Return attributes of a value by their names, as plain values.
 
     Args:
-        value: An instance of a dataclass.
-        names: Attributes and properties in the order wanted; all fields when none is named. One that is an `EnvID`
-            becomes the three values `req_id`, `full_id` and `arch`.
+        value: Any, a dataclass where no names are given.
+        names: Attributes and properties in the order wanted; all fields when none is named. `ATTRIBUTE as NAME` calls
+            one otherwise. `*ATTRIBUTE` stands for all that its own document holds, and for nothing when it is None;
+            that of an `EnvID` is always taken so.
         more: Further values by their name, laid over the others.
 
     Returns:
-        Texts, numbers, lists and maps. Times and durations are in seconds, rounded to a millisecond.
+        Texts, numbers, lists and maps. Durations are in seconds, rounded to a millisecond; a moment is a text (ISO
+        8601, UTC).
     """
     found: dict[str, Any] = {}
-    for name in names or [item.name for item in fields(value)]:  # type: ignore[arg-type]
-        part = getattr(value, name)
-        if isinstance(part, EnvID):
-            found |= {"req_id": part.req_id, "full_id": part.full_id, "arch": part.arch}
+    for text in names or [item.name for item in fields(value)]:  # type: ignore[arg-type]
+        attribute, _, name = text.partition(" as ")
+        part = getattr(value, attribute.removeprefix("*"))
+        if attribute.startswith("*") or (isinstance(part, EnvID) and not name):
+            found |= plain(part) or {}
         else:
-            found[name] = plain(part)
+            found[name or attribute] = plain(part)
     return found | {name: plain(part) for name, part in more.items()}
 
 
@@ -47,6 +60,10 @@ def plain(value: object) -> Any:
         return value
     if isinstance(value, float):
         return round(value, 3)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    if isinstance(value, EnvID):
+        return {"req_id": value.req_id, "full_id": value.full_id, "arch": value.arch}
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -11,18 +11,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from asynccache.errors import IntegrityError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import HEX_LENGTH, Digests, checked_hex
-from asynccache.model.identity import CATEGORIES, EnvID, Request, full_id
+from asynccache.model.identity import EnvID, Request, full_id
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, parse_stem
 from asynccache.model.platform import checked_architecture
-from asynccache.model.url import PackageURL, redacted, split_address, without_credentials
+from asynccache.model.url import PackageURL, redacted, split_address, without_credentials, without_parameters
 from asynccache.node.json_text import read_json
 from asynccache.node.user import user_name
+
+if TYPE_CHECKING:
+    from asynccache.model.environment_digest import EnvironmentDigest
 
 ENVIRONMENT_TYPES: Final = ("conda-only", "pypi-only", "mixed")
 _LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
@@ -31,7 +34,7 @@ _FAKE: Final = "_fake"
 _KIND_OF: Final[Mapping[str, Kind]] = {fmt.value: fmt.kind for fmt in Format}
 _AS_PUBLISHED: Final = (Format.CONDA, Format.TAR_BZ2, Format.WHEEL)  # a wheel of a source has the source's address
 _EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,3}")
-_DIRECTORIES: Final = re.compile(r"((?!\.{1,2}/)[^/\\]+/)+")  # of a key
+_DIRECTORIES: Final = re.compile(r"(?!/)((?!\.{1,2}/)[^/\\]*/)+")  # of a key
 _FLAG: Final = re.compile(r"(^|\s)-")
 
 
@@ -47,6 +50,7 @@ class EnvironmentPackage:
         hashes: Format -> digest (md5 for conda, sha256 for PyPI); `md5` and `sha256` -> further digests of what is at
             `url`; other keys are kept as they are.
         cached: Format -> object key relative to the store's root.
+        vouched: Format -> sha256 that a digest of the environment names; in no document.
     """
 
     kind: Kind
@@ -55,10 +59,12 @@ class EnvironmentPackage:
     url_format: str
     hashes: Mapping[str, str] = field(default_factory=dict)
     cached: Mapping[str, str] = field(default_factory=dict)
+    vouched: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         parse_stem(self.kind, self.filename)
-        last = unquote(split_address(self.url).path.rpartition("/")[2].partition(";")[0])
+        address = split_address(self.url)
+        last = unquote(without_parameters(address.scheme, address.path).rpartition("/")[2])
         if not _EXTENSION.fullmatch(self.url_format) or _KIND_OF.get(self.url_format, self.kind) != self.kind:
             raise UsageError(f"{self.filename} has no format of its kind", found=repr(self.url_format[:60]))
         if self.url_format in _AS_PUBLISHED and self.downloadable and last != self.filename + self.url_format:
@@ -82,6 +88,11 @@ class EnvironmentPackage:
         return self.hashes.get(self.url_format)
 
     @property
+    def vouched_derived(self) -> frozenset[str]:
+        """The sha256 of derived archives that a digest of the environment names (see `engine/derived.py`)."""
+        return frozenset(sha256 for fmt, sha256 in self.vouched.items() if fmt != self.url_format)
+
+    @property
     def name(self) -> str:
         """Normalised name of what is installed: lower case, `-` for `_`."""
         return parse_stem(self.kind, self.filename).name.replace("_", "-").lower()
@@ -98,10 +109,10 @@ class EnvironmentPackage:
         return f"//{_FAKE}/" not in self.url
 
     def with_cached(self, fmt: str, key: str) -> EnvironmentPackage:
-        """Return the package knowing where a form of it lies; the digest is the key's last directory.
+        """Return the package knowing where a format of it lies; the digest is the key's last directory.
 
         Raises:
-            IntegrityError: Another key or digest is recorded for this form: other readers refuse a second one.
+            IntegrityError: Another key or digest is recorded for this format: other readers refuse a second one.
         """
         digest = key.split("/")[-2]
         for what, known, new in (("key", self.cached.get(fmt), key), ("digest", self.hashes.get(fmt), digest)):
@@ -116,14 +127,14 @@ class EnvironmentPackage:
             UsageError: Nothing can be downloaded for this package.
         """
         if self.url_format not in _KIND_OF:
-            raise UsageError(f"{self.filename} has a format that nothing is known of", found=repr(self.url_format))
+            raise UsageError(f"{self.filename} has an unknown format", found=repr(self.url_format))
         if not self.downloadable:
             raise UsageError(f"{self.filename} was built locally from {redacted(self.url)}: it has no address to fetch")
         url, access = PackageURL.parse(self.url)
         return Package(url, self.filename, Format(self.url_format), self.digests_of(self.url_format), access)
 
     def digests_of(self, fmt: str) -> Digests:
-        """Return what the document says of the bytes of a form.
+        """Return what the document, and a digest of the environment, say of the bytes of an archive.
 
         Raises:
             UsageError: A digest is malformed.
@@ -134,7 +145,7 @@ class EnvironmentPackage:
         for algorithm in HEX_LENGTH if fmt == self.url_format else ():
             if also := self.hashes.get(algorithm):
                 digests = digests.merged(Digests.of(algorithm, also))
-        return digests
+        return digests.merged(Digests(sha256=self.vouched.get(fmt)))
 
     def as_document(self) -> dict[str, Any]:
         """Return the package object; the address without credentials."""
@@ -180,12 +191,13 @@ class ResolvedEnvironment:
         id: Its identity; given, never recomputed from a stored document.
         request: The user-level requirements.
         packages: In installation order.
-        resolved_on: Local time without zone.
+        resolved_on: Local time without zone; with one only where another writer wrote it so.
         resolved_by: User name.
         resolved_archs: Architectures resolved together, ascending.
         environment_type: `conda-only`, `pypi-only` or `mixed`.
         accurate_source: False when it was resolved on top of another environment.
         unique_keys: What else makes it its own (see `identity.full_id`).
+        digest: What its digest stands for, where one was named; in no document.
     """
 
     id: EnvID
@@ -197,19 +209,24 @@ class ResolvedEnvironment:
     environment_type: str = "mixed"
     accurate_source: bool = True
     unique_keys: Mapping[str, str] = field(default_factory=dict)
+    digest: EnvironmentDigest | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.environment_type not in ENVIRONMENT_TYPES:
             raise UsageError(
                 "an environment has an unknown type", expected=", ".join(ENVIRONMENT_TYPES), found=self.environment_type
             )
-        if self.resolved_on.tzinfo is not None:
-            raise UsageError("the time of a resolution must be local time without zone: other readers sort these texts")
 
     def computed_full_id(self) -> str:
         """Return the id that the packages amount to, for an environment that was just resolved for one architecture."""
         entries = [(p.filename, p.published_hash) for p in self.packages]
         return full_id(entries, self.id.arch, self.unique_keys)
+
+    @property
+    def local_time(self) -> datetime:
+        """When it was resolved, without zone, so that all can be compared."""
+        on = self.resolved_on
+        return on if on.tzinfo is None else on.astimezone().replace(tzinfo=None)
 
     @property
     def shown_sources(self) -> dict[str, list[str]]:
@@ -264,7 +281,7 @@ class ResolvedEnvironment:
                 id=env_id,
                 request=request,
                 packages=tuple(EnvironmentPackage.from_document(p) for p in document["packages"]),
-                resolved_on=datetime.fromisoformat(_text(document["resolved_on"])).replace(tzinfo=None),
+                resolved_on=datetime.fromisoformat(_text(document["resolved_on"])),
                 resolved_by=user_name() if document["resolved_by"] is None else _text(document["resolved_by"]),
                 resolved_archs=tuple(checked_architecture(_text(a)) for a in document["resolved_archs"]),
                 environment_type=_LEGACY.get(word, word),
@@ -298,7 +315,8 @@ def _tagged(part: str, texts: object) -> dict[str, list[str]]:
     for text in texts:
         category, separator, value = _text(text).partition("::")
         category = _LEGACY.get(category, category)
-        if not separator or category not in CATEGORIES[part]:
+        # a category that only a later writer knows is kept as it is
+        if not separator or not category.isidentifier():
             raise ValueError(f"{part} holds {text!r}, which is not CATEGORY::VALUE")
         if part != "extras" and _FLAG.search(value):
             raise ValueError(f"{part} holds {text!r}, which a program would take for a flag")

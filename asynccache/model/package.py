@@ -1,4 +1,4 @@
-"""Packages: one conda package in its two forms, wheels and sdists; names as their file names give them."""
+"""Packages: one conda package in its two formats, wheels and sdists; names as their file names give them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Format(StrEnum):
 
     @classmethod
     def conda(cls, text: str) -> Format:
-        """Return a form of conda packages.
+        """Return a format of conda packages.
 
         Raises:
             UsageError: There is none of that name.
         """
         if text not in CONDA_FORMATS:
-            raise UsageError("conda packages have no such form", expected=".conda or .tar.bz2", found=repr(text))
+            raise UsageError("conda packages have no such format", expected=".conda or .tar.bz2", found=repr(text))
         return cls(text)
 
     @property
@@ -42,7 +42,7 @@ class Format(StrEnum):
 
     @property
     def other(self) -> Format:
-        """The other form of a conda package.
+        """The other format of a conda package.
 
         Raises:
             UsageError: This is not a conda format.
@@ -51,7 +51,14 @@ class Format(StrEnum):
             return Format.TAR_BZ2
         if self is Format.TAR_BZ2:
             return Format.CONDA
-        raise UsageError(f"{self} has no other form", expected=".conda or .tar.bz2")
+        raise UsageError(f"{self} has no other format", expected=".conda or .tar.bz2")
+
+    def work(self, size: int | None) -> int:
+        """Return how much work it is to read an archive of `size` bytes, to tell which one is to come first.
+
+        bzip2 takes some 16 times as long a byte as zstd and deflate (measured on Python's package in both formats).
+        """
+        return (size or 0) * (16 if self is Format.TAR_BZ2 else 1)
 
 
 CONDA_FORMATS: Final = (Format.TAR_BZ2, Format.CONDA)

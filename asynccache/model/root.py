@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from asynccache.errors import ConfigurationError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.url import redacted
 from asynccache.node.metaflow_configuration import with_scheme
-
-RootKind = Literal["local", "s3", "azure", "gs", "memory"]
-Datastore = Literal["local", "s3", "azure", "gs"]
+from asynccache.node.store_kinds import KINDS, LOCAL, in_words, kind_with
 
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
-_SUPPORTED: Final = "a path, file:///path or s3://bucket/prefix"
-_KINDS: Final[dict[str, RootKind]] = {
-    "": "local",
-    "file": "local",
-    "s3": "s3",
-    "az": "azure",
-    "azure": "azure",
-    "gs": "gs",
-}
-_SCHEMES: Final[dict[RootKind, str]] = {"s3": "s3", "azure": "az", "gs": "gs"}
-_FORMS: Final[dict[str, str]] = {
-    "local": "a directory",
-    "s3": "s3://bucket/prefix",
-    "azure": "container/prefix",
-    "gs": "gs://bucket/prefix",
-}
+_LOCAL_SCHEMES: Final = frozenset({"", "file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +25,7 @@ class StoreRoot:
     """Where a store lies.
 
     Attributes:
-        kind: What holds it. `memory` is for tests and trials.
+        kind: What holds it: `local`, a name in `store_kinds`, or `memory`, for tests and trials.
         container: Bucket or container; empty for a directory.
         path: The absolute directory of a local store, else the keys' prefix without slashes at its ends.
         endpoint: Address of the service where it is not the cloud's own; may hold credentials, so it is not shown.
@@ -53,13 +37,20 @@ class StoreRoot:
     'az://container/prefix'
     """
 
-    kind: RootKind
+    kind: str
     container: str
     path: str
     endpoint: str | None = field(default=None, repr=False)
 
     @classmethod
-    def parse(cls, text: str, *, datastore: Datastore | None = None, endpoint: str | None = None) -> StoreRoot:
+    def parse(
+        cls,
+        text: str,
+        *,
+        datastore: str | None = None,
+        endpoint: str | None = None,
+        endpoints: Mapping[str, str | None] | None = None,
+    ) -> StoreRoot:
         """Read a root.
 
         Args:
@@ -67,47 +58,52 @@ class StoreRoot:
             datastore: The text is a root in Metaflow's own notation for this datastore, where Azure's has no scheme
                 and a local one is a directory; None: asynccache's notation.
             endpoint: Address of the service where it is not the cloud's own.
+            endpoints: In its place: that of each kind.
 
         Raises:
             ConfigurationError: Not a root, or one of another kind than the datastore's.
         """
         if not text.strip():
-            raise ConfigurationError("the store's root is empty", expected=_FORMS.get(datastore or "", _SUPPORTED))
+            raise ConfigurationError("the store's root is empty", expected=_expected(datastore))
         text = with_scheme(text, datastore) if datastore is not None else text
         match = _SCHEME.match(text)
         scheme = match["scheme"].lower() if match is not None else ""
-        kind = _KINDS.get(scheme)
+        remote = kind_with(scheme)
+        kind = LOCAL if scheme in _LOCAL_SCHEMES else remote and remote.name
         if datastore is not None and kind != datastore:
             raise ConfigurationError(
-                f"{redacted(text)} cannot be the root of the datastore {datastore}", expected=_FORMS[datastore]
+                f"{redacted(text)} cannot be the root of the datastore {datastore}", expected=_expected(datastore)
             )
         if kind is None:
             raise ConfigurationError(
-                f"{redacted(text)} cannot be the store", expected=_SUPPORTED, found=f"the scheme {scheme}://"
+                f"{redacted(text)} cannot be the store", expected=_expected(None), found=f"the scheme {scheme}://"
             )
-        if kind == "local":
+        if kind == LOCAL:
             return cls.local(_file_path(text) if scheme else Path(text))
-        return cls._remote(kind, text, endpoint or None)
+        return cls._remote(kind, text, endpoint or (endpoints or {}).get(kind) or None)
 
     @classmethod
     def local(cls, directory: Path) -> StoreRoot:
         """Return the root of a store that is a directory; links stay as they are."""
-        return cls("local", "", os.path.abspath(directory.expanduser()))  # noqa: PTH100 - without following links
+        return cls(LOCAL, "", os.path.abspath(directory.expanduser()))  # noqa: PTH100 - without following links
 
     @classmethod
-    def _remote(cls, kind: RootKind, text: str, endpoint: str | None) -> StoreRoot:
+    def _remote(cls, kind: str, text: str, endpoint: str | None) -> StoreRoot:
         parts = urlsplit(text)
         if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
-            raise ConfigurationError(
-                f"{redacted(text)} cannot be the store", expected=f"{_SCHEMES[kind]}://{_FORMS[kind].split('://')[-1]}"
-            )
+            raise ConfigurationError(f"{redacted(text)} cannot be the store", expected=KINDS[kind].form)
         prefix = "/".join(part for part in parts.path.split("/") if part)
         return cls(kind, parts.netloc, prefix, endpoint)
 
     @property
     def remote(self) -> bool:
         """Whether other machines can read what is stored."""
-        return self.kind not in {"local", "memory"}
+        return self.kind in KINDS
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return self.kind == LOCAL
 
     @property
     def directory(self) -> Path:
@@ -125,7 +121,16 @@ class StoreRoot:
         if not self.remote:
             return self.path
         below = f"/{self.path}" if self.path else ""
-        return f"{_SCHEMES[self.kind]}://{self.container}{below}"
+        return f"{KINDS[self.kind].schemes[0]}://{self.container}{below}"
+
+
+def _expected(datastore: str | None) -> str:
+    """Return how roots are written, those of a datastore as Metaflow writes them."""
+    if datastore == LOCAL:
+        return "a directory"
+    if datastore in KINDS:
+        return KINDS[datastore].metaflows_form
+    return in_words("a path", "file:///path", *(kind.form for kind in KINDS.values()))
 
 
 def _file_path(text: str) -> Path:

@@ -8,20 +8,34 @@ is blank.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, uses_params
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 
 _SCHEMES: Final = ("http", "https", "file")
-_CONDA: Final = (".conda", ".tar.bz2")
+CONDA_FILES: Final = (".conda", ".tar.bz2")
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@]*@")
 _QUERY = re.compile(r"(?P<url>[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"]+)[?#][^\s'\"]*")
 _PYPI_FILE: Final = r"(?:\.whl|\.tar\.gz|\.tgz|\.tar\.xz|\.zip|\.egg|/simple/?)(?![\w./-])"
-_TOKEN = re.compile(rf"/t/(?P<token>[^/\s'\"]+)(?=/)(?![^\s'\"]*{_PYPI_FILE})")
+# what another program has masked is no token
+_TOKEN = re.compile(rf"/t/(?P<token>(?!(?:<TOKEN>|\*{{3,}})/)[^/\s'\"]+)(?=/)(?![^\s'\"]*{_PYPI_FILE})")
 _REDACTED = re.compile(r"\*{3,}")
+# Names of parameters that sign an address or log in: AWS, Google, Azure, Alibaba, Tencent, Backblaze, package hosts.
+_SECRET = re.compile(
+    r"sig|hmac|jwt|auth|authorization|apikey|x-(amz|goog|ms|oss|obs|cos|bz)-.+|q-(sign|ak|key|signature|header|url).*"
+    r"|.*(signature|token|secret|passw(or)?d|credential|api[-_]key|access[-_]?key([-_]?id)?)|(google|goog)accessid",
+    re.IGNORECASE,
+)
+# What goes with a signature and says nothing of the file: CloudFront, S3 (version 2), Azure's shared access signatures.
+_WITH_SIGNATURE = re.compile(
+    r"expires|expiry|exp|policy|key-pair-id|hash-algorithm|sv|ss|srt|sr|st|se|sp|spr|sip|si|sdd|skoid|sktid|skt|ske|sks|skv"
+    r"|saoid|suoid|scid|rsc[cdelt]",
+    re.IGNORECASE,
+)
 
 
 def holds_token(address: str) -> bool:
@@ -65,6 +79,49 @@ def without_credentials(address: str, *, query: bool = False) -> str:
     return shown
 
 
+def unsigned(address: str) -> str:
+    """Return an address without the parameters of its query that sign it or log in; all else stays, byte for byte.
+
+    A query may say which file is meant, so a parameter that is none of a known kind stays.
+
+    >>> unsigned("https://host/a.whl?sig=1&se=2#sha256=3"), unsigned("https://host/get?file=a.whl&X-Amz-Signature=1")
+    ('https://host/a.whl#sha256=3', 'https://host/get?file=a.whl')
+    >>> unsigned("git+https://host/x.git?sp=1#subdirectory=a?token=b")
+    'git+https://host/x.git?sp=1#subdirectory=a?token=b'
+    """
+    before, hash_sign, fragment = address.partition("#")
+    place, mark, query = before.partition("?")
+    if not mark or "://" not in place:
+        return address
+    parameters = query.split("&")
+    names = [unquote(parameter.partition("=")[0]) for parameter in parameters]
+    if not any(map(_SECRET.fullmatch, names)):
+        return address
+    kept = [p for p, name in zip(parameters, names, strict=True) if not _is_signature(name)]
+    return place + ("?" + "&".join(kept) if kept else "") + hash_sign + fragment
+
+
+def _is_signature(name: str) -> bool:
+    return _SECRET.fullmatch(name) is not None or _WITH_SIGNATURE.fullmatch(name) is not None
+
+
+def secrets_in(address: str) -> list[str]:
+    """Return what of an address must be shown nowhere: conda's token, and the values that `unsigned` leaves out.
+
+    >>> secrets_in("https://host/t/tk/cf"), secrets_in("https://host/a.whl?sig=a%2Fb&raw=true")
+    (['tk'], ['a%2Fb', 'a/b'])
+    """
+    token = _TOKEN.search(address)
+    query = address.partition("#")[0].partition("?")[2]
+    kept = unsigned(address).partition("#")[0].partition("?")[2].split("&")
+    values = [parameter.partition("=")[2] for parameter in query.split("&") if parameter not in kept]
+    return list(dict.fromkeys([*([token["token"]] if token else []), *_forms(values)]))
+
+
+def _forms(values: Iterable[str]) -> list[str]:
+    return [form for value in values if value for form in (value, unquote(value))]
+
+
 def not_redacted(text: str | None) -> str | None:
     """Return a user name or password; None for one that another program had masked when it wrote the address."""
     return None if text is None or _REDACTED.fullmatch(text) else text
@@ -89,6 +146,16 @@ def split_address(text: str) -> SplitResult:
     return parts
 
 
+def without_parameters(scheme: str, path: str) -> str:
+    """Return a path without what follows a `;` in its last segment, where addresses of the scheme have parameters.
+
+    >>> without_parameters("https", "/a;b/c-1-0.conda;v=1"), without_parameters("file", "/c.whl;v=1")
+    ('/a;b/c-1-0.conda', '/c.whl;v=1')
+    """
+    directory, slash, name = path.rpartition("/")
+    return directory + slash + name.partition(";")[0] if scheme in uses_params else path
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a request needs and no record may hold. Its repr is blank; read the fields only to make the request.
@@ -109,6 +176,15 @@ class Access:
 
     def __bool__(self) -> bool:
         return self.username is not None or bool(self.query or self.token)
+
+    @classmethod
+    def of(cls, address: str) -> Access:
+        """Return token and query of an address, which may be a channel's."""
+        path, _, query = address.partition("#")[0].partition("?")
+        _scheme, _, rest = path.partition("://")
+        _host, slash, below = rest.partition("/")
+        token = _TOKEN.search(slash + below)
+        return cls(query=query, token=token["token"] if token else "", token_at=token.start() if token else 0)
 
     def requested(self, url: PackageURL) -> PackageURL:
         """Return the URL to ask for; it holds the token, so it goes to its own host and nowhere else."""
@@ -159,7 +235,7 @@ class PackageURL:
             raise UsageError(f"{redacted(text)!r} names no file")
         username, path = not_redacted(parts.username), parts.path
         password = not_redacted(parts.password) if username is not None else None
-        token = _TOKEN.search(path) if path.endswith(_CONDA) else None
+        token = _TOKEN.search(path) if path.endswith(CONDA_FILES) else None
         if token is not None:
             path = path[: token.start()] + path[token.end() :]
         access = Access(
@@ -179,8 +255,8 @@ class PackageURL:
 
     @property
     def filename(self) -> str:
-        """Last path component, percent-decoded."""
-        return unquote(self.path.rsplit("/", 1)[-1])
+        """Last path component without parameters, percent-decoded."""
+        return unquote(without_parameters(self.scheme, self.path).rpartition("/")[2])
 
     @property
     def origin(self) -> str:

@@ -1,4 +1,4 @@
-"""Making a prefix: aside, under a kernel lock, then renamed to its place and declared complete as the last step.
+"""Making a prefix in a directory of its own, under a kernel lock; then it is renamed to its place and marked complete.
 
     <parent>/.prefix-<...>              kernel lock of a prefix: one process makes or removes it, the others wait
     <parent>/.<name>.asynccache-<...>/  being made, or being removed
@@ -28,7 +28,7 @@ from asynccache.node.lock_file import lock_file
 
 CREATION_LOCK = "mf_env-creation.lock"
 BUILDING = ".asynccache-building"  # in an environment that is not complete; its holder has a kernel lock on it
-_ASIDE = ".asynccache-"
+_WORK_DIRECTORY = ".asynccache-"
 _LOCK = ".prefix-"
 _YOUNG = 60.0  # seconds in which a directory that has no lock yet may belong to a process that makes it
 _FORGOTTEN = 24 * 3600.0  # seconds after which nobody works any more in a directory that cannot be locked
@@ -112,7 +112,7 @@ class Building:
         with disk_errors(parent):
             os.makedirs(parent, exist_ok=True)
             sweep(parent, self.prefix if self._exclusive else None)
-            self.path = _aside(self.prefix)
+            self.path = _work_directory(self.prefix)
             mark = os.path.join(self.path, BUILDING)
             self._lock = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             with contextlib.suppress(LocksUnsupportedError):
@@ -202,14 +202,14 @@ class Building:
             f"{prefix} exists already",
             expected="{}:{} for {}".format(*env),
             found=found,
-            hint="`--force` makes it anew",
+            hint="`--force` makes it again",
         )
 
     def _take_place(self) -> None:
         old = None
         with disk_errors(self.prefix):
             if os.path.lexists(self.prefix) and os.listdir(self.prefix):
-                old = _aside(self.prefix)
+                old = _work_directory(self.prefix)
                 os.rename(self.prefix, os.path.join(old, "old"))
             try:
                 os.rename(self.path, self.prefix)
@@ -228,13 +228,13 @@ def remove_prefix(prefix: str) -> None:
     Raises:
         DiskError: It cannot be moved.
     """
-    if _ASIDE in os.path.basename(prefix):
+    if _WORK_DIRECTORY in os.path.basename(prefix):
         remove(prefix)
     elif os.path.lexists(prefix):
         with disk_errors(prefix):
-            aside = _aside(prefix)
-            os.rename(prefix, os.path.join(aside, "old"))
-        remove(aside)
+            old = _work_directory(prefix)
+            os.rename(prefix, os.path.join(old, "old"))
+        remove(old)
 
 
 def sweep(directory: str, prefix: str | None = None) -> list[str]:
@@ -256,7 +256,7 @@ def sweep(directory: str, prefix: str | None = None) -> list[str]:
         if entry.name.startswith(_LOCK):
             KernelLock(entry.path).sweep()
             continue
-        name, found, _rest = entry.name.rpartition(_ASIDE)
+        name, found, _rest = entry.name.rpartition(_WORK_DIRECTORY)
         if not found or not name.startswith(".") or not entry.is_dir(follow_symlinks=False):
             continue
         if _is_abandoned(entry.path, sure=prefix is not None and name == "." + os.path.basename(prefix)):
@@ -265,9 +265,9 @@ def sweep(directory: str, prefix: str | None = None) -> list[str]:
     return removed
 
 
-def _aside(prefix: str) -> str:
+def _work_directory(prefix: str) -> str:
     parent, name = os.path.split(prefix)
-    path = tempfile.mkdtemp(prefix=f".{name}{_ASIDE}", dir=parent)
+    path = tempfile.mkdtemp(prefix=f".{name}{_WORK_DIRECTORY}", dir=parent)
     os.chmod(path, 0o777 & ~current_umask())
     return path
 

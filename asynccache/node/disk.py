@@ -66,7 +66,7 @@ def remove_below(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     directory, name = os.path.split(os.path.abspath(path))
     top = os.path.realpath(root)
     if not name or os.path.commonpath((top, os.path.realpath(directory))) != top:
-        raise DiskError(f"{os.fspath(path)} is not removed: it does not lie below {os.fspath(root)}")
+        raise DiskError(f"{os.fspath(path)} is not removed: it is not below {os.fspath(root)}")
     remove(path)
 
 

@@ -24,6 +24,8 @@ Triple = Tuple[str, str, str]
 """(req_id, full_id, arch) of an environment."""
 
 MARKER = ".metaflowenv"
+RECEIPT = "_asynccache_receipt.json"
+"""File in a task's working directory that says what making its environment took."""
 STARTS = {"step": "metaflow_", "tmp": "metaflowtmp_", "builder": "metaflow_builder_"}
 """What the name of an environment begins with, by what it was made for."""
 _NAME = re.compile("(?:{})([0-9a-f]{{40}})_([0-9a-f]{{40}})".format("|".join(STARTS.values())))

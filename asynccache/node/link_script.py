@@ -48,7 +48,7 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
         ) from None
     except OSError as exc:
         raise HydrationError(f"the script {script} of {filename} cannot be run ({exc.strerror})", hint=hint) from exc
-    told = _told(prefix)
+    told = _messages(prefix)
     if done.returncode:
         said = f"{told}\n{done.stdout.decode('utf-8', 'replace').strip()}".strip()[-_TELL:]
         raise HydrationError(
@@ -60,7 +60,7 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
     return told
 
 
-def _told(prefix: str) -> str:
+def _messages(prefix: str) -> str:
     """Return what scripts left for the user, and remove it."""
     messages = os.path.join(prefix, _MESSAGES)
     if not os.path.isfile(messages):

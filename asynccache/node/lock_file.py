@@ -59,7 +59,7 @@ def _removed_dead(path: str) -> bool:
     """Remove a lock that was left by a process of this host and this program that has ended; tell whether it is gone.
 
     Of those who find it at the same time one holds the file's kernel lock: else the second could remove what the first
-    has made anew. Where there are no kernel locks, it looks right before it removes.
+    has made again. Where there are no kernel locks, it looks right before it removes.
     """
     try:
         descriptor = take_at(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asynccache.node.json_text import read_json
-from asynccache.node.settings_table import DATASTORES, SETTINGS
+from asynccache.node.settings_table import SETTINGS
+from asynccache.node.store_kinds import DATASTORES, KINDS
 
 _BARE = "CONDA_"
 
@@ -76,7 +77,7 @@ class MetaflowConfiguration:
 
     def default_root(self, datastore: str) -> Said | None:
         """Return the root that follows from where a datastore lies, None when that is not said."""
-        said = self.said("DATASTORE_SYSROOT_" + DATASTORES[datastore])
+        said = self.said("DATASTORE_SYSROOT_" + datastore.upper())
         if said is None or not said.raw:
             return None
         return said._replace(raw=root_below(said.raw) if isinstance(said.raw, str) else said.raw)
@@ -84,7 +85,7 @@ class MetaflowConfiguration:
 
 def root_name(datastore: str) -> str:
     """Return the name of a datastore's root of the cache, without `METAFLOW_`."""
-    return f"CONDA_{DATASTORES[datastore]}ROOT"
+    return f"CONDA_{datastore.upper()}ROOT"
 
 
 def root_below(sysroot: str) -> str:
@@ -94,7 +95,10 @@ def root_below(sysroot: str) -> str:
 
 def with_scheme(root: str, datastore: str) -> str:
     """Return a root that cannot be taken for a directory: Metaflow writes Azure's without a scheme."""
-    return "az://" + root.strip("/") if datastore == "azure" and "://" not in root else root
+    kind = KINDS.get(datastore)
+    if kind is None or not kind.bare or "://" in root:
+        return root
+    return f"{kind.schemes[0]}://{root.strip('/')}"
 
 
 def metaflow_tables(environ: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:

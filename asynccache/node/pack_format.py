@@ -118,7 +118,7 @@ class File(NamedTuple):
 
     @property
     def bytecode(self) -> bool:
-        """Whether Python makes it anew where it is missing."""
+        """Whether Python makes it again where it is missing."""
         return self.path.endswith(".pyc") and self.path.rpartition("/")[0].endswith("__pycache__")
 
 
@@ -226,7 +226,7 @@ class Index:
                 file = self.files[number]
                 inside = file.raw_offset >= frame.raw_offset and file.raw_offset + file.size <= end
                 if file.patches and not inside:
-                    raise damaged(f"{file.path!r} is to be changed and lies in several frames")
+                    raise damaged(f"{file.path!r} must be changed and spans several frames")
 
 
 def digest_of(data: bytes) -> str:

@@ -76,14 +76,16 @@ def unpack(
         target: An existing directory.
         prefix: The path that is written into the files.
         threads: How many; chosen when None.
-        check_files: Compare each file's sha256 too, as is needed where somebody judged the pack by its index alone.
-        bytecode: Write the byte code that Python makes anew where it is missing.
+        check_files: Compare each file's sha256 too, as is needed where somebody judged the pack by its index alone; one
+            of an older version, whose index has none, is judged by reading all of it.
+        bytecode: Write the byte code that Python makes again where it is missing.
 
     Raises:
         PackUnusableError: A frame or a file is damaged or cannot be read.
         HydrationError: The prefix does not fit.
         DiskError: The disk is too small or cannot be written.
     """
+    check_files = check_files and all(file.sha256 for file in index.files)
     left_out = set() if bytecode else {number for number, file in enumerate(index.files) if file.bytecode}
     _Unpacking(ranges, index, decompress, target, prefix, check_files, left_out).run(threads)
 

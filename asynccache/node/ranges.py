@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import http.client
 import os
-import random
 import time
 from typing import Any, Callable, Iterator
 
 from asynccache.errors import AsyncCacheError
 from asynccache.node.errors import NoPackError, PackUnusableError
+from asynccache.node.patience import Patience, Peer, Tries
 
 _PIECE = 1 << 20  # bytes
-_TRIES = 15  # without progress, after which something is given up: their pauses are a minute
-_FIRST = 0.2  # seconds
-_LONGEST = 5.0
+_LONGEST = 5.0  # seconds between two tries: a step waits for this
 
 
 class PassingError(Exception):
-    """A failure that may pass."""
+    """A failure that may pass.
+
+    Args:
+        text: What happened.
+        throttled: The server wants to be asked more slowly.
+        asked: Seconds for which it wants to be left alone; None where it does not say.
+    """
+
+    def __init__(self, text: str, throttled: bool = False, asked: float | None = None) -> None:
+        Exception.__init__(self, text)
+        self.throttled = throttled
+        self.asked = asked
 
 
 class Ranges:
@@ -28,16 +37,21 @@ class Ranges:
         name: For messages; without credentials.
         requests: How many were made.
         received: Bytes.
+        say: Told what failed and is tried again.
+        arrived: Told of bytes as they come, in whatever thread reads; what it raises ends the reading.
         streams: How many ranges are worth reading at once.
+        patience: How long failures that may pass are borne.
     """
 
     streams = 8
+    patience = Patience(longest=_LONGEST)
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.requests = 0
         self.received = 0
         self.say: Callable[[str], None] = _say_nothing
+        self.arrived: Callable[[int], None] = _note_nothing
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
         """Return (something to `read` and `close`, size of the whole object); a negative start counts from the end.
@@ -64,7 +78,7 @@ class Ranges:
 
     def _pieces(self, source: Any, at: int, end: int) -> Iterator[bytes]:
         """Yield a range, out of a source as long as one is open."""
-        tries = _Tries(self)
+        tries = self._tries()
         while source is not None or at < end:
             if source is None:
                 source = self._opened(at, end - at)[0]
@@ -75,37 +89,34 @@ class Ranges:
                         raise PassingError("the answer ended early")  # noqa: TRY301 - as any failure of reading
                     at += len(piece)
                     self.received += len(piece)
-                    tries = _Tries(self)
+                    self.arrived(len(piece))
+                    tries = self._tries()
                     yield piece
             except Exception as exc:  # noqa: BLE001 - what does not pass is raised again
-                tries.failed(exc)
+                self._wait(tries, exc)
             finally:
                 source.close()
             source = None
 
     def _opened(self, start: int, length: int) -> tuple[Any, int]:
-        tries = _Tries(self)
+        tries = self._tries()
         while True:
             self.requests += 1
             try:
                 return self.open(start, length)
             except Exception as exc:  # noqa: BLE001 - what does not pass is raised again
-                tries.failed(exc)
+                self._wait(tries, exc)
 
+    def _tries(self) -> Tries:
+        # whoever launched the step has just written there: a store that is silent is not a mistyped one
+        return Tries(self.patience, Peer(there=True))
 
-class _Tries:
-    """Counts failures without progress between them, with pauses that grow and differ between nodes.
+    def _wait(self, tries: Tries, error: Exception) -> None:
+        """Wait until the next try (see `_pause`)."""
+        time.sleep(self._pause(tries, error))
 
-    Args:
-        ranges: What is read.
-    """
-
-    def __init__(self, ranges: Ranges) -> None:
-        self._ranges = ranges
-        self._count = 0
-
-    def failed(self, error: Exception) -> None:
-        """Say so and wait until the next try.
+    def _pause(self, tries: Tries, error: Exception) -> float:
+        """Say what failed and return the seconds until the next try.
 
         Raises:
             PackUnusableError: It was the last try.
@@ -113,12 +124,13 @@ class _Tries:
         """
         if not _may_pass(error):
             raise error
-        if self._count == _TRIES:
-            raise PackUnusableError(f"{self._ranges.name} cannot be read, tried {_TRIES} times ({error})") from error
-        self._ranges.say(f"{self._ranges.name}: {error}; trying again")
-        pause = min(_LONGEST, _FIRST * 2**self._count)
-        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads the tries of many nodes
-        self._count += 1
+        throttled = isinstance(error, PassingError) and error.throttled
+        asked = error.asked if isinstance(error, PassingError) else None
+        pause = tries.throttled(asked) if throttled else tries.failed()
+        if pause is None:
+            raise PackUnusableError(f"{self.name} cannot be read, tried {tries.failures} times ({error})") from error
+        self.say(f"{self.name}: {error}; trying again")
+        return pause
 
 
 def _may_pass(error: Exception) -> bool:
@@ -132,6 +144,10 @@ def _may_pass(error: Exception) -> bool:
 
 def _say_nothing(text: str) -> None:
     del text
+
+
+def _note_nothing(count: int) -> None:
+    del count
 
 
 class LocalRanges(Ranges):

@@ -18,12 +18,14 @@ _WORDS = {
     "whole": "a whole number",
     "number": "a number",
     "texts": "a JSON list of texts",
+    "map": "a JSON object",
     "map of texts": "a JSON object of texts",
     "map of lists": "a JSON object of lists of texts",
     "map of maps": "a JSON object of objects of texts",
 }
 _SHAPES: dict[str, tuple[type, ...]] = {
     "texts": (list,),
+    "map": (dict,),
     "map of texts": (dict,),
     "map of lists": (dict, list),
     "map of maps": (dict, dict),
@@ -35,18 +37,19 @@ class Setting(NamedTuple):
 
     Attributes:
         name: Field of `asynccache.config.Settings`; empty for what only Metaflow knows.
-        kind: `text`, `path`, `flag`, `whole`, `number`, `texts`, `map of texts`, `map of lists` or `map of maps`.
+        kind: `text`, `path`, `flag`, `whole`, `number`, `texts`, `map`, `map of texts`, `map of lists` or
+            `map of maps`.
         default: Its value when nothing is said, or what returns it.
         text: What it is, for the page of settings and `asynccache config`.
         metaflow: Name in Metaflow's configuration, without `METAFLOW_`.
         core: Metaflow itself has this name; the extension adds the others.
-        metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is another word.
+        metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is something else.
         also: Further environment variables.
         flag: Its flag on the command line; empty where that is the name.
         choices: The values that it can have.
         minimum: Smallest value.
         maximum: Largest value.
-        check: Tells whether a text is right; `words` says in words what is.
+        check: Tells whether a value of the kind is right; `words` says in words what is.
         words: What is right, where it does not follow from the rest.
         null: What `null` in a file of Metaflow's means; None: as if it were not there.
         secret: Its value is shown nowhere.
@@ -65,7 +68,7 @@ class Setting(NamedTuple):
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    check: Callable[[str], bool] | None = None
+    check: Callable[[Any], bool] | None = None
     words: str = ""
     null: str | None = None
     secret: bool = False
@@ -152,7 +155,7 @@ class Setting(NamedTuple):
         if self.kind == "texts" and not strict and isinstance(raw, str) and raw.lstrip()[:1] not in ("[", "{", '"'):
             return [part.strip() for part in raw.split(",") if part.strip()]
         value = read_json(raw) if isinstance(raw, str) else raw
-        if not _has_shape(value, _SHAPES[self.kind]):
+        if not _has_shape(value, _SHAPES[self.kind], anything=self.kind == "map"):
             raise TypeError
         return value
 
@@ -173,14 +176,9 @@ def _number(raw: Any, *, whole: bool) -> Any:
     return raw
 
 
-def _has_shape(value: Any, shape: tuple[type, ...]) -> bool:
-    """Tell whether a value is texts in containers of these types, the outermost first."""
+def _has_shape(value: Any, shape: tuple[type, ...], anything: bool = False) -> bool:
+    """Tell whether a value is texts, or anything, in containers of these types, the outermost first."""
     if not shape:
-        return isinstance(value, str)
+        return anything or isinstance(value, str)
     inner = value.values() if isinstance(value, dict) else value
-    return isinstance(value, shape[0]) and all(_has_shape(each, shape[1:]) for each in inner)
-
-
-def is_json(setting: Setting) -> bool:
-    """Tell whether a setting's text form is JSON."""
-    return setting.kind in _SHAPES
+    return isinstance(value, shape[0]) and all(_has_shape(each, shape[1:], anything) for each in inner)

@@ -1,66 +1,64 @@
-"""Giving every conda package of a store its other form.
+"""Giving every conda package of a store its other format.
 
-The store itself says what is left to do: a package that has the wanted form is passed over, so a rerun after any
-interruption does the rest. A journal on the node saves the rerun (`resume`) from looking again at what lies behind.
+The store itself says what is left to do: a package that has the wanted format is passed over, so a rerun after any
+interruption does the rest. A journal in the store saves the rerun (`resume`), on whatever machine, from looking again
+at what lies behind.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import field
-from pathlib import Path
-from typing import Final
+from typing import ClassVar
 
 from asynccache.engine import events
+from asynccache.engine.adoption import Adoption
 from asynccache.engine.engine import Engine
 from asynccache.engine.pipeline import Job
-from asynccache.engine.report import Report
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError
+from asynccache.engine.report import Report, RunTotals
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, StoreError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.package import Format, Package
-from asynccache.node.disk import disk_errors
-from asynccache.node.json_text import read_json
+from asynccache.model.shard import Shard
+from asynccache.ops.backfill_run import BackfillRun, Counts, Ending, backfill_run
 from asynccache.ops.contents import archives, by_source, matches
-from asynccache.store import layout
+from asynccache.ops.key_lists import key_list
+from asynccache.ops.shard_journal import SAVE_EVERY, Journal
+from asynccache.ops.shards import Division, range_of
+from asynccache.store.key_range import LAST, WHOLE, KeyRange
 from asynccache.store.stored import StoredArchive
-
-SAVE_EVERY: Final = 5.0  # seconds: what a killed run looks at again
 
 
 @dataclass(slots=True)
-class Plan:
+class Plan(Documented):
     """What a backfill found to do, counted while it goes.
 
     Attributes:
-        complete: Packages that have the wanted form already.
+        complete: Packages that have the wanted format already.
         todo: Packages that do not.
         todo_bytes: Bytes of their published archives.
         unpublished: Source directories without the published archive: it must come from upstream.
-        skipped: Packages of other shards or outside the pattern.
-        elsewhere: Those of them that belong to other shards.
+        skipped: Packages outside the pattern.
+        shared: Whether others look at other parts of the store.
         resumed: Whether packages that an earlier run looked at were not looked at again.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("complete", "todo", "todo_bytes", "unpublished", "skipped")
 
     complete: int = 0
     todo: int = 0
     todo_bytes: int = 0
     unpublished: int = 0
     skipped: int = 0
-    elsewhere: int = 0
+    shared: bool = False
     resumed: bool = False
 
     @property
     def empty(self) -> bool:
-        """Whether no package of the store is meant, in this shard or another."""
-        return not (self.complete or self.todo or self.elsewhere or self.resumed)
-
-    def as_document(self) -> dict[str, int]:
-        """Return the counts as plain values; sizes in bytes."""
-        return document(self, "complete", "todo", "todo_bytes", "unpublished", "skipped")
+        """Whether no package of the store is meant, as far as one worker can tell."""
+        return not (self.complete or self.todo or self.shared or self.resumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,106 +66,46 @@ class Selection:
     """Which packages a backfill is about.
 
     Attributes:
-        to: The wanted form.
+        to: The wanted format.
         pattern: Shell pattern of file names or keys; None for all.
-        shard: (I, N): the I-th of N parts, by a hash of the source directory; None for all. Shards may run on
-            different machines at once.
+        shard: Which part of their keys; None for all. Shards may run on different machines at once.
+        run_id: Name of the run that shards have in common. Whoever does a part of a run goes on where it was.
+        keys: List of keys to look at in place of a listing, a path or an address (see `key_lists`); empty for none.
     """
 
     to: Format
     pattern: str | None = None
-    shard: tuple[int, int] | None = None
+    shard: Shard | None = None
+    run_id: str = ""
+    keys: str = ""
 
-    def __post_init__(self) -> None:
-        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
-            raise UsageError("--shard is wrong", expected="I/N with 1 <= I <= N", found="{}/{}".format(*self.shard))
-
-    def name(self, store: str) -> str:
-        """Return the file name of the journal for this selection of a store, given by its identity."""
-        text = json.dumps([store, self.to, self.pattern, self.shard])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def division(self, dirname: str) -> Division:
+        """Return what is divided of a store with this directory of packages."""
+        about = (self.to, self.pattern, self.run_id or None, self.keys or None)
+        return Division("backfill", about, f"{dirname}/conda/", self.shard.count if self.shard else 1)
 
     def means(self, group: list[StoredArchive]) -> bool:
         """Tell whether a source directory fits the pattern."""
         return any(matches(archive, self.pattern) for archive in group)
 
-    def takes(self, group: list[StoredArchive]) -> bool:
-        """Tell whether a source directory belongs to the shard."""
-        if self.shard is None:
-            return True
-        index, count = self.shard
-        digest = hashlib.sha256(group[0].parts.source_directory.encode()).digest()
-        return int.from_bytes(digest[:8], "big") % count == index - 1
-
-
-class Journal:
-    """How far a backfill has come: every source directory up to `behind` is done or listed as failed.
-
-    Args:
-        path: Its file; blocking, small.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.behind = ""
-        self.failed: set[str] = set()
-        self._started: dict[str, bool] = {}
-
-    def load(self) -> None:
-        """Take over what an earlier run wrote; an unreadable journal means starting from the beginning."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            said = read_json(self.path.read_text("utf-8"))
-            self.behind, self.failed = str(said["behind"]), set(said["failed"])
-
-    def begin(self, directory: str) -> None:
-        """Note that work on a source directory begins; they begin in order."""
-        self._started[directory] = False
-
-    def end(self, directory: str, *, failed: bool) -> None:
-        """Note that a source directory is done or failed, and move the mark over all that are."""
-        (self.failed.add if failed else self.failed.discard)(directory)
-        if directory in self._started:
-            self._started[directory] = True
-        for first, ended in list(self._started.items()):
-            if not ended:
-                break
-            self.behind = first
-            del self._started[first]
-
-    def text(self) -> str:
-        """Return what is to be written down."""
-        return json.dumps({"behind": self.behind, "failed": sorted(self.failed)})
-
-    def save(self, text: str) -> None:
-        """Write it down, whole or not at all.
-
-        Raises:
-            DiskError: It cannot be written.
-        """
-        with disk_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            aside = self.path.with_suffix(".tmp")
-            aside.write_text(text, "utf-8")
-            aside.replace(self.path)
-
-    def remove(self) -> None:
-        """Forget it: the backfill is complete."""
-        self.path.unlink(missing_ok=True)
-
 
 @dataclass(frozen=True, slots=True)
-class Backfilled:
+class Backfilled(Documented):
     """What a backfill did, or would do.
 
     Attributes:
         store: Address of the store.
         plan: What there was to do.
         report: What was done; None when it was only asked for.
+        run: What all shards have done so far; None unless it was asked for.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "plan", "*totals", "run")
 
     store: str
     plan: Plan
     report: Report | None = None
+    run: BackfillRun | None = None
 
     def raise_for_failures(self, *, allow_empty: bool = False) -> None:
         """Raise when a package was not converted, or no package was meant.
@@ -185,14 +123,14 @@ class Backfilled:
         if self.plan.empty and not allow_empty:
             which = "conda package that matches" if self.plan.skipped else "conda package"
             raise ObjectNotFoundError(
-                f"{self.store} has no {which}, so there was nothing to look at",
+                f"{self.store} has no {which}, so there was nothing to do",
                 hint="check the address and the pattern; --allow-empty if an empty store is expected",
             )
 
-    def as_document(self) -> dict[str, object]:
-        """Return plan and receipt as plain values."""
-        done = {} if self.report is None else self.report.as_document(packages=False)
-        return {**document(self, "store", "plan"), **done}
+    @property
+    def totals(self) -> RunTotals | None:
+        """What the run did and took; None when it was only asked for."""
+        return None if self.report is None else self.report.totals
 
 
 @dataclass(slots=True)
@@ -210,96 +148,171 @@ class Backfill:
     plan: Plan = field(default_factory=Plan)
 
     @property
-    def journal_path(self) -> Path:
-        """Where the journal of this selection lies on this node."""
-        name = self.selection.name(self.engine.store.root.identity)
-        return self.engine.settings.cache_dir / "backfill" / f"{name}.json"
+    def _division(self) -> Division:
+        return self.selection.division(self.engine.host.settings.packages_dirname)
 
-    async def todo(self, journal: Journal) -> AsyncGenerator[Job]:
-        """Yield a job for every selected package that lacks the wanted form.
+    @property
+    def journal_key(self) -> str:
+        """Where the journal of this selection lies in the store."""
+        return self._division.part_key(self.selection.shard.index if self.selection.shard else 1)
+
+    async def keys(self, *, dry_run: bool = False) -> KeyRange:
+        """Return which keys are looked at, as all shards have agreed.
+
+        Raises:
+            StoreError: The store cannot be listed, or the plan cannot be written.
+        """
+        shard = self.selection.shard
+        self.plan.shared = shard is not None and shard.count > 1
+        return await range_of(self.engine.store, self._division, shard, self.engine.host.clock, write=not dry_run)
+
+    async def has_plan(self) -> bool:
+        """Tell whether shards have agreed on their ranges.
+
+        Raises:
+            StoreError: The store cannot be asked.
+        """
+        return await self.engine.store.head(self._division.plan_key) is not None
+
+    async def todo(self, journal: Journal[Counts] | None = None, keys: KeyRange = WHOLE) -> AsyncGenerator[Job]:
+        """Yield a job for every selected package that lacks the wanted format, or has one that somebody else made.
 
         Args:
-            journal: Where to go on; a new one to look at the whole store.
+            journal: Where to go on, and what is told of each package on which nothing is to be done; None to look at
+                the whole range.
+            keys: Which keys are looked at.
         """
-        store, dirname = self.engine.store, self.engine.settings.packages_dirname
-        failed = sorted(journal.failed)
-        for directory in failed:
+        store, dirname = self.engine.store, self.engine.host.settings.packages_dirname
+        await self.engine.sources.derived.load()
+        noted = journal is not None
+        journal = journal or Journal(store, self.journal_key, Counts)
+        for directory in sorted(journal.failed):
+            there = False
             async for group in by_source(archives(store, dirname, below=directory)):
-                if (job := self._job(group)) is not None:
+                there = True
+                if isinstance(job := self._job(group), Job):
                     yield job
-        # "0" follows "/" in byte order: everything below the directory lies before it
-        after = journal.behind + "0" if journal.behind else ""
-        self.plan.resumed = bool(after)
-        async for group in by_source(archives(store, dirname, below=f"{dirname}/conda", start_after=after)):
-            directory = group[0].parts.source_directory
-            if directory not in failed and (job := self._job(group)) is not None:
-                journal.begin(directory)
+                else:
+                    journal.tried_again(directory, Counts.of(job))
+            if not there:
+                journal.tried_again(directory, None)
+        behind = f"{journal.behind}/{LAST}" if journal.behind else ""
+        self.plan.resumed = bool(behind)
+        async with AsyncExitStack() as stack:
+            if self.selection.keys:
+                listed = await stack.enter_async_context(
+                    key_list(self.engine.host, self.engine.sources, self.selection.keys)
+                )
+                found = listed.archives(self.engine.host.threads, keys, after=behind)
+            else:
+                left = keys.from_(behind) if behind else keys
+                found = archives(store, dirname, below=f"{dirname}/conda", keys=left)
+            async for group in by_source(found):
+                directory = group[0].parts.source_directory
+                if not isinstance(job := self._job(group), Job):
+                    journal.passed(directory, Counts.of(job))
+                    continue
+                if noted:  # what is only looked for never ends, and would be kept
+                    journal.begin(directory)
                 yield job
 
     async def run(self, *, resume: bool = False) -> Report:
         """Do it.
 
         Args:
-            resume: Go on behind the mark of the last interrupted run, its failures first.
+            resume: Go on behind the mark of the last interrupted run, its failures first, whatever machine it was on.
 
         Returns:
             What was done; failures stand in it and stay in the journal for the next `resume`.
 
         Raises:
-            StoreError: The store cannot be listed.
+            StoreError: The store cannot be listed, or the journal cannot be written.
         """
-        journal = Journal(self.journal_path)
-        if resume:
-            await self.engine.threads.run(journal.load)
-        directories: dict[str, str] = {}
+        engine = self.engine
+        keys = await self.keys()
+        journal = await self._journal(resume=resume)
+        if journal is None:
+            self.plan.resumed = True
+            report = Report(engine.store.address, engine.host.clock)
+            report.finish({})
+            return report
+        started: dict[str, tuple[str, Ending, int]] = {}
 
         async def noted() -> AsyncGenerator[Job]:
-            saved = self.engine.clock.now()
-            async for job in self.todo(journal):
-                directories[str(job.package.url)] = layout.source_directory(
-                    job.package.url, job.package.kind, self.engine.settings.packages_dirname
-                )
+            saved = engine.host.clock.now()
+            async for job in self.todo(journal, keys):
+                size = sum(a.size for a in job.found if a.format == job.package.url_format)
+                ending: Ending = "there" if {a.format for a in job.found} & {self.selection.to} else "made"
+                started[str(job.package.url)] = (job.found[0].parts.source_directory, ending, size)
                 yield job
-                if self.engine.clock.now() - saved >= SAVE_EVERY:
-                    saved = self.engine.clock.now()
-                    await self.engine.threads.run(journal.save, journal.text())
+                if engine.host.clock.now() - saved >= SAVE_EVERY:
+                    saved = engine.host.clock.now()
+                    await journal.save()
 
         def take(event: events.Event) -> None:
-            if isinstance(event, events.PackageDone | events.PackageFailed):
-                directory = directories.pop(event.url, None)
-                if directory is not None:
-                    journal.end(directory, failed=isinstance(event, events.PackageFailed))
+            if isinstance(event, events.PackageDone | events.PackageFailed) and event.url in started:
+                directory, ending, size = started.pop(event.url)
+                failed = isinstance(event, events.PackageFailed)
+                journal.end(directory, Counts.of("failed" if failed else ending, size), failed=failed)
 
-        complete = False
         try:
-            with self.engine.listening(take):
-                report = await self.engine.run(noted())
-            complete = not report.failures
-        finally:
-            if complete:
-                await self.engine.threads.run(journal.remove)
-            else:
-                await self.engine.threads.run(journal.save, journal.text())
+            with engine.listening(take):
+                report = await engine.run(noted(), keep=False)
+        except BaseException:
+            with suppress(StoreError):  # why it ended is what is to be told
+                await journal.save()
+            raise
+        journal.complete = not journal.failed
+        await journal.save()
         return report
 
-    def _job(self, group: list[StoredArchive]) -> Job | None:
+    async def so_far(self) -> BackfillRun:
+        """Add up what all shards have done.
+
+        Raises:
+            StoreError: A journal cannot be read.
+        """
+        return await backfill_run(self.engine.store, self._division)
+
+    async def _journal(self, *, resume: bool) -> Journal[Counts] | None:
+        """Return the journal to go on with; None when this part of the run is done."""
+        journal = Journal(self.engine.store, self.journal_key, Counts)
+        if resume or self.selection.run_id:
+            await journal.load()
+            if journal.complete and self.selection.run_id:
+                return None
+            if journal.loaded and not journal.complete:
+                return journal
+            journal = Journal(self.engine.store, self.journal_key, Counts)
+        if await self.engine.store.list_page(f"{self.engine.host.settings.packages_dirname}/conda/", limit=1):
+            await journal.begin_again()
+        else:
+            # a store that has no package may be a mistyped directory: nothing is written there
+            journal.superseded = True
+        return journal
+
+    def _job(self, group: list[StoredArchive]) -> Job | Ending:
+        """Return what is to be done on a source directory, or what it is already."""
         if not self.selection.means(group):
             self.plan.skipped += 1
-            return None
-        if not self.selection.takes(group):
-            self.plan.skipped += 1
-            self.plan.elsewhere += 1
-            return None
+            return "skipped"
         parts = group[0].parts
+        if parts.kind != "conda":
+            self.plan.skipped += 1
+            return "skipped"
         try:
             package = Package.from_url(parts.source_url)
         except AsyncCacheError:
             self.plan.skipped += 1
-            return None
-        if any(a.format == self.selection.to and a.stem == package.stem for a in group):
+            return "skipped"
+        there = {a.format: a for a in group if a.stem == package.stem}
+        published = there.get(package.url_format)
+        if self.selection.to in there:
             self.plan.complete += 1
-            return None
-        published = next((a for a in group if a.format == package.url_format and a.stem == package.stem), None)
+            if published is not None:
+                package = package.with_digests(published.digests)
+            job = Job(package, (self.selection.to,), tuple(group))
+            return job if Adoption(self.engine.host, self.engine.sources).doubtful(job) else "there"
         self.plan.todo += 1
         if published is None:
             self.plan.unpublished += 1

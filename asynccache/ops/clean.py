@@ -6,15 +6,16 @@ are removed while nobody hydrates: hydrating processes are waited for, and wait.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from asynccache.config import Settings
 from asynccache.engine.workspace import Workspace
@@ -23,33 +24,42 @@ from asynccache.hydrate import prefix as places
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.hydrate.packages import BY_DIGEST, IN_USE
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.package import Format
 from asynccache.node.building import sweep
 from asynccache.node.disk import disk_errors, remove_below
 from asynccache.node.kernel_lock import give_back, take, wait
-from asynccache.ops.hydrated import OnDisk, hydrated, remove_environment, users_of
+from asynccache.ops.hydrated import remove_environment, users_of
+from asynccache.ops.on_disk import OnDisk, hydrated
+from asynccache.runtime.late_loop import in_thread
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Documented):
     """Something that was removed, or would be.
 
     Attributes:
         kind: `environment`, `package`, `archive` or `leftover`.
         path: What.
         bytes: What that frees.
-        last_used: Seconds since the epoch.
+        last_used: Seconds since the epoch; 0 where unknown.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("kind", "path", "bytes", "last_used_at as last_used")
 
     kind: str
     path: Path
     bytes: int
     last_used: float
 
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When it was used last; None where unknown."""
+        return datetime.fromtimestamp(self.last_used, UTC) if self.last_used else None
+
 
 @dataclass(slots=True)
-class Cleaned:
+class Cleaned(Documented):
     """What cleaning did.
 
     Attributes:
@@ -58,6 +68,8 @@ class Cleaned:
         failed: What could not be removed, and why.
         dry_run: Whether it would only be removed.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("dry_run", "removed", "freed_bytes", "kept_bytes", "failed")
 
     removed: list[Removal] = field(default_factory=list)
     kept_bytes: int = 0
@@ -77,10 +89,6 @@ class Cleaned:
         """
         if self.failed:
             raise PartialFailureError(f"{len(self.failed)} environments could not be removed", self.failed)
-
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        return document(self, "dry_run", "removed", "freed_bytes", "kept_bytes", "failed")
 
 
 async def clean(
@@ -106,7 +114,7 @@ async def clean(
     """
     done = Cleaned(dry_run=dry_run)
     due = partial(_is_due, cutoff=time.time() - older_than if older_than is not None else None, keep_bytes=keep_bytes)
-    run = asyncio.to_thread
+    run = in_thread
     workspace = Workspace(settings.cache_dir, settings.lock_timeout)
     environments = await run(hydrated, settings)
     packages = await run(_packages, settings.cache_dir / DIRNAME)
@@ -162,10 +170,10 @@ def _remove(path: Path, work: Path) -> None:
         path.unlink()
         return
     work.mkdir(parents=True, exist_ok=True)
-    aside = work / f"removed-{os.getpid()}-{path.name}"
-    remove_below(work, aside)
-    path.rename(aside)
-    remove_below(work, aside)
+    removed = work / f"removed-{os.getpid()}-{path.name}"
+    remove_below(work, removed)
+    path.rename(removed)
+    remove_below(work, removed)
 
 
 @contextmanager
@@ -192,7 +200,8 @@ def _alone(directory: Path, timeout: float) -> Iterator[None]:
 def _packages(directory: Path) -> list[Removal]:
     """Return what lies in the package directory; the kind of a package that an environment shares is `shared`."""
     found = []
-    places_of_packages = [directory, directory / "pypi", *_directories(directory / BY_DIGEST)]
+    by_digest = [path for path in _directories(directory) if path.name.startswith(BY_DIGEST)]
+    places_of_packages = [directory, directory / "pypi", *(p for each in by_digest for p in _directories(each))]
     for place in places_of_packages:
         for path in _entries(place):
             if path.is_dir() and not path.is_symlink() and _is_package(path):

@@ -1,7 +1,7 @@
 """The code of a past step, unpacked beside its environment (contract, section 6.1.5).
 
 Where the code package lies is read out of Metaflow's local datastore, else asked of Metaflow's client when it can be
-imported. The package itself is read from a local path or out of S3; from elsewhere by Metaflow's client.
+imported. The package itself is read from a local path or out of a store; from elsewhere by Metaflow's client.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from asynccache.catalog.place import datastore_directory
-from asynccache.catalog.runs import END
+from asynccache.catalog.runs import END, in_full
 from asynccache.config import Settings
 from asynccache.engine.workspace import Workspace
 from asynccache.errors import (
@@ -29,14 +32,18 @@ from asynccache.errors import (
 )
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.root import StoreRoot
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
+from asynccache.node.store_kinds import kind_of
+from asynccache.ops.recorded_metaflow import place_metaflow
+from asynccache.runtime.late_loop import in_thread, loop_begins
+from asynccache.runtime.scratch import scratch_directory
 
 PYTHON_LINK: Final = "__conda_python"
 SETUP: Final = "metaflow_setup.sh"
 CODE: Final = ".mf_code"  # where Metaflow and its extensions lie in a code package
 _CLIENT_SECONDS: Final = 60.0
+_VERSION: Final = "metaflow_version:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,55 +63,84 @@ class Placed:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A step's code, before it lies where it is wanted.
+
+    Attributes:
+        directory: Which has it; None where there is none.
+        notes: What the user should know, a sentence each.
+    """
+
+    directory: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
 def checked_directory(directory: Path, *, force: bool) -> None:
-    """Refuse a directory that is not empty. Blocking.
+    """Refuse a directory that is not empty, and make it where there is none. Blocking.
 
     Raises:
         UsageError: It is not empty, or no directory, and `force` does not say to work there anyhow.
+        DiskError: It cannot be made.
     """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is no directory")
     if directory.is_dir() and any(directory.iterdir()) and not force:
         raise UsageError(f"{directory} is not empty", hint="choose a new directory, or use --force")
+    with disk_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
 
 
-async def place_code(
-    settings: Settings,
-    environment: ResolvedEnvironment,
-    prefix: Path,
-    directory: Path,
-    *,
-    pathspec: str | None,
-    strict: bool = True,
-) -> Placed:
-    """Fill a directory with a link to the environment's Python, a step's code, and the variables to work with it.
+@asynccontextmanager
+async def fetched_code(settings: Settings, pathspec: str | None, *, strict: bool) -> AsyncIterator[Code]:
+    """Have a step's code, or of a run that kept none Metaflow and its extensions, until the block ends.
 
     Args:
         settings: All settings.
-        environment: Which.
-        prefix: Where it is hydrated.
-        directory: Where to; what is in it stays, but for files of the same names.
         pathspec: `Flow/Run/Step` whose code is wanted; None for none.
-        strict: Fail when the step has no code package; else it is only said.
+        strict: Fail when it cannot be obtained; else it is only said.
 
     Raises:
-        FetchError: The step's code package is not recorded, or cannot be read.
+        FetchError: The step's code package cannot be read, or there is none and the run's Metaflow cannot be obtained.
         ArchiveError: It cannot be unpacked.
-        DiskError: The directory cannot be written.
+        DiskError: No directory can be written.
     """
-    notes: list[str] = []
-    code = False
-    if pathspec is not None:
+    if pathspec is None:
+        yield Code()
+        return
+    async with scratch_directory("asynccache-code-") as directory:
         try:
             await _unpack(settings, pathspec, directory)
-            code = True
+            code = Code(directory)
         except (FetchError, IntegrityError, ObjectNotFoundError) as exc:
             if strict:
                 raise
-            notes.append(str(exc))
-    path = (directory, directory / CODE) if (directory / CODE).is_dir() else (directory,)
-    await asyncio.to_thread(_write, environment, prefix, directory, path)
-    return Placed(directory, code, path, tuple(notes))
+            code = Code(None, (str(exc),))
+        yield code
+
+
+async def place_code(environment: ResolvedEnvironment, prefix: Path, directory: Path, code: Code) -> Placed:
+    """Fill a directory with a link to the environment's Python, a step's code, and the variables to work with it.
+
+    Args:
+        environment: Which.
+        prefix: Where it is hydrated.
+        directory: Where to; what is in it stays, but for files of the same names.
+        code: The step's.
+
+    Raises:
+        DiskError: The directory cannot be written.
+    """
+
+    def place() -> tuple[Path, ...]:
+        if code.directory is not None:
+            with disk_errors(directory):
+                shutil.copytree(code.directory, directory, symlinks=True, dirs_exist_ok=True)
+        path = (directory, directory / CODE) if (directory / CODE).is_dir() else (directory,)
+        _write(environment, prefix, directory, path)
+        return path
+
+    return Placed(directory, code.directory is not None, await in_thread(place), code.notes)
 
 
 def _write(environment: ResolvedEnvironment, prefix: Path, directory: Path, path: tuple[Path, ...]) -> None:
@@ -123,25 +159,31 @@ def _write(environment: ResolvedEnvironment, prefix: Path, directory: Path, path
 
 
 async def _unpack(settings: Settings, pathspec: str, directory: Path) -> None:
-    parts = pathspec.split("/")
-    location = await asyncio.to_thread(_recorded, datastore_directory(settings), parts)
+    datastore = datastore_directory(settings)
+    parts = await in_thread(in_full, datastore, pathspec)
+    location = await in_thread(_recorded, datastore, parts)
     if location is not None and location.startswith("/"):
-        await asyncio.to_thread(_extracted, Path(location), directory)
-    elif location is not None and location.startswith("s3://"):
-        from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - most need no other store
+        await in_thread(_extracted, Path(location), directory)
+    elif location is not None and kind_of(location) is not None:
+        from asynccache.store.open import open_store  # noqa: PLC0415 - most need no other store
+        from asynccache.store.options import store_options  # noqa: PLC0415 - most need no other store
 
         root, _, name = location.rpartition("/")
         work = Workspace(settings.cache_dir).path / f"code-{os.getpid()}.tar"
         try:
-            await asyncio.to_thread(work.parent.mkdir, parents=True, exist_ok=True)
-            place = StoreRoot.parse(root, datastore="s3", endpoint=settings.s3_endpoint_url)
+            await in_thread(work.parent.mkdir, parents=True, exist_ok=True)
+            place = settings.other_root(root)
             async with open_store(place, store_options(settings)) as store:
                 await store.download(name, work)
-            await asyncio.to_thread(_extracted, work, directory)
+            await in_thread(_extracted, work, directory)
         finally:
-            await asyncio.to_thread(work.unlink, missing_ok=True)
+            await in_thread(work.unlink, missing_ok=True)
     else:
-        await _by_client(parts, location, directory)
+        version = None if location else await in_thread(_recorded_version, datastore, parts)
+        if version is None:
+            version = await _by_client(parts, location, directory)
+        if version is not None:
+            await place_metaflow(settings, version, directory, CODE)
 
 
 def _recorded(datastore: Path, parts: list[str]) -> str | None:
@@ -159,7 +201,24 @@ def _recorded(datastore: Path, parts: list[str]) -> str | None:
     return max(found)[1] if found else None
 
 
-async def _by_client(parts: list[str], location: str | None, directory: Path) -> None:
+def _recorded_version(datastore: Path, parts: list[str]) -> str | None:
+    """Read which Metaflow a run had out of the local datastore; None for a run that is not there."""
+    if len(parts) < 2:
+        return None
+    try:
+        return _version(
+            read_json((datastore / parts[0] / parts[1] / "_meta" / "_self.json").read_bytes())["system_tags"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _version(tags: Iterable[str]) -> str | None:
+    return next((tag.removeprefix(_VERSION) for tag in tags if tag.startswith(_VERSION)), None)
+
+
+async def _by_client(parts: list[str], location: str | None, directory: Path) -> str | None:
+    """Unpack what Metaflow's client gives; return which Metaflow the run had where there is no code."""
     shown = "/".join(parts)
     if importlib.util.find_spec("metaflow") is None:
         where = f"lies at {location}" if location else "is not recorded here"
@@ -167,35 +226,41 @@ async def _by_client(parts: list[str], location: str | None, directory: Path) ->
             f"the code package of {shown} {where}",
             hint="install metaflow to have it fetched, or use --no-strict to do without",
         )
+    await loop_begins()
     try:
         async with asyncio.timeout(_CLIENT_SECONDS):
-            found = await asyncio.to_thread(_asked, parts, directory)
+            found, version = await in_thread(_asked, parts, directory)
     except TimeoutError:
         raise FetchError(
             f"Metaflow did not give the code package of {shown} within {_CLIENT_SECONDS:g} seconds"
         ) from None
-    if not found:
+    if not found and version is None:
         raise ObjectNotFoundError(
-            f"{shown} has no code package: runs without remote steps keep none", hint="use --no-strict to do without"
+            f"{shown} has no code package, and which Metaflow it ran with is not recorded",
+            hint="use --no-strict to do without",
         )
+    return None if found else version
 
 
-def _asked(parts: list[str], directory: Path) -> bool:
-    """Unpack what Metaflow's client gives; tell whether it has something. Blocking; importing it takes a second."""
+def _asked(parts: list[str], directory: Path) -> tuple[bool, str | None]:
+    """Unpack what Metaflow's client gives; tell whether it has something, and which Metaflow the run had. Blocking.
+
+    Importing it takes a second.
+    """
     metaflow: Any = importlib.import_module("metaflow")
     not_found = importlib.import_module("metaflow.exception").MetaflowNotFound
     try:
         step = metaflow.Step("/".join([*parts[:2], parts[2] if len(parts) > 2 else END]), _namespace_check=False)
         task = step[parts[3]] if len(parts) > 3 else step.task
     except (not_found, KeyError):
-        return False
+        return False, None
     code = task.code if task is not None else None
     if code is None:
-        return False
+        return False, _version(step.parent.system_tags)
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         code.tarball.extractall(directory, filter="data")
-    return True
+    return True, None
 
 
 def _extracted(archive: Path, directory: Path) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import field
+from typing import ClassVar
 
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.store.base import Store
+from asynccache.store.key_range import WHOLE, KeyRange
 from asynccache.store.stored import StoredArchive
 
 
 async def archives(
-    store: Store, dirname: str, pattern: str | None = None, *, below: str = "", start_after: str = ""
+    store: Store, dirname: str, pattern: str | None = None, *, below: str = "", keys: KeyRange = WHOLE
 ) -> AsyncGenerator[StoredArchive]:
     """Yield the archives of a store in the order of their keys.
 
@@ -23,9 +25,9 @@ async def archives(
         dirname: Directory of the packages (setting `packages_dirname`).
         pattern: Shell pattern that the file name, or the key when the pattern has a `/`, must match.
         below: Only of this directory; all when empty.
-        start_after: Only those whose key comes behind this one.
+        keys: Only those whose key lies in this range; no others are listed.
     """
-    async for info in store.scan(f"{below or dirname}/", start_after=start_after):
+    async for info in keys.scan(store, f"{below or dirname}/"):
         archive = StoredArchive.listed(info, dirname)
         if archive is not None and matches(archive, pattern):
             yield archive
@@ -40,7 +42,7 @@ def matches(archive: StoredArchive, pattern: str | None) -> bool:
 
 
 @dataclass(slots=True)
-class Totals:
+class Totals(Documented):
     """What a store holds in all.
 
     Attributes:
@@ -50,10 +52,15 @@ class Totals:
         transmuted: How many of the conda archives were made by transmuting.
         hosts: Archives by the host they were published on.
         packages: Distinct source URLs.
-        both_forms: Conda packages that are there in both forms.
+        both_forms: Conda packages that are there in both formats.
         duplicates: File-name directories with more than one hash: no second writer may make these.
         other: Objects outside the layout below the packages directory.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "store", "packages", "objects", "bytes", "transmuted", "both_forms", "hosts", "duplicates",
+        "other as other_objects",
+    )  # fmt: skip
 
     store: str
     objects: Counter[str] = field(default_factory=Counter)
@@ -65,36 +72,42 @@ class Totals:
     duplicates: list[str] = field(default_factory=list)
     other: int = 0
 
-    def as_document(self) -> dict[str, object]:
-        """Return the totals as plain values."""
-        names = ("store", "packages", "objects", "bytes", "transmuted", "both_forms", "hosts", "duplicates")
-        return document(self, *names, other_objects=self.other)
+    def add(self, group: Sequence[StoredArchive]) -> None:
+        """Count all that was made from one address."""
+        for archive in group:
+            parts = archive.parts
+            label = f"{parts.kind} {parts.format}"
+            self.objects[label] += 1
+            self.bytes[label] += archive.size
+            self.transmuted += parts.transmuted
+            self.hosts[parts.host] += 1
+        self.packages += 1
+        names = Counter(archive.filename for archive in group)
+        self.duplicates += [f"{group[0].parts.source_directory}/{name}" for name, n in names.items() if n > 1]
+        self.both_forms += in_both_formats(group)
+
+
+def in_both_formats(group: Sequence[StoredArchive]) -> bool:
+    """Tell whether a conda package is there in both formats."""
+    return len({archive.format for archive in group if archive.kind == "conda"}) == 2
 
 
 async def totals(store: Store, dirname: str) -> Totals:
     """Count a whole store: one request per thousand objects."""
     result = Totals(store.address)
-    async for group in by_source(_all(store, dirname, result)):
-        result.packages += 1
-        forms = Counter(o.parts.filename for o in group)
-        result.duplicates += [f"{group[0].parts.source_directory}/{name}" for name, n in forms.items() if n > 1]
-        result.both_forms += len({o.parts.format for o in group if o.parts.kind == "conda"}) == 2
+    async for group in by_source(counted(store, dirname, result)):
+        result.add(group)
     return result
 
 
-async def _all(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredArchive]:
+async def counted(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredArchive]:
+    """Yield the archives of a store in the order of their keys, and count what else lies among them."""
     async for info in store.scan(dirname + "/"):
         archive = StoredArchive.listed(info, dirname)
         if archive is None:
             result.other += 1
-            continue
-        parts = archive.parts
-        label = f"{parts.kind} {parts.format}"
-        result.objects[label] += 1
-        result.bytes[label] += info.size
-        result.transmuted += parts.transmuted
-        result.hosts[parts.host] += 1
-        yield archive
+        else:
+            yield archive
 
 
 async def by_source(objects: AsyncIterator[StoredArchive]) -> AsyncGenerator[list[StoredArchive]]:

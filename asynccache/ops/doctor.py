@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import bz2
+import importlib.util
 import os
 import platform
 import random
@@ -20,18 +20,20 @@ from typing import Final, Literal
 from asynccache.archive.bzip2_read import choose
 from asynccache.errors import DiskError, StoreError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.digest import Hasher, digest_file
+from asynccache.model.digest import Hasher
 from asynccache.model.document import Documented
+from asynccache.node.other_extension import DISTRIBUTION, ROOT, other_extension
+from asynccache.ops.doctor_store import Note, examine_store
 from asynccache.ops.opening import Opening
-from asynccache.runtime.scratch import scratch_directory
+from asynccache.runtime.late_loop import in_thread
 from asynccache.runtime.tasks import outcome_of
-from asynccache.store.base import Store
 
 Level = Literal["ok", "warning", "failure"]
 _PROBE_BYTES: Final = 16 << 20
 _ADVICE: Final = {
     "python": "install another Python",
     "tools": "check PATH",
+    "metaflow": "install Metaflow again",
     "cpu": "run again; report it if it stays so",
     "disk": "set cache_dir to a writable place",
     "store": "check the address and your credentials",
@@ -101,11 +103,12 @@ async def examine(opening: Opening, found: Callable[[Finding], object] | None = 
 
     settings = opening.settings
     checks: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
-        ("python", lambda: asyncio.to_thread(_interpreter, note)),
-        ("tools", lambda: asyncio.to_thread(_tools, note)),
-        ("cpu", lambda: asyncio.to_thread(_cpu, settings.cpu_slots, note)),
-        ("disk", lambda: asyncio.to_thread(_disk, settings.cache_dir, note)),
-        ("store", lambda: _store(opening, note)),
+        ("python", lambda: in_thread(_interpreter, note)),
+        ("tools", lambda: in_thread(_tools, note)),
+        ("metaflow", lambda: in_thread(_other_extension, note)),
+        ("cpu", lambda: in_thread(_cpu, settings.cpu_slots, note)),
+        ("disk", lambda: in_thread(_disk, settings.cache_dir, note)),
+        ("store", lambda: examine_store(opening, note)),
     )
     for subject, check in checks:
         told = len(findings)
@@ -116,9 +119,6 @@ async def examine(opening: Opening, found: Callable[[Finding], object] | None = 
             for finding in findings[told:]:
                 found(finding)
     return Examination(tuple(findings))
-
-
-Note = Callable[..., None]
 
 
 def _interpreter(note: Note) -> None:
@@ -139,6 +139,14 @@ def _tools(note: Note) -> None:
         beside = Path(sys.executable).with_name(name)
         path = shutil.which(name) or (str(beside) if beside.exists() else None)
         note(name, "ok", path or f"not found: {advice}")
+
+
+def _other_extension(note: Note) -> None:
+    found = importlib.util.find_spec(ROOT)
+    place = other_extension((found.submodule_search_locations if found else None) or ())
+    if place is not None:
+        here = "its own modules answer under its import paths; decorators, environments and commands are asynccache's"
+        note("metaflow", "ok", f"{DISTRIBUTION} is installed as well ({place}): {here}")
 
 
 def _cpu(cores: int, note: Note) -> None:
@@ -191,49 +199,3 @@ def _written(directory: Path) -> float:
         file.flush()
         os.fsync(file.fileno())
         return _PROBE_BYTES / (time.perf_counter() - started) / 1e6
-
-
-async def _store(opening: Opening, note: Note) -> None:
-    store, settings = await opening.store(), opening.settings
-    if settings.root.kind == "local" and not settings.root.directory.exists():
-        note("store", "ok", f"{store.address} is made by the first command that stores something")
-        return
-    started = time.perf_counter()
-    await store.list_page(settings.packages_dirname + "/", limit=1)
-    latency = time.perf_counter() - started
-    note("store", "ok", f"{store.address} can be listed, first answer after {latency * 1000:.0f} ms")
-    async with scratch_directory("asynccache-doctor-") as scratch:
-        await _transfer(store, scratch / "probe", note)
-    if (await store.capabilities()).conditional_put:
-        note("store conditions", "ok", "conditional writes are honoured: concurrent writers are safe")
-    else:
-        note(
-            "store conditions",
-            "warning",
-            "conditional writes are ignored",
-            "aliases cannot be created atomically here; use a store that honours If-None-Match",
-        )
-
-
-async def _transfer(store: Store, path: Path, note: Note) -> None:
-    """Write one object, read it back and remove it."""
-    name = f"asynccache/doctor/{os.getpid()}-{time.time_ns()}"
-    data = os.urandom(_PROBE_BYTES // 2)
-    await asyncio.to_thread(path.write_bytes, data)
-    digests = await asyncio.to_thread(digest_file, str(path), "sha256", "md5")
-    started = time.perf_counter()
-    await store.upload(name, path, digests)
-    try:
-        written = len(data) / (time.perf_counter() - started) / 1e6
-        started = time.perf_counter()
-        await store.download(name, path, size=len(data))
-        read = len(data) / (time.perf_counter() - started) / 1e6
-        back = await asyncio.to_thread(digest_file, str(path), "sha256")
-        digests.check(back, f"what was read back from {store.address}")
-        note("store speed", "ok", f"one object of 8 MiB: written {written:.0f} MB/s, read {read:.0f} MB/s, verified")
-    finally:
-        try:
-            await store.delete(name)
-        except StoreError as exc:
-            advice = "nothing needs it in normal work; remove the object by other means"
-            note("store deletion", "warning", f"{name} could not be removed ({exc.message})", advice)

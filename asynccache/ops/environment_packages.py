@@ -1,6 +1,6 @@
 """What environments need of a store, and what the store has of it: found by listing, whatever documents record.
 
-A document is written once; forms that were cached later are never added to it, and what it records may have vanished.
+A document is written once; archives that were cached later are never added to it, and what it records may be gone.
 So presence is looked up where the objects lie (contract, sections 2.4 and 3.4).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from asynccache.engine.pipeline import Job
 from asynccache.errors import AsyncCacheError, FetchRefusedError, IntegrityError, UsageError
@@ -23,6 +24,9 @@ from asynccache.store.inventory import Inventory
 from asynccache.store.stored import StoredArchive
 from asynccache.store.verified import Damaged, NotWanted
 
+if TYPE_CHECKING:
+    from asynccache.engine.adoption import Adoption
+
 
 @dataclass(slots=True)
 class Need:
@@ -30,12 +34,12 @@ class Need:
 
     Attributes:
         package: As the first of its documents has it.
-        formats: Forms that are needed.
+        formats: Formats that are needed.
         fetchable: What the engine can fetch; None when nothing can be downloaded at its address.
         below: Everything that the store has below its address.
-        found: What the store has of the forms that are needed or of use.
+        found: What the store has of the formats that are needed or of use.
         damaged: What of it was read and is to be replaced.
-        error: Why it cannot be had; None as long as nothing failed.
+        error: Why it cannot be obtained; None as long as nothing failed.
         origins: Where its bytes came from in this run: `store`, `node`, or an upstream host.
         ready_at: When it was ready, on the clock of whoever brought it.
     """
@@ -52,12 +56,12 @@ class Need:
 
     @property
     def name(self) -> str:
-        """File name of the form that is preferred."""
+        """File name of the format that is preferred."""
         return self.package.filename + self.formats[0]
 
     @property
     def missing(self) -> tuple[Format, ...]:
-        """Forms that the store does not have, or has damaged."""
+        """Formats that the store does not have, or has damaged."""
         return tuple(f for f in self.formats if f not in self.found or f in self.damaged)
 
     @property
@@ -67,13 +71,21 @@ class Need:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the needed forms that the store has."""
+        """Bytes of the needed formats that the store has."""
         return sum(self.found[f].size for f in self.formats if f in self.found)
 
     def forget(self, archive: StoredArchive) -> None:
         """Take an archive of the store for absent."""
         self.found.pop(archive.format, None)
         self.below = tuple(a for a in self.below if a.key != archive.key)
+
+    def doubtful(self, adoption: Adoption) -> list[StoredArchive]:
+        """Return what a store has of derived archives that are needed, and nobody vouches for."""
+        if self.fetchable is None:
+            return []
+        return adoption.doubtful(
+            Job(self.fetchable, self.formats, tuple(self.found.values())), self.package.vouched_derived
+        )
 
     def job(self) -> Job | None:
         """Return what the engine has to do, None when there is nothing; an impossible job becomes the error."""
@@ -112,19 +124,34 @@ class Needs:
         return list(self._by_package.values())
 
     async def add(self, environments: Iterable[ResolvedEnvironment], wanted: Format | None = None) -> None:
-        """Take in environments and look up what the store has of their packages.
-
-        Args:
-            environments: Which.
-            wanted: Form that conda packages are needed in; None for those that a document records, else the
-                published one.
+        """Take in environments and look up what the store has of their packages (see `take`).
 
         Raises:
             StoreError: The store cannot be listed.
         """
+        self.take(environments, wanted)
+        await self.look_up(self.all)
+
+    def take(self, environments: Iterable[ResolvedEnvironment], wanted: Format | None = None) -> None:
+        """Take in environments; nothing is looked up.
+
+        Args:
+            environments: Which.
+            wanted: Format that conda packages are needed in; None for those that a document records, else the
+                published one.
+        """
         for environment in environments:
             self.by_environment[environment.id] = [self._merged(p, wanted) for p in environment.packages]
-        await self.look_up(self.all)
+
+    def directory(self, need: Need) -> str:
+        """Return the source directory of a package; empty where there is nothing to make one of."""
+        if need.fetchable is not None:
+            return self._inventory.source_directory(need.fetchable.url)
+        try:
+            address = layout.SourceAddress.parse(need.package.url, need.package.kind, real=False)
+        except UsageError:
+            return ""
+        return address.directory(self._dirname)
 
     async def look_up(self, needs: Sequence[Need]) -> None:
         """Ask the store again.
@@ -163,7 +190,7 @@ class Needs:
         if need.fetchable is not None:
             need.below = tuple(self._inventory.found(need.fetchable.url))
         else:
-            need.below = await self._below_built(package)
+            need.below = await self._below_built(self.directory(need))
         need.found = {a.format: a for a in need.below if a.stem == package.filename}
         for fmt in need.formats:
             try:
@@ -191,12 +218,10 @@ class Needs:
             part, have, want = other
             raise NotWanted(found, part, str(want), str(have)).error(self._store.address)
 
-    async def _below_built(self, package: EnvironmentPackage) -> tuple[StoredArchive, ...]:
-        try:
-            directory = layout.SourceAddress.parse(package.url, package.kind, real=False).directory(self._dirname)
-        except UsageError:
+    async def _below_built(self, directory: str) -> tuple[StoredArchive, ...]:
+        found: list[StoredArchive] = []
+        if not directory:
             return ()
-        found = []
         async for info in self._store.scan(directory + "/"):
             archive = StoredArchive.listed(info, self._dirname)
             if archive is not None and archive.parts.source_directory == directory:
@@ -216,9 +241,9 @@ async def needs_of(store: Store, dirname: str, environments: Iterable[ResolvedEn
 
 
 def needed_formats(package: EnvironmentPackage, wanted: Format | None) -> tuple[Format, ...]:
-    """Return the forms of a package that must be in the store for every reader of its document.
+    """Return the formats of a package that must be in the store for every reader of its document.
 
-    Readers take the form that the document records and fail when its object is missing, so all recorded ones count.
+    Readers take the format that the document records and fail when its object is missing, so all recorded ones count.
     """
     if wanted is not None and wanted.kind == package.kind:
         return (wanted,)

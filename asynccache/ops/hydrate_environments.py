@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from dataclasses import field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar
 
 from asynccache.catalog.runs import END
 from asynccache.errors import HydrationError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.hydrate.hydrated import Hydrated, HydrateOptions, use
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture
-from asynccache.ops.code_package import Placed, checked_directory, place_code
 from asynccache.ops.naming import shortest_name
 from asynccache.ops.opening import Opening
+from asynccache.ops.vouching import trusted
+from asynccache.runtime.late_loop import in_thread
 
-_KERNEL_PACKAGE: Final = "ipykernel"
+if TYPE_CHECKING:
+    from asynccache.ops.code_package import Placed
+
+WithKernel = Callable[[Opening, ResolvedEnvironment, str], Awaitable[ResolvedEnvironment]]
+"""Returns an environment that has what a kernel needs (`asynccache.ops.kernel_environment`), given its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +40,8 @@ class Creation:
         exist_ok: Use what has that name already if it is this environment.
         pathspec: `environment` must be a step's pathspec, whose code `into_dir` then gets.
         into_dir: Directory to work in, with the environment's Python and the step's code.
-        strict: Fail when the step has no code package.
-        kernel: Install a Jupyter kernel.
+        strict: Fail when neither the step's code nor the run's Metaflow can be obtained.
+        kernel: Install a Jupyter kernel, with this to add what it needs; None for none.
         options: How to hydrate.
     """
 
@@ -50,7 +54,7 @@ class Creation:
     pathspec: bool = False
     into_dir: Path | None = None
     strict: bool = True
-    kernel: bool = False
+    kernel: WithKernel | None = None
     options: HydrateOptions = field(default_factory=HydrateOptions)
 
     @property
@@ -62,7 +66,7 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class Created(Documented):
     """What was done.
 
     Attributes:
@@ -71,13 +75,29 @@ class Created:
         name: The shortest name by which commands find it on this machine.
         work: The directory to work in, when one was asked for.
         kernel: The kernel's directory, when one was asked for.
+        fetched_bytes: Of packages that came from the store or from where they are published meanwhile.
+        store_requests: What the store was asked meanwhile, by whatever used the same session.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "*hydrated",
+        "name",
+        "package_count as packages",
+        "into_dir",
+        "code",
+        "kernel",
+        "fetched_bytes",
+        "store_requests",
+        "notes",
+    )
 
     hydrated: Hydrated
     environment: ResolvedEnvironment
     name: str
     work: Placed | None = None
     kernel: Path | None = None
+    fetched_bytes: int = 0
+    store_requests: int = 0
 
     @property
     def prefix(self) -> Path:
@@ -104,11 +124,20 @@ class Created:
         """What the user should know, a sentence each."""
         return (*self.hydrated.notes, *(self.work.notes if self.work else ()))
 
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        work = {} if self.work is None else {"into_dir": self.work.directory, "code": self.work.code}
-        kernel = {} if self.kernel is None else {"kernel": self.kernel}
-        return {**self.hydrated.as_document(), **document(self, "name", "notes", **work, **kernel)}
+    @property
+    def package_count(self) -> int:
+        """How many packages it has."""
+        return len(self.environment.packages)
+
+    @property
+    def into_dir(self) -> Path | None:
+        """The directory to work in, when one was asked for."""
+        return None if self.work is None else self.work.directory
+
+    @property
+    def code(self) -> bool | None:
+        """Whether the step's code is in it; None when none was asked for."""
+        return None if self.work is None else self.work.code
 
 
 async def create(opening: Opening, wanted: Creation) -> Created:
@@ -124,35 +153,46 @@ async def create(opening: Opening, wanted: Creation) -> Created:
         ObjectNotFoundError: No such environment.
         AsyncCacheError: As `hydrate` and `place_code`.
     """
-    started = time.monotonic()
+    started = opening.clock.now()
+    received, asked = opening.received_bytes, opening.store_requests
     _check(wanted)
     settings = opening.settings
     if wanted.into_dir is not None:
-        await asyncio.to_thread(checked_directory, wanted.into_dir, force=wanted.options.force)
+        from asynccache.ops.code_package import checked_directory, fetched_code, place_code  # noqa: PLC0415 - few ask
+
+        await in_thread(checked_directory, wanted.into_dir, force=wanted.options.force)
     environment = wanted.environment
     if isinstance(environment, str):
         environment = await opening.find(wanted.text, wanted.arch)
-    if wanted.kernel and all(package.name != _KERNEL_PACKAGE for package in environment.packages):
-        environment = await _with_kernel(opening, environment, wanted.text)
+    environment = await trusted(settings, environment)
+    if wanted.kernel is not None:
+        environment = await wanted.kernel(opening, environment, wanted.text)
     place = _place(opening, environment, wanted)
-    done = await _existing(place, environment, wanted, started)
-    if done is None:
-        from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - not for what is there
-        from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
-
-        engine = await opening.engine()
-        done = await hydrate(engine, environment, place, options=wanted.options, packed=from_pack)
+    done = await _existing(opening, place, environment, wanted, started)
     work = kernel = None
-    if wanted.into_dir is not None:
-        pathspec = wanted.text.removeprefix("step:") if wanted.pathspec else None
+    if wanted.into_dir is None:
+        done = done or await _made(opening, place, environment, wanted)
+    else:
         into = wanted.into_dir.absolute()
-        work = await place_code(settings, environment, done.prefix, into, pathspec=pathspec, strict=wanted.strict)
+        pathspec = wanted.text.removeprefix("step:") if wanted.pathspec else None
+        # whatever is refused is refused before the environment is made
+        async with fetched_code(settings, pathspec, strict=wanted.strict) as code:
+            done = done or await _made(opening, place, environment, wanted)
+            work = await place_code(environment, done.prefix, into, code)
     if wanted.kernel:
         from asynccache.hydrate.kernel import install_kernel  # noqa: PLC0415 - rarely asked for
 
         pythonpath = work.pythonpath[0] if work else None
-        kernel = await asyncio.to_thread(install_kernel, done.prefix, wanted.text, pythonpath=pythonpath)
-    return Created(done, environment, await _name(opening, environment, wanted), work, kernel)
+        kernel = await in_thread(install_kernel, done.prefix, wanted.text, pythonpath=pythonpath)
+    return Created(
+        done,
+        environment,
+        await _name(opening, environment, wanted),
+        work,
+        kernel,
+        opening.received_bytes - received,
+        opening.store_requests - asked,
+    )
 
 
 async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str) -> Path:
@@ -168,53 +208,45 @@ async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str
     if isinstance(environment, str):
         meaning = await opening.meaning(environment, here_first=True)
         if meaning.prefix is not None:
-            await asyncio.to_thread(places.note_use, meaning.prefix)
+            await in_thread(places.note_use, meaning.prefix)
             return meaning.prefix
-        environment = meaning.document or await opening.find(":".join(meaning.ids))
+        if meaning.document is None or meaning.digest:
+            environment = await opening.find(environment)
+        else:
+            environment = meaning.document
     return (await create(opening, Creation(environment=environment, kind="step"))).prefix
 
 
-async def _existing(place: Path, environment: ResolvedEnvironment, wanted: Creation, started: float) -> Hydrated | None:
+async def _existing(
+    opening: Opening, place: Path, environment: ResolvedEnvironment, wanted: Creation, started: float
+) -> Hydrated | None:
     """Return the environment that is there already and will do."""
     if wanted.options.force:
         return None
     named = wanted.name is not None or wanted.prefix is not None
-    if named and not wanted.exist_ok and (there := await asyncio.to_thread(places.read_marker, place)) is not None:
+    if named and not wanted.exist_ok and (there := await in_thread(places.read_marker, place)) is not None:
         what = "this environment" if there == environment.id else "another environment"
         raise HydrationError(
-            f"'{place.name}' exists already and is {what}", hint="use --force to make it anew, or --exist-ok"
+            f"'{place.name}' exists already and is {what}", hint="use --force to make it again, or --exist-ok"
         )
-    found = await asyncio.to_thread(use, place, environment.id)
+    notes: tuple[str, ...] = ()
+    found = await in_thread(use, place, environment.id)
+    if found is None and not named:
+        from asynccache.hydrate.other_prefix import other_prefix  # noqa: PLC0415 - not for what is ours
+
+        found = await in_thread(other_prefix, opening.settings, environment.id)
+        notes = () if found is None else (f"{found} was made by another program, and is used as it is",)
     if found is None:
         return None
-    return Hydrated(found, environment.id, False, False, False, time.monotonic() - started)
+    return Hydrated(found, environment.id, False, False, False, opening.clock.now() - started, notes=notes)
 
 
-async def _with_kernel(opening: Opening, environment: ResolvedEnvironment, name: str) -> ResolvedEnvironment:
-    """Resolve what a kernel needs on top of an environment, whose packages stay as they are locked."""
-    from asynccache.ops.resolve import resolve  # noqa: PLC0415 - solving is loaded where something is solved
-    from asynccache.ops.resolve_request import ResolveOptions, Wanted  # noqa: PLC0415
-    from asynccache.resolve.extend import extend  # noqa: PLC0415
-    from asynccache.resolve.requirements import Requirements  # noqa: PLC0415
+async def _made(opening: Opening, place: Path, environment: ResolvedEnvironment, wanted: Creation) -> Hydrated:
+    from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - not for what is there
+    from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
 
-    arch = environment.id.arch
-    category = "pypi" if environment.environment_type == "pypi-only" else "conda"
-    settings = replace(opening.settings, use_remote_latest=":any:")  # anybody's resolution will do
-    asked = await asyncio.to_thread(
-        extend,
-        {arch: environment},
-        Requirements.of({category: {_KERNEL_PACKAGE: ""}}),
-        arches=[arch],
-        settings=settings,
-        datastore=None,
-        name=name,
-    )
-    wanted = Wanted(f"{name} with {_KERNEL_PACKAGE}", asked)
-    resolved = await resolve(
-        settings, [wanted], options=ResolveOptions(set_default=False), engine=await opening.engine(writing=True)
-    )
-    resolved.raise_for_failures()
-    return resolved.environments[0]
+    engine = await opening.engine()
+    return await hydrate(engine.host, engine.sources, environment, place, options=wanted.options, packed=from_pack)
 
 
 def _place(opening: Opening, environment: ResolvedEnvironment, wanted: Creation) -> Path:
@@ -232,9 +264,9 @@ async def _name(opening: Opening, environment: ResolvedEnvironment, wanted: Crea
         return text if "/" in text or text.startswith("~") else f"./{text}"
     asked = wanted.environment if isinstance(wanted.environment, str) else ""
     if asked and wanted.arch in {None, current_architecture()}:
-        known = await opening.here.known(wanted.text)
+        known = await opening.local.known(wanted.text)
         asked = wanted.text if known is None or known.ids == (environment.id.req_id, environment.id.full_id) else ""
-    return await shortest_name(opening.here, (environment.id.req_id, environment.id.full_id), asked)
+    return await shortest_name(opening.local, (environment.id.req_id, environment.id.full_id), asked)
 
 
 def _check(wanted: Creation) -> None:

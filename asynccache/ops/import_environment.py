@@ -7,26 +7,28 @@ what was asked for, the request is the list itself: every package pinned to its 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from asynccache.catalog.export import channel_of
 from asynccache.engine.engine import Engine
-from asynccache.engine.report import Report
-from asynccache.errors import UsageError
+from asynccache.engine.report import Report, RunTotals
+from asynccache.errors import AsyncCacheError, UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document, plain
+from asynccache.model.document import Documented
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import CATEGORIES, EnvID, Request
 from asynccache.model.package import Package
 from asynccache.model.platform import checked_architecture, current_architecture
 from asynccache.model.url import redacted
-from asynccache.ops.environments import Aliased, Environments, checked_name
+from asynccache.ops.catalog import Aliased, Catalog, checked_name
+from asynccache.ops.digests import publish_digests
 from asynccache.ops.identify import UNIDENTIFIED, identified
+from asynccache.ops.vouching import note_sha256
+from asynccache.runtime.late_loop import in_thread
 from asynccache.store import layout
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ _INDEX: Final = "https://pypi.org/simple"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Documented):
     """What an import made.
 
     Attributes:
@@ -46,13 +48,25 @@ class Imported:
         bytes: Bytes of their packages in the store.
         packs: What packing brought; nothing unless the setting `pack` wants packs.
         aliased: What became of the names; None when none was asked for.
+        digest: sha256 by which it is named with exactly these bytes.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "ids as environments",
+        "names",
+        "failed",
+        "digest",
+        "bytes",
+        "*packs",
+        "runs",
+    )
 
     environments: tuple[ResolvedEnvironment, ...]
     reports: tuple[Report, ...]
     bytes: int
     packs: PacksMade
     aliased: Aliased | None
+    digest: str = ""
 
     def raise_for_failures(self) -> None:
         """Raise when a name could not be given.
@@ -74,15 +88,20 @@ class Imported:
         """What the user should know, a sentence each."""
         return [note for environment in self.environments for note in self.packs.notes(environment.id)]
 
-    def as_document(self) -> dict[str, object]:
-        """Return what was made as plain values; bytes as in the field names."""
-        return {
-            "environments": [document(environment, "id") for environment in self.environments],
-            "failed": plain(self.aliased.failed if self.aliased is not None else {}),
-            "runs": [report.as_document(packages=False) for report in self.reports],
-            "packs": plain(self.packs.packs),
-            **document(self, "names", "bytes"),
-        }
+    @property
+    def ids(self) -> list[EnvID]:
+        """The environments, one per architecture."""
+        return [environment.id for environment in self.environments]
+
+    @property
+    def failed(self) -> dict[str, AsyncCacheError]:
+        """Names that could not be given, and why."""
+        return self.aliased.failed if self.aliased is not None else {}
+
+    @property
+    def runs(self) -> list[RunTotals]:
+        """What caching their packages took."""
+        return [report.totals for report in self.reports]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +127,7 @@ class Import:
     python: str | None = None
 
 
-async def import_file(engine: Engine, catalog: Environments, asked: Import) -> Imported:
+async def import_file(engine: Engine, catalog: Catalog, asked: Import) -> Imported:
     """Make an environment of a lock, a list or an exported document.
 
     Args:
@@ -130,7 +149,7 @@ async def import_file(engine: Engine, catalog: Environments, asked: Import) -> I
     for name in asked.names:
         checked_name(name)
     arches = tuple(checked_architecture(arch) for arch in asked.arches) or (current_architecture(),)
-    file, text = asked.file, await asyncio.to_thread(read_text, asked.file)
+    file, text = asked.file, await in_thread(read_text, asked.file)
     fmt = recognise(file, text, locks=True)
     if file.endswith(".json") or (fmt is not None and fmt.name == DOCUMENT):
         if request is not None:
@@ -142,15 +161,15 @@ async def import_file(engine: Engine, catalog: Environments, asked: Import) -> I
 
 
 async def _import_documents(
-    engine: Engine, catalog: Environments, asked: Import, text: str, arches: Sequence[str]
+    engine: Engine, catalog: Catalog, asked: Import, text: str, arches: Sequence[str]
 ) -> Imported:
     """Publish a document, as it is, once the store has what it names."""
     from asynccache.ops.warm import Warm  # noqa: PLC0415 - lists do without
     from asynccache.resolve.formats.document import read_document  # noqa: PLC0415
-    from asynccache.resolve.place import Place  # noqa: PLC0415
+    from asynccache.resolve.requests.source_position import SourcePosition  # noqa: PLC0415
 
-    found = [read_document(text, Place(asked.file), arch) for arch in arches]
-    warming = Warm(engine, catalog, to="remote", wanted=engine.settings.wanted_format)
+    found = [read_document(text, SourcePosition(asked.file), arch) for arch in arches]
+    warming = Warm(engine, catalog, to="remote", wanted=engine.host.settings.wanted_format, vouch=True)
     readiness = await warming.run([(str(environment.id), environment) for environment in found])
     readiness.raise_for_failures()
     stored = [readiness.documents.get(environment.id, environment) for environment in found]
@@ -160,7 +179,7 @@ async def _import_documents(
 
 async def import_environment(
     engine: Engine,
-    catalog: Environments,
+    catalog: Catalog,
     lists: Mapping[str, Sequence[Package]],
     *,
     names: Sequence[str] = (),
@@ -184,11 +203,15 @@ async def import_environment(
         if not packages:
             raise UsageError(f"the list has no package for {arch}", hint="name another architecture with --arch")
     everything = [package for packages in lists.values() for package in packages]
-    # the published form is stored in any case: its md5 is part of the identity, and lists may not say it
-    report = await engine.cache(everything, wanted=engine.settings.wanted_format, keep_published=True)
+    # the published archive is stored in any case: its md5 is part of the identity, and lists may not say it
+    host, dirname = engine.host, engine.host.settings.packages_dirname
+    report = await engine.cache(everything, wanted=host.settings.wanted_format, keep_published=True)
+    created = [(form.key, form.sha256) for outcome in report.outcomes for form in outcome.forms]
+    # also of a run that failed: the next one finds these packages in the store
+    await host.threads.run(note_sha256, host.settings.cache_dir, engine.store.root.identity, created)
     report.raise_for_failures()
     keys = {outcome.url: [form.key for form in outcome.forms] for outcome in report.outcomes}
-    by_arch = {arch: [_with_keys(p, keys[str(p.url)], engine) for p in packages] for arch, packages in lists.items()}
+    by_arch = {arch: [_with_keys(p, keys[str(p.url)], dirname) for p in packages] for arch, packages in lists.items()}
     asked = request or pinned_request([p for packages in by_arch.values() for p in packages])
     environments = _resolved(by_arch, asked, catalog.settings.username)
     stored = [await catalog.publish(environment) for environment in environments]
@@ -198,7 +221,7 @@ async def import_environment(
 
 async def _entered(
     engine: Engine,
-    catalog: Environments,
+    catalog: Catalog,
     stored: Sequence[ResolvedEnvironment],
     reports: Sequence[Report],
     size: int,
@@ -208,9 +231,15 @@ async def _entered(
     from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted  # noqa: PLC0415 - after the packages
 
     await catalog.keep(stored, default=True)
-    packs = await pack_cached(engine, stored, verify=True) if packs_wanted(engine.settings) else PacksMade()
+    packs = (
+        await pack_cached(engine.host, engine.sources, stored, verify=True)
+        if packs_wanted(engine.host.settings)
+        else PacksMade()
+    )
+    fresh = [environment.id for environment in stored]
+    digests = await publish_digests(engine.host, engine.sources, stored, packs=packs.packs, vouch=True, fresh=fresh)
     aliased = await catalog.alias(str(stored[0].id), names) if names else None
-    return Imported(tuple(stored), tuple(reports), size, packs, aliased)
+    return Imported(tuple(stored), tuple(reports), size, packs, aliased, digests.get(stored[0].id, ""))
 
 
 def pinned_request(packages: Sequence[EnvironmentPackage]) -> Request:
@@ -253,11 +282,11 @@ def _tagged(part: str, texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _with_keys(package: Package, keys: Sequence[str], engine: Engine) -> EnvironmentPackage:
+def _with_keys(package: Package, keys: Sequence[str], dirname: str) -> EnvironmentPackage:
     hashes = {"sha256": package.digests.sha256} if package.kind == "conda" and package.digests.sha256 else {}
     result = EnvironmentPackage(package.kind, package.stem, str(package.url), str(package.url_format))
     for key in keys:
-        parts = layout.parse_key(key, engine.settings.packages_dirname)
+        parts = layout.parse_key(key, dirname)
         if parts is not None:
             result = result.with_cached(str(parts.format), key)
     return replace(result, hashes={**result.hashes, **hashes})

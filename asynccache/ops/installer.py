@@ -29,7 +29,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from asynccache import __version__
 from asynccache.boot.bundle import BUNDLES
 from asynccache.boot.zstd import WHEELS_KEY
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
 from asynccache.engine.verified import Verified
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
@@ -38,10 +38,13 @@ from asynccache.model.document import Documented
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
+from asynccache.node.store_kinds import KINDS
 from asynccache.runtime.scratch import scratch_directory
+from asynccache.store.base import Store
 
 _LISTING: Final = ".json"
 _MADE: Final = "nodes"  # of what this machine remembers: sha256 of what it published for nodes
+_LEVEL: Final = 3  # of gzip; half the time of 6 for a file that is 5 % larger, made while somebody waits for a launch
 _BUNDLES_MADE: Final = "bundles"  # likewise: the files of a bundle -> sha256 and size of it
 _OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need
 _DECODERS: Final = {"backports-zstd", "zstandard"}
@@ -65,11 +68,12 @@ class Published(Documented):
     sha256: str
 
 
-async def publish_zstd_wheels(engine: Engine, wheels: Iterable[Path]) -> dict[str, Published]:
+async def publish_zstd_wheels(host: Host, store: Store, wheels: Iterable[Path]) -> dict[str, Published]:
     """Put wheels of a zstd decoder where nodes whose Python has none find them.
 
     Args:
-        engine: An open engine on the store.
+        host: What it is done with.
+        store: An open store.
         wheels: Of `backports.zstd` or `zstandard`, for any Python and machine.
 
     Returns:
@@ -81,43 +85,43 @@ async def publish_zstd_wheels(engine: Engine, wheels: Iterable[Path]) -> dict[st
     new: dict[str, Published] = {}
     for wheel in wheels:
         tags = _tags(wheel)
-        digests = await engine.threads.run(digest_file, str(wheel), "md5", "sha256")
+        digests = await host.threads.run(digest_file, str(wheel), "md5", "sha256")
         sha256 = digests.sha256 or ""
         key = f"{PurePosixPath(WHEELS_KEY).parent}/{sha256[:16]}/{wheel.name}"
-        if await engine.store.head(key) is None:
-            await engine.store.upload(key, wheel, digests, if_absent=False)
+        if await store.head(key) is None:
+            await store.upload(key, wheel, digests, if_absent=False)
         published = Published(key, digests.size or 0, sha256)
         new.update(dict.fromkeys(tags, published))
-    merged = {**await _listed_decoders(engine), **new}
+    merged = {**await _listed_decoders(store), **new}
     text = json.dumps({tag: published.as_document() for tag, published in sorted(merged.items())}, indent=1)
-    await engine.store.put(WHEELS_KEY, text.encode())
-    await _remember(engine, *new.values())
+    await store.put(WHEELS_KEY, text.encode())
+    await _remember(host, *new.values())
     return merged
 
 
-async def vouched_decoders(engine: Engine) -> dict[str, Published]:
+async def vouched_decoders(host: Host, store: Store) -> dict[str, Published]:
     """Return what decoders nodes may load, by Python and architecture, of those that are published."""
-    vouched = await _vouched(engine)
-    return {tag: each for tag, each in (await _listed_decoders(engine)).items() if each.sha256 in vouched}
+    vouched = await _vouched(host)
+    return {tag: each for tag, each in (await _listed_decoders(store)).items() if each.sha256 in vouched}
 
 
-async def _listed_decoders(engine: Engine) -> dict[str, Published]:
+async def _listed_decoders(store: Store) -> dict[str, Published]:
     try:
-        known = read_json(await engine.store.get(WHEELS_KEY))
+        known = read_json(await store.get(WHEELS_KEY))
         return {str(tag): Published(**said) for tag, said in known.items()}
     except (ObjectNotFoundError, ValueError, TypeError, AttributeError):
         return {}
 
 
-async def _vouched(engine: Engine) -> set[str]:
+async def _vouched(host: Host) -> set[str]:
     """Return the sha256 of all that this machine published for nodes, or that the settings name."""
-    made = await engine.threads.run(Verified(engine.settings.cache_dir).known, _MADE)
-    return {*made, *(digest.removeprefix("sha256:") for digest in engine.settings.node_digests)}
+    made = await host.threads.run(lambda: Verified.own(host.settings.cache_dir).known(_MADE))
+    return {*made, *(digest.removeprefix("sha256:") for digest in host.settings.node_digests)}
 
 
-async def _remember(engine: Engine, *published: Published) -> None:
+async def _remember(host: Host, *published: Published) -> None:
     entries = [(each.sha256, str(each.size)) for each in published]
-    await engine.threads.run(Verified(engine.settings.cache_dir).add, _MADE, entries)
+    await host.threads.run(lambda: Verified.own(host.settings.cache_dir).add(_MADE, entries))
 
 
 def _tags(wheel: Path) -> list[str]:
@@ -152,26 +156,29 @@ def _architecture(platform: str) -> str | None:
     return next((arch for end, arch in ends.items() if platform.endswith(end)), None)
 
 
-async def configured_bundle(engine: Engine, arch: str) -> Published | None:
+async def configured_bundle(host: Host, store: Store, arch: str) -> Published | None:
     """Return the bundle that lies where the settings say, None when none is configured or it is none of ours."""
-    key = engine.settings.bundle_key(arch)
-    return None if key is None else await _listed(engine, key + _LISTING, key)
+    key = host.settings.bundle_key(arch)
+    return None if key is None else await _listed(store, key + _LISTING, key)
 
 
-async def vouched_bundle(engine: Engine, arch: str) -> Published | None:
+async def vouched_bundle(host: Host, store: Store, arch: str) -> Published | None:
     """Return the bundle that nodes of an architecture may run: as configured or as named, else made here if it can be.
 
     Returns:
         None when there is none that this machine made or that the setting `node_digests` names.
     """
-    vouched = await _vouched(engine)
-    for found in (await configured_bundle(engine, arch), await _listed(engine, f"{BUNDLES}/{arch}{_LISTING}")):
+    vouched = await _vouched(host)
+    for found in (
+        await configured_bundle(host, store, arch),
+        await _listed(store, f"{BUNDLES}/{arch}{_LISTING}"),
+    ):
         if found is not None and found.sha256 in vouched:
             return found
-    return await publish_bundle(engine) if arch == current_architecture() else None
+    return await publish_bundle(host, store) if arch == current_architecture() else None
 
 
-async def publish_bundle(engine: Engine, *, force: bool = False, configured: bool = False) -> Published:
+async def publish_bundle(host: Host, store: Store, *, force: bool = False, configured: bool = False) -> Published:
     """Put this Python with the engine in it where nodes of this architecture find it, unless it is there.
 
     It is made of this process's own Python and installed distributions, so it is for this machine's architecture and
@@ -179,46 +186,47 @@ async def publish_bundle(engine: Engine, *, force: bool = False, configured: boo
     nodes of deployed flows were told of.
 
     Args:
-        engine: An open engine on the store.
-        force: Make it anew, and put it in place of what lies where it is configured.
+        host: What it is done with.
+        store: An open store.
+        force: Make it again, and put it in place of what lies where it is configured.
         configured: Put it where `remote_installer` says, if it says anything, and name it to all who have no manifest.
 
     Raises:
         UsageError: Something else, such as another program, lies where it is configured.
     """
     arch = current_architecture()
-    named = engine.settings.bundle_key(arch) if configured else None
+    named = host.settings.bundle_key(arch) if configured else None
     if named is not None and not force:
-        there = await _listed(engine, named + _LISTING, named)
+        there = await _listed(store, named + _LISTING, named)
         if there is not None:
             return there
-        if await engine.store.head(named) is not None:
+        if await store.head(named) is not None:
             raise UsageError(
-                f"{named} lies in the store and is no bundle of asynccache",
+                f"{named} is in the store but is not a bundle of asynccache",
                 expected="nothing, or what `asynccache installer publish` put there",
-                hint="name another object with CONDA_REMOTE_INSTALLER, or replace this one with --force",
+                hint="name another object with the setting remote_installer, or replace this one with --force",
             )
     listing = (named or f"{BUNDLES}/{arch}") + _LISTING
-    listed = await _listed(engine, listing)
-    memory = Verified(engine.settings.cache_dir)
-    fingerprint = await engine.threads.run(_fingerprint)
-    known = (await engine.threads.run(memory.known, _BUNDLES_MADE)).get(fingerprint)
+    listed = await _listed(store, listing)
+    memory = await host.threads.run(Verified.own, host.settings.cache_dir)
+    fingerprint = await host.threads.run(_fingerprint)
+    known = (await host.threads.run(memory.known, _BUNDLES_MADE)).get(fingerprint)
     if known is not None and named is None and not force:
         sha256, _space, size = known.partition(" ")
         made = Published(_bundle_key(arch, sha256), int(size), sha256)
-        if made == listed or (not configured and await engine.store.head(made.key) is not None):
+        if made == listed or (not configured and await store.head(made.key) is not None):
             return made
-    async with scratch_directory("bundle-", engine.workspace.path) as scratch:
+    async with scratch_directory("bundle-", host.workspace.path) as scratch:
         path = scratch / "bundle.tar.gz"
-        await engine.threads.work(lambda stop: _write_bundle(path, stop))
-        digests = await engine.threads.run(digest_file, str(path), "md5", "sha256")
+        await host.threads.work(lambda stop: _write_bundle(path, stop))
+        digests = await host.threads.run(digest_file, str(path), "md5", "sha256")
         sha256 = digests.sha256 or ""
         made = Published(named or _bundle_key(arch, sha256), digests.size or 0, sha256)
-        await engine.store.upload(made.key, path, digests, if_absent=False, consume=True)
+        await store.upload(made.key, path, digests, if_absent=False, consume=True)
         if configured or force or listed is None:
-            await engine.store.put(listing, json.dumps(made.as_document()).encode())
-        await _remember(engine, made)
-        await engine.threads.run(memory.add, _BUNDLES_MADE, [(fingerprint, f"{sha256} {made.size}")])
+            await store.put(listing, json.dumps(made.as_document()).encode())
+        await _remember(host, made)
+        await host.threads.run(memory.add, _BUNDLES_MADE, [(fingerprint, f"{sha256} {made.size}")])
         return made
 
 
@@ -235,11 +243,11 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-async def _listed(engine: Engine, listing: str, key: str | None = None) -> Published | None:
+async def _listed(store: Store, listing: str, key: str | None = None) -> Published | None:
     """Return the bundle that a listing names if it is there, of one key or of any."""
     try:
-        there = Published(**read_json(await engine.store.get(listing)))
-        present = key in {None, there.key} and await engine.store.head(there.key) is not None
+        there = Published(**read_json(await store.get(listing)))
+        present = key in {None, there.key} and await store.head(there.key) is not None
     except (ObjectNotFoundError, UsageError, ValueError, TypeError):
         return None
     return there if present else None
@@ -249,7 +257,7 @@ def _write_bundle(path: Path, stop: Callable[[], bool]) -> None:
     with (
         disk_errors(path),
         path.open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0, filename="") as packed,
+        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=_LEVEL, mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for name, source in sorted(_members().items()):
@@ -271,7 +279,8 @@ def _members() -> dict[str, Path]:
     site = f"lib/{version}/site-packages"
     found = {"bin/python3": (base / "bin" / version).resolve()}
     for path in (base / "lib").glob(f"lib{version}*.so*"):
-        found[f"lib/{path.name}"] = path
+        if path.resolve().parent != path.parent or not path.is_symlink():  # else another name of a file beside it
+            found[f"lib/{path.name}"] = path
     library = base / "lib" / version
     for root, names, files in os.walk(library):
         names[:] = sorted(n for n in names if n != "site-packages" and not _LEFT_OUT.search(n))
@@ -302,7 +311,7 @@ def _cli() -> Path:
 
     spec = importlib.util.find_spec("asynccache_cli")
     if spec is None or spec.origin is None:
-        raise UsageError("the command line of asynccache is not installed beside it", hint="install asynccache whole")
+        raise UsageError("the command line of asynccache is not installed next to it", hint="install asynccache whole")
     return Path(spec.origin).parent
 
 
@@ -318,6 +327,7 @@ def _imported() -> list[str]:
                     modules.update(alias.name.partition(".")[0] for alias in node.names)
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     modules.add(node.module.partition(".")[0])
+    modules -= {kind.identity for kind in KINDS.values()}
     known = importlib.metadata.packages_distributions()
     return sorted({name for module in modules for name in known.get(module, ())} - _OPTIONAL)
 

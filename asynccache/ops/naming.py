@@ -8,26 +8,32 @@
     env.json, ./env                 a document, by its path
 
 Where a text could be several of these, the first that is known counts, in this order. Commands that use what is on this
-machine look for the name of a directory first.
+machine look for the name of a directory first. Behind any of them `@sha256:DIGEST` says what exactly is meant (see
+`asynccache.model.environment_digest`): a name that moved since means what it meant when it had that digest.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from asynccache.errors import ObjectNotFoundError, UsageError
+from asynccache.errors import IntegrityError, ObjectNotFoundError, UsageError
 from asynccache.hydrate import prefix as places
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.environment_digest import split_name
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import ARCHITECTURES
 from asynccache.node.environments import MARKER, ids_in_name
+from asynccache.runtime.late_loop import in_thread
 
 if TYPE_CHECKING:
-    from asynccache.ops.environments import Environments
+    from asynccache.catalog.aliases import Move
+    from asynccache.ops.catalog import Catalog
 
 Ids = tuple[str, str]
 _PATH: Final = re.compile(r"/|~|\.\.?(/|$)")
@@ -44,12 +50,14 @@ class Meaning:
         alias: The alias, ids or pathspec that the text is; None for a path and for the name of a directory.
         prefix: The environment on this machine that the text names.
         document: What the file that the text names holds.
+        digest: sha256 that the text names, of the environment or of all its architectures; empty where it names none.
     """
 
     ids: Ids
     alias: Alias | None = None
     prefix: Path | None = None
     document: ResolvedEnvironment | None = None
+    digest: str = ""
 
     def __str__(self) -> str:
         ids = ":".join(self.ids)
@@ -57,7 +65,7 @@ class Meaning:
         return ids if named is None or str(named) == ids else f"{named} ({ids})"
 
 
-async def meaning_of(catalog: Environments, text: str, arch: str | None = None, *, here_first: bool = False) -> Meaning:
+async def meaning_of(catalog: Catalog, text: str, arch: str | None = None, *, here_first: bool = False) -> Meaning:
     """Return what a text means.
 
     Args:
@@ -70,26 +78,53 @@ async def meaning_of(catalog: Environments, text: str, arch: str | None = None, 
         UsageError: It is no name, or short for several environments, or the file no document.
         ObjectNotFoundError: Nothing is known under it.
     """
+    name, digest = split_name(text)
+    if not digest:
+        return await _meaning(catalog, text, arch, here_first)
+    meaning = await _meaning(catalog, name, arch, False)  # what was made under a name may be something else by now
+    return replace(meaning, ids=await _that_had(catalog, meaning, digest), digest=digest)
+
+
+async def _that_had(catalog: Catalog, meaning: Meaning, digest: str) -> Ids:
+    """Return the ids that a name has, or had when it had a digest."""
+    alias = meaning.alias
+    if catalog.digests is None or catalog.aliases is None or alias is None or not alias.mutable:
+        return meaning.ids
+    for ids in dict.fromkeys((meaning.ids, *(move.target for move in reversed(await _moves(catalog, alias))))):
+        for arch in ARCHITECTURES:
+            if await catalog.digests.has(EnvID(*ids, arch), digest):
+                return ids
+    return meaning.ids
+
+
+async def _moves(catalog: Catalog, alias: Alias) -> list[Move]:
+    try:
+        return await catalog.aliases.history(alias) if catalog.aliases is not None else []
+    except IntegrityError:
+        return []  # a history that was changed leads nowhere
+
+
+async def _meaning(catalog: Catalog, text: str, arch: str | None, here_first: bool) -> Meaning:
     if _PATH.match(text) or text.endswith(".json"):
-        return await asyncio.to_thread(_at, Path(text), arch)
+        return await in_thread(_at, Path(text), arch)
     place = _place(catalog, text)
-    if here_first and (found := await asyncio.to_thread(_prefix, place)) is not None:
+    if here_first and (found := await in_thread(_prefix, place)) is not None:
         return found
     if (ids := ids_in_name(text)) is not None:
         return Meaning(ids, prefix=place if places.read_marker(place) is not None else None)
     try:
         alias, ids = await catalog.lookup.named(text)
     except (UsageError, ObjectNotFoundError):
-        known = await asyncio.to_thread(_prefix, place) or await _shortened(catalog, text)
+        known = await in_thread(_prefix, place) or await _shortened(catalog, text)
         if known is None and place.is_file() and "/" in text:
-            known = await asyncio.to_thread(_at, place, arch)
+            known = await in_thread(_at, place, arch)
         if known is None:
             raise
         return known
     return Meaning(ids, alias)
 
 
-async def shortest_name(catalog: Environments, ids: Ids, asked: str = "") -> str:
+async def shortest_name(catalog: Catalog, ids: Ids, asked: str = "") -> str:
     """Return the shortest text by which people can name an environment that is on this machine.
 
     Args:
@@ -98,19 +133,19 @@ async def shortest_name(catalog: Environments, ids: Ids, asked: str = "") -> str
         asked: The name by which somebody just asked for it.
     """
     if asked and not (_PATH.match(asked) or asked.endswith(".json") or _SHORT.fullmatch(asked) or len(asked) > 80):
-        place = await asyncio.to_thread(_prefix, _place(catalog, asked))
+        place = await in_thread(_prefix, _place(catalog, asked))
         if place is None or place.ids == ids:
             return asked
-    known = await asyncio.to_thread(catalog.here.names)
+    known = await in_thread(catalog.local.names)
     names = [alias for alias, meant in known if meant == ids and alias.kind == "generic"]
     if names:
         return str(min(names, key=lambda alias: (alias.mutable, len(str(alias)), str(alias))))
     short = ids[1][:_SHOWN]
-    others = [other for other in await _known_here(catalog) if other[1].startswith(short) and other != ids]
+    others = [other for other in await _known_locally(catalog) if other[1].startswith(short) and other != ids]
     return ":".join(ids) if others else short
 
 
-def _place(catalog: Environments, text: str) -> Path:
+def _place(catalog: Catalog, text: str) -> Path:
     if "/" in text:
         return Path(text).absolute()
     return places.environments_directory(catalog.settings) / text
@@ -122,7 +157,7 @@ def _prefix(place: Path) -> Meaning | None:
 
 
 def _at(path: Path, arch: str | None) -> Meaning:
-    from asynccache.ops.environments import read_document  # noqa: PLC0415 - it asks this module
+    from asynccache.ops.document_file import read_document  # noqa: PLC0415 - only for files
 
     path = path.expanduser()
     if path.is_dir():
@@ -138,22 +173,22 @@ def _at(path: Path, arch: str | None) -> Meaning:
     return Meaning((document.id.req_id, document.id.full_id), document=document)
 
 
-async def _known_here(catalog: Environments) -> set[Ids]:
-    from asynccache.ops.hydrated import hydrated  # noqa: PLC0415 - only for what is shortened
+async def _known_locally(catalog: Catalog) -> set[Ids]:
+    from asynccache.ops.on_disk import hydrated  # noqa: PLC0415 - only for what is shortened
 
-    listed = await asyncio.to_thread(catalog.here.summaries)
-    on_disk = await asyncio.to_thread(hydrated, catalog.settings, sizes=False)
+    listed = await in_thread(catalog.local.summaries)
+    on_disk = await in_thread(hydrated, catalog.settings, sizes=False)
     return {(i.req_id, i.full_id) for i in (*(s.id for s in listed), *(e.id for e in on_disk))}
 
 
-async def _shortened(catalog: Environments, text: str) -> Meaning | None:
+async def _shortened(catalog: Catalog, text: str) -> Meaning | None:
     """Return what a shortened id means: on this machine, else in the store."""
     matched = _SHORT.fullmatch(text)
     if matched is None:
         return None
-    found = _beginning(await _known_here(catalog), matched)
-    if not found and catalog.there is not None:
-        stored = await catalog.there.summaries()
+    found = _beginning(await _known_locally(catalog), matched)
+    if not found and catalog.remote is not None:
+        stored = await catalog.remote.summaries()
         found = _beginning({(s.id.req_id, s.id.full_id) for s in stored}, matched)
     if len(found) > 1:
         raise UsageError(

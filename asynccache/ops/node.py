@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from asynccache.engine.engine import Engine
+from asynccache.engine.adoption import Adoption
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.engine.verified import Verified
 from asynccache.errors import AsyncCacheError
 from asynccache.hydrate.package_directory import DIRNAME, PackageDirectory
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, digest_file
 from asynccache.model.package import Format
-from asynccache.node.disk import disk_errors
 from asynccache.ops.environment_packages import Need
+from asynccache.runtime.scratch import scratch_directory
 from asynccache.runtime.tasks import run_together, run_works
+from asynccache.store.base import Store
 from asynccache.store.stored import StoredArchive
 from asynccache.store.verified import Absent, Damaged, NotWanted, Whole
 
@@ -30,20 +32,23 @@ class _Brought:
     archive: StoredArchive
     staged: Path
     address: str
+    sha256: str
 
 
 class NodeArchives:
     """The package directory below `cache_dir`, as far as it concerns some packages.
 
     Args:
-        engine: An open engine: its threads and budgets are used.
+        host: What it is done with.
+        sources: The store.
         memory: What was verified before.
     """
 
-    def __init__(self, engine: Engine, memory: Verified) -> None:
-        self._engine = engine
+    def __init__(self, host: Host, sources: Sources, memory: Verified) -> None:
+        self._host = host
+        self._sources = sources
         self._memory = memory
-        self.directory = PackageDirectory(engine.settings.cache_dir / DIRNAME, engine.settings.lock_timeout)
+        self.directory = PackageDirectory(host.settings.cache_dir / DIRNAME, host.settings.lock_timeout)
         self._sizes: dict[int, int] = {}
         self._before: set[int] = set()
 
@@ -62,22 +67,26 @@ class NodeArchives:
     async def look(self, needs: Sequence[Need], wanted: Format | None) -> None:
         """Find out what is here. A file that was not verified before is read; one that is wrong counts as absent."""
         place = str(self.directory.path)
-        known = await self._engine.threads.run(self._memory.known, place)
+        await self._sources.derived.load()
+        known = await self._host.threads.run(self._memory.known, place)
         found = await run_together([self._look(need, wanted, known) for need in needs])
-        await self._engine.threads.run(self._memory.add, place, [entry for entry in found if entry is not None])
+        await self._host.threads.run(self._memory.add, place, [entry for entry in found if entry is not None])
         self._before = set(self._sizes)
 
     async def _look(self, need: Need, wanted: Format | None, known: dict[str, str]) -> tuple[str, str] | None:
+        doubtful = {archive.format for archive in need.doubtful(Adoption(self._host, self._sources))}
         for fmt in _usable(need, wanted):
             path = self.directory.archive(need.package.filename, fmt)
             try:
                 status = path.stat()
             except OSError:
                 continue
+            if fmt in doubtful:
+                continue
             version = _version(status)
             if known.get(path.name) == version:
                 self._sizes[id(need)] = status.st_size
-                need.ready_at = need.ready_at or self._engine.clock.now()
+                need.ready_at = need.ready_at or self._host.clock.now()
                 return None
             archive = need.found.get(fmt)
             try:
@@ -86,23 +95,26 @@ class NodeArchives:
                 expected = None
             if not expected:
                 continue
-            async with self._engine.budgets.cpu.borrow():
-                digests = await self._engine.threads.work(_digesting(path, expected.algorithms()))
+            async with self._host.budgets.cpu.borrow():
+                digests = await self._host.threads.work(_digesting(path, expected.algorithms()))
             if expected.mismatch(digests) is None:
                 self._sizes[id(need)] = status.st_size
-                need.ready_at = self._engine.clock.now()
+                need.ready_at = self._host.clock.now()
                 return path.name, version
         return None
 
     async def bring(
-        self, needs: Sequence[Need], engine_of: Callable[[Need], Engine], verified: list[tuple[Engine, StoredArchive]]
+        self,
+        needs: Sequence[Need],
+        sources_of: Callable[[Need], Sources],
+        verified: list[tuple[Sources, StoredArchive, str]],
     ) -> list[Suspect]:
         """Copy archives out of a store, verify them and move them into place.
 
         Args:
             needs: Packages that are complete in a store; what fails becomes their error.
-            engine_of: The engine on that store.
-            verified: Takes what was read and found to be right.
+            sources_of: That store.
+            verified: Takes what was read and found to be right, with its sha256.
 
         Returns:
             What is not as the store says.
@@ -113,27 +125,19 @@ class NodeArchives:
         """
         if not needs:
             return []
-        engine = self._engine
-        staging = engine.workspace.path / f"node-{os.getpid()}"
+        host = self._host
+        async with scratch_directory("node-", host.workspace.path) as staging:
 
-        def prepare() -> None:
-            with disk_errors(staging):
-                staging.mkdir(parents=True, exist_ok=True)
+            async def stage(numbered: tuple[int, Need]) -> _Brought | Suspect | None:
+                number, need = numbered
+                return await self._stage(need, sources_of(need), staging / str(number))
 
-        async def stage(numbered: tuple[int, Need]) -> _Brought | Suspect | None:
-            number, need = numbered
-            return await self._stage(need, engine_of(need), staging / str(number))
-
-        await engine.threads.run(prepare)
-        try:
-            results = await run_works(enumerate(needs), stage, room=engine.budgets.in_flight)
+            results = await run_works(enumerate(needs), stage, room=host.budgets.in_flight)
             brought = [result for result in results if isinstance(result, _Brought)]
-            await engine.threads.run(self._place, brought)
-        finally:
-            await engine.threads.run(shutil.rmtree, staging, ignore_errors=True)
-        now = engine.clock.now()
+            await host.threads.run(self._place, brought)
+        now = host.clock.now()
         for item in brought:
-            verified.append((engine_of(item.need), item.archive))
+            verified.append((sources_of(item.need), item.archive, item.sha256))
             self._sizes[id(item.need)] = item.archive.size
             item.need.ready_at = now
         for need, result in zip(needs, results, strict=True):
@@ -141,27 +145,27 @@ class NodeArchives:
                 need.error = result
         return [result for result in results if isinstance(result, tuple)]
 
-    async def _stage(self, need: Need, engine: Engine, path: Path) -> _Brought | Suspect | None:
-        archive = _chosen(need, self._engine.settings.wanted_format)
-        async with self._engine.budgets.temp.borrow(archive.size):
-            reading = await engine.reader.read(archive, path, wanted=need.package.digests_of(archive.format))
+    async def _stage(self, need: Need, sources: Sources, path: Path) -> _Brought | Suspect | None:
+        archive = chosen_archive(need, self._host.settings.wanted_format)
+        async with self._host.budgets.temp.borrow(archive.size):
+            reading = await sources.reader.read(archive, path, wanted=need.package.digests_of(archive.format))
         match reading:
-            case Whole():
-                return _Brought(need, archive, path, self._address(need, archive, engine))
+            case Whole(digests):
+                return _Brought(need, archive, path, self._address(need, archive, sources.store), digests.sha256 or "")
             case NotWanted():
-                need.error = reading.error(engine.store.address)
+                need.error = reading.error(sources.store.address)
                 return None
             case Absent() | Damaged():
                 return need, reading
 
-    def _address(self, need: Need, archive: StoredArchive, engine: Engine) -> str:
+    def _address(self, need: Need, archive: StoredArchive, store: Store) -> str:
         """Return what other programs find in `urls.txt` for this archive (contract, section 4.2)."""
         if need.package.kind != "conda":
             return ""
         if archive.format == need.package.url_format and need.fetchable is not None:
             return str(need.fetchable.url)
         # other readers join the directory of the kind in front of a key that begins with it already
-        return f"{engine.store.address}/{engine.settings.packages_dirname}/conda/{archive.key}"
+        return f"{store.address}/{self._host.settings.packages_dirname}/conda/{archive.key}"
 
     def _place(self, brought: Sequence[_Brought]) -> None:
         targets = [self.directory.archive(b.need.package.filename, b.archive.format) for b in brought]
@@ -172,7 +176,7 @@ class NodeArchives:
 
 
 def _usable(need: Need, wanted: Format | None) -> tuple[Format, ...]:
-    """Return the forms that will do on the node: the wanted one, or any that is installed as it is."""
+    """Return the formats that will do on the node: the wanted one, or any that is installed as it is."""
     if wanted is not None and wanted.kind == need.package.kind:
         return (wanted,)
     if need.package.kind == "conda":
@@ -184,7 +188,8 @@ def _digesting(path: Path, algorithms: tuple[str, ...]) -> Callable[[object], Di
     return lambda _stop: digest_file(str(path), *algorithms)
 
 
-def _chosen(need: Need, preferred: Format | None) -> StoredArchive:
+def chosen_archive(need: Need, preferred: Format | None) -> StoredArchive:
+    """Return which of the formats that the store has of a package is brought to a node; it has one."""
     there = [f for f in need.formats if f in need.found]
     return need.found[next((f for f in there if f == preferred), there[0])]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from asynccache.engine.engine import Engine
+from asynccache.engine.derived import is_derived, published_digests
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.errors import AsyncCacheError, ConfigurationError
 from asynccache.hydrate.pack_find import Packed
 from asynccache.model.document import document, plain
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
+from asynccache.ops.digests import publish_digests
+from asynccache.ops.environment_packages import Need, Needs
 from asynccache.ops.installer import Published, vouched_bundle, vouched_decoders
 from asynccache.runtime.tasks import outcome_of, run_together, run_works
+from asynccache.store.base import Store
 
 
 @dataclass(slots=True)
@@ -25,6 +29,9 @@ class NodeSupplies:
         unpacked: Environment -> why it has no pack, so that nodes make it from packages.
         engines: Architecture -> the engine for nodes that cannot take a pack.
         decoders: Python and architecture -> the zstd decoder for nodes whose image has none.
+        derived: Environment of those that nodes make from packages -> the derived archives for them, as texts of the
+            setting `derived_digests`.
+        digests: Environment -> its digest, where sha256 of all its packages are known.
         no_engine: Why there is no engine; None when there is, or when none could be made here.
         foreign: Keys that the settings name for an engine and that hold none that this machine vouches for.
         seconds: In all.
@@ -34,14 +41,23 @@ class NodeSupplies:
     unpacked: dict[EnvID, AsyncCacheError] = field(default_factory=dict)
     engines: dict[str, Published] = field(default_factory=dict)
     decoders: dict[str, Published] = field(default_factory=dict)
+    derived: dict[EnvID, list[str]] = field(default_factory=dict)
+    digests: dict[EnvID, str] = field(default_factory=dict)
     no_engine: AsyncCacheError | None = None
     foreign: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_document(self) -> dict[str, object]:
-        """Return packs, engines and decoders as nodes are told of them (see `asynccache.boot.manifest`)."""
-        packs = {f"{p.id.req_id}:{p.id.full_id}:{p.id.arch}": _pin(p) for p in self.packs}
-        return {"packs": packs, "bundles": plain(self.engines), "decoders": plain(self.decoders)}
+        """Return what there is as nodes are told of it (see `asynccache.boot.manifest`)."""
+        packs = {_name(p.id): _pin(p) for p in self.packs}
+        named = {"bundles": plain(self.engines), "decoders": plain(self.decoders)}
+        derived = {_name(env_id): statements for env_id, statements in self.derived.items() if statements}
+        digests = {_name(env_id): digest for env_id, digest in self.digests.items()}
+        return {"packs": packs, **named, "digests": digests, **({"derived": derived} if derived else {})}
+
+
+def _name(env_id: EnvID) -> str:
+    return f"{env_id.req_id}:{env_id.full_id}:{env_id.arch}"
 
 
 def _pin(packed: Packed) -> dict[str, object]:
@@ -49,12 +65,13 @@ def _pin(packed: Packed) -> dict[str, object]:
 
 
 async def supply_nodes(
-    engine: Engine, environments: Iterable[ResolvedEnvironment], arches: Iterable[str] = ()
+    host: Host, sources: Sources, environments: Iterable[ResolvedEnvironment], arches: Iterable[str] = ()
 ) -> NodeSupplies:
     """Make what is missing of packs and of the engine for nodes, unless the settings say that nothing is packed.
 
     Args:
-        engine: An open engine on the store that nodes read.
+        host: What it is done with.
+        sources: The store that nodes read, and upstream.
         environments: Those that run there.
         arches: Of nodes that look up by themselves what they run, which they make with the engine.
 
@@ -64,19 +81,21 @@ async def supply_nodes(
     """
     from asynccache.hydrate.pack import pack  # noqa: PLC0415 - brings the linker
 
-    started = time.monotonic()
+    started = host.clock.now()
     chosen = list({each.id: each for each in environments}.values())
-    packing = engine.settings.pack != "never"
+    packing = host.settings.pack != "never"
     wanted = chosen if packing else []
     looking = frozenset(arches)
     supplies = NodeSupplies()
     outcomes: list[Packed | AsyncCacheError] = []
 
     async def pack_all() -> None:
-        outcomes.extend(await run_works(wanted, lambda each: pack(engine, each)))
+        outcomes.extend(await run_works(wanted, lambda each: pack(host, sources, each)))
 
     async def find_engines() -> None:
-        failed = await outcome_of(_engines(engine, {*(each.id.arch for each in chosen), *looking}, supplies))
+        failed = await outcome_of(
+            _engines(host, sources.store, {*(each.id.arch for each in chosen), *looking}, supplies)
+        )
         if failed is not None:
             supplies.no_engine = failed
             supplies.engines.clear()
@@ -102,16 +121,38 @@ async def supply_nodes(
                 hint=f"publish one on a machine for {arch} with `asynccache installer publish`, and name the digest"
                 " that it prints in the setting node_digests",
             )
-    supplies.seconds = time.monotonic() - started
+    by_packages = [each for each in chosen if not packing or each.id in supplies.unpacked]
+    if by_packages:
+        supplies.derived = await vouched_derived(host, sources, by_packages)
+    supplies.digests = await publish_digests(host, sources, chosen, packs=supplies.packs)
+    supplies.seconds = host.clock.now() - started
     return supplies
 
 
-async def _engines(engine: Engine, arches: set[str], supplies: NodeSupplies) -> None:
+async def vouched_derived(
+    host: Host, sources: Sources, environments: Iterable[ResolvedEnvironment]
+) -> dict[EnvID, list[str]]:
+    """Return what this machine vouches for of the derived archives that the store has, as `derived_digests` has it."""
+    await sources.derived.load()
+    needs = Needs(sources.store, sources.inventory, host.settings.packages_dirname)
+    await needs.add(environments)
+
+    def said(need: Need) -> Iterable[str]:
+        package, fmt = need.package, need.package.url_format
+        published = published_digests(package.digests_of(fmt), None)
+        for archive in need.found.values():
+            if is_derived(package.kind, archive.format, fmt):
+                yield from sources.derived.statements(published, archive.hash, package.vouched_derived)
+
+    return {env_id: [text for need in of for text in said(need)] for env_id, of in needs.by_environment.items()}
+
+
+async def _engines(host: Host, store: Store, arches: set[str], supplies: NodeSupplies) -> None:
     """Find what nodes may run before an environment is there; publish the engine where there is none."""
-    supplies.decoders = await vouched_decoders(engine)
+    supplies.decoders = await vouched_decoders(host, store)
     for arch in sorted(arches):
-        key = engine.settings.bundle_key(arch)
-        found = await vouched_bundle(engine, arch)
+        key = host.settings.bundle_key(arch)
+        found = await vouched_bundle(host, store, arch)
         if found is not None:
             supplies.engines[arch] = found
         if key is not None and (found is None or found.key != key):

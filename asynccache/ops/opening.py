@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import wanted_architecture
+from asynccache.runtime.clock import Clock
+from asynccache.runtime.late_loop import loop_begins
 
 if TYPE_CHECKING:
     from asynccache.engine.engine import Engine
     from asynccache.model.environment import ResolvedEnvironment
-    from asynccache.ops.environments import Environments
+    from asynccache.ops.catalog import Catalog
     from asynccache.ops.naming import Meaning
     from asynccache.store.base import Store
 
@@ -30,10 +33,12 @@ class Opening(AsyncExitStack):
         writing: Whether what is done may store something. A store that somebody has named and that is not there is made
             then; it is an error for what only reads. The default store that was never written is empty for both.
         emit: Where an engine that is opened here sends its events.
-        say: Told in a sentence when something damaged was set aside.
+        say: Told in a sentence when something damaged was quarantined.
+        clock: Time to measure with and to wait on, of what is opened here.
 
     Attributes:
         fetched_bytes: Bytes that came from upstream so far.
+        received_bytes: Bytes of packages that came from upstream or from the store so far.
     """
 
     def __init__(
@@ -44,28 +49,34 @@ class Opening(AsyncExitStack):
         writing: bool = False,
         emit: events.EventSink = events.ignore,
         say: Callable[[str], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
+        self.clock: Clock = clock or (engine.host.clock if engine is not None else Clock())
         self._writing = writing
         self.fetched_bytes = 0
+        self.received_bytes = 0
         self._engine = engine
         self._store = engine.store if engine is not None else None
-        self._catalog: Environments | None = None
-        self._here: Environments | None = None
+        self._catalog: Catalog | None = None
+        self._local: Catalog | None = None
         self._emit = emit
         self._say = say
-        self._lock = asyncio.Lock()
         self._counted = False
 
-    @property
-    def here(self) -> Environments:
-        """What this machine knows; nothing is opened for it."""
-        if self._here is None:
-            from asynccache.ops.environments import Environments  # noqa: PLC0415 - not all verbs need it
+    @cached_property
+    def _lock(self) -> asyncio.Lock:
+        return asyncio.Lock()  # not before there is a loop: asyncio takes long to import
 
-            self._here = Environments(self.settings, None, self._say)
-        return self._here
+    @property
+    def local(self) -> Catalog:
+        """What this machine knows; nothing is opened for it."""
+        if self._local is None:
+            from asynccache.ops.catalog import Catalog  # noqa: PLC0415 - not all verbs need it
+
+            self._local = Catalog(self.settings, None, self._say)
+        return self._local
 
     @property
     def store_requests(self) -> int:
@@ -82,14 +93,18 @@ class Opening(AsyncExitStack):
             StoreNotFoundError: There is no store at the address.
             StoreError: It cannot be opened.
         """
-        from asynccache.store.open import open_store, store_options  # noqa: PLC0415 - what is known needs none
+        from asynccache.store.admission import Admission  # noqa: PLC0415 - what is known needs none
+        from asynccache.store.open import open_store  # noqa: PLC0415 - as above
+        from asynccache.store.options import store_options  # noqa: PLC0415 - as above
 
+        await loop_begins()
         async with self._lock:
             if self._store is None:
                 may_be_absent = writing or self._writing or not self.settings.root_is_named
-                options = store_options(self.settings)
+                options = store_options(self.settings, self.clock)
                 opened = open_store(self.settings.root, options, may_be_absent=may_be_absent)
                 self._store = await self.enter_async_context(opened)
+                self._store.admit(Admission(self.settings.cache_dir))
             return self._store
 
     async def engine(self, *, writing: bool = False) -> Engine:
@@ -103,23 +118,23 @@ class Opening(AsyncExitStack):
         store = await self.store(writing=writing)
         async with self._lock:
             if self._engine is None:
-                engine = Engine(self.settings, store=store, emit=self._emit)
+                engine = Engine(self.settings, store=store, clock=self.clock, emit=self._emit)
                 self._engine = await self.enter_async_context(engine)
             if not self._counted:
                 self._counted = True
                 self.enter_context(self._engine.listening(self._count))
             return self._engine
 
-    async def catalog(self, *, writing: bool = False) -> Environments:
+    async def catalog(self, *, writing: bool = False) -> Catalog:
         """Return the catalog on the store (see `store`).
 
         Raises:
             StoreError: The store cannot be opened.
         """
         if self._catalog is None:
-            from asynccache.ops.environments import Environments  # noqa: PLC0415 - as above
+            from asynccache.ops.catalog import Catalog  # noqa: PLC0415 - as above
 
-            self._catalog = Environments(self.settings, await self.store(writing=writing), self._say)
+            self._catalog = Catalog(self.settings, await self.store(writing=writing), self._say)
         return self._catalog
 
     async def meaning(self, text: str, *, here_first: bool = False) -> Meaning:
@@ -132,7 +147,7 @@ class Opening(AsyncExitStack):
         """
         from asynccache.ops.naming import meaning_of  # noqa: PLC0415 - not all jobs name something
 
-        found = await self.here.known(text, here_first=here_first)
+        found = await self.local.known(text, here_first=here_first)
         return found or await meaning_of(await self.catalog(), text, here_first=here_first)
 
     async def find(self, text: str, arch: str | None = None, *, local_only: bool = False) -> ResolvedEnvironment:
@@ -150,20 +165,25 @@ class Opening(AsyncExitStack):
         """
         wanted = wanted_architecture(arch)
         if local_only:
-            return await self.here.find(text, wanted)
-        known = await self.here.known(text)
-        if known is not None and known.document is None:
-            found = await self.here.lookup.by_id(EnvID(*known.ids, wanted))
+            return await self.local.find(text, wanted)
+        known = await self.local.known(text)
+        if known is not None and known.document is None and not known.digest:
+            found = await self.local.lookup.by_id(EnvID(*known.ids, wanted))
             if found is not None:
+                await self.local.doubt(found)
                 return found
-        return await (self.here if known and known.document else await self.catalog()).find(text, wanted)
+        here = known is not None and known.document is not None and not known.digest
+        return await (self.local if here else await self.catalog()).find(text, wanted)
 
     async def prefix(self, environment: ResolvedEnvironment) -> Path:
         """Return the prefix of a helper environment, made when it was not there (see `PrefixMaker`)."""
         from asynccache.hydrate.hydrate import prefix_for  # noqa: PLC0415 - only where something is built
 
-        return await prefix_for(await self.engine(), environment, kind="builder")
+        engine = await self.engine()
+        return await prefix_for(engine.host, engine.sources, environment, kind="builder")
 
     def _count(self, event: events.Event) -> None:
-        if isinstance(event, events.Fetched) and event.source.startswith("http"):
-            self.fetched_bytes += event.bytes - event.resumed_from
+        if isinstance(event, events.Fetched):
+            self.received_bytes += event.bytes - event.resumed_from
+            if event.source.startswith("http"):
+                self.fetched_bytes += event.bytes - event.resumed_from

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Final
+from typing import ClassVar, Final
 
 from asynccache.config import Settings
-from asynccache.engine.engine import Engine
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
 from asynccache.engine.verified import Verified
 from asynccache.errors import AsyncCacheError, IntegrityError
 from asynccache.hydrate.pack_find import Packed, find_pack
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.runtime.budget import Budget
@@ -21,13 +23,15 @@ _AT_ONCE: Final = 4  # each that is made needs the environment's files on disk; 
 
 
 @dataclass(slots=True)
-class PacksMade:
+class PacksMade(Documented):
     """What packing brought.
 
     Attributes:
         packs: In the order of the environments, without those that failed.
         failed: Environment -> why it has no pack.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("packs",)
 
     packs: list[Packed] = field(default_factory=list)
     failed: dict[EnvID, AsyncCacheError] = field(default_factory=dict)
@@ -46,28 +50,33 @@ def packs_wanted(settings: Settings) -> bool:
 
 
 async def pack_cached(
-    engine: Engine, environments: Iterable[ResolvedEnvironment], *, verify: bool = False
+    host: Host, sources: Sources, environments: Iterable[ResolvedEnvironment], *, verify: bool = False
 ) -> PacksMade:
     """Give environments packs; what is there is left alone.
 
     Args:
-        engine: An open engine on the store that has the environments.
+        host: What it is done with.
+        sources: The store that has the environments, and upstream.
         environments: Which.
-        verify: Read packs that this machine has never read; make a damaged one anew.
+        verify: Read packs that this machine has never read; make a damaged one again.
 
     Returns:
         What there is now; what failed stands in it.
     """
     result = PacksMade()
     chosen = list({environment.id: environment for environment in environments}.values())
-    memory = Verified(engine.settings.cache_dir)
-    known = await engine.threads.run(memory.known, engine.store.root.identity) if verify else {}
+    memory = Verified.shared(host.settings.cache_dir)
+    known = await host.threads.run(memory.known, sources.store.root.identity) if verify else {}
 
     async def one(environment: ResolvedEnvironment) -> Packed:
-        found = await find_pack(engine, environment.id)
+        found = await find_pack(sources.store, environment.id, host.settings.envs_dirname)
         if found is None:
-            return await _packed(engine, environment)
-        return await _verified(engine, environment, found, memory, known) if verify else found
+            return await _packed(host, sources, environment)
+        if verify:
+            found = await _verified(host, sources, environment, found, memory, known)
+        from asynccache.hydrate.pack import with_vouch  # noqa: PLC0415 - brings the linker
+
+        return await host.threads.run(with_vouch, environment, found, host.settings.cache_dir)
 
     outcomes = await run_works(chosen, one, room=Budget(_AT_ONCE, "packs"))
     for environment, outcome in zip(chosen, outcomes, strict=True):
@@ -78,24 +87,29 @@ async def pack_cached(
     return result
 
 
-async def _packed(engine: Engine, environment: ResolvedEnvironment, *, force: bool = False) -> Packed:
+async def _packed(host: Host, sources: Sources, environment: ResolvedEnvironment, *, force: bool = False) -> Packed:
     from asynccache.hydrate.pack import pack  # noqa: PLC0415 - brings the linker, which is not needed for what is there
 
-    return await pack(engine, environment, force=force)
+    return await pack(host, sources, environment, force=force)
 
 
 async def _verified(
-    engine: Engine, environment: ResolvedEnvironment, found: Packed, memory: Verified, known: dict[str, str]
+    host: Host,
+    sources: Sources,
+    environment: ResolvedEnvironment,
+    found: Packed,
+    memory: Verified,
+    known: dict[str, str],
 ) -> Packed:
-    info = await engine.store.head(found.key)
+    info = await sources.store.head(found.key)
     version = f"{info.size} {info.etag}" if info is not None else ""
     if version and known.get(found.key) == version:
         return found
     from asynccache.hydrate.unpack import verify_pack  # noqa: PLC0415 - only what was never read
 
     try:
-        await verify_pack(engine, environment.id)
+        await verify_pack(host, sources.store, environment.id)
     except IntegrityError:
-        return await _packed(engine, environment, force=True)
-    await engine.threads.run(memory.add, engine.store.root.identity, [(found.key, version)])
+        return await _packed(host, sources, environment, force=True)
+    await host.threads.run(memory.add, sources.store.root.identity, [(found.key, version)])
     return found

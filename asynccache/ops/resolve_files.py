@@ -13,7 +13,8 @@ from asynccache.ops.resolve_inputs import Inputs, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.ops.resolve_result import Resolved, Row
 from asynccache.ops.resolve_steps import StepInputs, wanted_of_step
-from asynccache.resolve.assemble import Machine
+from asynccache.resolve.conda.configured_channels import configured_channels
+from asynccache.resolve.requests.assemble import Machine
 from asynccache.runtime.tasks import run_works
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ async def read_inputs(
         local_only: Look for environments on this machine only.
         machine: What of this machine enters requests; found out when None.
     """
-    known_machine = machine or Machine()
+    known_machine = machine or await _machine(opening, inputs)
     naming = any(_names(each) for each in inputs)
-    catalog = await opening.catalog(writing=True) if naming and not local_only else opening.here
+    catalog = await opening.catalog(writing=True) if naming and not local_only else opening.local
 
     async def read(each: Asked) -> Wanted:
         if isinstance(each, Wanted):
@@ -45,6 +46,14 @@ async def read_inputs(
         return await wanted_of(each, opening.settings, catalog, machine=known_machine)
 
     return await run_works(inputs, read)
+
+
+async def _machine(opening: Opening, inputs: Sequence[Asked]) -> Machine:
+    """Return what of this machine enters requests, with the channels of its conda program if somebody has to know."""
+    if all(isinstance(each, Wanted) for each in inputs):
+        return Machine()
+    found = await configured_channels(opening.settings)
+    return Machine(channels=found.texts, auth=found.auth, written=found.written)
 
 
 async def resolve_files(
@@ -65,7 +74,7 @@ async def resolve_files(
         options: How.
         choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go (see `resolve`).
-        say: Told in a sentence when a damaged list of environments was set aside.
+        say: Told in a sentence when a damaged list of environments was quarantined.
         machine: What of this machine enters requests; found out when None.
 
     Returns:

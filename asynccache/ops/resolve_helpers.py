@@ -13,7 +13,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import default_of
 from asynccache.ops.resolve_request import ResolveOptions
-from asynccache.resolve.helper_environment import builder_environment
+from asynccache.resolve.pypi.helper_environment import builder_environment
 from asynccache.resolve.resolver import Problem, Solution
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -11,14 +10,16 @@ from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.platform import checked_architecture, current_architecture
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from asynccache.ops.resolve_request import Wanted
-from asynccache.resolve.assemble import Machine, assemble, clone
+from asynccache.ops.vouching import trusted
 from asynccache.resolve.formats.locks import lock_format, no_lock
 from asynccache.resolve.formats.registry import FileFormat, format_named, recognise
 from asynccache.resolve.formats.text import read_text
-from asynccache.resolve.place import Place
-from asynccache.resolve.requirements import merge_requirements
+from asynccache.resolve.requests.assemble import Machine, assemble, clone
+from asynccache.resolve.requests.requirements import merge_requirements, with_conda_equals
+from asynccache.resolve.requests.source_position import SourcePosition
+from asynccache.runtime.late_loop import in_thread
 
 InputKind = Literal["requirements.txt", "environment.yml", "pyproject.toml", "lock"]
 # Files that are merged are read in this order (contract, section 6.1.1); of two that name a package the later counts.
@@ -96,9 +97,7 @@ class _Text:
     text: str
 
 
-async def wanted_of(
-    inputs: Inputs, settings: Settings, catalog: Environments, *, machine: Machine | None = None
-) -> Wanted:
+async def wanted_of(inputs: Inputs, settings: Settings, catalog: Catalog, *, machine: Machine | None = None) -> Wanted:
     """Return what is asked for.
 
     Args:
@@ -115,7 +114,7 @@ async def wanted_of(
     inputs.check()
     machine = machine or Machine()
     arches = tuple(dict.fromkeys(map(checked_architecture, inputs.arches))) or (current_architecture(),)
-    texts = [await asyncio.to_thread(_read, file) for file in inputs.files]
+    texts = [await in_thread(_read, file) for file in inputs.files]
     named = inputs.name or (texts[0].path if texts else inputs.using or inputs.source or "the environment")
     locks = [text for text in texts if text.format.lock]
     rest = sorted((t for t in texts if not t.format.lock), key=lambda t: _ORDER.index(t.format.name))
@@ -128,7 +127,8 @@ async def wanted_of(
             return Wanted(named, asked, inputs.aliases)
         options: dict[str, Any] = {"arches": arches, "settings": settings, "machine": machine}
         options |= {"datastore": inputs.datastore, "python": inputs.python}
-        requirements = merge_requirements([t.format.read_requirements(t.text, Place(t.path)) for t in rest])
+        requirements = merge_requirements([t.format.read_requirements(t.text, SourcePosition(t.path)) for t in rest])
+        requirements = with_conda_equals(requirements, settings.conda_equals)
         if locks:
             from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - brings the readers of locks
 
@@ -141,15 +141,15 @@ async def wanted_of(
         return Wanted(named, assemble(requirements, **options), inputs.aliases)
 
     # in a thread: it reads pip's configuration, and may run a program that tells of a GPU
-    return await asyncio.to_thread(assembled)
+    return await in_thread(assembled)
 
 
-async def _environments(catalog: Environments, name: str, arches: Sequence[str]) -> dict[str, ResolvedEnvironment]:
-    return {arch: await catalog.find(name, arch) for arch in arches}
+async def _environments(catalog: Catalog, name: str, arches: Sequence[str]) -> dict[str, ResolvedEnvironment]:
+    return {arch: await trusted(catalog.settings, await catalog.find(name, arch)) for arch in arches}
 
 
 async def _sources(
-    catalog: Environments, name: str, arches: Sequence[str], others: Sequence[str]
+    catalog: Catalog, name: str, arches: Sequence[str], others: Sequence[str]
 ) -> dict[str, ResolvedEnvironment]:
     """Find an environment for some architecture: what was asked for is the same for all."""
     found: dict[str, ResolvedEnvironment] = {}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_request import Group
+from asynccache.resolve.requests.assemble import Assembled
+from asynccache.runtime.late_loop import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,12 @@ class Known:
     Attributes:
         environment: Which.
         here: Whether this machine's list has it, as the default of its request.
+        named: Whether somebody named it, so that nothing is said of what its request means by default.
     """
 
     environment: ResolvedEnvironment
     here: bool
+    named: bool = False
 
 
 async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[str, Known]:
@@ -34,9 +40,13 @@ async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[s
     found: dict[str, Known] = {}
     for arch, asked in group.asked.items():
         if asked.base is not None and asked.base.id.req_id == asked.request.req_id:
-            found[arch] = Known(asked.base, here=False)
+            found[arch] = Known(asked.base, here=False, named=True)
         elif group.lock is None or group.unique_keys:
-            known = await default_of(group.req_id, arch, opening, unique_keys=group.unique_keys, local_only=local_only)
+            how: dict[str, Any] = {"unique_keys": group.unique_keys, "local_only": local_only}
+            known = await default_of(group.req_id, arch, opening, **how)
+            older = [] if known is not None else await in_thread(_older, asked, opening)
+            for req_id in older:
+                known = known or await default_of(req_id, arch, opening, **how)
             if known is not None:
                 found[arch] = known
     if group.together and (
@@ -44,6 +54,13 @@ async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[s
     ):
         return {}
     return found
+
+
+def _older(asked: Assembled, opening: Opening) -> list[str]:
+    from asynccache.resolve.requests.older_ids import older_ids  # noqa: PLC0415 - not for what is known
+
+    settings = opening.settings
+    return older_ids(asked.request, replace(settings, auth={**settings.auth, **asked.auth}), asked.written)
 
 
 async def default_of(
@@ -54,11 +71,15 @@ async def default_of(
     Raises:
         StoreError: The store cannot be opened or listed.
     """
-    here = await opening.here.lookup.by_request(req_id, arch, unique_keys or {})
+    here = await opening.local.lookup.by_request(req_id, arch, unique_keys or {})
     if here is not None:
+        await opening.local.doubt(here)
         return Known(here, here=True)
-    if local_only or opening.here.policy.nobody:
+    if local_only or opening.local.policy.nobody:
         return None
     catalog = await opening.catalog()
     there = await catalog.lookup.by_request(req_id, arch, unique_keys or {})
-    return None if there is None else Known(there, here=False)
+    if there is None:
+        return None
+    await catalog.doubt(there)
+    return Known(there, here=False)

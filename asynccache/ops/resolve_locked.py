@@ -14,9 +14,9 @@ from asynccache.errors import UsageError
 from asynccache.model.package import parse_stem
 from asynccache.ops.import_environment import pinned_request
 from asynccache.ops.resolve_request import Wanted
-from asynccache.resolve.assemble import Assembled, Machine, assemble
-from asynccache.resolve.locked import Lock, LockedResolver, read_lock
-from asynccache.resolve.requirements import Requirements
+from asynccache.resolve.locked import Lock, read_lock
+from asynccache.resolve.requests.assemble import Assembled, Machine, assemble
+from asynccache.resolve.requests.requirements import Requirements
 from asynccache.resolve.resolver import Solution
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def wanted_of_lock(
         python = _version(inputs.python, options["machine"]) if not lock.has_python else None
         found = {arch: lock.solution(arch, python, environment=inputs.environment) for arch in options["arches"]}
         asked = _pinned(lock, found, options)
-    resolver = LockedResolver(lock, options["settings"], environment=inputs.environment)
-    return Wanted(inputs.name or path, asked, inputs.aliases, lock=resolver, unique_keys=lock.unique_keys)
+    resolver = lock.resolver(options["settings"], asked, inputs.environment)
+    name = inputs.name or path
+    return Wanted(name, asked, inputs.aliases, lock=resolver, unique_keys=lock.unique_keys, auth=lock.auth)
 
 
 def _pinned(lock: Lock, found: Mapping[str, Solution], options: Mapping[str, Any]) -> dict[str, Assembled]:

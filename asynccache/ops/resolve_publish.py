@@ -30,7 +30,8 @@ async def publish(
     """
     engine, catalog = await opening.engine(), await opening.catalog()
     wanted = opening.settings.wanted_format
-    warming = Warm(engine, catalog, to="remote", wanted=wanted, verify=False, together=True)
+    solved = not any(row.known for row in rows.values())
+    warming = Warm(engine, catalog, to="remote", wanted=wanted, verify=False, together=True, vouch=solved)
     environments = [(group.name, row.environment) for row in rows.values() if row.environment is not None]
     parts = [(group.name, helper) for helper in helpers]
     readiness = await warming.run([*environments, *parts])
@@ -40,8 +41,11 @@ async def publish(
         errors = {**row.errors, **ready.errors}
         # of what was known before, no index was asked
         sizes = {**readiness.sizes, **row.sizes}
-        result[row.arch] = replace(row, environment=stored, published=bool(ready.published), errors=errors, sizes=sizes)
+        published, digest = bool(ready.published), readiness.digests.get(ready.id, row.digest)
+        result[row.arch] = replace(
+            row, environment=stored, published=published, errors=errors, sizes=sizes, digest=digest
+        )
     if not all(row.published for row in result.values()):
-        note = f"{group.name} is not recorded, since packages of it are not there"
+        note = f"{group.name} is not recorded, because some of its packages are missing"
         return {a: r if r.published else replace(r, notes=(*r.notes, note)) for a, r in result.items()}
     return result

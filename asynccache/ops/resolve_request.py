@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from asynccache.errors import ConfigurationError, UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.resolve.assemble import Assembled
+from asynccache.resolve.requests.assemble import Assembled
 from asynccache.resolve.resolver import Resolver
 
 
@@ -22,6 +22,7 @@ class Wanted:
         aliases: Names to give it.
         lock: Who reads what is found out of a lock; None to let the settings say who solves.
         unique_keys: What else makes it its own (contract, section 1.4).
+        auth: What the addresses of the lock held, in the shape of the setting `auth`. Never recorded.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Wanted:
     aliases: tuple[str, ...] = ()
     lock: Resolver | None = None
     unique_keys: Mapping[str, str] = field(default_factory=dict)
+    auth: Mapping[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def as_document(self) -> dict[str, object]:
         """Return it as plain values."""
@@ -55,6 +57,7 @@ class ResolveOptions:
         set_default: Make what is found the one that its request means on this machine.
         local_only: Look for what is known on this machine only.
         pack: Make packs of what is cached; None as the setting says.
+        create: Make this machine's environments on disk as well, while their packages are brought.
     """
 
     force: bool = False
@@ -63,6 +66,7 @@ class ResolveOptions:
     set_default: bool = True
     local_only: bool = False
     pack: bool | None = None
+    create: bool = False
 
 
 @dataclass(slots=True)

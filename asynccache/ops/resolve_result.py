@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document
+from asynccache.model.document import Documented
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.resolve.resolver import SourceBuild
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(Documented):
     """One environment for one architecture.
 
     Attributes:
@@ -26,14 +27,23 @@ class Row:
         known: Whether it was known before, so that nothing was solved.
         default: Whether it is what the request means on this machine from now on.
         published: Whether its packages and its document are in the store as far as this run knows.
+        digest: sha256 by which it is named, as far as this machine knows it; empty otherwise.
         aliases: Names that were given to it, or that it had already.
         resolver: Who found it; empty when it was known.
         seconds: Solving took; 0.0 when it was known.
         sizes: URL of a package -> bytes, where an index says it.
         builds: What has to be built of source, in a dry run.
+        prefix: Where it was made on this machine; None unless that was asked for.
         notes: What the user should know, a sentence each.
-        errors: What failed; `""` -> why there is no environment, a package or name -> why that failed.
+        errors: What failed; `""` -> why there is no environment, a package or name -> why that failed, `create` -> why
+            it was not made on this machine.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "name", "arch", "req_id", "full_id", "known", "default", "published", "digest", "aliases", "resolver",
+        "seconds", "package_count as packages", "bytes", "package_bytes", "builds", "prefix", "notes", "errors",
+        "environment as document",
+    )  # fmt: skip
 
     name: str
     arch: str
@@ -42,11 +52,13 @@ class Row:
     known: bool = False
     default: bool = False
     published: bool = False
+    digest: str = ""
     aliases: tuple[Alias, ...] = ()
     resolver: str = ""
     seconds: float = 0.0
     sizes: Mapping[str, int] = field(default_factory=dict)
     builds: tuple[SourceBuild, ...] = ()
+    prefix: Path | None = None
     notes: tuple[str, ...] = ()
     errors: Mapping[str, AsyncCacheError] = field(default_factory=dict)
 
@@ -57,36 +69,39 @@ class Row:
             return None
         return sum(self.sizes[p.url] for p in self.environment.packages)
 
-    def as_document(self) -> dict[str, object]:
-        """Return the row as plain values."""
-        found = self.environment
-        said = document(
-            self, "name", "arch", "req_id", "known", "default", "published", "aliases", "resolver", "seconds", "bytes",
-            "notes", "errors",
-        )  # fmt: skip
-        return {
-            **said,
-            "full_id": None if found is None else found.id.full_id,
-            "packages": None if found is None else len(found.packages),
-            "sizes": None if found is None else [self.sizes.get(p.url) for p in found.packages],
-            "builds": [document(build, "name", "version", "location") for build in self.builds],
-            "document": None if found is None else found.as_document(),
-        }
+    @property
+    def full_id(self) -> str | None:
+        """Identity of what was found; None when there is none."""
+        return None if self.environment is None else self.environment.id.full_id
+
+    @property
+    def package_count(self) -> int | None:
+        """How many packages it has; None when there is no environment."""
+        return None if self.environment is None else len(self.environment.packages)
+
+    @property
+    def package_bytes(self) -> list[int | None] | None:
+        """Bytes of each package in the document's order, None where no index says it; None without environment."""
+        return None if self.environment is None else [self.sizes.get(p.url) for p in self.environment.packages]
 
 
 @dataclass(slots=True)
-class Resolved:
+class Resolved(Documented):
     """What one call found.
 
     Attributes:
         rows: In the order in which environments and architectures were asked for.
         seconds: In all.
         fetched_bytes: Bytes that came from upstream to be cached.
+        dry_run: Whether nothing was to be written.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("dry_run", "rows as environments", "notes", "fetched_bytes", "seconds")
 
     rows: list[Row] = field(default_factory=list)
     seconds: float = 0.0
     fetched_bytes: int = 0
+    dry_run: bool = False
 
     @property
     def environments(self) -> list[ResolvedEnvironment]:
@@ -120,10 +135,6 @@ class Resolved:
                 {label: error for label, error in failures.items() if distinct[id(error)][0] == label},
                 hint="the others are complete; run the same command again to continue" if failed < asked else None,
             )
-
-    def as_document(self) -> dict[str, object]:
-        """Return all rows as plain values."""
-        return document(self, "notes", "fetched_bytes", "seconds", environments=self.rows)
 
 
 def _label(row: Row, what: str) -> str:

@@ -20,8 +20,9 @@ from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_helpers import Helpers
 from asynccache.ops.resolve_request import Group, ResolveOptions, publication_limit
 from asynccache.ops.resolve_result import Row
-from asynccache.resolve.assemble import Assembled
+from asynccache.resolve.requests.assemble import Assembled
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
+from asynccache.runtime.late_loop import in_thread, loop_begins
 from asynccache.runtime.tasks import run_works
 from asynccache.store import layout
 
@@ -100,6 +101,7 @@ class Solver:
         if asked.compatible and asked.base is not None:
             return _Found(Solution(asked.base.packages))
         resolver = group.lock or await self._resolver(asked.environment_type)
+        await loop_begins()
         clock = asyncio.get_running_loop()
         started = clock.time()
         packages = None
@@ -130,6 +132,9 @@ class Solver:
             offline=settings.offline,
             fresh=self._options.force and not settings.offline,
             helpers=self.helpers,
+            pip_flags=asked.pip_flags,
+            left_out=asked.left_out,
+            short=asked.short,
         )
 
     async def _resolver(self, environment_type: str) -> Resolver:
@@ -143,7 +148,7 @@ class Solver:
 
                     await install_local_distribution(self._opening)
                 # in a thread: looking for programs runs some of them
-                found = await asyncio.to_thread(self._choose, self._settings, environment_type, self._opening.prefix)
+                found = await in_thread(self._choose, self._settings, environment_type, self._opening.prefix)
                 self._resolvers[environment_type] = found
             return found
 
@@ -205,7 +210,7 @@ class Solver:
         """Put what is known under the same ids in the place of what was found: it knows where its packages lie."""
         opening, options = self._opening, self._options
         alone = options.dry_run or options.local_only or not options.cache
-        catalog = opening.here if alone else await opening.catalog()
+        catalog = opening.local if alone else await opening.catalog()
         known = [None if e.id.full_id == UNIDENTIFIED else await catalog.lookup.by_id(e.id) for e in environments]
         if all(
             k is not None and k.resolved_archs == e.resolved_archs for k, e in zip(known, environments, strict=True)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError
+from asynccache.errors import ObjectNotFoundError, UsageError
+from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import Request
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_known import look_up
 from asynccache.ops.resolve_request import Wanted, grouped
-from asynccache.resolve.assemble import Machine, assemble
-from asynccache.resolve.requirements import Requirements
+from asynccache.ops.vouching import trusted
+from asynccache.resolve.requests.assemble import Machine, assemble
+from asynccache.resolve.requests.requirements import Requirements
+from asynccache.runtime.late_loop import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Known:
         }
 
 
-async def wanted_of_step(inputs: StepInputs, settings: Settings, catalog: Environments, machine: Machine) -> Wanted:
+async def wanted_of_step(inputs: StepInputs, settings: Settings, catalog: Catalog, machine: Machine) -> Wanted:
     """Return the request of a step.
 
     Args:
@@ -106,25 +108,26 @@ async def wanted_of_step(inputs: StepInputs, settings: Settings, catalog: Enviro
         bases = {inputs.arch: await _base(catalog, inputs.base, inputs.arch)}
         return Wanted(inputs.name, extend(bases, requirements, name=inputs.base, **options), inputs.aliases)
     asked = assemble(requirements, **options)
-    lock = None
+    lock, auth = None, {}
     if inputs.lock is not None:
         from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - not for most steps
-        from asynccache.resolve.locked import LockedResolver, read_lock  # noqa: PLC0415 - brings readers of locks
+        from asynccache.resolve.locked import read_lock  # noqa: PLC0415 - brings readers of locks
 
-        text = await asyncio.to_thread(read_text, inputs.lock)
-        lock = LockedResolver(read_lock(inputs.lock, text), settings)
-    return Wanted(inputs.name, asked, inputs.aliases, lock=lock, unique_keys=dict(inputs.unique_keys))
+        text = await in_thread(read_text, inputs.lock)
+        read = read_lock(inputs.lock, text)
+        lock, auth = read.resolver(settings, asked), read.auth
+    return Wanted(inputs.name, asked, inputs.aliases, lock=lock, unique_keys=dict(inputs.unique_keys), auth=auth)
 
 
-async def _base(catalog: Environments, name: str, arch: str) -> ResolvedEnvironment:
+async def _base(catalog: Catalog, name: str, arch: str) -> ResolvedEnvironment:
     from asynccache.ops.naming import meaning_of  # noqa: PLC0415 - most steps name nothing
 
     try:
-        return await catalog.find(name, arch)
+        return await trusted(catalog.settings, await catalog.find(name, arch))
     except ObjectNotFoundError as exc:
         try:
             await meaning_of(catalog, name)
-        except AsyncCacheError:
+        except (ObjectNotFoundError, UsageError):
             raise ObjectNotFoundError(f"Base environment '{name}' not found; {exc.hint or exc}") from exc
         raise ObjectNotFoundError(
             f"Base environment '{name}' exists but is not available for architecture '{arch}' ({exc})"
@@ -156,7 +159,7 @@ async def known_of(opening: Opening, wanted: Sequence[Wanted], *, local_only: bo
 
 def missing_pins(environment: ResolvedEnvironment, datastore: str) -> list[str]:
     """Return what Metaflow needs in a step and an environment out of a lock, to which nothing can be added, has not."""
-    from asynccache.resolve.metaflow_pins import metaflow_pins, pypi_pins  # noqa: PLC0415 - only for locks
+    from asynccache.resolve.requests.metaflow_pins import metaflow_pins, pypi_pins  # noqa: PLC0415 - only for locks
 
     names = {package.name for package in environment.packages}
     return [name for name in pypi_pins(metaflow_pins(datastore)) if name not in names]

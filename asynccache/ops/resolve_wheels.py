@@ -9,11 +9,12 @@ from pathlib import Path
 from asynccache.errors import BuildError
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.ops.opening import Opening
-from asynccache.resolve.helper_environment import builder_environment, python_version
-from asynccache.resolve.pypi_problem import read_pypi_problem
-from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.build.wheel_build import WheelBuilder
+from asynccache.resolve.pypi.helper_environment import builder_environment, python_version
+from asynccache.resolve.pypi.problem import read_pypi_problem
+from asynccache.resolve.requests.python_target import PythonTarget
 from asynccache.resolve.resolver import Problem, Solution
-from asynccache.resolve.wheel_build import WheelBuilder
+from asynccache.runtime.late_loop import in_thread
 from asynccache.runtime.scratch import scratch_directory
 
 
@@ -39,7 +40,7 @@ async def with_built_wheels(
     """
     settings = opening.settings
     engine = await opening.engine()
-    pypi = await asyncio.to_thread(read_pypi_problem, problem, settings)
+    pypi = await in_thread(read_pypi_problem, problem, settings)
     target = PythonTarget(problem.arch, python_version(packages), pypi.glibc)
     turn = asyncio.Lock()
 
@@ -47,12 +48,21 @@ async def with_built_wheels(
         async with turn:
             helper = await opening.prefix(builder_environment(problem.request, problem.arch, packages, settings))
         found = helper / "bin" / "python"
-        if not await asyncio.to_thread(found.exists):
+        if not await in_thread(found.exists):
             raise BuildError(f"{helper} has no Python to build wheels with", expected=str(found))
         return found
 
-    async with scratch_directory("build-", engine.workspace.path) as directory:
-        builder = WheelBuilder(engine, python=python, target=target, problem=pypi, directory=directory, locked=locked)
+    async with scratch_directory("build-", engine.host.workspace.path) as directory:
+        builder = WheelBuilder(
+            engine.host,
+            engine.store,
+            engine.sources.fetcher,
+            python=python,
+            target=target,
+            problem=pypi,
+            directory=directory,
+            locked=locked,
+        )
         built = await builder.build(solution.builds, problem.timeout)
         wheels = [await builder.publish(each) for each in built]
     # before the conda packages of an environment of PyPI packages, else at the end (contract, section 2.1)

@@ -6,23 +6,22 @@ is moved away where that is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 
-from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.engine.engine import Engine
-from asynccache.errors import AsyncCacheError, IntegrityError
+from asynccache.engine.host import Host
+from asynccache.engine.sources import Sources
+from asynccache.errors import AsyncCacheError, IntegrityError, StoreError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
+from asynccache.model.doubts import doubts
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.model.identity import EnvID
-from asynccache.ops.environment_packages import Needs
-from asynccache.ops.environments import doubts
+from asynccache.ops.audit import Auditor
+from asynccache.ops.audit_result import AuditFinding
 from asynccache.ops.verify import quarantined
-from asynccache.ops.verify_packs import verify_packs
-
-_AT_ONCE = 500  # documents held in memory
+from asynccache.store.base import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class EnvironmentsVerification(Documented):
         packs: How many were read and digested.
         pack_bytes: What they have together.
         damaged: What is wrong.
+        errors: What could not be read, by key: nothing is known of it.
     """
 
     documents: int = 0
@@ -60,84 +60,86 @@ class EnvironmentsVerification(Documented):
     packs: int = 0
     pack_bytes: int = 0
     damaged: list[EnvironmentDamage] = field(default_factory=list)
+    errors: dict[str, AsyncCacheError] = field(default_factory=dict)
 
 
-async def verify_environments(engine: Engine, *, quarantine: bool = False) -> EnvironmentsVerification:
-    """Read every document, name and pack of the store.
+async def verify_environments(host: Host, sources: Sources, *, quarantine: bool = False) -> EnvironmentsVerification:
+    """Read every document, name and pack of the store, as an audit does (see `Auditor`).
 
     Args:
-        engine: An open engine: its store and inventory are used.
+        host: What it is done with.
+        sources: The store.
         quarantine: Move documents that cannot be read in two readings out of every reader's way.
 
     Raises:
         StoreError: The store cannot be listed.
     """
-    keys = CatalogKeys(engine.settings.envs_dirname)
-    documents = EnvironmentDocuments(engine.store, keys)
+    keys = CatalogKeys(host.settings.envs_dirname)
     result = EnvironmentsVerification()
-    there: set[tuple[str, str]] = set()
-    batch: list[EnvID] = []
-    async for env_id in documents.ids():
-        there.add((env_id.req_id, env_id.full_id))
-        batch.append(env_id)
-        if len(batch) == _AT_ONCE:
-            await _verify(engine, batch, result)
-            batch = []
-    await _verify(engine, batch, result)
+
+    def take(documents: Sequence[ResolvedEnvironment]) -> None:
+        together: dict[tuple[str, str], list[ResolvedEnvironment]] = {}
+        for environment in documents:
+            together.setdefault((environment.id.req_id, environment.id.full_id), []).append(environment)
+        for environment in documents:
+            key, others = keys.document(environment.id), together[environment.id.req_id, environment.id.full_id]
+            result.damaged += [EnvironmentDamage(key, sentence) for sentence in _wrong_in(environment, others)]
+
+    def found(finding: AuditFinding) -> None:
+        if finding.kind != "missing":  # of which `lacking` tells
+            result.damaged.append(EnvironmentDamage(finding.key, finding.text))
+
+    def lacking(environment: ResolvedEnvironment, places: Sequence[str]) -> None:
+        result.damaged.append(_missing(environment, places, keys.document(environment.id)))
+
+    audit = await Auditor(host, sources, found, take=take, lacking=lacking).environments()
+    result.documents, result.names = audit.documents, audit.names
+    result.packs, result.pack_bytes = audit.packs, audit.pack_bytes
+    result.errors = audit.unmended
     if quarantine:
-        result.damaged = [await _moved(engine, documents, keys, damage) for damage in result.damaged]
-    aliases = Aliases(engine.store, keys)
-    async for name, info in aliases.names():
-        result.names += 1
-        try:
-            ids = await aliases.get(name)
-        except AsyncCacheError as exc:
-            result.damaged.append(EnvironmentDamage(info.key, str(exc)))
-            continue
-        if ids is not None and ids not in there:
-            result.damaged.append(
-                EnvironmentDamage(info.key, f"{name} stands for {ids[0]}:{ids[1]}, of which there is no document")
-            )
-    result.packs, result.pack_bytes, damaged = await verify_packs(engine)
-    result.damaged += [EnvironmentDamage(key, sentence) for key, sentence in damaged.items()]
+        documents = EnvironmentDocuments(sources.store, keys)
+        result.damaged = [
+            await _moved(host.settings.username, sources.store, documents, keys, damage, result)
+            for damage in result.damaged
+        ]
     result.damaged.sort(key=lambda damage: damage.key)
     return result
 
 
-async def _verify(engine: Engine, batch: list[EnvID], result: EnvironmentsVerification) -> None:
-    keys = CatalogKeys(engine.settings.envs_dirname)
-    documents = EnvironmentDocuments(engine.store, keys)
-    found, unreadable = await documents.get_all(batch)
-    result.documents += len(found) + len(unreadable)
-    result.damaged += [EnvironmentDamage(keys.document(i), str(error)) for i, error in unreadable.items()]
-    needs = Needs(engine.store, engine.inventory, engine.settings.packages_dirname)
-    await needs.add(found)
-    for environment in found:
-        key = keys.document(environment.id)
-        result.damaged += [EnvironmentDamage(key, sentence) for sentence in doubts(environment)]
-        result.damaged += _missing(environment, needs, key)
-        result.damaged += _other_bytes(environment, needs, key)
+def _wrong_in(environment: ResolvedEnvironment, together: Sequence[ResolvedEnvironment]) -> Iterator[str]:
+    """Yield what is wrong in a document, a sentence each."""
+    yield from doubts(environment, together)
+    for package in environment.packages:
+        try:
+            if package.downloadable:
+                package.to_package()
+        except IntegrityError as exc:
+            yield str(exc)
+        except UsageError:
+            continue  # nothing can be fetched there: what the store has of it counts
 
 
 async def _moved(
-    engine: Engine, documents: EnvironmentDocuments, keys: CatalogKeys, damage: EnvironmentDamage
+    user: str,
+    store: Store,
+    documents: EnvironmentDocuments,
+    keys: CatalogKeys,
+    damage: EnvironmentDamage,
+    result: EnvironmentsVerification,
 ) -> EnvironmentDamage:
     env_id = keys.parse_document(damage.key)
-    found = await documents.still_unreadable(env_id) if env_id is not None else None
-    moved_to = await quarantined(engine.store, damage.key, found[0].etag) if found is not None else ""
+    try:
+        found = await documents.still_unreadable(env_id) if env_id is not None else None
+        moved_to = await quarantined(store, damage.key, found[0].etag, user) if found is not None else ""
+    except StoreError as exc:
+        result.errors[damage.key] = exc
+        return damage
     return replace(damage, problem=f"{damage.problem}; quarantined as {moved_to}") if moved_to else damage
 
 
-def _missing(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[EnvironmentDamage]:
-    of = needs.by_environment[environment.id]
-    missing = tuple(need.package.filename + f for need in of for f in need.missing)
-    if not missing:
-        return []
+def _missing(environment: ResolvedEnvironment, places: Sequence[str], key: str) -> EnvironmentDamage:
+    missing = tuple(place.rpartition("/")[2] for place in places)
     shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     heal = f"`asynccache warm --env {environment.id} --arch {environment.id.arch} --to remote` brings them"
-    return [EnvironmentDamage(key, f"{len(missing)} of its {len(of)} packages are missing: {shown}; {heal}", missing)]
-
-
-def _other_bytes(environment: ResolvedEnvironment, needs: Needs, key: str) -> list[EnvironmentDamage]:
-    errors = [need.error for need in needs.by_environment[environment.id]]
-    return [EnvironmentDamage(key, str(error)) for error in errors if isinstance(error, IntegrityError)]
+    of = len(environment.packages)
+    return EnvironmentDamage(key, f"{len(missing)} of its {of} packages are missing: {shown}; {heal}", missing)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
+from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import UsageError
+from asynccache.errors import AsyncCacheError, UsageError
 from asynccache.hydrate.package_directory import DIRNAME
 from asynccache.model.dataclass import dataclass
-from asynccache.model.document import document, plain
+from asynccache.model.document import Documented
 from asynccache.model.environment import ResolvedEnvironment
+from asynccache.model.shard import Shard
+from asynccache.ops.digests import publish_digests
 from asynccache.ops.opening import Opening
 from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted
-from asynccache.ops.warm import Readiness, Target, Warm
+from asynccache.ops.readiness import Readiness
+from asynccache.ops.vouching import trusted
+from asynccache.ops.warm import Target, Warm
+from asynccache.store.admission import Writers, read_writers
 
 
 @dataclass(frozen=True, slots=True)
-class Warmed:
+class Warmed(Documented):
     """What warming did.
 
     Attributes:
@@ -31,7 +38,10 @@ class Warmed:
         to: Where packages were wanted.
         node: Directory of this machine's archives.
         packs_demanded: Whether a pack that cannot be made is a failure.
+        writers: Who has written to the store lately; None where that cannot be read.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "to", "node", "*readiness", "*packs", "writers")
 
     readiness: Readiness
     packs: PacksMade
@@ -40,12 +50,14 @@ class Warmed:
     to: Target
     node: Path
     packs_demanded: bool = False
+    writers: Writers | None = None
 
     @property
     def notes(self) -> list[str]:
         """What the user should know, a sentence each."""
         failed = {} if self.packs_demanded else self.packs.failed
-        return [note for env_id in failed for note in self.packs.notes(env_id)]
+        older = self.writers.warnings if self.writers is not None else []
+        return [*older, *(note for env_id in failed for note in self.packs.notes(env_id))]
 
     def raise_for_failures(self) -> None:
         """Raise unless everything is there.
@@ -59,40 +71,17 @@ class Warmed:
             for error in self.packs.failed.values():
                 raise error
 
-    def as_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        place = document(self, "store", "to", "node")
-        return {**place, **self.readiness.as_document(), "packs": plain(self.packs.packs)}
 
-
-async def warm_environments(
-    opening: Opening,
-    environments: Iterable[ResolvedEnvironment | str],
-    arches: Sequence[str] = (),
-    *,
-    to: Target = "both",
-    verify: bool = True,
-    pack: bool | None = None,
-    emit: events.EventSink = events.ignore,
-) -> Warmed:
-    """Find environments, warm and pack them.
-
-    Args:
-        opening: An engine on the store.
-        environments: Which, or any names of them.
-        arches: conda platforms of those that are named; none for this machine's.
-        to: Where packages shall be; with `local` nothing is written into a store that the settings name.
-        verify: Read what was never verified from this machine.
-        pack: Put packs into the store; None: as the settings say.
-        emit: Where events go of an engine that is opened beside the one on the store.
+async def named_environments(
+    opening: Opening, environments: Iterable[ResolvedEnvironment | str], arches: Sequence[str] = ()
+) -> list[tuple[str, ResolvedEnvironment]]:
+    """Find environments that are to be warmed; return each with what it was asked for by (see `warm_environments`).
 
     Raises:
         UsageError: A text is no name, or nothing is named.
         ObjectNotFoundError: Nothing is known under a name.
         StoreError: The store cannot be used.
-        DiskError: This machine's disk cannot be written.
     """
-    settings = opening.settings
     found: list[tuple[str, ResolvedEnvironment]] = []
     for each in environments:
         if isinstance(each, str):
@@ -103,20 +92,65 @@ async def warm_environments(
         raise UsageError(
             "there is nothing to warm", hint="name an environment with --env; `asynccache env ls` lists them"
         )
+    return [(name, await trusted(opening.settings, environment)) for name, environment in found]
+
+
+def packs_asked_for(settings: Settings, to: Target, pack: bool | None) -> bool:
+    """Tell whether warming puts packs into the store (see `warm_environments`)."""
+    return to != "local" and (packs_wanted(settings) if pack is None else pack)
+
+
+async def warm_environments(
+    opening: Opening,
+    environments: Iterable[ResolvedEnvironment | str],
+    arches: Sequence[str] = (),
+    *,
+    to: Target = "both",
+    verify: bool = True,
+    pack: bool | None = None,
+    shard: Shard | None = None,
+    emit: events.EventSink = events.ignore,
+) -> Warmed:
+    """Find environments, warm and pack them.
+
+    Args:
+        opening: An engine on the store.
+        environments: Which, or any names of them.
+        arches: conda platforms of those that are named; none for this machine's.
+        to: Where packages shall be; with `local` nothing is written into a store that the settings name.
+        verify: Read what was never verified from this machine.
+        pack: Put packs into the store; None: as the settings say. Of several shards the one that comes last does it.
+        shard: Which of their packages are brought; None for all.
+        emit: Where events go of an engine that is opened beside the one on the store.
+
+    Raises:
+        UsageError: A text is no name, or nothing is named.
+        ObjectNotFoundError: Nothing is known under a name.
+        StoreError: The store cannot be used.
+        DiskError: This machine's disk cannot be written.
+    """
+    settings = opening.settings
+    found = await named_environments(opening, environments, arches)
     # opened when it is known what for: a mistyped name asks no store that need not be asked
     engine, catalog = await opening.engine(writing=True), await opening.catalog(writing=True)
     chosen = tuple(environment for _name, environment in found)
     packs = PacksMade()
     async with AsyncExitStack() as stack:
-        aside = None
+        local = None
         if to == "local" and settings.store:
             # this node alone is asked for: what the store lacks does not enter it
-            aside = await stack.enter_async_context(Engine(replace(settings, store=None, datastore="local"), emit=emit))
+            local = await stack.enter_async_context(Engine(replace(settings, store=None, datastore="local"), emit=emit))
         readiness = await Warm(
-            engine, catalog, to=to, wanted=settings.wanted_format, fetch_with=aside, verify=verify
+            engine, catalog, to, settings.wanted_format, fetch_with=local, verify=verify, shard=shard
         ).run(found)
-        packing = to != "local" and (packs_wanted(settings) if pack is None else pack)
-        if packing and all(row.ready for row in readiness.rows):
-            packs = await pack_cached(engine, chosen, verify=verify)
+        packing = packs_asked_for(settings, to, pack)
+        if packing and not readiness.elsewhere and all(row.ready for row in readiness.rows):
+            packs = await pack_cached(engine.host, engine.sources, chosen, verify=verify)
+            stored = [readiness.documents.get(each.id, each) for each in chosen]
+            readiness.digests |= await publish_digests(engine.host, engine.sources, stored, packs=packs.packs)
+    writers = None
+    with suppress(AsyncCacheError):  # what was asked for is there
+        writers = await read_writers(engine.store)
     node = settings.cache_dir / DIRNAME
-    return Warmed(readiness, packs, chosen, str(settings.root), to, node, packs_demanded=bool(pack))
+    root = str(settings.root)
+    return Warmed(readiness, packs, chosen, root, to, node, packs_demanded=bool(pack), writers=writers)

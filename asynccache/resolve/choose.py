@@ -6,25 +6,21 @@ import importlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from asynccache.config import Settings
 from asynccache.errors import ResolverMissingError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ENVIRONMENT_TYPES
-from asynccache.resolve.find_programs import CONDA_PROGRAMS, find_program
+from asynccache.node.resolver_table import RESOLVERS
+from asynccache.resolve.conda.find_programs import CONDA_PROGRAMS, find_program
 from asynccache.resolve.resolver import PrefixMaker, Problem, Resolver, Solution
 
 _DEFAULT_CONDA: Final = "mamba"
-# Name in the settings -> module and class; imported when chosen, since each brings libraries of its own.
-_CLASSES: Final = {
-    "rattler": ("rattler_solver", "RattlerResolver"),
-    "uv": ("uv_resolver", "UvResolver"),
-    "pip": ("pip_resolver", "PipResolver"),
-    "builtin": ("mixed", "BuiltinMixedResolver"),
-    "conda-lock": ("conda_lock_tool", "CondaLockResolver"),
-    **dict.fromkeys(CONDA_PROGRAMS, ("conda_executable", "CondaExecutableResolver")),
-}
+_BUILT_IN: Final = "rattler"
+_DEFAULT_MIXED: Final = "conda-lock"
+_BUILT_IN_MIXED: Final = "builtin"
 
 
 @dataclass(slots=True)
@@ -74,53 +70,52 @@ def choose_resolver(
         raise UsageError(
             "an environment has an unknown type", expected=", ".join(ENVIRONMENT_TYPES), found=environment_type
         )
+    make = partial(_made, settings=settings, prefix=prefix, environ=env)
     if environment_type == "conda-only":
-        return _for_conda(settings, env)
+        return _for_conda(settings, env, make)
     if environment_type == "pypi-only":
         _refuse_none(settings.pypi_dependency_resolver, environment_type)
-        return _with_conda(settings.pypi_dependency_resolver, settings, prefix)
+        return make(settings.pypi_dependency_resolver)
     _refuse_none(settings.mixed_dependency_resolver, environment_type)
-    return _for_mixed(settings, prefix, env)
+    return _for_mixed(settings, env, make)
 
 
-def _for_conda(settings: Settings, env: Mapping[str, str]) -> Resolver:
-    asked = settings.conda_dependency_resolver
-    if asked in CONDA_PROGRAMS:
-        return _made(asked)(settings, asked, environ=env)
-    if asked is None and find_program(_DEFAULT_CONDA, settings, environ=env) is not None:
-        return _made(_DEFAULT_CONDA)(settings, _DEFAULT_CONDA, environ=env)
-    builtin = _made("rattler")(settings)
-    if asked is not None:
-        return builtin
-    return Noted(builtin, f"No {_DEFAULT_CONDA} was found, so the built-in resolver rattler is used.")
+def _for_conda(settings: Settings, env: Mapping[str, str], make: Callable[[str], Resolver]) -> Resolver:
+    if settings.conda_dependency_resolver is not None:
+        return make(settings.conda_dependency_resolver)
+    if find_program(_DEFAULT_CONDA, settings, environ=env) is not None:
+        return make(_DEFAULT_CONDA)
+    return Noted(make(_BUILT_IN), f"No {_DEFAULT_CONDA} was found, so the built-in resolver {_BUILT_IN} is used.")
 
 
-def _for_mixed(settings: Settings, prefix: PrefixMaker | None, env: Mapping[str, str]) -> Resolver:
-    asked = settings.mixed_dependency_resolver
-    if asked == "builtin":
-        return _with_conda("builtin", settings, prefix)
-    missing = [] if find_program("conda-lock", settings, environ=env) else ["conda-lock"]
+def _for_mixed(settings: Settings, env: Mapping[str, str], make: Callable[[str], Resolver]) -> Resolver:
+    if settings.mixed_dependency_resolver is not None:
+        return make(settings.mixed_dependency_resolver)
+    missing = [] if find_program(_DEFAULT_MIXED, settings, environ=env) else [_DEFAULT_MIXED]
     if not any(find_program(name, settings, environ=env) for name in CONDA_PROGRAMS):
         missing.append("a conda program")
-    if asked is None and missing:
-        builtin = _with_conda("builtin", settings, prefix)
-        what = " and ".join(missing)
-        return Noted(
-            builtin,
-            f"{what[0].upper()}{what[1:]} {'was' if len(missing) == 1 else 'were'} not found, so mixed"
-            " environments are resolved by the built-in way.",
-        )
-    return _made("conda-lock")(settings, environ=env)
+    if not missing:
+        return make(_DEFAULT_MIXED)
+    what = " and ".join(missing)
+    return Noted(
+        make(_BUILT_IN_MIXED),
+        f"{what[0].upper()}{what[1:]} {'was' if len(missing) == 1 else 'were'} not found, so mixed environments are"
+        " resolved by the built-in way.",
+    )
 
 
-def _with_conda(name: str, settings: Settings, prefix: PrefixMaker | None) -> Resolver:
-    return _made(name)(settings, prefix=prefix, conda=_made("rattler")(settings))
-
-
-def _made(name: str) -> Callable[..., Resolver]:
-    module, cls = _CLASSES[name]
-    found: Callable[..., Resolver] = getattr(importlib.import_module(f"asynccache.resolve.{module}"), cls)
-    return found
+def _made(name: str, *, settings: Settings, prefix: PrefixMaker | None, environ: Mapping[str, str]) -> Resolver:
+    """Return a resolver by its line of the table, with what that says it takes."""
+    line = RESOLVERS[name]
+    module, _colon, cls = line.place.partition(":")
+    parts: dict[str, Callable[[], object]] = {
+        "program": lambda: name,
+        "environ": lambda: environ,
+        "prefix": lambda: prefix,
+        "conda": lambda: _made(_BUILT_IN, settings=settings, prefix=prefix, environ=environ),
+    }
+    made: Callable[..., Resolver] = getattr(importlib.import_module(f"asynccache.resolve.{module}"), cls)
+    return made(settings, **{part: parts[part]() for part in line.takes})
 
 
 def _refuse_none(value: str | None, environment_type: str) -> None:

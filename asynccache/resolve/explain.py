@@ -14,8 +14,8 @@ from asynccache.errors import (
     ResolveTimeoutError,
     UnsatisfiableError,
 )
-from asynccache.model.url import redacted
-from asynccache.resolve.virtual_packages import VirtualPackage
+from asynccache.model.url import redacted, secrets_in
+from asynccache.resolve.requests.virtual_packages import VirtualPackage
 
 _MOST_LINES: Final = 40
 _MOST_VERSIONS: Final = 6
@@ -28,6 +28,10 @@ _MASKED_USER: Final = re.compile(r"://[^/\s'\"]*:\*+@")
 _HTTP_STATUS: Final = re.compile(r"\((?P<code>[45]\d\d)\s*(?P<reason>[^)]*)\)|\bHTTP (?P<number>[45]\d\d)\b")
 _ADDRESS: Final = re.compile(r"(?:https?|file)://[^\s'\")]+")
 _NO_CACHE: Final = re.compile(r"no usable repodata cache for (?P<url>\S+)")
+_FRAMES: Final = re.compile(
+    r"^(?:Traceback \(most recent call last\):\n(?:[ \t].*(?:\n|\Z))*|(?:During handling|The above exception)[^\n]*\n)",
+    re.MULTILINE,
+)
 # What the solver says -> what a reader understands at once.
 _WORDS: Final = (
     (re.compile(r"^Cannot solve the request because of: "), ""),
@@ -39,7 +43,7 @@ _WORDS: Final = (
     ),
     (re.compile(r"No candidates were found for (?P<spec>.+?)\.?$"), r"no channel has \g<spec>"),
     # not "no channel has": the other requirements may have ruled the candidates out
-    (re.compile(r", for which no candidates were found\.?"), ", which nothing that is left meets"),
+    (re.compile(r", for which no candidates were found\.?"), ", which no remaining candidate satisfies"),
     (re.compile(r" can be installed with any of the following options:"), " could be one of:"),
     (
         re.compile(r", which conflicts with any installable versions previously reported"),
@@ -51,7 +55,7 @@ _WORDS: Final = (
     (re.compile(r"the package is uploaded after the cutoff date of "), "it was published after "),
     (re.compile(r"candidate not in requested channel: '(?P<channel>[^']*)'"), r"it is not in \g<channel>"),
     (re.compile(r" \[channel=\"(?P<channel>[^\"]*)\"\]"), r" (from \g<channel>)"),
-    (re.compile(r"(?<=[\w-]) \*(?= |,|$)"), ""),
+    (re.compile(r"(?<=[\w-]) (?:=\* )?\*(?= |,|$)"), ""),
     (re.compile(r"^The following packages are incompatible$"), "these requirements contradict each other:"),
 )
 
@@ -73,8 +77,20 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secrets_of(auth: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the passwords of a setting `auth`."""
-    return [pair[-1] for pair in auth.values() if pair and pair[-1]]
+    """Return the passwords, tokens and signatures of a setting `auth`."""
+    found = []
+    for login in auth.values():
+        found += [login[1]] if len(login) == 2 else [secret for text in login for secret in secrets_in(text)]
+    return [secret for secret in found if secret]
+
+
+def without_frames(text: str) -> str:
+    r"""Return a Python program's output without the frames of its tracebacks: what it says and what was raised stays.
+
+    >>> without_frames("no six\nTraceback (most recent call last):\n  File 'x', line 1\n    f()\nKeyError: 'six'")
+    "no six\nKeyError: 'six'"
+    """
+    return _FRAMES.sub("", text)
 
 
 def last_lines(text: str, secrets: Iterable[str] = (), count: int = 12) -> str:
@@ -108,6 +124,8 @@ def unsatisfiable(
     arch: str,
     virtual_packages: Iterable[VirtualPackage] = (),
     published: Mapping[str, Sequence[str]] | None = None,
+    exact: Mapping[str, str] | None = None,
+    requested: Mapping[str, str] | None = None,
 ) -> UnsatisfiableError:
     """Return the error for requirements that no set of packages meets.
 
@@ -116,19 +134,36 @@ def unsatisfiable(
         arch: conda platform.
         virtual_packages: What the machine was taken to have; said when the reasons speak of it.
         published: Package -> its versions, newest first, for those of which no version fits.
+        exact: Package -> the one version of it that was asked for.
+        requested: Package -> what is asked of it. Said where the reasons speak of the package and not of the request:
+            solvers name one side of a contradiction only.
     """
     reasons = in_words(text)
+    for name, spec in (requested or {}).items():
+        if spec not in reasons and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", reasons):
+            reasons += f"\n{spec} is requested"
     for name, versions in (published or {}).items():
-        shown = ", ".join(versions[:_MOST_VERSIONS]) + (", ..." if len(versions) > _MOST_VERSIONS else "")
-        reasons += f"\n{name} is published as {shown}"
+        reasons += f"\n{name} is published as {some_of(versions)}"
+        asked = (exact or {}).get(name)
+        if asked and any(version.startswith(f"{asked}.") for version in versions):
+            reasons += f"; {name}={asked} is exactly that version, {name}={asked}.* every one that begins so"
     hint = None
     if "__" in reasons:
         has = ", ".join(f"{package.name} {package.version}" for package in virtual_packages)
         hint = (
-            f"{arch} is taken to have {has}: what it has beside that is told by a sys requirement or the setting"
+            f"{arch} is taken to have {has}: whatever else it has is declared by a sys requirement or the setting"
             " sys_default_packages"
         )
     return UnsatisfiableError(f"the requirements cannot be met for {arch}:\n{reasons}", hint=hint)
+
+
+def some_of(versions: Sequence[str]) -> str:
+    """Return the first versions of many.
+
+    >>> some_of(["7", "6", "5", "4", "3", "2", "1"])
+    '7, 6, 5, 4, 3, 2, ...'
+    """
+    return ", ".join(versions[:_MOST_VERSIONS]) + (", ..." if len(versions) > _MOST_VERSIONS else "")
 
 
 def unknown_packages(
@@ -153,12 +188,13 @@ def unknown_packages(
     )
 
 
-def unreachable(text: str, channels: Sequence[str]) -> IndexUnreachableError:
+def unreachable(text: str, channels: Sequence[str], odd: Sequence[str] = ()) -> IndexUnreachableError:
     """Return the error for a channel that does not answer, refuses, or answers with something else than an index.
 
     Args:
         text: What the library or program says.
         channels: Those that were asked.
+        odd: Records that it cannot read.
     """
     reason = scrubbed(text)
     if cold := _NO_CACHE.search(reason):
@@ -177,6 +213,10 @@ def unreachable(text: str, channels: Sequence[str]) -> IndexUnreachableError:
         why, hint = f"refuses ({code})", "give user and password of its host in the setting auth or in .netrc"
     elif code == "404":
         why, hint = "does not exist (404)", "correct its name or address"
+    elif odd:
+        more = f" and {len(odd) - _NEAR} more" if len(odd) > _NEAR else ""
+        why = f"has records that cannot be read: {', '.join(odd[:_NEAR])}{more}"
+        hint = "ask for other versions or packages, or let the channel's owner mend the records"
     else:
         why, hint = f"cannot be read: {_last_cause(reason)}", "try again, or use --offline to take what was kept of it"
     return (IndexRefusedError if code in {"401", "403", "404"} else IndexUnreachableError)(f"{which} {why}", hint=hint)

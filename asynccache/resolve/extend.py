@@ -13,21 +13,20 @@ from asynccache.config import Settings
 from asynccache.errors import UnsatisfiableError, UsageError
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import Request
-from asynccache.resolve.assemble import (
+from asynccache.resolve.pypi.problem import Flags
+from asynccache.resolve.requests.assemble import (
     Assembled,
     Machine,
     checked_arches,
     machine_sys,
-    step_type,
+    sources_of,
     values_by_category,
     with_pins,
-    without_credentials,
     without_empty,
 )
-from asynccache.resolve.base_environment import BaseEnvironment, same_virtual_packages
-from asynccache.resolve.markers import candidate_pythons, holds, python_allows
-from asynccache.resolve.request_sources import conda_sources, pypi_sources
-from asynccache.resolve.requirement_text import (
+from asynccache.resolve.requests.base_environment import BaseEnvironment, same_virtual_packages
+from asynccache.resolve.requests.markers import candidate_pythons, holds, python_allows
+from asynccache.resolve.requests.requirement_text import (
     join_value,
     merge_constraints,
     packages_of,
@@ -35,8 +34,8 @@ from asynccache.resolve.requirement_text import (
     split_value,
     undoubled,
 )
-from asynccache.resolve.requirements import SYS_PACKAGES, Requirement, Requirements
-from asynccache.resolve.virtual_packages import smaller
+from asynccache.resolve.requests.requirements import SYS_PACKAGES, Requirement, Requirements
+from asynccache.resolve.requests.virtual_packages import smaller
 
 
 def extend(
@@ -61,7 +60,7 @@ def extend(
         settings: Defaults of sources and virtual packages.
         datastore: Whose pins Metaflow needs; None to leave them out.
         python: Constraint of Python from the command line.
-        step: Whether a flow's step asks rather than `resolve`. A step's own Python is set aside with a note.
+        step: Whether a flow's step asks rather than `resolve`. A step's own Python is ignored with a note.
         gpu: Whether a GPU was asked for.
         name: What the user calls the base; by default its ids.
         machine: What of the machine enters the request.
@@ -116,14 +115,10 @@ def _extended(
     _check_sys(environment.request, requirements)
     if not requirements:
         return _unchanged(environment, notes)
-    base_type = environment.environment_type
-    to_pypi = (
-        step_type(requirements, base_type) == "pypi-only"
-        if step
-        else base_type == "pypi-only" and not requirements.deps.get("conda")
-    )
+    # Metaflow's pins follow the base's kind: as conda packages they would bring again what it has from PyPI
+    to_pypi = environment.environment_type == "pypi-only"
     added = with_pins(requirements, datastore, to_pypi=to_pypi, user_first=step)
-    _check_contradictions(base, added, arch, settings)
+    _check_contradictions(base, added, arch, settings, requirements.extras.get("pypi", ()))
     base_sys = packages_of(environment.request.deps.get("sys", ()))
     sys = {
         key: smaller(base_sys[key], extra_sys[key])
@@ -136,18 +131,30 @@ def _extended(
         deps.setdefault("conda", []).append(f"python=={base.python}")
     deps["sys"] = [join_value(key, version) for key, version in sys.items()]
     kind = _type(base, added)
-    sources, auth = _sources(environment.request, requirements, kind, settings, machine)
+    given = {
+        category: [*environment.request.sources.get(category, ()), *requirements.sources.get(category, ())]
+        for category in ("conda", "pypi")
+    }
+    sources = sources_of(given, requirements, kind, settings, machine)
     extras = {
         category: list(
             dict.fromkeys([*requirements.extras.get(category, ()), *environment.request.extras.get(category, ())])
         )
         for category in {**requirements.extras, **environment.request.extras}
     }
-    request = Request(without_empty(deps), without_empty(sources), without_empty(extras))
+    request = Request(without_empty(deps), without_empty(sources.public), without_empty(extras))
     compatible = request.req_id == environment.id.req_id or (
         same_virtual_packages(base_sys, sys) and _meets_all(base, added, arch, settings)
     )
-    return Assembled(request, kind, arch, auth, tuple(notes), environment, compatible)
+    notes += sources.notes
+    found = Assembled(request, kind, arch, sources.auth, tuple(notes), environment, compatible)
+    return replace(
+        found,
+        written=sources.written,
+        pip_flags=sources.pip_flags,
+        left_out=sources.left_out,
+        short=requirements.short,
+    )
 
 
 def _check_python(base: BaseEnvironment, wanted: str | None, *, step: bool) -> list[str]:
@@ -155,7 +162,7 @@ def _check_python(base: BaseEnvironment, wanted: str | None, *, step: bool) -> l
     if wanted is None or python_allows(wanted, version):
         return []
     if step:
-        return [f"python {wanted} is set aside: the base environment has Python {version}"]
+        return [f"python {wanted} is ignored: the base environment has Python {version}"]
     raise UsageError(
         "the base environment has another Python than the one asked for", expected=repr(wanted), found=version
     )
@@ -177,7 +184,11 @@ def _that_hold(
 
 
 def _check_contradictions(
-    base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]], arch: str, settings: Settings
+    base: BaseEnvironment,
+    added: Mapping[str, Sequence[Requirement]],
+    arch: str,
+    settings: Settings,
+    flags: Iterable[str],
 ) -> None:
     reasons = []
     for category in ("conda", "npconda", "pypi"):
@@ -186,11 +197,16 @@ def _check_contradictions(
             if locked is not None:
                 asked = undoubled(join_value(requirement.name, requirement.constraint))
                 reasons.append(requirement.place.said(f"{asked} is asked for, the base environment has {locked}"))
+    reasons += [
+        f"{bound.pypi_spec} is a constraint, the base environment has {locked}"
+        for bound in Flags.read(flags).bounds
+        if (locked := base.contradiction(bound, "pypi")) is not None
+    ]
     if reasons:
         raise UnsatisfiableError(
             "the base environment keeps all its packages, which contradict what is asked for on top: "
             + "; ".join(reasons),
-            hint="leave these out, or resolve anew without the base",
+            hint="leave these out, or resolve again without the base",
         )
 
 
@@ -225,14 +241,3 @@ def _type(base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]]) -> 
     for package in base.environment.packages:
         values[package.kind].append(package.filename)
     return Request(values).environment_type
-
-
-def _sources(
-    request: Request, requirements: Requirements, kind: str, settings: Settings, machine: Machine
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    given = [*request.sources.get("conda", ()), *requirements.sources.get("conda", ())]
-    sources = {"conda": conda_sources(given, settings, machine.channels)}
-    if kind != "conda-only":
-        indexes = [*request.sources.get("pypi", ()), *requirements.sources.get("pypi", ())]
-        sources["pypi"] = pypi_sources(indexes, settings, machine.pip_configuration)
-    return without_credentials(sources, requirements.auth)

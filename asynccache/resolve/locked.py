@@ -6,10 +6,9 @@ section 10.5), and the lock is read for the Python that this gives.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Final
 
 from asynccache.config import Settings
@@ -18,16 +17,19 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.model.package import Format, Package
 from asynccache.model.platform import current_architecture
-from asynccache.resolve.conda_problem import conda_package
+from asynccache.resolve.conda.problem import conda_package
 from asynccache.resolve.formats.locks import lock_format, read_locked
 from asynccache.resolve.formats.registry import FileFormat
 from asynccache.resolve.formats.selection import Selection
-from asynccache.resolve.helper_environment import python_version, solve_helper
-from asynccache.resolve.place import Place
-from asynccache.resolve.pypi_found import sorted_out
-from asynccache.resolve.pypi_problem import ACROSS, read_pypi_problem
-from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.pypi.found import sorted_out
+from asynccache.resolve.pypi.helper_environment import python_version, solve_helper
+from asynccache.resolve.pypi.problem import ACROSS, read_pypi_problem
+from asynccache.resolve.requests.assemble import Assembled
+from asynccache.resolve.requests.python_target import PythonTarget
+from asynccache.resolve.requests.source_position import SourcePosition
+from asynccache.resolve.requests.url_credentials import logins_in
 from asynccache.resolve.resolver import Problem, Resolver, Solution
+from asynccache.runtime.late_loop import in_thread
 
 _KEY: Final = "sha256"  # of packages of locks that hold PyPI packages only: contract, section 2.2
 
@@ -53,6 +55,25 @@ class Lock:
         return {key: hashlib.sha256(self.text.encode()).hexdigest()} if key else {}
 
     @property
+    def auth(self) -> dict[str, list[str]]:
+        """What its addresses hold of credentials, in the shape of the setting `auth`; nothing that is found has it."""
+        return logins_in(self.text)
+
+    def resolver(
+        self, settings: Settings, asked: Mapping[str, Assembled], environment: str | None = None
+    ) -> LockedResolver:
+        """Return who takes it for what is found.
+
+        Args:
+            settings: All settings.
+            asked: Architecture -> what is asked for: its credentials reach the channels of Python.
+            environment: Of a pixi.lock.
+        """
+        auth = {place: login for each in asked.values() for place, login in each.auth.items()}
+        settings = dataclasses.replace(settings, auth={**auth, **settings.auth})
+        return LockedResolver(self, settings, environment=environment)
+
+    @property
     def has_python(self) -> bool:
         """Whether it says which Python there is; a format that holds PyPI packages only does not."""
         return self.format.python
@@ -72,7 +93,7 @@ class Lock:
             UsageError: It is malformed, was not locked for the architecture or Python, has packages for another one,
                 or sources for another architecture than this machine's.
         """
-        place = Place(self.name)
+        place = SourcePosition(self.name)
         if not self.has_python and python is None:
             raise place.error("wheels can only be chosen for a Python", expected="a version such as 3.11.7")
         selection = Selection((arch,), environment, python, glibc=glibc)
@@ -127,15 +148,15 @@ class LockedResolver:
     async def resolve(self, problem: Problem) -> Solution:
         """Return what the lock holds; see `Resolver.resolve` and `Lock.solution` for the errors."""
         if self.lock.has_python:
-            return await asyncio.to_thread(self.lock.solution, problem.arch, environment=self.environment)
+            return await in_thread(self.lock.solution, problem.arch, environment=self.environment)
         if self.conda is None:
-            from asynccache.resolve.rattler_solver import RattlerResolver  # noqa: PLC0415 - brings a library of its own
+            from asynccache.resolve.conda.rattler_solver import RattlerResolver  # noqa: PLC0415 - brings a library of its own
 
             self.conda = RattlerResolver(self.settings)
-        pypi = await asyncio.to_thread(read_pypi_problem, problem, self.settings)
+        pypi = await in_thread(read_pypi_problem, problem, self.settings)
         conda = await solve_helper(problem, self.settings, self.conda)
         version = python_version(conda.packages)
-        found = await asyncio.to_thread(self.lock.solution, problem.arch, version, glibc=pypi.glibc)
+        found = await in_thread(self.lock.solution, problem.arch, version, glibc=pypi.glibc)
         return found + conda
 
 
@@ -147,7 +168,7 @@ def _check(
     conda: Iterable[EnvironmentPackage],
     wheels: Iterable[EnvironmentPackage],
     arch: str,
-    place: Place,
+    place: SourcePosition,
     python: str | None,
 ) -> None:
     """Refuse a list of URLs that was made for another machine: it does not say for which it was."""

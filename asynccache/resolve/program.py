@@ -13,6 +13,7 @@ from typing import Final
 from asynccache.errors import ResolverFailedError, ResolverMissingError
 from asynccache.model.dataclass import dataclass
 from asynccache.resolve.explain import last_lines, timed_out
+from asynccache.runtime.late_loop import loop_begins
 
 _REAP_SECONDS: Final = 10.0
 
@@ -72,6 +73,7 @@ async def run_program(
         ResolveTimeoutError: It did not end in time.
         ResolverMissingError: It cannot be started.
     """
+    await loop_begins()
     try:
         process = await asyncio.create_subprocess_exec(
             *map(str, argv),

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Request
 
@@ -29,9 +30,12 @@ class Problem:
         base: Environment whose locked packages must all be kept; None for none.
         exclude_newer: Leave out what was published later; has a zone. None for no such policy.
         timeout: Seconds that solving may take.
-        offline: Ask no channel and no index.
+        offline: Do not contact channels or indexes.
         fresh: Do not take what an index said before as its present state.
         helpers: Who knows helper environments; None for nobody.
+        pip_flags: What this machine's pip is configured with, as flags that count beside those of the request.
+        left_out: Channels of the request that `nodefaults` in it switches off.
+        short: conda package -> the one version asked for, where conda would take every one that begins so.
     """
 
     request: Request
@@ -43,6 +47,9 @@ class Problem:
     offline: bool = False
     fresh: bool = False
     helpers: HelperEnvironments | None = field(default=None, compare=False, repr=False)
+    pip_flags: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
 
     def refuse_limits(self, resolver: str, hint: str, *, offline: bool = False) -> None:
         """Refuse limits on what is asked that a program cannot keep.
@@ -62,7 +69,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceBuild:
+class SourceBuild(Documented):
     """A package of a solution that is published, or lies, as source only: a wheel has to be built of it.
 
     Attributes:
@@ -76,6 +83,8 @@ class SourceBuild:
         md5: Of an archive whose index says no sha256.
     """
 
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("name", "version", "location", "package")
+
     name: str
     version: str | None
     location: str
@@ -83,6 +92,11 @@ class SourceBuild:
     sha256: str | None = None
     size: int | None = None
     md5: str | None = None
+
+    @property
+    def package(self) -> str:
+        """Name and version, as file names have them."""
+        return "-".join(part for part in (self.name, self.version) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,7 @@ class Solution:
         resolver: Name of who found it.
         sizes: URL -> bytes, where the index says it.
         notes: What the user should be told, a sentence each.
+        needs: Name of a conda package -> names of what it depends on, where the resolver tells it.
     """
 
     packages: tuple[EnvironmentPackage, ...]
@@ -102,6 +117,7 @@ class Solution:
     resolver: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __add__(self, other: Solution) -> Solution:
         """Return both, the left one's packages first; it says who resolved."""
@@ -111,6 +127,7 @@ class Solution:
             self.resolver,
             {**self.sizes, **other.sizes},
             (*self.notes, *other.notes),
+            {**self.needs, **other.needs},
         )
 
 

@@ -1,1 +1,1 @@
-"""What every room above may need: threads, budgets, task groups, clock, retry, and kernel locks as coroutines."""
+"""What every room above may need: threads, budgets, task groups, clock, and kernel locks as coroutines."""

@@ -1,15 +1,20 @@
 """Shared budgets: what bounds the pipeline instead of phases.
 
-A budget is an amount (connections, bytes, cores) that coroutines borrow from, first come first served. What to grant
-is decided in plain functions, never across an await; a waiter that is cancelled gives back what it was just granted.
+A budget is an amount (connections, bytes, cores) that coroutines borrow from: who has more to do comes first, who has
+as much as others in turn. What to grant is decided in plain functions, never across an await; a waiter that is
+cancelled gives back what it was just granted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from bisect import insort
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from operator import itemgetter
+
+from asynccache.model.dataclass import dataclass
+from asynccache.runtime.late_loop import without_loop
 
 
 class Budget:
@@ -28,40 +33,51 @@ class Budget:
         self.total = total
         self.used: int = 0
         self.peak: int = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # (work negated, amount, turn), sorted
 
     @asynccontextmanager
-    async def borrow(self, amount: int = 1) -> AsyncIterator[int]:
-        """Hold `amount` for the length of the block; waits in turn."""
+    async def borrow(self, amount: int = 1, *, work: int = 0) -> AsyncIterator[int]:
+        """Hold `amount` for the length of the block; waits in turn, the most `work` first."""
         amount = min(max(amount, 0), self.total)
-        await self.acquire(amount)
+        await self.acquire(amount, work=work)
         try:
             yield amount
         finally:
             self.release(amount)
 
     @asynccontextmanager
-    async def borrow_up_to(self, amount: int) -> AsyncIterator[int]:
+    async def borrow_up_to(self, amount: int, *, work: int = 0) -> AsyncIterator[int]:
         """Hold 1, or as much of `amount` as is idle when the turn comes and nobody else waits."""
-        await self.acquire(1)
-        extra = 0 if self._waiting else min(amount - 1, max(0, self.total - self.used))
-        self._take(extra)
+        await self.acquire(1, work=work)
+        taken = 1
         try:
-            yield 1 + extra
+            if not without_loop():
+                await asyncio.sleep(0)  # who asks at the same moment gets one first
+            extra = 0 if self._waiting else min(amount - 1, max(0, self.total - self.used))
+            self._take(extra)
+            taken += extra
+            yield taken
         finally:
-            self.release(1 + extra)
+            self.release(taken)
 
     def _take(self, amount: int) -> None:
         self.used += amount
         self.peak = max(self.peak, self.used)
 
-    async def acquire(self, amount: int = 1) -> None:
-        """Take `amount`, at most `total`, in turn; `release` gives it back, possibly in another coroutine."""
+    async def acquire(self, amount: int = 1, *, work: int = 0) -> None:
+        """Take `amount`, at most `total`, in turn; `release` gives it back, possibly in another coroutine.
+
+        Args:
+            amount: How much.
+            work: How much there is to be done with it, in any unit: of those that wait, who has the most comes first,
+                so that the largest is not the last one, alone. Equals come in the order in which they asked.
+        """
         if not self._waiting and self.used + amount <= self.total:
             self._take(amount)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((amount, turn))
+        entry = (-work, amount, turn)
+        insort(self._waiting, entry, key=itemgetter(0))
         try:
             await turn
         except asyncio.CancelledError:
@@ -69,7 +85,7 @@ class Budget:
                 self.release(amount)
             else:
                 with suppress(ValueError):  # already passed over by _grant
-                    self._waiting.remove((amount, turn))
+                    self._waiting.remove(entry)
                 self._grant()
             raise
 
@@ -80,12 +96,31 @@ class Budget:
 
     def _grant(self) -> None:
         while self._waiting:
-            amount, turn = self._waiting[0]
+            _work, amount, turn = self._waiting[0]
             if turn.cancelled():
-                self._waiting.popleft()
+                self._waiting.pop(0)
                 continue
             if self.used + amount > self.total:
                 return
-            self._waiting.popleft()
+            self._waiting.pop(0)
             self._take(amount)
             turn.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What everything shares that runs at once.
+
+    Attributes:
+        in_flight: Packages being worked on.
+        cpu: Cores for decompressing, compressing, verifying.
+        memory: Bytes of package data in memory.
+        temp: Bytes of temporary files.
+        uploads: Uploads at once.
+    """
+
+    in_flight: Budget
+    cpu: Budget
+    memory: Budget
+    temp: Budget
+    uploads: Budget

@@ -1,9 +1,13 @@
-"""The `Clock` seam: time as the engine sees it, and a twin that tests move by hand."""
+"""The `Clock` seam: time as the engine sees it, a twin that tests move by hand, and moments at which something ends."""
 
 from __future__ import annotations
 
-import asyncio
 import time
+from typing import Final
+
+from asynccache.runtime.late_loop import loop_begins
+
+_LEAST: Final = 0.001
 
 
 class Clock:
@@ -15,6 +19,9 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        import asyncio  # noqa: PLC0415 - whoever only measures needs no loop
+
+        await loop_begins()
         await asyncio.sleep(seconds)
 
 
@@ -36,5 +43,30 @@ class VirtualClock(Clock):
     async def sleep(self, seconds: float) -> None:
         """Move on by `seconds`."""
         self.slept.append(seconds)
+        import asyncio  # noqa: PLC0415 - as above
+
         self._now += seconds
         await asyncio.sleep(0)
+
+
+class Deadline:
+    """A moment by which something has to have ended.
+
+    Args:
+        seconds: From now on.
+        clock: Time that it is measured with; real time, by which programs are ended, when None.
+    """
+
+    def __init__(self, seconds: float, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
+        self._ends = self._clock.now() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until then, never less than a millisecond: to some libraries 0 is no limit."""
+        return max(_LEAST, self._ends - self._clock.now())
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is over."""
+        return self._ends <= self._clock.now()

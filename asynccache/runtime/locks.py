@@ -1,7 +1,7 @@
 """Kernel file locks as coroutines: one holder among all coroutines and processes of a node.
 
 Where the file system has no kernel locks, work goes on without, and only the coroutines of this process take turns:
-what these locks protect is made aside and published by a conditional write or a rename, so it would only be done twice.
+what they protect is made elsewhere and published by a conditional write or a rename, so it would only be done twice.
 `Turn.exclusive` says so to those who keep unfinished work where others would find it.
 """
 
@@ -18,6 +18,7 @@ from asynccache.errors import LockTimeoutError
 from asynccache.model.dataclass import dataclass
 from asynccache.node.kernel_lock import Holder, KernelLock, LocksUnsupportedError, pauses, take, timed_out
 from asynccache.runtime.clock import Clock
+from asynccache.runtime.late_loop import loop_begins
 
 
 class LockObserver:
@@ -81,6 +82,7 @@ class LockDirectory:
         """
         path, label = self.path / name, label or str(name)
         started = self.clock.now()
+        await loop_begins()
         lock = self._local.setdefault(path, asyncio.Lock())
         self._interest[path] += 1
         try:

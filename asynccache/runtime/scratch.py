@@ -1,39 +1,161 @@
-"""Directories that last as long as a block of code."""
+"""Directories that last as long as a block of code, or as the process that made them.
+
+Each is locked by its process, and the kernel frees the lock of a killed one: so it is known to be dead, and the next
+run removes its directory. On another host's word alone, or without locks, age decides, since not every network file
+system carries locks between hosts.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import re
 import shutil
-import tempfile
+import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from asynccache.node.disk import disk_errors
+from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take
+from asynccache.runtime.late_loop import in_thread, loop_begins
+
+_ATTEMPTS: Final = 16
+_NAME: Final = re.compile(r"(?:.*-)?(?P<host>[^-]+)-\d+-[0-9a-f]{8}")
+_EARLIER: Final = "asynccache-bundle-"  # in the system's temporary directory, where earlier versions made bundles
+
+
+def this_host() -> str:
+    """Return this machine's name as it stands in the names of directories, without dashes."""
+    return socket.gethostname().split(".", 1)[0].replace("-", "_") or "localhost"
+
+
+class OwnDirectory:
+    """A directory that its process locks as long as it lives. Blocking.
+
+    Args:
+        parent: Where it lies; made when it is missing.
+        prefix: Start of its name; the rest is host, process and a random number.
+        mode: Its mode.
+
+    Attributes:
+        path: The directory.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+
+    def __init__(self, parent: Path, prefix: str = "", mode: int = 0o700) -> None:
+        for _ in range(_ATTEMPTS):
+            self.path = parent / f"{prefix}{this_host()}-{os.getpid()}-{os.urandom(4).hex()}"
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(mode=mode)
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # swept between the two steps
+                continue
+            except FileExistsError:  # said as well of a directory that is swept before it is looked at
+                if parent.is_file():
+                    raise
+                continue
+            mine = True
+            with suppress(LocksUnsupportedError):  # age decides
+                mine = take(self._descriptor, str(self.path))
+            with suppress(FileNotFoundError):
+                if mine and self.path.stat().st_ino == os.fstat(self._descriptor).st_ino:
+                    return
+            os.close(self._descriptor)
+        raise OSError(errno.EBUSY, "a temporary directory is removed again and again", str(parent))
+
+    def close(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        give_back(self._descriptor)
+
+
+def sweep_dead(parent: Path, unknown_seconds: float, *, prefix: str = "") -> set[str]:
+    """Remove the directories of dead processes.
+
+    Args:
+        parent: Where they lie.
+        unknown_seconds: After which one is removed of which only its age is known.
+        prefix: Only those whose names begin so.
+
+    Returns:
+        Names of this kind that are left.
+    """
+    left = set()
+    try:
+        paths = [path for path in parent.iterdir() if path.name.startswith(prefix)]
+    except OSError:
+        return set()
+    for path in paths:
+        matched = _NAME.fullmatch(path.name)
+        if matched is not None:
+            with suppress(OSError):
+                if not _removed(path, unknown_seconds, locked=matched["host"] == this_host()):
+                    left.add(path.name)
+    return left
+
+
+def sweep_temporary(unknown_seconds: float) -> None:
+    """Remove what this user's dead processes left in the system's temporary directory.
+
+    Args:
+        unknown_seconds: After which a directory is removed of which only its age is known.
+    """
+    import tempfile  # noqa: PLC0415 - looking at a store does without
+
+    parent = Path(tempfile.gettempdir())
+    sweep_dead(parent, unknown_seconds, prefix="asynccache-")
+    with suppress(OSError):
+        for path in parent.glob(f"{_EARLIER}*"):
+            with suppress(OSError):
+                _removed(path, unknown_seconds, locked=False)
+
+
+def _removed(path: Path, unknown_seconds: float, *, locked: bool) -> bool:
+    """Remove a directory of this user's if its process is dead, or it is old; tell whether it is gone."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        dead = time.time() - status.st_mtime > unknown_seconds
+        if locked or dead:
+            with suppress(LocksUnsupportedError):
+                dead = take(descriptor, str(path))
+        if dead and status.st_uid in {os.geteuid(), 0}:
+            shutil.rmtree(path, ignore_errors=True)
+        return dead
+    finally:
+        give_back(descriptor)
 
 
 @asynccontextmanager
 async def scratch_directory(prefix: str, parent: Path | None = None) -> AsyncIterator[Path]:
     """Make a directory that only this user can read, and remove it with all that is in it when the block ends.
 
-    What a killed process leaves in the workspace is swept as other work is.
+    What a killed process leaves is swept by the next one (`sweep_dead`).
 
     Args:
-        prefix: Start of its name.
+        prefix: Start of its name; in the system's temporary directory it begins with `asynccache-`.
         parent: Where it lies, made when absent; the system's temporary directory when None.
 
     Raises:
         DiskError: It cannot be made.
     """
 
-    def make() -> Path:
-        with disk_errors(parent or tempfile.gettempdir()):
-            if parent is not None:
-                parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    def make() -> OwnDirectory:
+        import tempfile  # noqa: PLC0415 - as above
 
-    path = await asyncio.to_thread(make)
+        with disk_errors(parent or tempfile.gettempdir()):
+            return OwnDirectory(parent or Path(tempfile.gettempdir()), prefix)
+
+    await loop_begins()
+    directory = await in_thread(make)
     try:
-        yield path
+        yield directory.path
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
+        await asyncio.shield(in_thread(directory.close))

@@ -1,4 +1,4 @@
-"""A cache in one sqlite file, which nothing depends on: damaged or of another format, it is made anew; where it cannot
+"""A cache in one sqlite file, which nothing depends on: damaged or of another format, it is made again; where it cannot
 be written, or another process holds it for too long, what it knew is used, and what is added is kept in memory.
 
 All functions block: call them in a thread.
@@ -6,6 +6,7 @@ All functions block: call them in a thread.
 
 from __future__ import annotations
 
+import stat
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -24,12 +25,13 @@ class SQLiteCache:
     """The file.
 
     Args:
-        path: Where; it and its directory are made when something is first asked.
+        path: Where; it and its directory are made when something is first asked. Where a group may write to the
+            directory, it may write to the file. None for nowhere.
         format: Number of the schema; a file with another one is emptied.
         schema: Statements that make its tables, divided by semicolons.
     """
 
-    def __init__(self, path: Path, format: int, schema: str) -> None:  # noqa: A002 - what it is
+    def __init__(self, path: Path | None, format: int, schema: str) -> None:  # noqa: A002 - what it is
         self.path = path
         self._format = format
         self._schema = schema
@@ -47,7 +49,8 @@ class SQLiteCache:
                 except sqlite3.OperationalError:
                     raise
                 except sqlite3.DatabaseError:  # damaged
-                    self.path.unlink(missing_ok=True)
+                    if self.path is not None:
+                        self.path.unlink(missing_ok=True)
                     return self._in_file(work)
             except (OSError, sqlite3.Error):
                 with self._guard:
@@ -58,9 +61,12 @@ class SQLiteCache:
             return work(self._memory)
 
     def _in_file(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self.path is None:
+            raise FileNotFoundError
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with _opened(str(self.path)) as connection:
-            self._prepare(connection)
+            if self._prepare(connection):
+                _share(self.path)
             return work(connection)
 
     def _copied(self) -> sqlite3.Connection:
@@ -68,16 +74,19 @@ class SQLiteCache:
         import sqlite3  # noqa: PLC0415
 
         memory = sqlite3.connect(":memory:", check_same_thread=False)
-        with suppress(sqlite3.Error), _opened(f"{self.path.absolute().as_uri()}?mode=ro", uri=True) as there:
-            there.execute("begin")
-            _format_of(there)  # takes the lock for reading, or fails: a backup would wait for it without end
-            there.backup(memory)
+        if self.path is not None:
+            address = f"{self.path.absolute().as_uri()}?mode=ro"
+            with suppress(sqlite3.Error), _opened(address, uri=True) as there:
+                there.execute("begin")
+                _format_of(there)  # takes the lock for reading, or fails: a backup would wait for it without end
+                there.backup(memory)
         self._prepare(memory)
         return memory
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection) -> bool:
+        """Make the tables where they are not; tell whether that was done."""
         if _format_of(connection) == self._format:
-            return
+            return False
         # under the write lock, and looked at again: others may find the new file at the same time
         connection.execute("begin immediate")
         if _format_of(connection) != self._format:
@@ -87,6 +96,14 @@ class SQLiteCache:
                 connection.execute(statement)
             connection.execute(f"pragma user_version = {self._format}")
         connection.commit()
+        return True
+
+
+def _share(path: Path) -> None:
+    """Let the group write that may write to the directory, whatever the umask; sqlite's other files are made alike."""
+    with suppress(OSError):
+        if path.parent.stat().st_mode & stat.S_IWGRP:
+            path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IWGRP)
 
 
 @contextmanager

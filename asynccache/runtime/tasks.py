@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from asynccache.errors import AsyncCacheError
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.failures import as_failure, leaves
+from asynccache.runtime.late_loop import loop_begins, without_loop
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -21,12 +22,33 @@ async def run_together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     The first failure cancels the others and is raised as it is, not in a group: they work on one thing, so one error
     tells it all.
     """
+    works = list(coroutines)
+    if without_loop():
+        if len(works) < 2:
+            return [await work for work in works]
+        await loop_begins()
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+            tasks = [group.create_task(coroutine) for coroutine in works]
     except BaseExceptionGroup as exc:
         raise _first(exc) from None
     return [task.result() for task in tasks]
+
+
+async def with_beside(work: Coroutine[Any, Any, T], beside: Coroutine[Any, Any, object]) -> T:
+    """Run a coroutine and return its result; another one runs beside it, and is cancelled when it ends.
+
+    A failure of either is raised as it is.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            other = group.create_task(beside)
+            try:
+                return await work
+            finally:
+                other.cancel()
+    except BaseExceptionGroup as exc:
+        raise _first(exc) from None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -42,13 +64,13 @@ async def outcome_of(work: Awaitable[T]) -> T | AsyncCacheError:
     """
     try:
         return await work
+    except Exception as exc:  # noqa: BLE001 - this is the place that knows what to do with it
+        return as_failure(exc)
     except asyncio.CancelledError as exc:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         return as_failure(exc)  # something inside was cancelled that nobody waits for any more
-    except Exception as exc:  # noqa: BLE001 - this is the place that knows what to do with it
-        return as_failure(exc)
     except BaseExceptionGroup as exc:
         if any(not isinstance(leaf, Exception | asyncio.CancelledError) for leaf in leaves(exc)):
             raise
@@ -60,6 +82,7 @@ async def run_works(
     work: Callable[[Item], Awaitable[T]],
     *,
     room: Budget | None = None,
+    keep: bool = True,
 ) -> list[T | AsyncCacheError]:
     """Do the same work on many items at once, each for itself: a failing one does not disturb the others.
 
@@ -71,18 +94,27 @@ async def run_works(
             closed in the end.
         work: Called with an item.
         room: How many works run at once; all of them when None.
+        keep: Return what came of each; a million of them need room.
 
     Returns:
-        For each item, in order, the result or the failure.
+        For each item, in order, the result or the failure; nothing unless they are kept.
     """
+
+    async def called(item: Item) -> T:
+        return await work(item)
+
+    if without_loop():
+        if isinstance(items, Sequence) and len(items) < 2:
+            alone = [await outcome_of(called(item)) for item in items]
+            return alone if keep else []
+        await loop_begins()
     outcomes: dict[int, T | AsyncCacheError] = {}
     count = 0
 
     async def one(number: int, item: Item) -> None:
-        async def called() -> T:
-            return await work(item)
-
-        outcomes[number] = await outcome_of(called())
+        outcome = await outcome_of(called(item))
+        if keep:
+            outcomes[number] = outcome
 
     try:
         async with aclosing(_each(items)) as following, asyncio.TaskGroup() as group:
@@ -95,7 +127,7 @@ async def run_works(
                 count += 1
     except BaseExceptionGroup as exc:
         raise _first(exc) from None
-    return [outcomes[number] for number in range(count)]
+    return [outcomes[number] for number in range(count)] if keep else []
 
 
 async def _each(items: Iterable[Item] | AsyncGenerator[Item]) -> AsyncGenerator[Item]:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+from asynccache.runtime.late_loop import in_thread, loop_begins, run_blocking, without_loop
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,6 +78,8 @@ class ThreadRoom:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a short operation; a cancelled caller waits until it is over."""
+        if without_loop():
+            return await in_thread(function, *args, **kwargs)
         return await self._finish(partial(function, *args, **kwargs), _nothing)
 
     async def certainly(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -93,16 +99,21 @@ class ThreadRoom:
         Args:
             function: Called with a function that tells whether to stop; it checks that at every block.
         """
+        if without_loop():
+            return run_blocking(function)
         stop = threading.Event()
         return await self._finish(partial(function, stop.is_set), stop.set)
 
     async def run_reporting(self, function: Callable[[Progress], T], moved: Callable[[int], None] | None = None) -> T:
         """Run a copy that reports its progress to `moved`; the first report after a cancellation ends it."""
+        await loop_begins()
         progress = Progress(moved)
         return await self._finish(partial(function, progress), progress.stop)
 
     async def _finish(self, function: Callable[[], T], stop: Callable[[], None]) -> T:
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
+
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
         running = self._pool.submit(function)
         # never cancelled itself: that would make it look done while the thread still runs

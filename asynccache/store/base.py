@@ -7,15 +7,20 @@ in its final state or not at all. Every implementation passes one conformance su
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from asynccache.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
+from asynccache.store.request_counts import RequestCounts
+
+if TYPE_CHECKING:
+    from asynccache.store.admission import Admission
 
 PAGE: Final = 1000  # objects that one listing gives at most, as object stores do
 BytesMoved = Callable[[int], None]
@@ -37,6 +42,21 @@ class ObjectInfo:
     size: int
     etag: str | None = None
     modified: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An upload that was begun and not completed: it takes space, and nobody sees it.
+
+    Attributes:
+        key: What it would have become, relative to the store's root.
+        upload_id: The server's name for it.
+        begun: Seconds since the epoch.
+    """
+
+    key: str
+    upload_id: str
+    begun: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +122,13 @@ class Store(ABC):
     Attributes:
         lists_by_page: Whether a listing is a request of up to 1000 keys, so that neighbouring prefixes are better
             listed together. False where asking for each prefix by itself is cheaper, as on a file system.
+        lists_from_anywhere: Whether a listing may begin at any key; False where what comes before is read over.
+        holds_empty_segments: Whether a key may have empty segments (`a//b`), as those of some addresses have.
     """
 
     lists_by_page: ClassVar[bool] = True
+    lists_from_anywhere: ClassVar[bool] = True
+    holds_empty_segments: ClassVar[bool] = True
 
     def __init__(self, root: StoreRoot) -> None:
         self._root = root
@@ -112,6 +136,8 @@ class Store(ABC):
         self._requests = 0
         self._capabilities: Capabilities | None = None
         self._probing = asyncio.Lock()
+        self._admission: Admission | None = None
+        self._admitting = asyncio.Lock()
 
     @property
     def root(self) -> StoreRoot:
@@ -122,6 +148,15 @@ class Store(ABC):
     def address(self) -> str:
         """The root as the user writes it, without credentials: a path or `s3://bucket/prefix`."""
         return self._address
+
+    def timestamp(self) -> float:
+        """Return seconds since the epoch, as the times of new objects are told but for what clocks differ."""
+        return time.time()
+
+    @property
+    def asked_with(self) -> str | None:
+        """By what the store knows who asks, for people: never a secret; None where nothing is to be said of it."""
+        return None
 
     @property
     def requests(self) -> int:
@@ -134,15 +169,34 @@ class Store(ABC):
     async def __aexit__(self, *error: object) -> None:
         return None
 
+    def admit(self, admission: Admission | None) -> None:
+        """Ask somebody (None: nobody) before the first write whether this client may, and let him say that it does."""
+        self._admission = admission
+
+    async def _may_write(self) -> None:
+        admission = self._admission
+        if admission is None:
+            return
+        async with self._admitting:
+            if self._admission is not admission:  # another call has just been let in
+                return
+            await admission.check(self)
+            self._admission = None
+        await admission.mark(self)
+
     @abstractmethod
     def another(self) -> Store:
-        """Return the same store, to be opened anew: it shares nothing with this one, connections least of all."""
+        """Return the same store, to be opened again: it shares nothing with this one, connections least of all."""
 
-    async def capabilities(self) -> Capabilities:
-        """Find out what this store promises, by trying where it cannot be known; the answer is remembered."""
+    async def capabilities(self, *, again: bool = False) -> Capabilities:
+        """Find out what this store promises, by trying where it cannot be known; the answer is remembered.
+
+        Args:
+            again: Try it, whatever is remembered.
+        """
         async with self._probing:
-            if self._capabilities is None:
-                self._capabilities = Capabilities(conditional_put=await self._honours_conditions())
+            if self._capabilities is None or again:
+                self._capabilities = Capabilities(conditional_put=await self._honours_conditions(again=again))
         return self._capabilities
 
     @abstractmethod
@@ -185,6 +239,7 @@ class Store(ABC):
         if if_absent and if_match is not None:
             raise UsageError(f"{key}: if_absent and if_match exclude each other")
         self._check_put(key, len(data))
+        await self._may_write()
         return await self._put(key, data, Condition(if_absent, if_match))
 
     async def upload(
@@ -216,6 +271,7 @@ class Store(ABC):
             IntegrityError: The store received other bytes than `digests` says.
         """
         condition = Condition(if_absent and if_match is None, if_match)
+        await self._may_write()
         return await self._upload(key, path, digests, condition, consume=consume, moved=moved)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
@@ -240,23 +296,74 @@ class Store(ABC):
         At most `limit` and at most 1000; a page shorter than `min(limit, 1000)` is the last one.
         """
 
-    @abstractmethod
-    async def delete(self, key: str) -> None:
-        """Remove an object; removing what is not there is not an error."""
+    async def delete(self, key: str, *, unless_changed: ObjectInfo | None = None) -> bool:
+        """Remove an object; removing what is not there is not an error.
 
-    @abstractmethod
+        Args:
+            key: Which.
+            unless_changed: What was known of it: another version of it stays. Others may write in between only where a
+                service heeds no condition on a removal, or its listings say no etag: there this takes two requests.
+
+        Returns:
+            Whether it was removed; False where `unless_changed` is given and there is another version or none.
+        """
+        await self._may_write()
+        return await self._delete_same(key, unless_changed)
+
     async def move(self, key: str, new_key: str) -> None:
-        """Give an object another key, overwriting what is there (used to set damaged objects aside).
+        """Give an object another key, overwriting what is there (used to quarantine damaged objects).
 
         Not atomic on object stores: the new object is complete before the old one goes.
 
         Raises:
             ObjectNotFoundError: No such object.
         """
+        await self._may_write()
+        await self._move(key, new_key)
 
-    async def _honours_conditions(self) -> bool:
-        """Find out whether conditional writes are atomic among all writers."""
+    async def unfinished(self) -> list[Unfinished]:
+        """Return the uploads below the root that were begun and not completed, those of other writers too."""
+        return []
+
+    async def abandon(self, upload: Unfinished) -> None:
+        """End an upload and free what arrived of it; ending what is not there is not an error."""
+        del upload
+
+    def cost_of_reading(self, size: int) -> RequestCounts:
+        """Return the requests that `download` of an object of so many bytes takes when nothing goes wrong."""
+        del size
+        return RequestCounts(get=1)
+
+    def cost_of_writing(self, size: int) -> RequestCounts:
+        """Return the requests that `upload` of a file of so many bytes takes, likewise, when no object has the key."""
+        del size
+        return RequestCounts(put=1)
+
+    def can_hold(self, key: str) -> bool:
+        """Tell whether this kind of store can have an object of a well-formed key, or below a prefix."""
+        return self.holds_empty_segments or "//" not in key
+
+    async def _honours_conditions(self, *, again: bool) -> bool:
+        """Find out whether conditional writes are atomic among all writers; `again`: whatever is remembered."""
+        del again
         return True
+
+    async def _delete_same(self, key: str, known: ObjectInfo | None) -> bool:
+        """Remove an object that is as it was known; see `delete`."""
+        if known is not None:
+            there = await self.head(key)
+            if there is None or not same_version(there, known):
+                return False
+        await self._delete(key)
+        return True
+
+    @abstractmethod
+    async def _delete(self, key: str) -> None:
+        """Remove an object; see `delete`."""
+
+    @abstractmethod
+    async def _move(self, key: str, new_key: str) -> None:
+        """Give an object another key; see `move`."""
 
     @abstractmethod
     async def _put(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
@@ -269,12 +376,30 @@ class Store(ABC):
         """Publish a file whose size `_check_put` is still to be told; see `upload`."""
 
     def _check_put(self, key: str, size: int) -> None:
-        """Refuse a malformed key, and an empty object."""
-        if checked_key(key) and size == 0:
+        """Refuse a malformed key, one that this kind of store cannot hold, and an empty object."""
+        if not self.can_hold(checked_key(key)):
+            raise UsageError(
+                f"{key} cannot be stored in {self._address}: this kind of store has no keys with empty segments ('//')",
+                hint="write the address of its channel or index without the doubled '/'",
+            )
+        if size == 0:
             raise UsageError(
                 f"{key} cannot be stored in {self._address}: an empty object counts as a directory for other readers"
                 " of the cache"
             )
+
+
+def same_version(one: ObjectInfo, other: ObjectInfo) -> bool:
+    """Tell whether two answers of a store are about the same version of an object.
+
+    By their etags where both have one, as not all listings do; else by size and time, which a store may give in whole
+    seconds in one place and in parts of them in another.
+    """
+    if one.etag is not None and other.etag is not None:
+        return one.etag == other.etag
+    if one.size != other.size:
+        return False
+    return one.modified is None or other.modified is None or int(one.modified) == int(other.modified)
 
 
 def not_found(address: str, key: str) -> ObjectNotFoundError:
@@ -286,8 +411,11 @@ def checked_key(key: str) -> str:
     """Return the key, or refuse one that could leave the root or that no object may have.
 
     Raises:
-        UsageError: The key is empty, absolute, has an empty, `.` or `..` segment, or holds a NUL or newline.
+        UsageError: The key is empty, begins or ends with a slash, has a `.` or `..` segment, or holds a NUL or newline.
     """
-    if not key or any(part in {"", ".", ".."} for part in key.split("/")) or any(c in key for c in "\0\n\r"):
-        raise UsageError(f"{key!r} is not an object key", expected="non-empty segments separated by '/'")
+    segments = key.split("/")
+    if not segments[0] or not segments[-1] or not {".", ".."}.isdisjoint(segments) or any(c in key for c in "\0\n\r"):
+        raise UsageError(
+            f"{key!r} is not an object key", expected="segments separated by '/', none of them '.' or '..'"
+        )
     return key

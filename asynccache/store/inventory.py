@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby, takewhile
 from typing import Final
 
@@ -50,7 +51,16 @@ class Inventory:
         Raises:
             StoreError: The store cannot be listed.
         """
-        wanted = {self.source_directory(url) for url in urls}
+        await self.load_directories({self.source_directory(url) for url in urls})
+
+    async def load_directories(self, every: AbstractSet[str]) -> None:
+        """Find out what the store holds below these source directories, as `load` does.
+
+        Raises:
+            StoreError: The store cannot be listed.
+        """
+        wanted = {directory for directory in every if self._store.can_hold(directory)}
+        self._record(sorted(every - wanted), ())
         if not self._store.lists_by_page:
             await self._each(sorted(wanted))
             return
@@ -65,7 +75,10 @@ class Inventory:
             StoreError: The store cannot be listed.
         """
         directory = self.source_directory(url)
-        await self._one(directory)
+        if self._store.can_hold(directory):
+            await self._one(directory)
+        else:
+            self._record([directory], ())
         return self._found[directory]
 
     def found(self, url: PackageURL) -> tuple[StoredArchive, ...]:
@@ -74,7 +87,15 @@ class Inventory:
         Raises:
             KeyError: The URL was neither loaded nor refreshed.
         """
-        return self._found[self.source_directory(url)]
+        return self.below(self.source_directory(url))
+
+    def below(self, directory: str) -> tuple[StoredArchive, ...]:
+        """Return the same of a source directory.
+
+        Raises:
+            KeyError: It was not loaded.
+        """
+        return self._found[directory]
 
     async def _together(self, wanted: Sequence[str]) -> None:
         """List neighbouring directories, in ascending order, together."""

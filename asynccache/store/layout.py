@@ -11,6 +11,7 @@ abort on foreign objects there, so side-car objects live under a top-level name 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import HEX_LENGTH, checked_hex
 from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, checked_stem, split_filename
-from asynccache.model.url import PackageURL, redacted, split_address
+from asynccache.model.url import PackageURL, redacted, split_address, without_parameters
 
 DIRNAME: Final = "packages"  # contract, section 2.4: CONDA_PACKAGES_DIRNAME
 FAKE: Final = "_fake"  # stands for the host of an address that nothing can be downloaded from
@@ -32,8 +33,8 @@ class SourceAddress:
 
     Attributes:
         kind: `conda` or `pypi`.
-        host: Lower-case host and port; empty when the URL has none.
-        path: Percent-encoded as written, no leading or trailing slash, no empty segment.
+        host: Lower-case host and port, IPv6 without brackets; empty when the URL has none.
+        path: Percent-encoded as written, without leading slashes and parameters.
         fake: Nothing downloadable stands behind the address: a repository, a local directory or file.
     """
 
@@ -45,7 +46,7 @@ class SourceAddress:
     @classmethod
     def of(cls, url: PackageURL, kind: Kind) -> SourceAddress:
         """Return the address of a package URL; the host `_fake` makes it a fake one."""
-        return cls._made(kind, url.netloc, url.path, fake=False)
+        return cls._made(kind, url.scheme, url.host, url.port, url.path, fake=False)
 
     @classmethod
     def parse(cls, text: str, kind: Kind, *, real: bool = True) -> SourceAddress:
@@ -60,21 +61,19 @@ class SourceAddress:
             UsageError: There is nothing to make a key of.
         """
         parts = split_address(text)
-        host = (parts.hostname or "").lower()
-        host = f"[{host}]" if ":" in host else host
-        return cls._made(kind, host if parts.port is None else f"{host}:{parts.port}", parts.path, fake=not real)
+        return cls._made(kind, parts.scheme, (parts.hostname or "").lower(), parts.port, parts.path, fake=not real)
 
     @classmethod
-    def _made(cls, kind: Kind, host: str, path: str, *, fake: bool) -> SourceAddress:
-        # a key has no empty segments, since a file system cannot tell `a//b` from `a/b`
-        segments = [part for part in path.split("/") if part]
-        if host == FAKE:
-            host, fake = "", True
-        if not segments or any(unquote(part) in {".", ".."} for part in segments):
+    def _made(cls, kind: Kind, scheme: str, host: str, port: int | None, path: str, *, fake: bool) -> SourceAddress:
+        place = host if port is None else f"{host}:{port}"
+        kept = without_parameters(scheme, path).lstrip("/")
+        if place == FAKE:
+            place, fake = "", True
+        if not kept or any(unquote(part) in {".", ".."} for part in kept.split("/")):
             raise UsageError(
-                f"{redacted(host + path)!r} cannot be part of a key", expected="a path without '.' and '..' segments"
+                f"{redacted(place + path)!r} cannot be part of a key", expected="a path without '.' and '..' segments"
             )
-        return cls(kind, host, "/".join(segments), fake)
+        return cls(kind, place, kept, fake)
 
     def directory(self, dirname: str = DIRNAME) -> str:
         """Return the source directory, without a slash at its end."""
@@ -107,13 +106,22 @@ def archive_key(address: SourceAddress, filename: str, digest: str, dirname: str
     return f"{address.directory(dirname)}/{filename}/{checked}/{filename}"
 
 
+def key_of(kind: Kind, address: str, filename: str, digest: str, *, real: bool = True, dirname: str = DIRNAME) -> str:
+    """Return the key of an archive whose address is a text (see `SourceAddress.parse` and `archive_key`).
+
+    Raises:
+        UsageError: There is nothing to make a key of.
+    """
+    return archive_key(SourceAddress.parse(address, kind, real=real), filename, digest, dirname)
+
+
 def key_for(package: Package, fmt: Format, digest: str, dirname: str = DIRNAME) -> str:
-    """Return the key of a package in one of its forms.
+    """Return the key of a package in one of its formats.
 
     Args:
-        package: The package as published: the URL stays in the key whatever form is stored.
-        fmt: The form.
-        digest: md5 of that form's bytes for conda, sha256 for PyPI.
+        package: The package as published: the URL stays in the key whatever format is stored.
+        fmt: The format.
+        digest: md5 of that format's bytes for conda, sha256 for PyPI.
         dirname: Directory of the packages.
 
     Raises:
@@ -156,13 +164,13 @@ class KeyParts:
 
     @property
     def transmuted(self) -> bool:
-        """Whether this is a conda package in another form than the published one."""
+        """Whether this is a conda package in another format than the published one."""
         return self.kind == "conda" and self.path.endswith(self.format.other)
 
     @property
     def source_url(self) -> str:
         """The source URL. A key does not keep the scheme: `https` stands for it (contract, section 4.2)."""
-        return f"https://{self.host}/{self.path}"
+        return f"https://{_authority(self.host)}/{self.path}"
 
 
 def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
@@ -177,7 +185,7 @@ def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
     *source, filename, digest, again = between
     kind = _KINDS[kind_name]
     algorithm = KEY_ALGORITHM[kind]
-    if filename != again or not all(source) or len(digest) != HEX_LENGTH[algorithm]:
+    if filename != again or not source[0] or len(digest) != HEX_LENGTH[algorithm]:
         return None
     try:
         stem, fmt = split_filename(filename)
@@ -189,6 +197,17 @@ def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
         return None
     directory = "/".join([dirname, kind_name, *source])
     return KeyParts(kind, directory, source[0], "/".join(source[1:]), stem, fmt, digest)
+
+
+def _authority(host: str) -> str:
+    """Return the host and port of a key as addresses have them; where an IPv6 address ends a key does not say."""
+    if host.count(":") < 2:
+        return host
+    try:
+        return f"[{ip_address(host)}]"
+    except ValueError:
+        address, _, port = host.rpartition(":")
+        return f"[{address}]:{port}"
 
 
 def receipt_key(key: str, dirname: str = DIRNAME) -> str:

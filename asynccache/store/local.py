@@ -19,7 +19,7 @@ from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
 from asynccache.runtime.threads import Progress, ThreadRoom
 from asynccache.store import local_files
-from asynccache.store.base import PAGE, BytesMoved, Condition, ObjectInfo, Store, checked_key, not_found
+from asynccache.store.base import PAGE, BytesMoved, Condition, ObjectInfo, Store, checked_key, not_found, same_version
 from asynccache.store.local_staging import HIDDEN, Staging, root_lock
 from asynccache.store.local_walk import object_info, walk
 
@@ -73,8 +73,9 @@ class LocalStore(Store):
         """See `Store.another`."""
         return LocalStore(self._directory)
 
-    async def _honours_conditions(self) -> bool:
+    async def _honours_conditions(self, *, again: bool) -> bool:
         """Conditional writes are atomic where the file system has hard links."""
+        del again
 
         def probe() -> bool:
             with self._errors("a probe"):
@@ -142,7 +143,7 @@ class LocalStore(Store):
             except OSError as exc:
                 raise local_files.read_error(path, exc) from exc
             self._check_put(key, size)
-            digests.check(Digests(size=size), str(path), hint="the file has changed; make it anew")
+            digests.check(Digests(size=size), str(path), hint="the file has changed; make it again")
             with self._errors(key, size):
                 if condition.if_absent and target.exists():
                     raise condition.lost(self._address, key)
@@ -186,24 +187,32 @@ class LocalStore(Store):
         self._requests += 1
         return await self._threads.run(page)
 
-    async def delete(self, key: str) -> None:
+    async def _delete(self, key: str) -> None:
+        await self._delete_same(key, None)
+
+    async def _delete_same(self, key: str, known: ObjectInfo | None) -> bool:
         """See `Store.delete`; directories that it leaves empty go too."""
 
-        def remove(path: Path) -> None:
+        def remove(path: Path) -> bool:
             try:
                 with root_lock(self._directory, self._address):
+                    if known is not None:
+                        there = self._stat(key, path)
+                        if there is None or not same_version(there, known):
+                            return False
                     path.unlink()
             except (FileNotFoundError, NotADirectoryError):
-                return
+                return True
             except (IsADirectoryError, PermissionError):
                 if path.is_dir():
-                    return
+                    return True
                 raise
             local_files.prune(path.parent, self._directory)
+            return True
 
-        await self._operate(key, remove)
+        return await self._operate(key, remove)
 
-    async def move(self, key: str, new_key: str) -> None:
+    async def _move(self, key: str, new_key: str) -> None:
         """See `Store.move`; atomic here."""
         target = self._path(new_key)
 
@@ -267,7 +276,7 @@ class LocalStore(Store):
         try:
             changed = self._make_visible(key, staged, target, condition)
         except FileExistsError:
-            if not target.is_file():
+            if target.is_dir():
                 raise
             raise condition.lost(self._address, key) from None
         local_files.flush_all(changed)

@@ -53,7 +53,7 @@ def store_errors(address: str, key: str, root: Path, needed: int | None = None) 
             ) from exc
         if exc.errno == errno.EROFS:
             raise DiskError(
-                f"the store {address} lies on a read-only file system, {key} was not written",
+                f"the store {address} is on a read-only file system, {key} was not written",
                 hint="choose another store or mount it writable",
             ) from exc
         if exc.errno in _FORBIDDEN:
@@ -180,6 +180,11 @@ def make_parents(path: Path, root: Path) -> list[Path]:
 
     Returns:
         The directories to flush so that the new entries, the file's own included, survive a crash.
+
+    Raises:
+        FileNotFoundError: Another writer removed one of them, empty, in between: try again.
+        NotADirectoryError: One of them is a file.
+        OSError: The file system refuses.
     """
     changed = [path.parent]
     directory = path.parent
@@ -188,7 +193,13 @@ def make_parents(path: Path, root: Path) -> list[Path]:
         if directory in {root, directory.parent}:
             break
         directory = directory.parent
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as exc:
+        # raised as well for a directory that was there and is removed before it is looked at
+        if any(each.is_file() for each in path.parents):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from exc
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent)) from exc
     return changed
 
 
@@ -214,8 +225,8 @@ def publish(staged: Path, target: Path, root: Path, *, if_absent: bool) -> list[
         OSError: The file system refuses.
     """
     for attempt in range(_PRUNED_MEANWHILE):
-        changed = make_parents(target, root)
         try:
+            changed = make_parents(target, root)
             if if_absent:
                 _link(staged, target)
                 staged.unlink()

@@ -9,12 +9,8 @@ system carries locks between hosts. Blocking.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +19,7 @@ from typing import Final
 from asynccache.errors import LockTimeoutError
 from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take, wait
 from asynccache.node.lock_file import lock_file
+from asynccache.runtime.scratch import OwnDirectory, sweep_dead
 
 HIDDEN: Final = ".asynccache-tmp"
 LOCK_SECONDS: Final = 60.0  # holders only rename, so waiting longer means that one hangs
@@ -41,10 +38,8 @@ class Staging:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._hidden = root / HIDDEN
-        self._host = socket.gethostname().split(".", 1)[0]
         self._guard = threading.Lock()
-        self._directory: Path | None = None
-        self._descriptor = -1
+        self._own: OwnDirectory | None = None
         self._count = 0
 
     def new(self) -> Path:
@@ -54,7 +49,7 @@ class Staging:
             OSError: The directory cannot be made.
         """
         with self._guard:
-            directory = self._directory or self._make()
+            directory = self._made()
             self._count += 1
             return directory / str(self._count)
 
@@ -62,63 +57,28 @@ class Staging:
     def directory(self) -> Path:
         """This process's directory."""
         with self._guard:
-            return self._directory or self._make()
+            return self._made()
 
-    def _make(self) -> Path:
-        for _ in range(_ATTEMPTS):
-            path = self._hidden / f"{self._host}-{os.getpid()}-{os.urandom(4).hex()}"
-            try:
-                path.mkdir(parents=True)
-                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:  # swept between the two steps
-                continue
-            with suppress(LocksUnsupportedError):  # age decides
-                take(descriptor, str(path))
-            with suppress(FileNotFoundError):
-                if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    self._directory, self._descriptor = path, descriptor
-                    return path
-            os.close(descriptor)
-        raise OSError(errno.EBUSY, "its temporary directory is removed again and again", str(self._hidden))
+    def _made(self) -> Path:
+        if self._own is None:
+            self._own = OwnDirectory(self._hidden, mode=0o777)
+        return self._own.path
 
     def close(self) -> None:
         """Remove this process's directory."""
         with self._guard:
-            if self._directory is None:
+            if self._own is None:
                 return
-            shutil.rmtree(self._directory, ignore_errors=True)
-            give_back(self._descriptor)
-            self._directory = None
+            self._own.close()
+            self._own = None
             with suppress(OSError):
                 self._hidden.rmdir()
 
     def sweep(self) -> None:
         """Remove what dead processes left."""
-        try:
-            entries = list(os.scandir(self._hidden))
-        except OSError:
-            return
-        for entry in entries:
-            with suppress(OSError):
-                own_host = entry.name.rsplit("-", 2)[0] == self._host
-                if not own_host and time.time() - entry.stat().st_mtime < _UNKNOWN_SECONDS:
-                    continue
-                _remove_if_dead(entry.path)
+        sweep_dead(self._hidden, _UNKNOWN_SECONDS)
         with suppress(OSError):
             self._hidden.rmdir()
-
-
-def _remove_if_dead(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            dead = take(descriptor, path)
-        except LocksUnsupportedError:
-            dead = time.time() - os.fstat(descriptor).st_mtime > _UNKNOWN_SECONDS
-        if dead:
-            shutil.rmtree(path, ignore_errors=True)
-    finally:
-        give_back(descriptor)
 
 
 @contextmanager
@@ -138,7 +98,7 @@ def root_lock(root: Path, address: str) -> Iterator[None]:
             free = wait(lambda: take(descriptor, str(root)), LOCK_SECONDS)
         except LocksUnsupportedError:
             for _ in range(_ATTEMPTS):
-                with suppress(FileNotFoundError):  # swept between the two steps
+                with suppress(FileNotFoundError, FileExistsError):  # swept between two steps
                     (root / HIDDEN).mkdir(exist_ok=True)
                     stack.enter_context(lock_file(str(root / HIDDEN / _LOCK), LOCK_SECONDS))
                     break

@@ -26,7 +26,8 @@ def walk(root: Path, prefix: str, start_after: str, hidden: str) -> Iterator[Obj
     """
     directory = prefix.rpartition("/")[0]
     segments = directory.split("/") if directory else []
-    if any(part in {"", ".", ".."} or "\0" in part for part in segments) or segments[:1] == [hidden]:
+    # a file system takes `a//b` for `a/b`; what is found is named as it was asked for
+    if any(part in {".", ".."} or "\0" in part for part in segments) or segments[:1] in ([""], [hidden]):
         return
     yield from _below(str(root / directory), f"{directory}/" if directory else "", prefix, start_after, hidden)
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests, Hasher
 from asynccache.model.root import StoreRoot
-from asynccache.store.base import ALWAYS, PAGE, BytesMoved, Condition, ObjectInfo, Store, checked_key, not_found
+from asynccache.runtime.files import open_file
+from asynccache.runtime.late_loop import in_thread
+from asynccache.store.base import (
+    ALWAYS,
+    PAGE,
+    BytesMoved,
+    Condition,
+    ObjectInfo,
+    Store,
+    checked_key,
+    not_found,
+    same_version,
+)
 from asynccache.store.local_files import read_error, write_error
 
 
@@ -26,19 +39,25 @@ class MemoryStore(Store):
 
     Args:
         address: What messages call it.
+        now: Says when objects are written, in seconds since the epoch.
     """
 
-    def __init__(self, address: str = "memory:") -> None:
+    def __init__(self, address: str = "memory:", now: Callable[[], float] = time.time) -> None:
         super().__init__(StoreRoot("memory", "", address))
         self._objects: dict[str, _Object] = {}
         self._keys: list[str] = []  # ascending
         self._versions = count(1)
+        self._now = now
 
     def another(self) -> MemoryStore:
         """See `Store.another`; what is stored is the same."""
-        other = MemoryStore(self._address)
+        other = MemoryStore(self._address, self._now)
         self.share(other)
         return other
+
+    def timestamp(self) -> float:
+        """See `Store.timestamp`."""
+        return self._now()
 
     def share(self, other: MemoryStore) -> None:
         """Let another one hold the same objects."""
@@ -62,7 +81,8 @@ class MemoryStore(Store):
         await self._request(key)
         data = self._found(key).data
         try:
-            await asyncio.to_thread(path.write_bytes, data)
+            async with open_file(path, "wb") as file:
+                await file.write(data)
         except OSError as exc:
             raise write_error(path, len(data), exc) from exc
         if moved is not None:
@@ -79,15 +99,16 @@ class MemoryStore(Store):
         """Verify size and digests, too."""
         del consume
         try:
-            data = await asyncio.to_thread(path.read_bytes)
+            async with open_file(path) as file:
+                data = await file.read()
         except OSError as exc:
             raise read_error(path, exc) from exc
         self._check_put(key, len(data))
         await self._request(key)
         hasher = Hasher(*digests.algorithms())
-        await asyncio.to_thread(hasher.update, data)
+        await in_thread(hasher.update, data)
         digests.check(
-            hasher.digests(), f"{key} as it arrived in {self._address}", hint="the file changed; fetch it anew"
+            hasher.digests(), f"{key} as it arrived in {self._address}", hint="the file changed; fetch it again"
         )
         info = self._write(key, data, condition)
         if moved is not None:
@@ -108,12 +129,19 @@ class MemoryStore(Store):
             page.append(self._objects[key].info)
         return page
 
-    async def delete(self, key: str) -> None:
+    async def _delete(self, key: str) -> None:
+        await self._delete_same(key, None)
+
+    async def _delete_same(self, key: str, known: ObjectInfo | None) -> bool:
         """See `Store.delete`."""
         await self._request(key)
+        there = self._objects.get(key)
+        if known is not None and (there is None or not same_version(there.info, known)):
+            return False
         self._remove(key)
+        return True
 
-    async def move(self, key: str, new_key: str) -> None:
+    async def _move(self, key: str, new_key: str) -> None:
         """See `Store.move`; atomic here."""
         checked_key(new_key)
         await self._request(key)
@@ -136,7 +164,7 @@ class MemoryStore(Store):
     def _write(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
         there = self._objects.get(key)
         condition.check(self._address, key, there.info if there else None)
-        info = ObjectInfo(key, len(data), f'"{next(self._versions)}"', time.time())
+        info = ObjectInfo(key, len(data), f'"{next(self._versions)}"', self._now())
         self._objects[key] = _Object(data, info)
         if there is None:
             insort(self._keys, key)

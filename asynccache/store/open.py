@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from asynccache.config import Settings
 from asynccache.errors import ConfigurationError
-from asynccache.model.dataclass import dataclass
 from asynccache.model.root import StoreRoot
+from asynccache.node.store_kinds import KINDS, in_words
 from asynccache.store.base import Store
 from asynccache.store.local import LocalStore
-
-_LATER: Final = {"azure": "Azure Blob Storage", "gs": "Google Cloud Storage"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreOptions:
-    """How to reach a store; what does not concern its kind is ignored.
-
-    Attributes:
-        profile: AWS profile; None as AWS tools decide.
-        region: AWS region; None as AWS tools decide.
-        connections: Connections at once.
-        connect_timeout: Seconds to wait for a connection.
-        read_timeout: Seconds without a byte after which an answer counts as stalled.
-        attempts: Tries of one request, the first included; a refusal because of the rate is repeated for up
-            to two minutes.
-        part_bytes: Size from which objects move in parts, and of the parts, in bytes; at least 5 MiB on S3.
-        parts_at_once: Parts of one object moving at once.
-    """
-
-    profile: str | None = None
-    region: str | None = None
-    connections: int = 64
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    attempts: int = 5
-    part_bytes: int = 8 << 20
-    parts_at_once: int = 4
-
-
-def store_options(settings: Settings) -> StoreOptions:
-    """Return what a store needs of the settings."""
-    return StoreOptions(
-        profile=settings.s3_profile,
-        region=settings.s3_region,
-        connections=settings.store_connections,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        attempts=settings.attempts,
-    )
+from asynccache.store.options import StoreOptions
 
 
 def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_absent: bool = True) -> Store:
@@ -66,14 +24,11 @@ def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_a
     Raises:
         ConfigurationError: Of a kind that this version does not support.
     """
-    if root.kind == "local":
+    if root.is_directory:
         return LocalStore(root.directory, may_be_absent=may_be_absent)
-    if root.kind == "s3":
-        # a local store must not pay for importing the client
-        from asynccache.store.s3 import S3Store  # noqa: PLC0415
-
-        return S3Store(root, options or StoreOptions())
-    raise ConfigurationError(
-        f"{_LATER.get(root.kind, root.kind)} is not supported in this version, so {root} cannot be the store",
-        expected="a directory or s3://bucket/prefix",
-    )
+    kind = KINDS.get(root.kind)
+    if kind is None:
+        forms = in_words("a directory", *(each.form for each in KINDS.values()))
+        raise ConfigurationError(f"{root} cannot be the store here", expected=forms)
+    opened: Store = kind.opened_by()(root, options or StoreOptions())
+    return opened

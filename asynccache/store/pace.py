@@ -1,15 +1,14 @@
 """How fast a store may be asked, learnt from its refusals.
 
 All calls of a process to one store share a `Pace`. It lets everything pass until the store refuses; then it is a
-token bucket whose rate is cut by each wave of refusals and grows slowly while the store answers (additive increase,
-multiplicative decrease), until it no longer limits anything.
+token bucket whose rate is cut by each wave of refusals and grows slowly while the store answers, until it no longer
+limits anything. It grows by a share of itself: where thousands of processes have a few requests a second each, as in a
+fleet that starts at once, a fixed amount would be many times what the store has for one of them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -20,7 +19,7 @@ _CUT: Final = 0.5  # share of the rate that is kept after refusals
 _WAVE: Final = 0.5  # seconds in which further refusals belong to the same cut: they were under way already
 _SLOWEST: Final = 1.0  # requests per second
 _FIRST: Final = 20.0  # requests per second; a store that refuses less than that is not refusing because of us alone
-_GROWTH: Final = 0.2  # share of the refused rate that is regained each second
+_GROWTH: Final = 0.2  # share of the present rate that is added each second
 
 
 class Pace:
@@ -30,7 +29,7 @@ class Pace:
         now: Monotonic seconds.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._sent: deque[float] = deque(maxlen=4096)
         self._rate: float | None = None  # requests per second; None: as fast as they come
@@ -38,26 +37,40 @@ class Pace:
         self._next = 0.0  # when the next token is there
         self._last_cut = -_WAVE
         self._last_success = 0.0
+        self._most: float | None = None
+        self._bandwidth: float | None = None
+        self._next_bytes = 0.0
+
+    def limit(self, requests: float | None, bandwidth: float | None) -> None:
+        """Never be faster than somebody has asked for.
+
+        Args:
+            requests: Per second; None for no limit.
+            bandwidth: Bytes per second, in both directions together; None for no limit.
+        """
+        self._most, self._bandwidth = requests, bandwidth
 
     @property
     def rate(self) -> float | None:
         """Requests per second that pass; None when nothing is held back."""
         return self._rate
 
-    def reserve(self) -> float:
-        """Take the next token; return the seconds until it may be used."""
+    def reserve(self, moved: int = 0) -> float:
+        """Take the next token; return the seconds until it may be used.
+
+        Args:
+            moved: Bytes that the request will move.
+        """
         now = self._now()
         at = max(now, self._next)
+        if self._bandwidth is not None and moved:
+            at = max(at, self._next_bytes)
+            self._next_bytes = at + moved / self._bandwidth
         self._sent.append(at)
-        if self._rate is not None:
-            self._next = at + 1.0 / self._rate
+        rates = [rate for rate in (self._rate, self._most) if rate is not None]
+        if rates:
+            self._next = max(self._next, now) + 1.0 / min(rates)
         return at - now
-
-    async def wait(self) -> None:
-        """Take the next token and wait until it may be used."""
-        seconds = self.reserve()
-        if seconds > 0:
-            await asyncio.sleep(seconds)
 
     def refused(self, retry_after: float | None = None) -> None:
         """Learn that the store refused a request because of its rate.
@@ -85,7 +98,7 @@ class Pace:
             return
         now = self._now()
         # by time, not by answer, so that the growth does not depend on the rate
-        self._rate += max(self._refused_rate, _FIRST) * _GROWTH * min(now - self._last_success, 1.0)
+        self._rate *= 1.0 + _GROWTH * min(now - self._last_success, 1.0)
         self._last_success = now
         if self._rate > 4 * max(self._refused_rate, _FIRST):
             self._rate = None
@@ -95,10 +108,10 @@ _paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
 _paces_guard = threading.Lock()
 
 
-def shared_pace(name: str) -> Pace:
-    """Return the process's pace for a store, known by its endpoint and bucket."""
+def shared_pace(name: str, now: Callable[[], float]) -> Pace:
+    """Return the process's pace for a store, known by its endpoint and bucket; made with a clock where it is new."""
     with _paces_guard:
         pace = _paces.get(name)
         if pace is None:
-            pace = _paces[name] = Pace()
+            pace = _paces[name] = Pace(now)
         return pace

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final
 
-from asynccache.errors import StoreError
+from asynccache.errors import AsyncCacheError, StoreError
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
-from asynccache.runtime.threads import ThreadRoom
-from asynccache.store.base import ALWAYS, PAGE, BytesMoved, Condition, ObjectInfo, Store, checked_key, not_found
-from asynccache.store.local_files import read_error
-from asynccache.store.open import StoreOptions
-from asynccache.store.s3_client import S3Client, Transfer
-from asynccache.store.s3_download import Download, ReplacedError
-from asynccache.store.s3_errors import CallFailedError, field_of, store_error
-from asynccache.store.s3_upload import WRITER, MultipartUpload
+from asynccache.node.aws_client import tries_of
+from asynccache.node.patience import Patience
+from asynccache.store.base import ALWAYS, BytesMoved, Condition, ObjectInfo, Unfinished, checked_key
+from asynccache.store.conditions import RememberedConditions
+from asynccache.store.options import StoreOptions
+from asynccache.store.remote import Described, RemoteStore
+from asynccache.store.requests import CallFailedError
+from asynccache.store.s3_client import S3Client
+from asynccache.store.s3_errors import S3FailedError, field_of, store_error
+from asynccache.store.s3_upload import MultipartUpload, part_size
+from asynccache.store.transfer import WRITER
 
-T = TypeVar("T", bound=Transfer)
 _MIN_PART: Final = 5 << 20  # bytes; S3 user guide, "Amazon S3 multipart upload limits"
-_RESTARTS: Final = 3  # of a transfer whose object changed under it
+_INLINE_BYTES: Final = 128 << 10  # below this a thread costs more than the digest
 _PROBE: Final = "asynccache/probe"
 
 
-class S3Store(Store):
+class S3Store(RemoteStore):
     """Objects below `s3://bucket/prefix`.
 
     Listings come in the server's order: that of the keys' UTF-8 bytes by the protocol, segment by segment on SeaweedFS.
@@ -42,41 +43,35 @@ class S3Store(Store):
     """
 
     def __init__(self, root: StoreRoot, options: StoreOptions | None = None) -> None:
-        super().__init__(root)
-        self._options = options or StoreOptions()
-        self._prefix = f"{root.path}/" if root.path else ""
-        self.client = S3Client(root, self._options)
-        self._threads = ThreadRoom(4, "asynccache-store")
-        self._part_bytes = max(self._options.part_bytes, _MIN_PART)
+        options = _with_its_tries(options or StoreOptions())
+        self.client = S3Client(root, options)
+        super().__init__(root, options, self.client, _MIN_PART)
 
     @property
-    def requests(self) -> int:
-        """How many HTTP requests were sent, repeated ones included."""
-        return self.client.requests
-
-    async def __aenter__(self) -> Self:
-        await self.client.open()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        try:
-            await self.client.close()
-        finally:
-            self._threads.close()
+    def asked_with(self) -> str | None:
+        """See `Store.asked_with`."""
+        return self.client.asked_with
 
     def another(self) -> S3Store:
         """See `Store.another`."""
         return S3Store(self._root, self._options)
 
-    async def _honours_conditions(self) -> bool:
-        """Try conditional writes on a probe object; Amazon's own service is known to honour them."""
-        return self.client.is_aws or await self._probe()
+    async def _honours_conditions(self, *, again: bool) -> bool:
+        """Try conditional writes on a probe object, once a user and store; Amazon's own service honours them."""
+        if self.client.is_aws:
+            return True
+        memory = RememberedConditions(self._options.cache_dir, self._root.identity)
+        known = None if again else await self._threads.run(memory.known)
+        if known is None:
+            known = await self._probe()
+            await self._threads.run(memory.remember, known)
+        return known
 
     async def _probe(self) -> bool:
         """Try conditions that do not hold on an object of a fixed key, which is removed where that is permitted: so no
         more than one is ever left, and on a server that honours conditions nothing is written once it is there.
         """
-        body = {"Key": self._prefix + _PROBE, "Body": b"probe"}
+        body = {"Key": self._prefix + _PROBE, "Body": b"probe", **_checksum_of(b"probe")}
         created = await self._accepts({**body, "IfNoneMatch": "*"})
         try:
             if created and await self._accepts({**body, "IfNoneMatch": "*"}):
@@ -85,13 +80,13 @@ class S3Store(Store):
         finally:
             if created:
                 with suppress(StoreError):  # publishing must not need the right to delete
-                    await self.delete(_PROBE)
+                    await self._delete(_PROBE)
 
     async def _accepts(self, request: dict[str, Any]) -> bool:
         """Tell whether the server writes an object whose condition may not hold."""
         try:
             await self.client.call("put_object", request)
-        except CallFailedError as exc:
+        except S3FailedError as exc:
             if exc.lost or exc.absent:  # absent: a condition on an object that another one has removed meanwhile
                 return False
             if exc.unsupported:
@@ -99,193 +94,97 @@ class S3Store(Store):
             raise self._error(exc, _PROBE) from exc.cause
         return True
 
-    async def head(self, key: str) -> ObjectInfo | None:
-        """See `Store.head`."""
-        return await self._head(checked_key(key))
-
-    async def _head(self, key: str, writer: str | None = None) -> ObjectInfo | None:
-        """Return what is known of an object, None also when it is another writer's.
-
-        Asked for this writer's own whenever a condition fails, since an earlier try may have succeeded and its answer
-        been lost: not only after a try of ours, as aiohttp repeats a request by itself when a kept-alive connection
-        breaks.
-        """
+    async def _describe(self, key: str) -> Described | None:
         try:
             answer = await self.client.call("head_object", {"Key": self._prefix + key})
-        except CallFailedError as exc:
+        except S3FailedError as exc:
             if exc.absent:
                 return None
-            raise self._error(exc, key) from exc.cause
-        if writer not in {None, answer.get("Metadata", {}).get(WRITER)}:
-            return None
-        return _info(key, field_of(answer, "ContentLength", self.client.endpoint), answer)
+            raise
+        field_of(answer, "ETag", self.client.endpoint)  # else a sign-in page would be taken for the object
+        info = _info(key, field_of(answer, "ContentLength", self.client.endpoint), answer)
+        return Described(info, answer.get("Metadata", {}).get(WRITER))
 
-    async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
-        """See `Store.get`."""
-        parameters = {"Key": self._prefix + checked_key(key)}
-        if start or length is not None:
-            # no range is empty; the object must exist all the same
-            last = "" if length is None else start + max(length, 1) - 1
-            parameters["Range"] = f"bytes={start}-{last}"
-
-        async def receive(answer: Any) -> bytes:
-            async with answer["Body"] as body:
-                return bytes(await body.read())
-
-        try:
-            data: bytes = await self.client.call(
-                "get_object", parameters, receive=receive, body_bytes=length or 1 << 20
-            )
-        except CallFailedError as exc:
-            if exc.code in {"InvalidRange", "416"}:
-                return b""
-            raise self._error(exc, key) from exc.cause
-        return data[:length]
-
-    async def download(self, key: str, path: Path, *, size: int | None = None, moved: BytesMoved | None = None) -> int:
-        """See `Store.download`. An object that is replaced meanwhile is read anew from its beginning."""
-        checked_key(key)
-        for _ in range(_RESTARTS):
-            try:
-                return await self._transfer(Download, key, path, moved).run(size)
-            except ReplacedError:
-                continue
-            except CallFailedError as exc:
-                if exc.lost:
-                    continue
-                if exc.code in {"InvalidRange", "416"}:  # an empty object has no range
-                    return 0
-                raise self._error(exc, key) from exc.cause
-        raise StoreError(f"{key} in {self._address} is replaced again and again while it is read")
-
-    async def _put(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
-        # without one a connection that ends behind the headers leaves an empty object on some servers
-        checksum = _checksum(Digests(sha256=hashlib.sha256(data).hexdigest()))
-        return await self._put_whole(key, data, checksum, condition)
-
-    async def _put_whole(self, key: str, data: bytes, checksum: dict[str, str], condition: Condition) -> ObjectInfo:
-        writer = secrets.token_hex(16)
+    async def _send(self, key: str, data: bytes, digests: Digests, condition: Condition, writer: str) -> str:
+        checksum = _checksum(digests)
+        if not checksum:
+            checksum = await self._threads.run(_checksum_of, data) if len(data) > _INLINE_BYTES else _checksum_of(data)
         parameters = {"Key": self._prefix + key, "Body": data, "Metadata": {WRITER: writer}, **checksum}
-        parameters |= await self._stated(condition, key)
-        try:
-            answer = await self.client.call("put_object", parameters, body_bytes=len(data))
-        except CallFailedError as exc:
-            own = await self._head(key, writer) if exc.lost else None
-            if own is None:
-                raise self._error(exc, key, condition) from exc.cause
-            return own
-        return ObjectInfo(key, len(data), field_of(answer, "ETag", self.client.endpoint))
+        answer = await self.client.call("put_object", {**parameters, **_stated(condition)}, body_bytes=len(data))
+        return str(field_of(answer, "ETag", self.client.endpoint))
 
-    async def _stated(self, condition: Condition, key: str) -> dict[str, str]:
-        """Return a condition as a request states it; where the server ignores conditions, look before writing."""
-        if condition and not (await self.capabilities()).conditional_put:
-            condition.check(self._address, key, await self.head(key))
-        elif condition.if_match is not None:
-            return {"IfMatch": condition.if_match}
-        elif condition.if_absent:
-            return {"IfNoneMatch": "*"}
-        return {}
+    async def _send_file(
+        self, key: str, path: Path, size: int, digests: Digests, condition: Condition, writer: str,
+        moved: BytesMoved | None,
+    ) -> str:  # fmt: skip
+        upload = self._transfer(MultipartUpload, key, path, moved, self.client)
+        return await upload.run(size, digests, writer, _stated(condition))
 
-    async def _upload(
-        self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
-    ) -> ObjectInfo:
-        """Send small files in one request, large ones in parts; the server verifies either."""
-        del consume
-        try:
-            size = (await self._threads.run(path.stat)).st_size
-            self._check_put(key, size)
-            digests.check(Digests(size=size), str(path), hint="the file has changed; make it anew")
-            if size > 2 * self._part_bytes:
-                return await self._upload_parts(key, path, size, digests, condition, moved)
-            data = await self._threads.run(path.read_bytes)
-        except OSError as exc:
-            raise read_error(path, exc) from exc
-        info = await self._put_whole(key, data, _checksum(digests), condition)
-        if moved is not None:
-            moved(size)
-        return info
+    def _requests_in_parts(self, size: int) -> int:
+        """See `RemoteStore`; one begins them, another one completes them."""
+        return -(-size // part_size(size, self._part_bytes)) + 2
 
-    async def _upload_parts(
-        self, key: str, path: Path, size: int, digests: Digests, condition: Condition, moved: BytesMoved | None
-    ) -> ObjectInfo:
-        if condition:
-            # looking first spares the transfer; the condition is checked again where it counts
-            condition.check(self._address, key, await self.head(key))
-        stated = await self._stated(condition, key)
-        for attempt in range(1, _RESTARTS + 1):
-            writer = secrets.token_hex(16)
-            upload = self._transfer(MultipartUpload, key, path, moved)
-            try:
-                return ObjectInfo(key, size, await upload.run(size, digests, writer, stated))
-            except CallFailedError as exc:
-                # the upload is gone: completed by a try whose answer was lost, or swept away by someone
-                gone = exc.code == "NoSuchUpload"
-                own = await self._head(key, writer) if gone or exc.lost else None
-                if own is not None:
-                    return own
-                if attempt == _RESTARTS or not gone:
-                    raise self._error(exc, key, condition) from exc.cause
-        raise AssertionError("the last attempt returns or raises")
+    async def _page(self, prefix: str, after: str, limit: int) -> tuple[list[ObjectInfo], bool]:
+        parameters: dict[str, Any] = {"Prefix": prefix, "MaxKeys": limit}
+        if after:
+            parameters["StartAfter"] = after
+        answer = await self.client.call("list_objects_v2", parameters)
+        more = bool(field_of(answer, "IsTruncated", self.client.endpoint))
+        found = answer.get("Contents", [])
+        return [_info(item["Key"].removeprefix(self._prefix), item["Size"], item) for item in found], more
 
-    def _transfer(self, kind: type[T], key: str, path: Path, moved: BytesMoved | None) -> T:
-        return kind(
-            client=self.client,
-            threads=self._threads,
-            key=self._prefix + key,
-            path=path,
-            part_bytes=self._part_bytes,
-            at_once=self._options.parts_at_once,
-            moved=moved,
-        )
+    async def _remove(self, key: str, etag: str | None = None) -> None:
+        await self.client.call("delete_object", {"Key": self._prefix + key, **_stated(Condition(if_match=etag))})
 
-    async def list_page(self, prefix: str, *, start_after: str = "", limit: int = PAGE) -> list[ObjectInfo]:
-        """See `Store.list_page`."""
-        limit = min(limit, PAGE)
-        infos: list[ObjectInfo] = []
-        while len(infos) < limit:
-            parameters: dict[str, Any] = {"Prefix": self._prefix + prefix, "MaxKeys": limit - len(infos)}
-            # behind the prefix itself, which some tools keep as an empty object
-            if after := self._prefix + (infos[-1].key if infos else start_after):
-                parameters["StartAfter"] = after
+    async def _copy(self, key: str, new_key: str) -> None:
+        """Copy up to 5 GiB."""
+        source = {"Bucket": self.client.bucket, "Key": self._prefix + key}
+        await self.client.call("copy_object", {"Key": self._prefix + new_key, "CopySource": source})
+
+    async def unfinished(self) -> list[Unfinished]:
+        """See `Store.unfinished`."""
+        found: list[Unfinished] = []
+        parameters = {"Prefix": self._prefix}
+        while True:
             with self._errors(""):
-                answer = await self.client.call("list_objects_v2", parameters)
-            more = field_of(answer, "IsTruncated", self.client.endpoint)
-            found = answer.get("Contents", [])
-            infos += [_info(item["Key"].removeprefix(self._prefix), item["Size"], item) for item in found]
-            # a server may send less than was asked for; only it knows whether that was all
-            if not found or not more:
-                break
-        return infos
+                answer = await self.client.call("list_multipart_uploads", parameters)
+            for item in answer.get("Uploads", []):
+                key = str(item["Key"])
+                if key.startswith(self._prefix):
+                    begun = item["Initiated"].timestamp()
+                    found.append(Unfinished(key.removeprefix(self._prefix), str(item["UploadId"]), begun))
+            after = {"KeyMarker": answer.get("NextKeyMarker"), "UploadIdMarker": answer.get("NextUploadIdMarker")}
+            if not answer.get("IsTruncated") or not after["KeyMarker"]:
+                return found
+            parameters = {"Prefix": self._prefix, **{name: str(value) for name, value in after.items() if value}}
 
-    async def delete(self, key: str) -> None:
-        """See `Store.delete`."""
+    async def abandon(self, upload: Unfinished) -> None:
+        """See `Store.abandon`."""
+        parameters = {"Key": self._prefix + checked_key(upload.key), "UploadId": upload.upload_id}
         try:
-            await self.client.call("delete_object", {"Key": self._prefix + checked_key(key)})
-        except CallFailedError as exc:
-            if not exc.absent:
-                raise self._error(exc, key) from exc.cause
+            await self.client.call("abort_multipart_upload", parameters)
+        except S3FailedError as exc:
+            if not exc.absent and exc.code != "NoSuchUpload":
+                raise self._error(exc, upload.key) from exc.cause
 
-    async def move(self, key: str, new_key: str) -> None:
-        """See `Store.move`; the server copies, up to 5 GiB."""
-        source = {"Bucket": self.client.bucket, "Key": self._prefix + checked_key(key)}
-        parameters = {"Key": self._prefix + checked_key(new_key), "CopySource": source}
-        if key == new_key:
-            if await self.head(key) is None:
-                raise not_found(self._address, key)
-            return
-        with self._errors(key):
-            await self.client.call("copy_object", parameters)
-        await self.delete(key)
-
-    @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except CallFailedError as exc:
-            raise self._error(exc, key) from exc.cause
-
-    def _error(self, failure: CallFailedError, key: str, condition: Condition = ALWAYS) -> Exception:
+    def _error(self, failure: CallFailedError, key: str, condition: Condition = ALWAYS) -> AsyncCacheError:
         return store_error(failure, self._address, key, self.client.endpoint, condition)
+
+
+def _with_its_tries(options: StoreOptions) -> StoreOptions:
+    """Return options whose patience has the tries that are said of S3."""
+    tries = tries_of(options.settings.s3_client_retry_config)
+    if tries is None:
+        return options
+    borne = options.patience
+    return replace(options, patience=Patience(tries, borne.outage, borne.throttled, borne.longest))
+
+
+def _stated(condition: Condition) -> dict[str, str]:
+    """Return a condition as a request states it."""
+    if condition.if_match is not None:
+        return {"IfMatch": condition.if_match}
+    return {"IfNoneMatch": "*"} if condition.if_absent else {}
 
 
 def _info(key: str, size: Any, answer: dict[str, Any]) -> ObjectInfo:
@@ -293,10 +192,21 @@ def _info(key: str, size: Any, answer: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(key, int(size), answer.get("ETag"), modified.timestamp() if modified else None)
 
 
+def _checksum_of(data: bytes) -> dict[str, str]:
+    """Return what every body is sent with: without it a connection that ends behind the headers leaves an empty object
+    on some servers.
+    """
+    return _checksum(Digests(sha256=hashlib.sha256(data).hexdigest()))
+
+
 def _checksum(digests: Digests) -> dict[str, str]:
-    """Return what lets the server verify a body in one piece, from the strongest digest that is known."""
+    """Return what lets the server verify a body in one piece, from the strongest digest that is known.
+
+    Buckets with object lock want the algorithm to be named as well (S3 API reference, "PutObject").
+    """
     if digests.sha256 is not None:
-        return {"ChecksumSHA256": base64.b64encode(bytes.fromhex(digests.sha256)).decode("ascii")}
+        digest = base64.b64encode(bytes.fromhex(digests.sha256)).decode("ascii")
+        return {"ChecksumSHA256": digest, "ChecksumAlgorithm": "SHA256"}
     if digests.md5 is not None:
         return {"ContentMD5": base64.b64encode(bytes.fromhex(digests.md5)).decode("ascii")}
     return {}

@@ -1,17 +1,11 @@
-"""One S3 client for a store's life, and the one place where its requests are paced, repeated and counted.
-
-botocore's own retries are off: a second mechanism below this one would multiply tries and hide refusals.
-"""
+"""One S3 client for a store's life."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,19 +15,18 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound  # type: ignore[i
 from botocore.loaders import create_loader  # type: ignore[import-untyped]
 
 from asynccache.errors import ConfigurationError
-from asynccache.model.dataclass import dataclass
 from asynccache.model.root import StoreRoot
-from asynccache.runtime.retry import Backoff
-from asynccache.runtime.threads import ThreadRoom
-from asynccache.store.base import BytesMoved
-from asynccache.store.open import StoreOptions
-from asynccache.store.pace import shared_pace
-from asynccache.store.s3_errors import FAILURES, CallFailedError, is_throttled, is_transient, retry_after
+from asynccache.node.certificates import verified_with
+from asynccache.runtime.late_loop import in_thread
+from asynccache.store.options import StoreOptions
+from asynccache.store.requests import Requests
+from asynccache.store.s3_credentials import NotedProvider, ProviderOfMetaflow
+from asynccache.store.s3_errors import FAILURES, S3FailedError, field_of, judged
+from asynccache.store.transfer import Reading, Wanted
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
-_THROTTLED_SECONDS: Final = 120.0  # for which a request is repeated that the store refuses because of its rate
-_SLOWEST_BYTES: Final = 64 << 10  # per second; a body that takes longer counts as stalled
+_PUTTING: Final = {"put_object", "create_multipart_upload", "copy_object"}
 
 
 @cache
@@ -47,30 +40,22 @@ def _loader(data_path: str | None) -> Any:
     return loader
 
 
-class S3Client:
+class S3Client(Requests):
     """Makes requests to one bucket.
 
     Args:
         root: Which bucket, and the server's address where it is not Amazon's; that implies path-style addressing.
         options: How to reach it.
-
-    Attributes:
-        requests: Tries sent, so far.
-        retries: Of these, how many repeated another one.
-        throttled: Refusals because of the rate.
     """
 
     def __init__(self, root: StoreRoot, options: StoreOptions) -> None:
+        super().__init__(options)
         self.bucket = root.container
         self._custom = root.endpoint
-        self.requests = 0
-        self.retries = 0
-        self.throttled = 0
-        self._options = options
-        self._backoff = Backoff()
-        self._slots = asyncio.Semaphore(options.connections)
+        self._kind = root.kind
         self._stack = AsyncExitStack()
         self._client: Any = None
+        self._provider: NotedProvider | None = None
 
     async def open(self) -> None:
         """Make the client; nothing is sent.
@@ -78,8 +63,8 @@ class S3Client:
         Raises:
             ConfigurationError: A setting that cannot be.
         """
-        options = self._options
-        session = AioSession(profile=options.profile)
+        options, settings = self._options, self._options.settings
+        session = AioSession(profile=settings.s3_profile)
         config = AioConfig(
             max_pool_connections=options.connections,
             connect_timeout=options.connect_timeout,
@@ -92,20 +77,27 @@ class S3Client:
             user_agent_extra="asynccache",
         )
         try:
-            loader = await asyncio.to_thread(_loader, session.get_config_variable("data_path"))
+            if (named := options.provider(self._kind)) is not None:
+                provider = ProviderOfMetaflow(named, options.connect_timeout + options.read_timeout)
+            else:
+                provider = session.get_component("credential_provider")
+            self._provider = NotedProvider(provider, session.profile or "default")
+            session.register_component("credential_provider", self._provider)
+            loader = await in_thread(_loader, session.get_config_variable("data_path"))
             session.register_component("data_loader", loader)
-            region = options.region or session.get_config_variable("region")
+            region = settings.s3_region or session.get_config_variable("region")
             self._client = await self._stack.enter_async_context(
                 session.create_client(
                     "s3",
                     region_name=region or ("us-east-1" if self._custom else None),
                     endpoint_url=self._custom,
+                    verify=verified_with(settings.s3_verify_certificate),
                     config=config,
                 )
             )
         except ProfileNotFound as exc:
             raise ConfigurationError(
-                f"the AWS profile {options.profile or os.environ.get('AWS_PROFILE')!r} does not exist",
+                f"the AWS profile {settings.s3_profile or os.environ.get('AWS_PROFILE')!r} does not exist",
                 hint="correct s3_profile or AWS_PROFILE; `aws configure list-profiles` shows them",
             ) from exc
         except (BotoCoreError, ValueError) as exc:
@@ -113,7 +105,7 @@ class S3Client:
                 f"the S3 client for bucket {self.bucket} cannot be made ({type(exc).__name__})",
                 hint="check s3_endpoint_url, s3_profile and s3_region",
             ) from exc
-        self._pace = shared_pace(f"{self._client.meta.endpoint_url} {self.bucket}")
+        self._known_as(f"{self._client.meta.endpoint_url} {self.bucket}")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -126,6 +118,11 @@ class S3Client:
             return "S3"
         parts = urlsplit(str(self._client.meta.endpoint_url))
         return parts.netloc.rpartition("@")[2]
+
+    @property
+    def asked_with(self) -> str | None:
+        """What was found to sign requests with, for people; None where that is nothing."""
+        return None if self._provider is None else self._provider.kind
 
     @property
     def is_aws(self) -> bool:
@@ -153,64 +150,40 @@ class S3Client:
             The answer, or what `receive` made of it.
 
         Raises:
-            CallFailedError: It failed for good.
+            S3FailedError: It failed for good.
         """
-        failures, refusals, refused_since = 0, 0, 0.0
         method = getattr(self._client, operation)
-        while True:
-            await self._pace.wait()
-            if failures or refusals:
-                self.retries += 1
-            try:
-                # the slot is held while the body moves, as the connection is
-                async with self._slots, asyncio.timeout(self._limit(body_bytes)):
-                    self.requests += 1
-                    now = parameters() if callable(parameters) else parameters
-                    answer = await method(Bucket=self.bucket, **now)
-                    result = answer if receive is None else await receive(answer)
-            except FAILURES as exc:
-                if is_throttled(exc):
-                    self.throttled += 1
-                    refused_since = refused_since or time.monotonic()
-                    refusals += 1
-                    asked = retry_after(exc) or 0.0
-                    if time.monotonic() + asked - refused_since > _THROTTLED_SECONDS:
-                        raise CallFailedError(exc) from exc
-                    self._pace.refused(asked)
-                elif is_transient(exc):
-                    failures += 1
-                    if failures >= self._options.attempts:
-                        raise CallFailedError(exc) from exc
-                else:
-                    raise CallFailedError(exc) from exc
-                await asyncio.sleep(self._backoff.wait(failures + refusals))
-            else:
-                self._pace.succeeded()
-                return result
+        encryption = self._options.settings.s3_server_side_encryption if operation in _PUTTING else None
+        encrypted = {} if encryption is None else {"ServerSideEncryption": encryption}
 
-    def _limit(self, body_bytes: int) -> float:
-        options = self._options
-        return options.connect_timeout + options.read_timeout + body_bytes / _SLOWEST_BYTES
+        async def attempt() -> Any:
+            now = parameters() if callable(parameters) else parameters
+            answer = await method(Bucket=self.bucket, **now, **encrypted)
+            return answer if receive is None else await receive(answer)
 
+        try:
+            return await self._repeat(attempt, FAILURES, judged, body_bytes)
+        except FAILURES as exc:
+            raise S3FailedError(exc) from exc
 
-@dataclass(slots=True, kw_only=True)
-class Transfer:
-    """Brings one object from or to one file.
+    async def read(
+        self, key: str, wanted: Callable[[], Wanted], receive: Callable[[Reading], Awaitable[T]], body_bytes: int
+    ) -> T:
+        """See `ObjectClient.read`."""
 
-    Attributes:
-        client: Makes the requests.
-        threads: Where the file is read or written.
-        key: Key in the bucket.
-        path: The file.
-        part_bytes: Size of a part, at least.
-        at_once: Parts under way.
-        moved: Told of progress.
-    """
+        def parameters() -> dict[str, Any]:
+            now = wanted()
+            asked: dict[str, Any] = {"Key": key}
+            if now.etag is not None:
+                asked["IfMatch"] = now.etag
+            if (header := now.header()) is not None:
+                asked["Range"] = header
+            return asked
 
-    client: S3Client
-    threads: ThreadRoom
-    key: str
-    path: Path
-    part_bytes: int
-    at_once: int
-    moved: BytesMoved | None
+        async def taken(answer: Any) -> T:
+            async with answer["Body"] as body:
+                length = int(field_of(answer, "ContentLength", self.endpoint))
+                return await receive(Reading(body, length, answer.get("ContentRange"), answer.get("ETag")))
+
+        found: T = await self.call("get_object", parameters, receive=taken, body_bytes=body_bytes)
+        return found

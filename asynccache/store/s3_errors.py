@@ -33,8 +33,9 @@ from asynccache.errors import (
     StoreNotFoundError,
     StoreRefusedError,
 )
-from asynccache.runtime.retry import parse_retry_after
+from asynccache.node.patience import TRANSIENT_STATUSES, parse_retry_after
 from asynccache.store.base import ALWAYS, Condition, not_found
+from asynccache.store.requests import CallFailedError, Verdict
 
 FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, TimeoutError, OSError)
 """Everything that the client raises when a request does not succeed."""
@@ -53,6 +54,8 @@ _TRANSIENT: Final = frozenset(
         "OperationAborted", "ConditionalRequestConflict", "IncompleteBody", "500", "502", "503", "504", "408",
     }
 )  # fmt: skip
+_ELSEWHERE: Final = frozenset({302, 303})  # S3 redirects to another region by 301 and 307: something on the way did
+_BODILESS: Final = frozenset({"HeadObject", "HeadBucket"})
 _DAMAGED: Final = frozenset(
     {
         "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest",
@@ -71,36 +74,31 @@ _DENIED: Final = frozenset(
 _REGION: Final = frozenset(
     {"PermanentRedirect", "TemporaryRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraint"}
 )
+_BEYOND: Final = frozenset({"InvalidRange", "416"})
 _UNSUPPORTED: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
 
 
-class CallFailedError(Exception):
-    """A request that failed for good; never leaves the store.
-
-    Attributes:
-        cause: What the client raised.
-        code: The server's error code, or its HTTP status as text; empty when there was no answer.
-    """
+class S3FailedError(CallFailedError):
+    """A request to S3 that failed for good."""
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(type(cause).__name__)
-        self.cause = cause
-        self.code = code_of(cause)
+        code = code_of(cause)
+        super().__init__(
+            cause,
+            code,
+            lost=code in _LOST,
+            absent=code in _ABSENT,
+            beyond=code in _BEYOND,
+            gone=code == "NoSuchUpload",
+            unsupported=code in _UNSUPPORTED,
+        )
 
-    @property
-    def lost(self) -> bool:
-        """A condition of the request does not hold."""
-        return self.code in _LOST
 
-    @property
-    def absent(self) -> bool:
-        """There is no such object."""
-        return self.code in _ABSENT
-
-    @property
-    def unsupported(self) -> bool:
-        """The server does not know what was asked for."""
-        return self.code in _UNSUPPORTED
+def judged(exc: BaseException) -> Verdict:
+    """Return what a failure means for the next try."""
+    if is_throttled(exc):
+        return Verdict("throttled", answered=True, retry_after=retry_after(exc))
+    return Verdict("transient" if is_transient(exc) else "final", answered=isinstance(exc, ClientError))
 
 
 def field_of(answer: Mapping[str, Any], name: str, endpoint: str) -> Any:
@@ -138,14 +136,18 @@ def status_of(exc: BaseException) -> int:
 
 
 def is_throttled(exc: BaseException) -> bool:
-    """Tell whether the store wants to be asked more slowly."""
-    return code_of(exc) in _THROTTLED
+    """Tell whether the store wants to be asked more slowly.
+
+    A 503 to a HEAD is taken so: it has no body to say SlowDown, which is what S3 means by it most often.
+    """
+    code = code_of(exc)
+    return code in _THROTTLED or (code == "503" and isinstance(exc, ClientError) and exc.operation_name in _BODILESS)
 
 
 def is_transient(exc: BaseException) -> bool:
     """Tell whether the same request may succeed when tried again."""
     if isinstance(exc, ClientError):
-        return code_of(exc) in _TRANSIENT or status_of(exc) in {408, 500, 502, 503, 504}
+        return code_of(exc) in _TRANSIENT or status_of(exc) in TRANSIENT_STATUSES | _ELSEWHERE
     if isinstance(exc, SSLError):
         return False
     return isinstance(exc, _NO_ANSWER)
@@ -184,7 +186,7 @@ def store_error(
         return not_found(address, key)
     if code in _DAMAGED:
         return IntegrityError(
-            f"{key} arrived damaged in {address}", hint="the bytes differ from their digest; make the file anew"
+            f"{key} arrived damaged in {address}", hint="the bytes differ from their digest; make the file again"
         )
     if code in _EXPIRED:
         return StoreRefusedError(f"the credentials for {address} have expired", hint="log in again and repeat")
@@ -200,7 +202,7 @@ def store_error(
         )
     if code in _REGION:
         return StoreRefusedError(
-            f"{address} lies in another region ({code})", hint="set s3_region to the bucket's region"
+            f"{address} is in another region ({code})", hint="set s3_region to the bucket's region"
         )
     if code == "RequestTimeTooSkewed":
         return StoreRefusedError(
@@ -218,7 +220,7 @@ def store_error(
     refused = failure.unsupported or 400 <= status_of(cause) < 500
     return (StoreRefusedError if refused else StoreError)(
         f"{endpoint} cannot serve {what} ({cause.operation_name}: {code}, status {status_of(cause)})",
-        hint="run again later; if it stays so, ask whoever runs the store",
+        hint="run again later; if it persists, ask the operator of the store",
     )
 
 

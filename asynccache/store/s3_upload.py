@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Final
 
-from asynccache.errors import IntegrityError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.digest import Digests, Hasher
-from asynccache.runtime.tasks import run_together, to_the_end
-from asynccache.store.s3_client import Transfer
-from asynccache.store.s3_errors import FAILURES, CallFailedError, field_of
+from asynccache.model.digest import Digests
+from asynccache.runtime.tasks import to_the_end
+from asynccache.store.requests import CallFailedError
+from asynccache.store.s3_client import S3Client
+from asynccache.store.s3_errors import FAILURES, field_of
+from asynccache.store.transfer import WRITER, Transfer
 
 MOST_PARTS: Final = 10_000  # S3 user guide, "Amazon S3 multipart upload limits"
-WRITER: Final = "asynccache-writer"  # object metadata: who wrote it, to know one's own object after a lost reply
 _ABORT_SECONDS: Final = 10.0
 
 
@@ -32,7 +31,7 @@ def part_size(size: int, part_bytes: int) -> int:
 
 
 @dataclass(slots=True, kw_only=True)
-class MultipartUpload(Transfer):
+class MultipartUpload(Transfer[S3Client]):
     """Sends one file in parts. Whatever ends it early, a cancellation too, aborts the upload at the server."""
 
     _upload_id: str | None = field(default=None, init=False)
@@ -53,7 +52,7 @@ class MultipartUpload(Transfer):
         """
         try:
             await to_the_end(self._create(writer), _ABORT_SECONDS)
-            await self._send(size, digests)
+            await self.send_parts(size, part_size(size, self.part_bytes), digests, self._send_part)
             parts = [self._parts[number] for number in sorted(self._parts)]
             answer = await self.client.call(
                 "complete_multipart_upload",
@@ -77,46 +76,14 @@ class MultipartUpload(Transfer):
         except (CallFailedError, *FAILURES):
             return  # gone already, or the server is: what brought us here is the error to hear of
 
-    async def _send(self, size: int, digests: Digests) -> None:
-        length = part_size(size, self.part_bytes)
-        hasher = Hasher(*digests.algorithms()[:1])
-        turn = asyncio.Lock()  # one reader, so that the whole file is digested in order
-        numbers = iter(range(1, -(-size // length) + 1))
-        descriptor = await self.threads.run(os.open, self.path, os.O_RDONLY | os.O_CLOEXEC)
-
-        async def work() -> None:
-            while True:
-                async with turn:
-                    number = next(numbers, None)
-                    if number is None:
-                        return
-                    data, digest = await self.threads.run(_read_part, descriptor, length, (number - 1) * length, hasher)
-                await self._send_part(number, data, digest)
-
-        try:
-            await run_together([work() for _ in range(self.at_once)])
-        finally:
-            os.close(descriptor)
-        digests.check(hasher.digests(), str(self.path), hint="the file has changed; make it anew")
-
-    async def _send_part(self, number: int, data: bytes, digest: str) -> None:
-        if not data:
-            raise IntegrityError(f"{self.path} became shorter while it was uploaded", hint="make the file anew")
+    async def _send_part(self, index: int, data: bytes) -> None:
+        number, digest = index + 1, await self.threads.run(_sha256, data)
         part: dict[str, Any] = {"PartNumber": number, "ChecksumSHA256": digest}
-        asked = {"Key": self.key, "UploadId": self._upload_id, "Body": data, **part}
+        asked = {"Key": self.key, "UploadId": self._upload_id, "Body": data, "ChecksumAlgorithm": "SHA256", **part}
         answer = await self.client.call("upload_part", asked, body_bytes=len(data))
         self._parts[number] = {**part, "ETag": field_of(answer, "ETag", self.client.endpoint)}
-        if self.moved is not None:
-            self.moved(len(data))
 
 
-def _read_part(descriptor: int, length: int, offset: int, hasher: Hasher) -> tuple[bytes, str]:
-    """Read one part; return it and its sha256, base64 as S3 wants it."""
-    blocks = []
-    while length and (block := os.pread(descriptor, length, offset)):
-        blocks.append(block)
-        length -= len(block)
-        offset += len(block)
-    data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    hasher.update(data)
-    return data, base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+def _sha256(data: bytes) -> str:
+    """Return a digest as S3 wants it."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import ClassVar
+
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
-from asynccache.model.document import document
-from asynccache.model.package import KEY_ALGORITHM, Format
+from asynccache.model.document import Documented
+from asynccache.model.package import KEY_ALGORITHM, Format, Kind
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True)
-class StoredArchive:
+class StoredArchive(Documented):
     """One archive in the store.
 
     Attributes:
         info: Key, size, version and age; a size of 0 means that only the key is known.
         parts: What the key says.
     """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "kind", "format", "transmuted", "hash", "stem as package", "url", "modified_at as modified", "key",
+        "size as bytes",
+    )  # fmt: skip
 
     info: ObjectInfo
     parts: layout.KeyParts
@@ -92,8 +100,22 @@ class StoredArchive:
         """Text that changes when the object does, for remembering that it was verified."""
         return f"{self.info.size}:{self.info.etag or self.info.modified}"
 
-    def as_document(self) -> dict[str, object]:
-        """Return the archive as plain values; sizes in bytes, times in seconds since the epoch."""
-        said = document(self.parts, "kind", "format", "transmuted", "hash", package=self.parts.stem)
-        held = document(self.info, "modified", "key", bytes=self.info.size)
-        return {**said, "url": self.parts.source_url, **held}
+    @property
+    def kind(self) -> Kind:
+        """`conda` or `pypi`."""
+        return self.parts.kind
+
+    @property
+    def transmuted(self) -> bool:
+        """Whether it is a conda package in another format than the published one."""
+        return self.parts.transmuted
+
+    @property
+    def url(self) -> str:
+        """Where it is published; `https` stands for the scheme, which a key does not keep."""
+        return self.parts.source_url
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """When it was written; None where the store does not say."""
+        return None if self.info.modified is None else datetime.fromtimestamp(self.info.modified, UTC)

@@ -1,7 +1,7 @@
 """The one verified read: an archive out of a store, compared with what its key says and with what is wanted.
 
 What a read shows is decided here, for every caller. An archive is *damaged* only if it differs from its own key on a
-second, independent read: the store opened anew, on another connection. An archive that is what its key says and not
+second, independent read: the store opened again, on another connection. An archive that is what its key says and not
 what the reader wanted, such as the digest that a document names, is *not wanted*, and nothing is wrong with it. Nothing
 is moved or deleted here.
 """
@@ -30,7 +30,7 @@ class Whole:
     """The archive is in the file, and what it should be.
 
     Attributes:
-        digests: What was computed: what the key names and what was wanted.
+        digests: What was computed: what the key names, what was wanted, and sha256.
     """
 
     digests: Digests
@@ -108,6 +108,18 @@ Reading = Whole | Absent | NotWanted | Damaged
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    digests: Digests
+    allowed: frozenset[str] | None
+
+    def mismatch(self, found: Digests) -> tuple[str, str, str] | None:
+        difference = self.digests.mismatch(found)
+        if difference is None and self.allowed is not None and found.sha256 not in self.allowed:
+            return "sha256", " or ".join(sorted(self.allowed)), str(found.sha256)
+        return difference
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedReader:
     """Reads archives of one store.
 
@@ -126,7 +138,13 @@ class VerifiedReader:
     report: Callable[[Damaged | Misread], None]
 
     async def read(
-        self, archive: StoredArchive, path: Path, *, wanted: Digests | None = None, moved: BytesMoved | None = None
+        self,
+        archive: StoredArchive,
+        path: Path,
+        *,
+        wanted: Digests | None = None,
+        allowed: frozenset[str] | None = None,
+        moved: BytesMoved | None = None,
     ) -> Reading:
         """Bring an archive into a file and judge it.
 
@@ -134,6 +152,7 @@ class VerifiedReader:
             archive: Which.
             path: The file; there is none afterwards unless the archive is whole.
             wanted: What the reader knows of the bytes that it wants.
+            allowed: The sha256 that will do; None for any.
             moved: Told of progress.
 
         Raises:
@@ -142,14 +161,14 @@ class VerifiedReader:
         """
         reading: Reading | None = None
         try:
-            reading = await self._read(archive, path, Digests() if wanted is None else wanted, moved)
+            reading = await self._read(archive, path, _Wanted(Digests() if wanted is None else wanted, allowed), moved)
         finally:
             if not isinstance(reading, Whole):
                 await self.threads.certainly(_remove, path)
         return reading
 
-    async def _read(self, archive: StoredArchive, path: Path, wanted: Digests, moved: BytesMoved | None) -> Reading:
-        key = archive.digests or wanted  # a key that names no digest cannot be compared with
+    async def _read(self, archive: StoredArchive, path: Path, wanted: _Wanted, moved: BytesMoved | None) -> Reading:
+        key = archive.digests or wanted.digests  # a key that names no digest cannot be compared with
         first = await self._once(self.store, archive, path, wanted, moved)
         if first is None:
             return Absent()
@@ -175,20 +194,21 @@ class VerifiedReader:
         return damaged
 
     async def _once(
-        self, store: Store, archive: StoredArchive, path: Path, wanted: Digests, moved: BytesMoved | None
+        self, store: Store, archive: StoredArchive, path: Path, wanted: _Wanted, moved: BytesMoved | None
     ) -> Digests | None:
         size = archive.size
         async with self.memory.borrow(min(size or _UNKNOWN, _MOST)):
             try:
-                await store.download(archive.key, path, size=size or None, moved=moved)
+                size = await store.download(archive.key, path, size=size or None, moved=moved)
             except ObjectNotFoundError:
                 return None
-        algorithms = {*archive.digests.algorithms(), *wanted.algorithms()}
-        async with self.cpu.borrow():
+        # sha256 always: md5 tells damage, and sha256 what somebody vouched for
+        algorithms = {*archive.digests.algorithms(), *wanted.digests.algorithms(), "sha256"}
+        async with self.cpu.borrow(work=archive.format.work(size)):
             return await self.threads.work(lambda _stop: digest_file(str(path), *algorithms))
 
 
-def _judged(archive: StoredArchive, found: Digests, wanted: Digests) -> Whole | NotWanted:
+def _judged(archive: StoredArchive, found: Digests, wanted: _Wanted) -> Whole | NotWanted:
     difference = wanted.mismatch(found)
     return Whole(found) if difference is None else NotWanted(archive, *difference)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypedDict
 
 import click
 
@@ -23,30 +24,107 @@ SOURCE_TREE = Path(__file__).resolve().parents[2]
 @click.option("--quick", is_flag=True, help="Small inputs, one round: shows that it works, measures nothing.")
 @click.option("--rounds", type=click.IntRange(1), help="How often each contender runs; default 5.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the results go.")
+@click.option(
+    "--against",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="results.json of another run: says by how much each contender changed.",
+)
 @json_option
-def command(*, cases: tuple[str, ...], list_only: bool, quick: bool, rounds: int | None, out: Path | None) -> None:
+def command(
+    *,
+    cases: tuple[str, ...],
+    list_only: bool,
+    quick: bool,
+    rounds: int | None,
+    out: Path | None,
+    against: Path | None,
+) -> None:
     """Measure asynccache against other tools, and its whole runs against their slowest stage.
 
-    Every contender runs in a process of its own, in turn with the others. Writes results.json, index.html (a page
-    with plots) and targets.md, below bench/results or into --out. Works in a source checkout only.
+    Every contender runs in a process of its own, in turn with the others. Writes results.json, targets.md and
+    peers.md after each case and index.html (a page with plots) at the end, below bench/results or into --out.
+    Programs of others are looked for on PATH, or named by ASYNCCACHE_PEER_MICROMAMBA, ASYNCCACHE_PEER_CONDA and
+    ASYNCCACHE_PEER_UV. Works in a source checkout only.
 
     \b
     Examples:
       asynccache bench
       asynccache bench --case transmute-to-conda --rounds 7
+      asynccache bench --against before/results.json
     """
     run = load_benchmarks(SOURCE_TREE)
     if list_only:
-        show({name: case.summary for name, case in run.CASES.items()}, _cases)
+        listed = {name: case.summary for name, case in run.CASES.items()}
+        show(Cases(cases=listed), lambda _shown: _cases(listed))
         return
     tell = partial(click.echo, err=True)
-    document = run.run(cases, quick=quick, rounds=rounds, out=out, tell=tell, show=tell if kept("json") else click.echo)
-    show(document, lambda _document: [f"written: {(out or run.RESULTS) / 'index.html'}, results.json and targets.md"])
+    document: Measured = run.run(
+        cases,
+        quick=quick,
+        rounds=rounds,
+        out=out,
+        against=against,
+        tell=tell,
+        show=tell if kept("json") else click.echo,
+    )
+    show(
+        document,
+        lambda _document: [f"written: {(out or run.RESULTS) / 'index.html'}, results.json, targets.md and peers.md"],
+    )
     failed = {case["name"]: StoreError(case["error"]) for case in document["cases"] if case["error"]}
     if failed:
         raise PartialFailureError(
             f"{len(failed)} of {len(document['cases'])} cases could not be measured", dict(failed)
         )
+
+
+class Cases(TypedDict):
+    """The cases that there are.
+
+    Attributes:
+        cases: Name -> what is measured.
+    """
+
+    cases: Mapping[str, str]
+
+
+class Changed(TypedDict):
+    """By how much a contender changed since another run.
+
+    Attributes:
+        case: Name of the case.
+        group: What was done.
+        contender: Who did it.
+        ratios: For `cpu`, `wall` and `peak`, what it needs now by what it needed then: `all`, and `beside` the first
+            contender of its group, which the state of the machine does not change; null where nothing is compared.
+    """
+
+    case: str
+    group: str
+    contender: str
+    ratios: Mapping[str, Mapping[str, float | None]]
+
+
+class Measured(TypedDict):
+    """What was measured: the content of results.json (docs/benchmarks.md).
+
+    Attributes:
+        format: Version of what follows.
+        machine: Cores, memory, load, versions.
+        command: How to measure the same again.
+        quick: Whether the inputs were small, so that the figures mean nothing.
+        rounds: How often each contender ran.
+        cases: Every sample of every round, targets, and the error of a case that could not be measured.
+        against: How each contender changed since the run that `--against` names; none without it.
+    """
+
+    format: int
+    machine: Mapping[str, Any]
+    command: str
+    quick: bool
+    rounds: int
+    cases: Sequence[Mapping[str, Any]]
+    against: Sequence[Changed]
 
 
 def _cases(listed: Mapping[str, str]) -> Iterator[str]:

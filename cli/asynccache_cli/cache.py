@@ -19,7 +19,7 @@ from asynccache_cli.options import (
     show_json,
 )
 from asynccache_cli.progress import events_or_progress
-from asynccache_cli.text import human_bytes
+from asynccache_cli.text import echo, human_bytes
 
 if TYPE_CHECKING:
     from asynccache.api import Report
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 @lock_options
 @click.option("--extra", "extras", multiple=True, help="Extra of a uv.lock or pylock.toml to take as well.")
 @click.option("--group", "groups", multiple=True, help="Dependency group of a uv.lock or pylock.toml to take.")
-@click.option("--skip-sources", is_flag=True, help="Leave out directories and repositories, which are no archives.")
-@format_option("Form of conda packages that the store shall hold; none: as published.")
-@click.option("--keep-published", is_flag=True, help="Hold the published form as well as the transmuted one.")
+@click.option("--skip-sources", is_flag=True, help="Leave out directories and repositories, which are not archives.")
+@format_option("Format in which the store keeps conda packages; none: as published.")
+@click.option("--keep-published", is_flag=True, help="Keep the published archive as well as the transmuted one.")
 @level_option
 @quiet_option()
 @common_options
 def command(*, urls: tuple[str, ...], **what: Any) -> None:
-    """Fetch packages, verify them, transmute them where asked, and publish them in a store.
+    """Fetch packages, verify them, transmute them if requested, and publish them in a store.
 
-    A URL may carry its digest: URL#MD5, URL#sha256=DIGEST. What the store already holds is not fetched again. Run the
-    same command again after an interruption: it goes on where it ended.
+    A URL may carry its digest: URL#MD5, URL#sha256=DIGEST. What the store already has is not fetched again. After an
+    interruption, run the same command again: it continues where it stopped.
 
-    With --json, every event is printed as a line of JSON, and last the receipt.
+    With --json, each event is printed as one line of JSON; the last line is the result.
 
     \b
     Examples:
@@ -59,16 +59,16 @@ def command(*, urls: tuple[str, ...], **what: Any) -> None:
     """
     report = run_verb(lambda session: session.cache(*urls, **what), display=events_or_progress(), busy=True)
     if kept("json"):
-        show_json({"event": "Receipt", **report.as_document()})
+        show_json("result", report)
     else:
-        click.echo("\n".join(summary(report)), err=bool(report.failures))
+        echo("\n".join(summary(report)), err=bool(report.failures))
     report.raise_for_failures()
 
 
 def summary(report: Report) -> Iterator[str]:
     """Yield the lines of a receipt for people: what was done, how much, how fast."""
-    complete = len(report.outcomes) - len(report.failures)
-    yield f"{complete} of {len(report.outcomes)} packages in {report.store} ({report.hits} were there already)"
+    complete = report.packages - len(report.failures)
+    yield f"{complete} of {report.packages} packages in {report.store} ({report.hits} were there already)"
     fetched = sum(report.fetched_bytes.values())
     if fetched:
         origins = ", ".join(f"{human_bytes(n)} from {o}" for o, n in report.fetched_bytes.most_common(3))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asynccache_cli.options import common_options, run_verb, show
+from asynccache_cli.options import Items, common_options, run_verb
 
 if TYPE_CHECKING:
     from asynccache.api import Finding
@@ -18,12 +18,16 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failure": ("FAI
 @click.command("doctor")
 @common_options
 def command() -> None:
-    """Check the store (reached, read, written), the tools that are found, and how fast disk, store and CPU are.
+    """Check the store (which identity is used and what it may do), the tools on this machine, and the speed of disk,
+    store and CPU.
 
-    Each finding says what to do. Ends with exit code 6 when something fails that a run needs. Writes one object of
-    8 MiB below `asynccache/doctor/` in the store and removes it.
+    Each finding says what to do. The exit code is 6 if something that a run needs does not work; read-only access is a
+    warning. One object of 8 MiB is written below `asynccache/doctor/` in the store and removed again.
     """
-    run_verb(lambda session: session.doctor(lambda finding: show(finding, _found))).raise_for_failures()
+    items = Items(_found)
+    done = run_verb(lambda session: session.doctor(lambda each: items.show(each, failed=each.level == "failure")))
+    items.end()
+    done.raise_for_failures()
 
 
 def _found(finding: Finding) -> Iterator[str]:

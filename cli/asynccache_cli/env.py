@@ -7,15 +7,15 @@ from typing import Final
 from asynccache_cli.lazy_group import LazyGroup
 
 _MODULES: Final = {
-    "ls": ("env_read", "ls", "List environments: names, when and by whom they were resolved."),
-    "show": ("env_read", "show", "Show what an environment was asked for and what it holds."),
+    "ls": ("env_read", "ls", "List environments: aliases, when and by whom they were resolved."),
+    "show": ("env_read", "show", "Show requirements, packages and aliases of an environment."),
     "diff": ("env_read", "diff", "Compare two environments package by package."),
-    "history": ("env_names", "history", "Show every move of a name: when, by whom, from, to."),
-    "get": ("env_names", "get", "Take an environment into this machine's list."),
-    "alias": ("env_names", "alias", "Give an environment names."),
-    "rollback": ("env_names", "rollback", "Move a name back to an earlier environment."),
+    "history": ("env_names", "history", "Show every move of an alias: when, by whom, from, to."),
+    "get": ("env_names", "get", "Add an environment to the local list."),
+    "alias": ("env_names", "alias", "Give an environment aliases."),
+    "rollback": ("env_names", "rollback", "Move an alias back to an earlier environment."),
     "export": ("env_files", "export", "Write an environment as a list, a lock or a document."),
-    "import": ("env_files", "import_", "Make an environment of a lock or a list, cache it and name it."),
+    "import": ("env_files", "import_", "Create an environment from a lock file or a list."),
 }
 _HELP: Final = """Environments: what was asked for, what was found, and how it is called.
 

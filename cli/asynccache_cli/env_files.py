@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 def export(*, env: str, fmt: str, output: Path | None, arch: str | None) -> None:
     """Write an environment for another tool.
 
-    explicit: for `conda create --file`, `micromamba create -f`. conda-lock, pixi-lock, pylock.toml: locks with the
-    addresses and digests of one architecture. environment.yml: versions and builds. json: the document as it is stored,
-    with its identity. What a format cannot hold is said on standard error.
+    explicit: for `conda create --file` and `micromamba create -f`. conda-lock, pixi-lock, pylock.toml: lock files with
+    the URLs and digests of one architecture. environment.yml: versions and builds. json: the document as it is stored,
+    with its ids. What a format cannot express is reported on standard error.
 
     \b
     Examples:
@@ -53,27 +53,27 @@ def export(*, env: str, fmt: str, output: Path | None, arch: str | None) -> None
     if output is not None:
         result.write(output)
     if kept("json"):
-        shown = result.as_document()
-        if output is not None:
-            del shown["text"]
-            shown["file"] = str(output)
-        show_json(shown)
+        show_json("result", result)
     elif output is None:
         click.echo(result.text, nl=False)
 
 
 @click.command("import")
 @click.argument("file")
-@click.option("--alias", "names", metavar="NAME[:TAG]", multiple=True, help="Name to give it; can be repeated.")
+@click.option("--alias", "names", metavar="NAME[:TAG]", multiple=True, help="Alias to give it; can be repeated.")
 @click.option(
-    "--spec", "specs", metavar="CATEGORY::VALUE", multiple=True, help="What was asked for; default: the list."
+    "--spec",
+    "specs",
+    metavar="CATEGORY::VALUE",
+    multiple=True,
+    help="A requirement; default: every package of the list.",
 )
 @click.option("--source", "sources", metavar="CATEGORY::VALUE", multiple=True, help="Channel or index, with --spec.")
 @lock_options
-@format_option("Form of conda packages to store besides the published one.")
+@format_option("Format of conda packages to store besides the published one.")
 @common_options
 def import_(**what: Any) -> None:
-    """Make an environment of a lock or a list: cache its packages, publish its document, give it names.
+    """Create an environment from a lock file or a list: cache its packages, publish its document, give it aliases.
 
     FILE is {locks}. A list says what was found; unless --spec says what was asked for, every package of it counts as
     asked for in its version, and its channels are those of its addresses. With several --arch the environments get one
@@ -93,6 +93,8 @@ def _imported(result: Imported) -> Iterator[str]:
         yield f"{made.id} for {made.id.arch}: {len(made.packages)} packages, {human_bytes(result.bytes)} in all"
     for name in result.names:
         yield f"{name} is {result.environments[0].id}"
+    if result.digest:
+        yield f"Digest sha256:{result.digest}"
 
 
 import_.help = (import_.help or "").format(locks=format_names(lock=True))

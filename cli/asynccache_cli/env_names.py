@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import arch_option, common_options, kept, run_verb, show
+from asynccache_cli.options import arch_option, common_options, run_verb, show, show_items
 from asynccache_cli.text import table
 
 if TYPE_CHECKING:
-    from asynccache.api import Aliased, History, RolledBack, Taken
+    from asynccache.api import Aliased, Move, RolledBack, Taken
 
 
 @click.command("get")
 @click.argument("name", metavar="ENV")
 @arch_option
-@click.option("--default/--no-default", default=True, help="Make it what its request means on this machine.")
+@click.option("--default/--no-default", default=True, help="Make it the local default for its requirements.")
 @common_options
 def get(**what: Any) -> None:
-    """Take an environment, for all architectures that it was resolved for together, into this machine's list.
+    """Add an environment to the local list, for all architectures that it was resolved for.
 
     \b
     Example:
@@ -40,11 +40,11 @@ def _taken(taken: Taken) -> Iterator[str]:
 @click.argument("names", metavar="NEW_ALIAS...", nargs=-1, required=True)
 @common_options
 def alias(*, env: str, names: tuple[str, ...]) -> None:
-    """Give an environment names, for everybody who uses the store.
+    """Give an environment aliases, for everybody who uses the store.
 
-    The tags latest, candidate and stable can be moved later, with a history. Every other tag is given once: of many who
-    try at once exactly one wins, and the others are told which environment has the name, and since when. Only an
-    environment whose document is in the store gets a name; one that only this machine knows is published first.
+    The tags latest, candidate and stable can be moved later; their history is kept. Every other tag is permanent: if
+    several users claim it at once, exactly one wins, and the others see which environment has the alias and since when.
+    Only an environment whose document is in the store can have an alias; a local one is published first.
 
     \b
     Examples:
@@ -62,32 +62,37 @@ def _aliased(result: Aliased) -> Iterator[str]:
 
 @click.command("history")
 @click.argument("name", metavar="ALIAS")
-@click.option("--repair", is_flag=True, help="Chain what is left of a broken history again.")
+@click.option("--repair", is_flag=True, help="Rebuild a broken history from its remaining entries.")
 @common_options
 def history(*, name: str, repair: bool) -> None:
-    """Show every move of a name that moves: when, by whom, from, to; the last line is what it means now.
+    """Show every move of an alias: when, by whom, from, to; the last line is its current target.
 
-    Each entry names the one before by its digest, so an entry that was changed or removed is noticed. With --repair
-    what is left is chained again; what the name means stays as it is.
+    The digest, if it was known when the alias moved, pins the environment: ALIAS@sha256:DIGEST.
+
+    Each entry contains the digest of the previous one, so changed or removed entries are detected. --repair rebuilds
+    the chain from the remaining entries; the alias itself does not change.
 
     \b
     Example:
       asynccache env history team/env:latest
     """
     found = run_verb(lambda session: session.history(name, repair=repair))
-    if kept("json"):
-        for move in found.moves:
-            click.echo(move.to_json().decode())
-    else:
-        click.echo(_moves(found))
+    show_items(found.moves, _moves)
 
 
-def _moves(history: History) -> str:
+def _moves(moves: Sequence[Move]) -> Iterator[str]:
     rows = [
-        (str(m.number), m.when[:19].replace("T", " "), m.by, ":".join(m.source or "-"), ":".join(m.target))
-        for m in history.moves
+        (
+            str(m.number),
+            m.when[:19].replace("T", " "),
+            m.by,
+            ":".join(m.source or "-"),
+            ":".join(m.target),
+            " ".join(f"{arch}@sha256:{digest}" for arch, digest in m.digests.items()) or "-",
+        )
+        for m in moves
     ]
-    return table(("MOVE", "WHEN (UTC)", "BY", "FROM", "TO"), rows, right=(0,))
+    yield table(("MOVE", "WHEN (UTC)", "BY", "FROM", "TO", "DIGEST"), rows, right=(0,))
 
 
 @click.command("rollback")
@@ -95,7 +100,7 @@ def _moves(history: History) -> str:
 @click.option("--to", type=int, metavar="N", help="Number of the move to go back to; default: the last but one.")
 @common_options
 def rollback(*, name: str, to: int | None) -> None:
-    """Let a name that moves mean again what it meant before. Going back is a move of its own in the history.
+    """Move an alias back to an earlier environment. The history records this as a new move.
 
     \b
     Examples:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from asynccache.errors import UsageError
-from asynccache_cli.options import arch_option, common_options, kept, run_listing, run_verb, show_json
+from asynccache_cli.options import arch_option, common_options, kept, run_listing, run_verb, show_items
 from asynccache_cli.options import show as show_result
-from asynccache_cli.text import human_bytes, moment, short_ids, table
+from asynccache_cli.text import echo, human_bytes, moment, short_ids, table
 
 if TYPE_CHECKING:
     from asynccache.api import Difference, Listed, ResolvedEnvironment, Shown
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @click.command("ls")
 @click.argument("pattern", required=False)
-@click.option("--local", "only_local", is_flag=True, help="Only what this machine's list has.")
+@click.option("--local", "only_local", is_flag=True, help="Only local environments.")
 @click.option("--remote", "only_remote", is_flag=True, help="Only what the store has.")
 @click.option("--arch", metavar="ARCH", help="Only of this architecture.")
 @click.option("--by", metavar="USER", help="Only what this user resolved.")
 @common_options
 def ls(*, pattern: str | None, only_local: bool, only_remote: bool, arch: str | None, by: str | None) -> None:
-    """List the environments that this machine's list and the store have, the latest resolution first.
+    """List the environments known to this machine and to the store, most recently resolved first.
 
-    PATTERN is a shell pattern for a name, or the beginning of an id. Where: L in this machine's list (* its default for
-    that request), R in the store. With --json a line of JSON per environment.
+    PATTERN is a shell pattern for an alias, or the beginning of an id. Where: L means local (* the default for that
+    request), R means in the store. With --json each environment is one line of JSON; the last line is the count.
 
     \b
     Examples:
@@ -43,14 +43,15 @@ def ls(*, pattern: str | None, only_local: bool, only_remote: bool, arch: str | 
         ),
         rows.append,
     )
-    if kept("json"):
-        for row in rows:
-            show_json(row)
-        return
+    show_items(rows, _listed)
+    if not kept("json"):
+        echo(f"{len(rows)} environments", err=True)
+
+
+def _listed(rows: Sequence[Listed]) -> Iterator[str]:
     if rows:
         head = ("NAMES", "REQ:FULL", "ARCH", "WHERE", "PACKAGES", "TYPE", "RESOLVED", "BY")
-        click.echo(table(head, map(_cells, rows), right=(4,)))
-    click.echo(f"{len(rows)} environments", err=True)
+        yield table(head, map(_cells, rows), right=(4,))
 
 
 def _cells(row: Listed) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ def _cells(row: Listed) -> tuple[str, ...]:
 @click.option("--packages/--no-packages", default=True, help="List the packages.")
 @common_options
 def show(*, env: str, arch: str | None, packages: bool) -> None:
-    """Show what an environment was asked for, what it holds, and how it is called.
+    """Show the requirements of an environment, its packages and its aliases.
 
     ENV is team/env:TAG, REQ:FULL, a full id, Flow/Run/Step, or the path of a document (.json).
 
@@ -83,7 +84,7 @@ def show(*, env: str, arch: str | None, packages: bool) -> None:
     """
     shown = show_result(run_verb(lambda session: session.show(env, arch=arch)), _shown)
     if packages and not kept("json"):
-        click.echo("\n" + _packages(shown.environment))
+        echo("\n" + _packages(shown.environment))
 
 
 def _shown(shown: Shown) -> Iterator[str]:
@@ -92,6 +93,7 @@ def _shown(shown: Shown) -> Iterator[str]:
     fields = [
         ("environment", str(environment.id)),
         ("names", ", ".join(map(str, shown.names)) or "none"),
+        ("digest", f"sha256:{shown.digest}" if shown.digest else "none: `asynccache warm` finds it out"),
         ("architecture", environment.id.arch),
         ("available on", ", ".join(environment.resolved_archs)),
         ("type", environment.environment_type),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 @click.group("installer")
 def command() -> None:
-    """Publish what bare nodes fetch from the store before anything else is there."""
+    """Publish what bare nodes fetch from the store first."""
 
 
 @command.command("publish", short_help="Publish the engine with a Python of its own, for this architecture.")
 @force_option
 @common_options
 def publish(*, force: bool) -> None:
-    """Publish the bundle: nodes use it to make environments that have no pack from their packages.
+    """Publish the bundle: nodes use it to create environments without a pack from their packages.
 
-    It goes where CONDA_REMOTE_INSTALLER_DIRNAME and CONDA_REMOTE_INSTALLER say, `{arch}` replaced, if they are set.
+    It is published where CONDA_REMOTE_INSTALLER_DIRNAME and CONDA_REMOTE_INSTALLER say, with `{arch}` replaced, if they
+    are set.
     """
     done = run_verb(lambda session: session.publish_engine(force=force))
     show(done, lambda done: [f"{done.key}: {human_bytes(done.size)}, sha256:{done.sha256}"])
@@ -39,7 +40,19 @@ def publish(*, force: bool) -> None:
 @common_options
 def zstd(*, wheels: tuple[Path, ...]) -> None:
     """Publish wheels of backports.zstd or zstandard for nodes whose image has no zstd at all."""
-    show(run_verb(lambda session: session.publish_decoders(*wheels)), _decoders)
+    done = run_verb(lambda session: session.publish_decoders(*wheels))
+    decoders = {tag: each.as_document() for tag, each in sorted(done.items())}
+    show(Decoders(decoders=decoders), lambda _shown: _decoders(done))
+
+
+class Decoders(TypedDict):
+    """The decoders that are published now.
+
+    Attributes:
+        decoders: Python and architecture (`cp310-linux-64`) -> `key`, `size` in bytes and `sha256` of the wheel.
+    """
+
+    decoders: Mapping[str, Mapping[str, Any]]
 
 
 def _decoders(done: Mapping[str, Published]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asynccache_cli.options import common_options, run_listing, run_verb, show
+from asynccache_cli.options import Items, common_options, run_listing, run_verb, show
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
@@ -18,32 +18,38 @@ if TYPE_CHECKING:
 @click.command("ls")
 @click.argument("pattern", required=False)
 @click.option("--long", "-l", "long_form", is_flag=True, help="Show the key as well.")
+@click.option("--keys", is_flag=True, help="Show keys only; `backfill --keys` reads them, and --json.")
 @common_options
-def ls(*, pattern: str | None, long_form: bool) -> None:
+def ls(*, pattern: str | None, long_form: bool, keys: bool) -> None:
     """List the packages of a store: size, date, t for transmuted, file name.
 
-    PATTERN is a shell pattern that the file name must match, or the whole key when it contains a slash.
+    PATTERN is a shell pattern for the file name, or for the whole key if it contains a slash.
 
     \b
     Examples:
       asynccache ls 'numpy-*.conda'
-      asynccache ls --store s3://bucket/conda_env --json | jq -r .key
+      asynccache ls --store s3://bucket/conda_env --json | jq -r 'select(.type == "item").key'
     """
 
     def line(item: StoredArchive) -> Iterator[str]:
+        if keys:
+            yield item.info.key
+            return
         when = item.info.modified
         date = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M") if when is not None else "-"
         mark = "t" if item.parts.transmuted else " "
         name = item.info.key if long_form else item.parts.filename
         yield f"{human_bytes(item.info.size):>10}  {date:16}  {mark}  {name}"
 
-    run_listing(lambda session: session.list_packages(pattern), lambda item: show(item, line))
+    items = Items(line)
+    run_listing(lambda session: session.list_packages(pattern), items.show)
+    items.end()
 
 
 @click.command("stat")
 @common_options
 def stat() -> None:
-    """Count the packages and bytes of a store: by kind and format, by host, in both forms.
+    """Count packages and bytes in a store: by kind and format, by host, and those stored in both formats.
 
     Takes one request per thousand objects.
     """
@@ -56,7 +62,7 @@ def _counted(totals: Totals) -> Iterator[str]:
     for label in sorted(totals.objects):
         yield f"  {label:<14} {totals.objects[label]:>8}  {human_bytes(totals.bytes[label]):>10}"
     yield f"  transmuted     {totals.transmuted:>8}"
-    yield f"  in both forms  {totals.both_forms:>8}"
+    yield f"  in both formats  {totals.both_forms:>8}"
     for host, count in totals.hosts.most_common():
         yield f"  from {host}: {count}"
     if totals.other:

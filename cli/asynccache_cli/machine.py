@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import common_options, run_verb, show
+from asynccache.errors import UsageError
+from asynccache_cli.options import common_options, json_option, place_options, run_verb, show, show_items
 from asynccache_cli.quantities import parse_bytes, parse_duration
 from asynccache_cli.text import ago, human_bytes, short_ids, table
 
 if TYPE_CHECKING:
-    from asynccache.api import Cleaned, OnDisk
+    from asynccache.api import Cleaned, OnDisk, StoreCleaned
 
 
 @click.command("envs")
@@ -29,7 +30,7 @@ def envs(*, environments: tuple[str, ...]) -> None:
       asynccache envs
       asynccache envs team/env:v1 --json
     """
-    show(run_verb(lambda session: session.on_disk(*environments)), _on_disk)
+    show_items(run_verb(lambda session: session.on_disk(*environments)), _on_disk)
 
 
 def _on_disk(found: Sequence[OnDisk]) -> Iterator[str]:
@@ -73,30 +74,57 @@ def rm(*, environments: tuple[str, ...], force: bool) -> None:
     "--older-than",
     type=parse_duration,
     metavar="AGE",
-    help="Remove what was not used for so long; 30d unless --keep-bytes.",
+    help="Remove what has not been used for this time; default: 30d without --keep-bytes, 1d with --store.",
 )
 @click.option(
     "--keep-bytes",
     type=parse_bytes,
     metavar="SIZE",
-    help="Remove the least recently used until so much is left, such as 20G.",
+    help="Remove the least recently used until at most this much remains, such as 20G.",
 )
 @click.option("--keep", metavar="ENV", multiple=True, help="Environment that stays; repeat for several.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@common_options
-def clean(**what: Any) -> None:
-    """Remove environments by last use, packages that no environment shares, archives, and what dead processes left.
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option(
+    "--store",
+    "root",
+    is_flag=False,
+    flag_value="",
+    metavar="[ROOT]",
+    help="Clean the store instead of this machine: the configured one, or the one at ROOT.",
+)
+@place_options
+@json_option
+def clean(*, root: str | None, older_than: float | None, dry_run: bool, **what: Any) -> None:
+    """Remove environments by last use, extracted packages that no environment uses, archives, and leftovers of dead
+    processes.
 
-    An environment that a process runs out of stays, and so does a prefix outside the environments directory. The store
-    is not touched.
+    An environment that is in use by a process stays, and so does a prefix outside the environments directory. The store
+    is changed only with --store: probes and incomplete uploads of dead processes are removed once they are a day old.
+    Removals are recorded in the store's log.
 
     \b
     Examples:
       asynccache clean
       asynccache clean --older-than 7d --dry-run
       asynccache clean --keep-bytes 20G --keep team/env:v1
+      asynccache clean --store
     """
-    show(run_verb(lambda session: session.clean(**what)), _cleaned).raise_for_failures()
+    if root is None:
+        done = run_verb(lambda session: session.clean(older_than=older_than, dry_run=dry_run, **what))
+        show(done, _cleaned).raise_for_failures()
+        return
+    if any(what.values()):
+        raise UsageError("--keep and --keep-bytes are for this machine", hint="leave out --store, or them")
+    chosen = {"store": root} if root else None
+    swept = run_verb(lambda session: session.clean_store(older_than=older_than, dry_run=dry_run), chosen=chosen)
+    show(swept, _swept).raise_for_failures()
+
+
+def _swept(done: StoreCleaned) -> Iterator[str]:
+    rows = [(each.kind, human_bytes(each.bytes), ago(each.modified), each.key) for each in done.removed]
+    if rows:
+        yield table(("WHAT", "BYTES", "FROM", "KEY"), rows, right=(1,))
+    yield f"{len(rows)} leftovers {'would be removed' if done.dry_run else 'removed'} from {done.store}"
 
 
 def _cleaned(done: Cleaned) -> Iterator[str]:

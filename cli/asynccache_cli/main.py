@@ -6,6 +6,7 @@ Imports nothing that takes time: an interrupt that comes while the commands are 
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    import click
     from typing_extensions import Buffer
 
-    from asynccache.errors import AsyncCacheError
+    from asynccache.errors import AsyncCacheError, UsageError
 
 _STOPPED = {
     signal.SIGINT: "interrupted: what is complete stays; run the same command again to continue",
     signal.SIGTERM: "terminated: what is complete stays; run the same command again to continue",
 }
+_USUAL = gc.get_threshold()
+_IMPORTING = 50_000  # new objects after which garbage is looked for: what imports make is none
 _received: list[int] = []  # SIGTERM, once it came
+_failures: list[AsyncCacheError] = []
 _unwritten: dict[int, OSError] = {}  # standard streams that could not be written, by number
 
 
@@ -35,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, _stop_at_once)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _stop_at_once)
+    gc.set_threshold(_IMPORTING)
     _open_streams()
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    gc.freeze()  # the interpreter's end looks for garbage in what there is, and frees it anyway
+    sys.exit(code)
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> None:
@@ -54,6 +62,11 @@ def stop_in_order() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGTERM) is _stop_at_once:
         signal.signal(signal.SIGTERM, _terminate)
+
+
+def collect_as_usual() -> None:
+    """Look for garbage as often as any program does: from now on work is done that makes some."""
+    gc.set_threshold(*_USUAL)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -101,6 +114,18 @@ def _open_streams() -> None:
 
 def run(words: list[str]) -> int:
     """Run the command line; return the exit code. Failures go to stderr, as JSON when `--json` was given."""
+    from asynccache_cli import postponed, watching  # noqa: PLC0415 - once signals are handled
+
+    postponed.postpone()
+    code = _run(words)
+    try:
+        watching.end(code, _failures[-1] if _failures else None)
+    except BaseException as exc:  # noqa: BLE001 - as below
+        return code or _ended(exc, words)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         from asynccache_cli.commands import group  # noqa: PLC0415 - once signals are handled
 
@@ -116,36 +141,68 @@ def _ended(error: BaseException, words: list[str]) -> int:
     import click  # noqa: PLC0415
 
     from asynccache.api import as_failure, leaves, without_secrets  # noqa: PLC0415 - not when all is well
+    from asynccache.errors import AsyncCacheError  # noqa: PLC0415
 
     causes = list(leaves(error))
-    ours = words[: words.index("--")] if "--" in words else words
-    if "--debug" in ours and not isinstance(error, click.exceptions.Exit | SystemExit):
+    debug, as_json = _asked(words)
+    if debug and not isinstance(error, click.exceptions.Exit | SystemExit):
         import traceback  # noqa: PLC0415
 
         _say(without_secrets("".join(traceback.format_exception(error))).rstrip())
     if _unwritten:
-        return _output_ended()
+        return _output_ended(as_json=as_json)
     for cause in causes:
         if isinstance(cause, click.Abort | KeyboardInterrupt):
             number = signal.SIGTERM if _received else signal.SIGINT
-            _say(_STOPPED[number])
+            if as_json:
+                stopped = AsyncCacheError(_STOPPED[number])
+                stopped.exit_code = 128 + number
+                show_error(stopped, as_json=True)
+            else:
+                _say(_STOPPED[number])
             return 128 + number
         if isinstance(cause, click.exceptions.Exit):
             return int(cause.exit_code)
         if isinstance(cause, SystemExit):
             return cause.code if isinstance(cause.code, int) else 1
         if isinstance(cause, click.ClickException):
+            if as_json:
+                show_error(_usage_error(cause), as_json=True)
+                return 2
             try:
                 cause.show()
             except OSError:
                 _abandon(2)
             return 2
     failure = as_failure(error)
-    show_error(failure, as_json="--json" in ours)
+    _failures.append(failure)
+    show_error(failure, as_json=as_json)
     return failure.exit_code
 
 
-def _output_ended() -> int:
+def _asked(words: list[str]) -> tuple[bool, bool]:
+    """Tell whether a traceback and whether JSON was asked for.
+
+    What follows `--`, and the words of `run` and `shell`, may be another program's.
+    """
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] == "--config-file" else 1
+    ours = words[at : words.index("--")] if "--" in words else words[at:]
+    return "--debug" in words[:at], ours[:1] not in (["run"], ["shell"]) and "--json" in ours
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    """Return what click says of the words of the command line as an error of ours."""
+    import click  # noqa: PLC0415
+
+    from asynccache.errors import UsageError  # noqa: PLC0415
+
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return UsageError(error.format_message(), hint=f"`{context.command_path} --help`" if context else None)
+
+
+def _output_ended(*, as_json: bool) -> int:
     """Say that the output cannot be written where somebody still listens; return the exit code."""
     for number in _unwritten:
         _abandon(number)
@@ -157,7 +214,7 @@ def _output_ended() -> int:
     failure = DiskError(
         f"the output cannot be written ({error.strerror})", hint="write it elsewhere, or free some space"
     )
-    show_error(failure, as_json=False)
+    show_error(failure, as_json=as_json)
     return failure.exit_code
 
 
@@ -173,24 +230,29 @@ def _say(text: str) -> None:
     import click  # noqa: PLC0415
 
     try:
-        click.echo(text, err=True)
+        click.echo(text, err=True, color=False if os.environ.get("NO_COLOR") else None)
     except OSError:
         _abandon(2)
 
 
+def _short(name: str) -> str:
+    """Return what follows the last slash of an address, key or path, and names of environments whole."""
+    long = "://" in name or name.startswith(("/", "packages/")) or name.endswith((".conda", ".tar.bz2", ".whl"))
+    return name.rpartition("/")[2] if long else name
+
+
 def show_error(error: AsyncCacheError, *, as_json: bool) -> None:
     """Print one error: a sentence for each distinct cause, or a JSON line."""
-    import json  # noqa: PLC0415
-
     import click  # noqa: PLC0415
 
     from asynccache.errors import PartialFailureError  # noqa: PLC0415
+    from asynccache_cli.json_line import json_line  # noqa: PLC0415
 
     if as_json:
-        _say(json.dumps(error.as_document()))
+        _say(json_line("error", error.as_document()))
         return
     if isinstance(error, PartialFailureError):
         for cause, names in error.causes():
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            _say(click.style("failed: ", fg="red") + f"{names[0].rsplit('/', 1)[-1]}{more}: {cause}")
+            _say(click.style("failed: ", fg="red") + f"{_short(names[0])}{more}: {cause}")
     _say(click.style("error: ", fg="red", bold=True) + str(error))

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import arches_option, common_options, force_option, quiet_option, run_verb, show, warn
+from asynccache_cli.options import (
+    arches_option,
+    common_options,
+    force_option,
+    quiet_option,
+    run_verb,
+    show,
+    show_items,
+    warn,
+)
 from asynccache_cli.progress import HydrateDisplay
 from asynccache_cli.text import human_bytes
 
@@ -19,21 +28,25 @@ if TYPE_CHECKING:
 @click.argument("environments", metavar="ENV...", nargs=-1, required=True)
 @arches_option
 @force_option
-@click.option("--level", type=click.IntRange(1, 22), help="Of zstd; default: 9.")
+@click.option("--level", type=click.IntRange(1, 22), help="Of zstd; default: 3.")
 @quiet_option()
 @common_options
 def command(*, environments: tuple[str, ...], **how: Any) -> None:
-    """Put packed environments into the store: what `create` and nodes then read with at most twelve requests.
+    """Publish environments as packs: one object each, which `create` and nodes read with at most twelve requests.
 
-    A pack is made of the environment's packages, never of a used prefix, and for any architecture. It lies beside the
-    environment's document.
+    A pack is built from the environment's packages, never from a used prefix, for any architecture. It is stored next
+    to the environment's document.
 
     \b
     Examples:
       asynccache pack team/env:v1
       asynccache pack team/env:v1 --arch linux-64 --arch osx-arm64 --level 19
     """
-    show(run_verb(lambda session: session.pack(*environments, **how), display=HydrateDisplay()), packed_lines)
+    packs = run_verb(lambda session: session.pack(*environments, **how), display=HydrateDisplay())
+    if len(packs) == 1:
+        show(packs[0], lambda pack: packed_lines([pack]))
+    else:
+        show_items(packs, packed_lines)
 
 
 def packed_lines(packs: Iterable[Packed]) -> Iterator[str]:

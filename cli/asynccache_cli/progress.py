@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
-import click
-
-from asynccache.api import events
+from asynccache.api import Progress, events
+from asynccache.errors import without_tokens
 from asynccache_cli.options import kept, show_json
-from asynccache_cli.text import human_bytes
+from asynccache_cli.text import echo, human_bytes
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from collections.abc import Callable
 
-    from asynccache.api import StoredArchive
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from asynccache.api import PhaseTotals, StoredArchive
 
 _SHOW_AFTER: Final = 1.0  # seconds
 _REDRAW_EVERY: Final = 0.1
@@ -30,7 +33,8 @@ class Display:
 
     def __init__(self) -> None:
         self._quiet = bool(kept("quiet") or kept("json"))
-        self._terminal = sys.stderr.isatty()
+        # what cannot move its cursor gets lines, as a file does
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
         self._started = self._shown = time.monotonic()
         self._open = False
         self._without_locks: set[str] = set()  # directories that were named
@@ -56,8 +60,16 @@ class Display:
             case events.DamageFound() | events.Misread() | events.Mended():
                 self.say(str(event))
             case _:
-                return
+                pass
         self.refresh()
+
+    async def keep_showing(self) -> None:
+        """Show how far it is also while nothing happens, until cancelled."""
+        import asyncio  # noqa: PLC0415 - a command's help needs none
+
+        while not self._quiet:
+            await asyncio.sleep(_REDRAW_EVERY if self._terminal else self.line_every)
+            self.refresh()
 
     def refresh(self) -> None:
         """Show how far it is, unless that was shown just now."""
@@ -70,7 +82,7 @@ class Display:
     def draw(self, seconds: float) -> None:
         """Show how far it is after so many seconds."""
         line = self.line(seconds)
-        click.echo(f"\r\x1b[K{line}" if self._terminal else line, nl=not self._terminal, err=True)
+        echo(f"\r\x1b[K{line}" if self._terminal else line, nl=not self._terminal, err=True)
         self._open = self._terminal
 
     def line(self, seconds: float) -> str:
@@ -80,12 +92,12 @@ class Display:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self.clear()
-        click.echo(line, err=True)
+        echo(line, err=True)
 
     def clear(self) -> None:
         """Remove what was drawn."""
         if self._open:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            echo("\r\x1b[K", nl=False, err=True)
             self._open = False
 
 
@@ -94,7 +106,7 @@ class EventLines(Display):
 
     def take(self, event: events.Event) -> None:
         """Print an event."""
-        show_json(event)
+        show_json("event", event)
 
 
 def events_or_progress() -> Display:
@@ -103,11 +115,21 @@ def events_or_progress() -> Display:
 
 
 class Counter(Display):
-    """Shows how many objects and bytes were verified, where the total is not known beforehand."""
+    """Shows how many objects and bytes were verified, and of how many once somebody has counted them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._count = self._bytes = 0
+        self._total: tuple[int, int] | None = None
+
+    @property
+    def wants(self) -> Callable[[int, int], None] | None:
+        """What is told the total; None where nothing is shown, so that nobody need count."""
+        return None if self._quiet else self.know
+
+    def know(self, count: int, size: int) -> None:
+        """Take how many objects and bytes there are."""
+        self._total = (count, size)
 
     def add(self, item: StoredArchive) -> None:
         """Count one object."""
@@ -116,8 +138,14 @@ class Counter(Display):
         self.refresh()
 
     def line(self, seconds: float) -> str:
-        """Return the counts and the speed."""
-        return f"{self._count} verified, {human_bytes(self._bytes)}, {human_bytes(self._bytes / seconds)}/s"
+        """Return the counts, the speed and the time left."""
+        speed = self._bytes / seconds if seconds else 0.0
+        pace = f"{human_bytes(speed)}/s"
+        if self._total is None:
+            return f"{self._count} verified, {human_bytes(self._bytes)}, {pace}, total not counted yet"
+        count, size = self._total
+        left = f", {_length((size - self._bytes) / speed)} left" if speed and size > self._bytes else ""
+        return f"{self._count}/{count} verified, {_moved_of(self._bytes, size)}, {pace}{left}"
 
 
 class HydrateDisplay(Display):
@@ -127,27 +155,27 @@ class HydrateDisplay(Display):
 
     def __init__(self) -> None:
         super().__init__()
-        self._moved = self._packages = self._bytes = 0
+        self._progress = Progress()
 
     def take(self, event: events.Event) -> None:
         """Take an event of the engine."""
+        self._progress.take(event)
         match event:
-            case events.BytesMoved(phase="fetch", bytes=count):
-                self._moved += count
-            case events.PackageExtracted(bytes=count):
-                self._packages += 1
-                self._bytes += count
             case events.SourceFailed(package="pack", source=source, reason=reason):
                 self.say(f"{source} is not used, packages are: {reason}")
             case _:
                 super().take(event)
-                return
-        self.refresh()
 
     def line(self, seconds: float) -> str:
-        """Return the counts."""
+        """Return the counts, the speed and the time left."""
         del seconds
-        return f"{self._packages} packages, {human_bytes(self._bytes)} extracted, {human_bytes(self._moved)} fetched"
+        run, fetch = self._progress, self._progress.phases["fetch"]
+        parts = [f"{run.done}/{run.packages} packages"] if run.packages else []
+        if run.extracted_bytes:
+            parts.append(f"{human_bytes(run.extracted_bytes)} extracted")
+        if fetch.count:
+            parts.append(f"{_of(fetch)} fetched")
+        return ", ".join([*parts, *_pace(run)])
 
 
 class ProgressDisplay(Display):
@@ -155,36 +183,20 @@ class ProgressDisplay(Display):
 
     def __init__(self) -> None:
         super().__init__()
-        self._total = self._done = self._failed = 0
-        self._bytes = dict.fromkeys(events.PHASES, 0)
-        self._sizes = dict.fromkeys(events.PHASES, 0)
-        self._counts = dict.fromkeys(events.PHASES, 0)
-        self._ended = dict.fromkeys(events.PHASES, 0)
-        self._bars: Progress | None = None
+        self._progress = Progress()
+        self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
 
     def clear(self) -> None:
         """Remove the bars."""
         if self._bars is not None:
-            self._update(self._bars)
             self._bars.stop()
 
     def take(self, event: events.Event) -> None:
         """Take an event of the engine."""
+        self._progress.take(event)
         match event:
-            case events.RunStarted(packages=count):
-                self._total += count
-            case events.PhaseStarted(phase=phase, size=size):
-                self._counts[phase] += 1
-                self._sizes[phase] += size or 0
-            case events.BytesMoved(phase=phase, bytes=count):
-                self._bytes[phase] += count
-            case events.PhaseEnded(phase=phase):
-                self._ended[phase] += 1
-            case events.PackageDone():
-                self._done += 1
             case events.PackageFailed(package=package, error=error):
-                self._failed += 1
                 self.say(f"failed: {package}: {error}")
             case events.PackStarted(environment=environment, arch=arch) if not self._quiet:
                 self.say(f"packing {environment} for {arch} ...")
@@ -192,8 +204,11 @@ class ProgressDisplay(Display):
                 self.say(f"packing {environment} for {arch}: {human_bytes(size)} in {seconds:.1f} seconds")
             case _:
                 super().take(event)
-                return
-        self.refresh()
+
+    def refresh(self) -> None:
+        """Show how far it is, unless that was shown just now, or nothing has begun."""
+        if self._progress.packages or self._progress.finished or self._progress.phases["fetch"].count:
+            super().refresh()
 
     def draw(self, seconds: float) -> None:
         """Redraw the bars on a terminal."""
@@ -205,40 +220,89 @@ class ProgressDisplay(Display):
         self._update(self._bars)
 
     def line(self, seconds: float) -> str:
-        """Return the counts and what each phase moved."""
+        """Return the counts, what each phase moved, the speed and the time left."""
         del seconds
-        moved = ", ".join(f"{phase} {human_bytes(self._bytes[phase])}" for phase in events.PHASES)
-        return f"{self._done + self._failed}/{self._total} packages; {moved}"
+        run = self._progress
+        moved = ", ".join(f"{phase} {_of(totals)}" for phase, totals in run.phases.items())
+        of = f"/{run.packages}" if run.packages else ""  # how many there will be is not always known beforehand
+        return "; ".join([f"{run.finished}{of} packages", moved, *filter(None, [", ".join(_pace(run))])])
 
-    def _started_bars(self) -> Progress:
+    def _started_bars(self) -> Bars:
         from rich import progress  # noqa: PLC0415 - only on a terminal and only for long runs
         from rich.console import Console  # noqa: PLC0415
 
         bars = progress.Progress(
-            progress.TextColumn("{task.description:<10}"),
+            progress.TextColumn("{task.description:<9}"),
             progress.BarColumn(bar_width=None),
-            progress.TextColumn("{task.fields[count]:>9}"),
-            progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
+            *(progress.TextColumn(f"{{task.fields[{name}]}}") for name in ("count", "bytes", "pace")),
             console=Console(stderr=True),
             transient=True,
         )
         bars.start()
-        self._tasks = {name: bars.add_task(name, total=None, count="") for name in (*events.PHASES, "packages")}
+        self._tasks = {
+            name: bars.add_task(name, total=None, count="", bytes="", pace="") for name in (*events.PHASES, "packages")
+        }
         return bars
 
-    def _update(self, bars: Progress) -> None:
-        for phase in events.PHASES:
-            moved, count = self._bytes[phase], f"{self._ended[phase]}/{self._counts[phase]}"
-            bars.update(self._tasks[phase], completed=moved, total=max(self._sizes[phase], moved) or None, count=count)
-        finished, moved = self._done + self._failed, self._bytes["fetch"]
-        total = int(moved * self._total / finished) if finished else None
-        bars.update(self._tasks["packages"], completed=moved, total=total, count=f"{finished}/{self._total}")
+    def _update(self, bars: Bars) -> None:
+        run, now = self._progress, time.monotonic()
+        for phase, totals in run.phases.items():
+            # what is being fetched counts before all is known, too, but fills no bar
+            bars.update(
+                self._tasks[phase],
+                completed=totals.bytes,
+                total=totals.expected or None,
+                count=f"{totals.ended}/{totals.count}",
+                bytes=_of(totals),
+                pace=f"{human_bytes(totals.speed(now))}/s" if totals.bytes else "",
+            )
+        left = run.seconds_left()
+        bars.update(
+            self._tasks["packages"],
+            completed=run.finished,
+            total=run.packages or None,
+            count=f"{run.finished}/{run.packages or '?'}",
+            pace="" if left is None else f"{_length(left)} left",
+        )
 
     def say(self, line: str) -> None:
         """Print a line, above the bars where there are some."""
         if self._bars is not None:
-            self._bars.console.print(line, highlight=False, markup=False)
+            self._bars.console.print(without_tokens(line), highlight=False, markup=False)
         else:
-            click.echo(line, err=True)
+            echo(line, err=True)
+
+
+def _of(totals: PhaseTotals) -> str:
+    """Say what a phase moved, and of how much where that is known."""
+    return _moved_of(totals.bytes, totals.expected)
+
+
+def _moved_of(count: int, expected: int | None) -> str:
+    moved = human_bytes(count)
+    if expected is None or expected <= count:
+        return moved
+    number, unit = moved.split()
+    whole = human_bytes(expected)
+    return f"{number}/{whole}" if whole.endswith(" " + unit) else f"{number} {unit}/{whole}"
+
+
+def _pace(run: Progress) -> list[str]:
+    left = run.seconds_left()
+    return [
+        *([f"{human_bytes(run.speed)}/s"] if run.speed else []),
+        *([] if left is None else [f"about {_length(left)} left"]),
+    ]
+
+
+def _length(seconds: float) -> str:
+    """Write a length of time in its two largest units.
+
+    >>> _length(59.4), _length(125), _length(7260), _length(200000)
+    ('59 s', '2 min 5 s', '2 h 1 min', '2 d 7 h')
+    """
+    left = max(1, round(seconds))
+    for size, unit, smaller, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if left >= size:
+            return f"{left // size} {unit} {left % size // smaller} {part}"
+    return f"{left} s"

@@ -26,6 +26,21 @@ def parse_duration(text: str) -> float:
     return float(matched[1]) * _SECONDS[matched[2]]
 
 
+def parse_rate(text: str) -> float:
+    """Read `500/s`, `30/m` or `500`; return a number per second.
+
+    Raises:
+        UsageError: Anything else.
+
+    >>> parse_rate("30/m")
+    0.5
+    """
+    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:/\s*([smh]))?", text.strip().lower())
+    if not matched or not float(matched[1]):
+        raise UsageError(f"{text!r} is no rate", expected="a number and /s, /m or /h, such as 500/s")
+    return float(matched[1]) / _SECONDS[matched[2] or "s"]
+
+
 def parse_bytes(text: str) -> int:
     """Read `20G`, `500MiB` or `1000000`; units are binary.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache.api import format_names
+from asynccache.api import DATASTORES, RESOLVERS, format_names
 from asynccache.errors import UsageError
 from asynccache_cli.options import (
     common_options,
@@ -22,12 +22,6 @@ from asynccache_cli.options import (
 if TYPE_CHECKING:
     from asynccache.api import InputKind, Inputs, Presence, Resolved, Session
 
-_RESOLVERS: Final = {
-    **dict.fromkeys(("rattler", "mamba", "conda", "micromamba"), "conda_dependency_resolver"),
-    **dict.fromkeys(("uv", "pip"), "pypi_dependency_resolver"),
-    **dict.fromkeys(("builtin", "conda-lock"), "mixed_dependency_resolver"),
-}
-
 
 @click.command("resolve")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
@@ -38,31 +32,32 @@ _RESOLVERS: Final = {
 @click.option("--python", metavar="CONSTRAINT", help="Python, such as 3.11.* or '>=3.8,<3.9'.")
 @click.option("--using", metavar="ENV", help="Keep all packages of an environment, and add to them.")
 @click.option("--using-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used.")
-@click.option("--from", "source", metavar="ENV", help="Resolve again what an environment was asked for.")
+@click.option("--from", "source", metavar="ENV", help="Resolve the requirements of an environment again.")
 @click.option("--from-pathspec", metavar="FLOW/RUN/STEP", help="The same for what a step used.")
 @click.option(
     "--metaflow-deps",
     "datastore",
-    type=click.Choice(["local", "s3", "azure", "gs"]),
+    type=click.Choice(DATASTORES),
     help="Add what Metaflow needs on this datastore, as `metaflow environment resolve` does.",
 )
 @click.option("--environment", help="Environment to take from a pixi.lock; default: `default`.")
-@click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Name to give; can be repeated.")
-@click.option("--force/--no-force", default=False, help="Resolve although an environment is known.")
+@click.option("--alias", "aliases", metavar="NAME[:TAG]", multiple=True, help="Alias to give; can be repeated.")
+@click.option("--force/--no-force", default=False, help="Resolve even if an environment is known.")
 @click.option("--dry-run", is_flag=True, help="Resolve and print; write nothing.")
 @click.option("--local-only", is_flag=True, help="Look for known environments on this machine only.")
-@click.option("--cache/--no-cache", default=True, help="Bring packages and document into the store.")
-@click.option("--set-default/--no-set-default", default=True, help="Make it what its request means on this machine.")
+@click.option("--cache/--no-cache", default=True, help="Store packages and document.")
+@click.option("--create", is_flag=True, help="Also create it on this machine, as `create` does.")
+@click.option("--set-default/--no-set-default", default=True, help="Make it the local default for its requirements.")
 @click.option(
     "--resolver",
     "resolvers",
-    type=click.Choice(list(_RESOLVERS)),
+    type=click.Choice(list(RESOLVERS)),
     multiple=True,
-    help="Who solves, instead of what the settings say; can be repeated for another type of environment.",
+    help="Solver to use instead of the configured one; repeat for another type of environment.",
 )
 @setting_option("--exclude-newer", metavar="DATE", help="Leave out what was published after this day or time.")
-@setting_option("--offline", is_flag=True, default=None, help="Ask no channel and no index.")
-@format_option("Form of conda packages that the store shall hold; none: as published.")
+@setting_option("--offline", is_flag=True, default=None, help="Do not contact channels or indexes.")
+@format_option("Format in which the store keeps conda packages; none: as published.")
 @quiet_option()
 @common_options
 def command(
@@ -71,17 +66,19 @@ def command(
     force: bool,
     dry_run: bool,
     cache: bool,
+    create: bool,
     set_default: bool,
     local_only: bool,
     **what: Any,
 ) -> None:
-    """Find packages for requirements, cache them, publish the environment and give it names.
+    """Resolve requirements, cache the packages, publish the environment and give it aliases.
 
     FILE is {requirements}, or a lock: {locks}. Each FILE is an environment of its own, and all are resolved at once.
     Files given with -r, -f and -p are one environment; a lock beside them says what is found for what they ask.
 
-    Several --arch are resolved together and get one id. A request that is known is not solved again. What fails is
-    reported at the end, all of it, and does not disturb the rest.
+    Several --arch are resolved together and get one id. A known request is not solved again. All failures are reported
+    at the end and do not affect the rest. With --create the environment for this machine's architecture is also
+    created: packages are extracted while others are fetched.
 
     \b
     Examples:
@@ -91,29 +88,30 @@ def command(
       asynccache resolve --from team/env:v1 --arch osx-arm64
       asynccache resolve -f environment.yml conda-lock.yml --arch linux-64
       asynccache resolve uv.lock --python 3.11.7
+      asynccache resolve -f environment.yml --create
 
     Credentials come from addresses, the setting auth, .netrc, pip's configuration and the program keyring. The exit
     code says what failed: 10 requirements contradict each other, 11 a package is unknown, 12 an index does not answer,
     13 it took too long, 14 a program crashed, 15 a build failed.
     """
-    chosen = {_RESOLVERS[name]: name for name in resolvers}
+    chosen = {f"{RESOLVERS[name].kind}_dependency_resolver": name for name in resolvers}
     if len(chosen) < len(set(resolvers)):
         raise UsageError("--resolver names two programs for one type of environment", found=", ".join(resolvers))
     from asynccache.api import ResolveOptions  # noqa: PLC0415 - `--help` does without
     from asynccache_cli.resolve_text import ResolveDisplay, show  # noqa: PLC0415
 
     options = ResolveOptions(
-        force=force, dry_run=dry_run, cache=cache, set_default=set_default, local_only=local_only
-    )  # fmt: skip
+        force=force, dry_run=dry_run, cache=cache, create=create, set_default=set_default, local_only=local_only
+    )
     inputs = inputs_of(**what)
 
     async def work(session: Session) -> tuple[Resolved, list[Presence]]:
         resolved = await session.resolve(*inputs, options=options)
         return resolved, [] if kept("json") else await session.presence(*resolved.environments)
 
-    resolved, presences = run_verb(work, display=ResolveDisplay(), chosen=chosen)
+    resolved, presences = run_verb(work, display=ResolveDisplay(), known=True, chosen=chosen)
     if kept("json"):
-        show_json({"dry_run": dry_run, **resolved.as_document()})
+        show_json("result", resolved)
     else:
         show(resolved, presences, dry_run=dry_run)
     resolved.raise_for_failures()

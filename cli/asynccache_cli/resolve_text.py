@@ -9,7 +9,7 @@ import click
 
 from asynccache.api import environment_text, events
 from asynccache_cli.progress import ProgressDisplay
-from asynccache_cli.text import human_bytes
+from asynccache_cli.text import echo, human_bytes
 
 if TYPE_CHECKING:
     from asynccache.api import Presence, Resolved, ResolvedEnvironment, Row
@@ -33,13 +33,13 @@ class ResolveDisplay(ProgressDisplay):
 def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) -> None:
     """Print what was found; what failed is told by the error that follows."""
     for note in resolved.notes:
-        click.echo(click.style("note: ", fg="yellow") + note, err=True)
+        echo(click.style("note: ", fg="yellow") + note, err=True)
     known_here = iter(presences)
     for row in resolved.rows:
         if row.environment is not None:
-            click.echo("\n".join(_lines(row, row.environment, next(known_here))))
+            echo("\n".join(_lines(row, row.environment, next(known_here))))
         elif row.builds:
-            click.echo("\n".join(_builds(row)))
+            echo("\n".join(_builds(row)))
     count, known = len(resolved.rows), sum(row.known for row in resolved.rows)
     failed = sum(bool(row.errors) for row in resolved.rows)
     words = [f"{f'{count - failed} of ' if failed else ''}{count} environment{'s' * (count != 1)}"]
@@ -49,7 +49,7 @@ def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) ->
         words.append(f"{human_bytes(resolved.fetched_bytes)} fetched")
     if dry_run:
         words.append("nothing was written")
-    click.echo(f"{', '.join(words)}, in {resolved.seconds:.1f} seconds", err=True)
+    echo(f"{', '.join(words)}, in {resolved.seconds:.1f} seconds", err=True)
 
 
 def _lines(row: Row, found: ResolvedEnvironment, here: Presence) -> Iterator[str]:
@@ -58,6 +58,8 @@ def _lines(row: Row, found: ResolvedEnvironment, here: Presence) -> Iterator[str
     yield from environment_text.long_text(found, here, row.aliases, default=row.default, resolver=resolver, none="none")
     if row.bytes is not None:
         yield f"Size of all packages {human_bytes(row.bytes)}"
+    if row.prefix is not None:
+        yield f"Environment created at '{row.prefix}'"
     yield ""
 
 

@@ -40,7 +40,7 @@ def run(*, environment: str, words: tuple[str, ...]) -> None:
       asynccache run team/env:v1 -- python script.py
       asynccache run ./env -- sh -c 'echo $CONDA_PREFIX'
     """
-    become(run_verb(lambda session: session.run(environment, words), display=HydrateDisplay()))
+    become(run_verb(lambda session: session.run(environment, words), display=HydrateDisplay(), known=True))
 
 
 @click.command("shell")
@@ -55,7 +55,7 @@ def shell(*, environment: str) -> None:
     Examples:
       asynccache shell team/env:v1
     """
-    become(run_verb(lambda session: session.shell(environment), display=HydrateDisplay()))
+    become(run_verb(lambda session: session.shell(environment), display=HydrateDisplay(), known=True))
 
 
 def become(activation: Activation) -> None:

@@ -1,14 +1,29 @@
-"""Tables, sizes and times as people read them."""
+"""Tables, sizes and times as people read them, and the one way to print them."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import click
+
+from asynccache.errors import without_tokens
+
 if TYPE_CHECKING:
     from asynccache.api import EnvID
+
+
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Print a text; tokens in keys that other writers made are taken out."""
+    click.echo(without_tokens(text), nl=nl, err=err, color=colours())
+
+
+def colours() -> bool | None:
+    """Tell whether texts have colours: none with NO_COLOR, otherwise on terminals only."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def human_bytes(count: float) -> str:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import json_option, level_option, run_verb, setting_option, show, to_option
+from asynccache_cli.options import (
+    Items,
+    check_with_option,
+    json_option,
+    level_option,
+    listed,
+    run_verb,
+    setting_option,
+    to_option,
+)
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
@@ -16,27 +25,37 @@ if TYPE_CHECKING:
 
 
 @click.command("transmute")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, callback=listed)
 @to_option
 @level_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Directory for the results.")
 @setting_option(
     "--verify/--no-verify", "verify_transmute", default=None, help="Compare every member of source and result."
 )
+@check_with_option
 @setting_option("--jobs", "-j", "cpu_slots", type=int, help="Cores to use; default: all.")
 @json_option
-def command(*, files: tuple[Path, ...], **how: Any) -> None:
-    """Convert conda packages between their two forms, exactly: names, order, types, modes, times, links, digests.
+def command(*, files: tuple[str, ...], **how: Any) -> None:
+    """Convert conda packages between their two formats, exactly: names, order, types, modes, times, links, digests.
 
-    The result lies beside its source, or in --out. A file that cannot be converted exactly is refused and nothing
-    is written for it; the others are converted all the same.
+    The result is written next to its source, or to --out. A file that cannot be converted exactly is refused and
+    nothing is written for it; the others are still converted. `-` reads a list of files from standard input, one per
+    line.
 
     \b
     Examples:
       asynccache transmute *.tar.bz2 --to .conda
       asynccache transmute numpy-1.26.4-py311h64a7726_0.conda --to .tar.bz2 --out converted
+      asynccache transmute *.tar.bz2 --to .conda --check-with cph
+      find . -name '*.tar.bz2' | asynccache transmute - --to .conda
     """
-    done = run_verb(lambda session: session.transmute(*files, done=lambda each: show(each, _converted), **how))
+    items = Items(_converted)
+
+    def tell(each: Conversion) -> None:
+        items.show(each, failed=each.error is not None)
+
+    done = run_verb(lambda session: session.transmute(*files, done=tell, **how), known=True)
+    items.end()
     done.raise_for_failures()
 
 

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asynccache.errors import UsageError
-from asynccache_cli.options import allow_empty_option, common_options, match_option, run_verb, show
+from asynccache_cli.options import (
+    allow_empty_option,
+    check_with_option,
+    common_options,
+    match_option,
+    run_verb,
+    shard_options,
+    show,
+)
 from asynccache_cli.progress import Counter
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import Audit
+    from asynccache.api import StoreVerification
 
 
 def parse_share(text: str) -> float:
@@ -31,29 +39,41 @@ def parse_share(text: str) -> float:
 @click.command("verify")
 @match_option
 @click.option("--sample", type=parse_share, metavar="SHARE", default="100%", help="Read only a share: 5% or 0.05.")
-@click.option("--seed", default="", help="Which objects a sample takes; another text takes others.")
-@click.option("--quarantine", is_flag=True, help="Quarantine damaged objects, so that `cache` brings them anew.")
+@click.option("--seed", default="", help="Seed of the sample; another text selects other objects.")
+@click.option("--quarantine", is_flag=True, help="Quarantine damaged objects, so that `cache` fetches them again.")
+@click.option("--adopt", is_flag=True, help="Compare each transmuted archive with the published one; write receipts.")
+@check_with_option
+@shard_options
 @allow_empty_option
 @common_options
 def command(*, allow_empty: bool, **what: Any) -> None:
-    """Read every archive of a store and compare its digest with its key, and with its receipt when it was transmuted.
+    """Read every archive in a store and compare its digest with its key, and with its receipt if it was transmuted.
 
-    Without --match and --sample, the documents and names of environments are read as well: each document whose
-    packages are not all there is reported, with what is missing; and packed environments are read and digested. Ends
-    with exit code 5 when an object is damaged, and with 9 when nothing was read: then nothing is known to be right.
-    Nothing is changed without --quarantine, and nothing is ever deleted.
+    Without --match and --sample, the documents and aliases of environments are checked as well: a document with missing
+    packages is reported, and packs are read and digested. The exit code is 5 if an object is damaged, and 9 if nothing
+    was read, because then nothing is known to be right.
+
+    With --adopt, each transmuted archive is also compared with the published one, member by member: this machine then
+    uses it, and it gets a receipt; if the content differs, it counts as damaged. With --check-with, each archive that
+    asynccache wrote is compared with the published one by asynccache and by the named program; if either finds a
+    difference, it counts as damaged.
+
+    Of several shards the first one also checks environments. With --run-id an interrupted run or shard continues where
+    it stopped, on any machine, and first retries what could not be read. Nothing is changed without --quarantine or
+    --adopt, and nothing is ever deleted.
 
     \b
     Examples:
       asynccache verify
       asynccache verify --store s3://bucket/conda_env --sample 5%
+      asynccache verify --store s3://bucket/conda_env --shard 2/8
     """
     with Counter() as counter:
-        result = run_verb(lambda session: session.verify(checked=counter.add, **what))
+        result = run_verb(lambda session: session.verify(checked=counter.add, total=counter.wants, **what))
     show(result, _read).raise_for_failures(allow_empty=allow_empty)
 
 
-def _read(result: Audit) -> Iterator[str]:
+def _read(result: StoreVerification) -> Iterator[str]:
     found, environments = result.archives, result.environments
     yield from map(str, found.damaged)
     sampled = f", {found.skipped} not in the sample" if found.skipped else ""
@@ -61,6 +81,9 @@ def _read(result: Audit) -> Iterator[str]:
         f"{found.checked} archives, {human_bytes(found.bytes)} read and digested{sampled};"
         f" {len(found.damaged)} damaged, {found.without_receipt} transmuted ones without a receipt"
     )
+    if found.compared or found.uncompared:
+        yield f"{found.compared} transmuted archives hold what the published ones hold"
+    yield from (f"{key} was not compared: {error}" for key, error in found.uncompared.items())
     yield from map(str, environments.damaged)
     if environments.documents or environments.names:
         packs = f", {environments.packs} packs ({human_bytes(environments.pack_bytes)})" if environments.packs else ""

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import arches_option, common_options, format_option, quiet_option, run_verb, show, warn
+from asynccache_cli.options import (
+    arches_option,
+    common_options,
+    format_option,
+    quiet_option,
+    run_verb,
+    shard_options,
+    show,
+    warn,
+)
 from asynccache_cli.pack import packed_lines
 from asynccache_cli.progress import ProgressDisplay
 from asynccache_cli.text import human_bytes, short_ids, table
@@ -24,23 +33,27 @@ if TYPE_CHECKING:
     type=click.Choice(["remote", "local", "both"]),
     default="both",
     show_default=True,
-    help="Where packages shall be.",
+    help="Where the packages should be.",
 )
-@format_option("Form that conda packages shall have; none: what the document records.")
+@format_option("Format of conda packages; none: what the document records.")
 @click.option("--verify/--no-verify", default=True, help="Read objects that this machine has never verified.")
-@click.option("--pack/--no-pack", default=None, help="Put packed environments into the store too; else as configured.")
+@click.option("--pack/--no-pack", default=None, help="Publish packs as well; default: as configured.")
+@shard_options
 @quiet_option()
 @common_options
-def command(*, names: tuple[str, ...], **how: Any) -> None:
-    """Bring every package that environments need into the store (remote), onto this node (local), or both.
+def command(*, names: tuple[str, ...], run_id: str, **how: Any) -> None:
+    """Fetch all packages that environments need into the store (remote), onto this node (local), or both.
 
-    All environments are one run over the packages that they need together. What the store has is found by listing it,
-    whatever documents record; what it lacks or holds damaged comes from upstream. An environment that only this machine
-    knows is published when its last package is there. The node's archives lie in `pkgs` below the cache directory.
+    All environments are handled in one run over the packages that they need. The store is listed to find what it has,
+    whatever documents record; missing or damaged archives are fetched from upstream. A local environment is published
+    after its last package. On the node, archives are in `pkgs` below the cache directory.
 
-    Into a store that other machines read (S3), packed environments are put as well, unless the setting pack is never.
+    In a store that other machines read (S3), packs are published as well, unless the setting pack is never.
 
-    Ends with exit code 0 only when everything is there. A second call finds that, and takes no time.
+    With --shard only a part of the packages is fetched, and the table shows that part; the shard that finishes last
+    publishes documents and packs.
+
+    The exit code is 0 only if everything is there. A second call only checks that.
 
     \b
     Examples:
@@ -48,6 +61,7 @@ def command(*, names: tuple[str, ...], **how: Any) -> None:
       asynccache warm --env team/train:latest --env team/serve:latest --to remote --format .conda
       asynccache warm --env Flow/123/train --arch linux-64 --arch osx-arm64 --to remote --json
     """
+    del run_id  # the environments say what is divided
     warmed = run_verb(lambda session: session.warm(*names, **how), display=ProgressDisplay(), busy=True)
     for note in warmed.notes:
         warn(note)
@@ -64,6 +78,8 @@ def _warmed(warmed: Warmed) -> Iterator[str]:
         f" {human_bytes(readiness.fetched_bytes)} fetched, {readiness.seconds:.2f} s"
     )
     yield from packed_lines(warmed.packs.packs)
+    if warmed.writers is not None and warmed.writers.versions:
+        yield f"versions that wrote to the store recently: {', '.join(map(str, warmed.writers.versions))}"
 
 
 def _cells(row: Ready) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ async def test_an_environment_is_imported_named_found_compared_and_moved_back(
         ]
         moved = await session.rollback("team/env")
         assert moved.now == (ids[0].req_id, ids[0].full_id)
-        assert moved.as_document()["from"] == (ids[1].req_id, ids[1].full_id)
+        assert moved.as_document()["from"] == [ids[1].req_id, ids[1].full_id]
         listed = [row.summary.id async for row in session.list_environments(by="ann")]
         assert listed == [ids[1], ids[0]]
         assert [row async for row in session.list_environments("*:v2")] == []

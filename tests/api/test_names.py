@@ -17,7 +17,7 @@ from asynccache.model.identity import EnvID
 from asynccache.model.package import Format
 from asynccache.model.platform import current_architecture
 from asynccache.node.environments import find_complete
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.hydration import cached, packages_of
 
@@ -95,7 +95,7 @@ async def bed(tmp_path: Path, configured: Settings, monkeypatch: pytest.MonkeyPa
         )
     async with Engine(settings) as engine:
         environment = await cached(engine, packages_of(sorted(built.glob("*.conda"))))
-        catalog = Environments(settings, engine.store)
+        catalog = Catalog(settings, engine.store)
         await catalog.publish(environment)
         await catalog.alias(str(environment.id), ["team/env:v1", "team/env:latest"])
     _record(tmp_path, environment.id)
@@ -225,7 +225,7 @@ async def test_what_is_known_under_no_kind_of_name_is_not_found(bed: Bed, text: 
 async def test_the_name_of_a_directory_comes_before_an_alias_only_where_the_directory_is_used(bed: Bed) -> None:
     other = replace(bed.environment, id=replace(bed.env_id, full_id="c" * 40))
     async with Engine(bed.session.settings) as engine:
-        catalog = Environments(bed.session.settings, engine.store)
+        catalog = Catalog(bed.session.settings, engine.store)
         await catalog.publish(other)
         await catalog.alias(str(other.id), ["train:latest"])
 

@@ -78,6 +78,25 @@ async def test_what_a_run_depends_on_is_looked_at(configured: Settings, tmp_path
     assert [finding.subject for finding in examination.findings] == seen
 
 
+async def test_doctor_says_whose_modules_answer_where_the_other_extension_is_installed(
+    configured: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def said() -> list[str]:
+        async with Session(replace(configured, store=None)) as session:
+            return [f.text for f in (await session.doctor()).findings if f.subject == "metaflow"]
+
+    plugins = tmp_path / "site" / "metaflow_extensions" / "netflixext" / "plugins" / "conda"
+    plugins.mkdir(parents=True)
+    (plugins / "remote_bootstrap.py").touch()  # as in a code package
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert await said() == []
+
+    (plugins / "env_descr.py").touch()
+    (sentence,) = await said()
+    assert "metaflow-netflixext is installed as well" in sentence
+    assert str(tmp_path / "site") in sentence
+
+
 async def test_a_store_that_is_opened_once_serves_all_verbs_of_a_session(
     filled: FaultServer, configured: Settings
 ) -> None:

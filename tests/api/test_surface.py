@@ -98,7 +98,7 @@ def test_a_session_is_made_without_what_its_verbs_need() -> None:
 def test_the_types_of_the_surface_are_complete(tmp_path: Path) -> None:
     pyright = Path(sys.executable).with_name("pyright")
     if not pyright.exists() or subprocess.run([pyright, "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("pyright cannot be had")
+        pytest.skip("pyright cannot be obtained")
     done = subprocess.run(
         [pyright, "--pythonpath", sys.executable, "--verifytypes", "asynccache.api", "--ignoreexternal"],
         capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynccache.archive import Limits
+from asynccache.archive.limits import DEFAULT_LIMITS
 from asynccache.archive.member import Component, Member
 from asynccache.archive.read import archives
 from asynccache.archive.tar_scan import Kind
@@ -32,9 +33,9 @@ class MemberRecord:
     header_sha256: str
 
 
-def members(path: Path) -> Iterator[MemberRecord]:
+def members(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[MemberRecord]:
     """Yield the members of a `.tar.bz2` or `.conda` package in order, `info` first, reading all of it."""
-    work = Work(path, Limits())
+    work = Work(path, limits)
     with path.open("rb") as file:
         for archive, blocks in archives(work, file):
             with closing(blocks):

@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,6 +164,23 @@ def test_a_process_that_met_damage_is_not_used_again(tmp_path: Path) -> None:
         given_up = children()
     assert not set(before) & set(given_up)
     assert not set(given_up) & set(children())
+
+
+@needs_fast
+def test_the_process_of_a_file_that_was_given_up_has_ended_although_the_error_is_kept(tmp_path: Path) -> None:
+    bzip2_children.end_idle()
+    source = write(tmp_path / "demo-1.0-0.tar.bz2", bz2.compress(large_tar(4 << 20)))
+    seen: set[int] = set()
+
+    def cancelled() -> bool:
+        seen.update(children())
+        return bool(seen)
+
+    with pytest.raises(CancelledError) as given_up:
+        transmute(source, tmp_path / "demo-1.0-0.conda", cancelled=cancelled)
+    assert seen
+    assert children() == []
+    del given_up
 
 
 @needs_fast

@@ -49,11 +49,22 @@ def test_records_of_a_header_are_bounded(tmp_path: Path) -> None:
         check(tb.tar_bz2(tmp_path, large * 4, tb.file(b"a")))
 
 
+def test_records_of_an_archive_are_bounded_by_its_members(tmp_path: Path) -> None:
+    def archive(members: int, records: int) -> Path:
+        header = tb.pax({b"k%03d" % n: b"" for n in range(records)})
+        return tb.tar_bz2(tmp_path, *(header + tb.file(b"%d" % n) for n in range(members)))
+
+    check(archive(1000, 30))
+    with pytest.raises(HostileArchiveError, match="too many PAX records for its members: expected at most"):
+        check(archive(100, 100))
+    check(archive(5, 1000))
+
+
 @pytest.mark.parametrize(
     "member",
     [
-        lambda n: tb.gnu_long(b"%d/" % n + b"a/" * 2000 + b"f") + tb.header(b"x"),
-        lambda n: tb.gnu_long(b"%d/" % n + b"a/" * 2000) + tb.header(b"x", b"5"),
+        lambda n: tb.gnu_long(b"%d/" % n + b"a/" * 250 + b"f") + tb.header(b"x"),
+        lambda n: tb.gnu_long(b"%d/" % n + b"a/" * 250) + tb.header(b"x", b"5"),
         lambda n: tb.gnu_long(b"%d/" % n + (b"b" * 250 + b"/") * 16 + b"f") + tb.header(b"x"),
         lambda n: tb.gnu_long(b"t" * 4000, b"K") + tb.symlink(b"%d" % n, b"x"),
     ],
@@ -75,6 +86,9 @@ def test_links_are_followed_within_bounds() -> None:
     links[b"l0"] = b"../file"
     with pytest.raises(HostileArchiveError, match="leads out of the root"):
         refuse_links_outside(dict(reversed(links.items())))
+    few = {b"l%d" % n: b"a/" * 1000 for n in range(60)}
+    with pytest.raises(HostileArchiveError, match="too tangled"):
+        refuse_links_outside(few)
     tangled = {b"l%d" % n: b"a/" * 2000 for n in range(1000)}
     with pytest.raises(HostileArchiveError, match="too tangled"):
         refuse_links_outside(tangled)

@@ -14,9 +14,8 @@ from asynccache.archive import Limits, check, read
 from asynccache.archive.limits import DEFAULT_LIMITS, Allowance
 from asynccache.archive.root import checked_path
 from asynccache.errors import HostileArchiveError
-from asynccache.hydrate.extract import extract_wheel
 from tests.archive import tar_builder as tb
-from tests.support.wheels import write_wheel
+from tests.support.wheels import extract_wheel, write_wheel
 
 LONGEST = 4096  # bytes of a path
 SPARSE_BYTES = 1 << 30
@@ -99,7 +98,7 @@ def test_the_smallest_limit_counts_but_for_small_archives() -> None:
 
 
 def test_a_path_is_at_most_as_long_as_the_system_can_open(tmp_path: Path) -> None:
-    longest = b"d/" * (LONGEST // 2 - 1) + b"xy"
+    longest = b"/".join([b"d" * 240] * 17)
     assert len(longest) == LONGEST
     assert checked_path(longest) == longest
     check(tb.tar_bz2(tmp_path, tb.gnu_long(longest), tb.file(b"cut")))
@@ -110,6 +109,13 @@ def test_a_path_is_at_most_as_long_as_the_system_can_open(tmp_path: Path) -> Non
             checked_path(path)
         with pytest.raises(HostileArchiveError, match="long path"):
             check(tb.tar_bz2(tmp_path, tb.gnu_long(path), tb.file(b"cut")))
+
+
+def test_a_path_has_at_most_256_directories(tmp_path: Path) -> None:
+    deepest = b"/".join([b"d"] * 256)
+    assert checked_path(b"./" + deepest) == deepest
+    with pytest.raises(HostileArchiveError, match="is nested too deeply: expected at most 256, found 257"):
+        check(tb.tar_bz2(tmp_path, tb.gnu_long(deepest + b"/d"), tb.file(b"cut")))
 
 
 def test_a_link_leads_at_most_as_far_as_the_system_can_store(tmp_path: Path) -> None:
@@ -138,3 +144,8 @@ def test_an_index_may_be_as_large_as_the_limit(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(read, "_MAX_INDEX", size - 1)
     with pytest.raises(HostileArchiveError, match=f"large: expected at most {size - 1} bytes, found {size}"):
         check(path)
+
+
+def test_the_largest_ratios_of_published_packages_are_far_within_the_defaults() -> None:
+    for size in (100, 1 << 20, 100 << 20, 1 << 30):
+        assert Limits().allowance(size) >= 10 * 35 * min(size, 100 << 20)

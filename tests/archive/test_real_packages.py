@@ -12,6 +12,7 @@ from asynccache.errors import ArchiveError
 from asynccache.model.package import split_filename
 from tests.archive.members import members
 from tests.support.channel_index import read_index_json
+from tests.support.effort import share
 from tests.support.testdata import RealPackage, real_packages
 
 REFUSED = {
@@ -23,7 +24,8 @@ REFUSED = {
     "info-only-1.0.0-0.conda": "it lacks pkg",
 }
 LARGE = 1 << 20  # bytes; the larger ones take the time, and nothing about them is special
-PACKAGES = real_packages()
+ALL = real_packages()
+PACKAGES = [p for p in ALL if p.path.name in REFUSED] + share([p for p in ALL if p.path.name not in REFUSED], 6)
 
 
 def split(path: Path) -> list[object]:

@@ -189,6 +189,8 @@ def test_large_extended_header_is_refused(tmp_path: Path) -> None:
         (410, b"%011o\0" % 2),
         (483, b"%011o\0" % 99_999),
         (398, b"garbage\0\0\0\0\0"),
+        (434, b"\0unused\0\0\0\0\0"),
+        (446, b"stale\0\0\0\0\0\0\0"),
     ],
 )
 def test_sparse_map_that_does_not_add_up_is_refused(tmp_path: Path, at: int, text: bytes) -> None:
@@ -196,6 +198,66 @@ def test_sparse_map_that_does_not_add_up_is_refused(tmp_path: Path, at: int, tex
     block = bytearray(sparse[:512])
     block[at : at + 12] = text
     refuses(tmp_path, tb.seal(block) + sparse[512:], match=r"sparse (file|map)", error=ArchiveError)
+
+
+@pytest.mark.parametrize("blank", [bytes(12), b" " * 12, b" \0" * 6])
+def test_an_empty_size_which_others_refuse_is_refused(tmp_path: Path, blank: bytes) -> None:
+    block = bytearray(tb.header(b"d", b"5"))
+    block[124:136] = blank
+    refuses(tmp_path, tb.seal(block), match="the size of 'd' is malformed", error=ArchiveError)
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K"])
+def test_a_long_name_that_some_readers_read_on_behind_its_end_is_refused(tmp_path: Path, kind: bytes) -> None:
+    block = bytearray(tb.gnu_long(b"missing/x", kind) + tb.file(b"x", b"x"))
+    block[124:136] = b"%011o\0" % 8
+    refuses(tmp_path, tb.seal(block[:512]) + bytes(block[512:]), match="continues past its end", error=ArchiveError)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+def test_an_extended_header_of_a_negative_size_is_refused(tmp_path: Path, kind: bytes) -> None:
+    block = bytearray(tb.gnu_long(b"name", kind))
+    block[124:136] = b"\xff\xfe" + bytes(10)
+    hostile = tb.seal(block[:512]) + bytes(block[512:]) + tb.file(b"x", b"x")
+    refuses(tmp_path, hostile, match="extended header of a negative size", error=ArchiveError)
+
+
+def test_an_unused_stretch_of_a_sparse_map_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    sparse = tb.gnu_sparse(b"x", b"data", 100_000)
+    block = bytearray(sparse[:512])
+    block[446:458] = b"\x80" + bytes(9) + b"\x04\0"
+    refuses(tmp_path, tb.seal(block) + sparse[512:], match="unused stretch that is not empty", error=ArchiveError)
+
+
+def test_a_sparse_file_whose_size_a_pax_record_says_again_is_refused(tmp_path: Path) -> None:
+    sparse = tb.pax({b"size": b"512"}) + tb.gnu_sparse(b"x", b"d" * 512, 1024)
+    refuses(tmp_path, sparse, match="sparse file 'x' has a PAX record of its size", error=ArchiveError)
+
+
+def test_a_prefix_beside_another_version_is_refused(tmp_path: Path) -> None:
+    part = tb.file(b"x", magic=b"ustar\x00\0\0", prefix=b"up")
+    refuses(tmp_path, part, match="a name prefix without being a POSIX header", error=ArchiveError)
+
+
+def test_a_sparse_file_that_is_not_of_gnu_tar_is_refused(tmp_path: Path) -> None:
+    sparse = tb.gnu_sparse(b"x", b"data", 100_000)
+    block = sparse[:257] + b"ustar\x0000" + sparse[265:512]
+    refuses(tmp_path, tb.seal(block) + sparse[512:], match="is not GNU tar's", error=ArchiveError)
+
+
+@pytest.mark.parametrize(
+    ("at", "field", "what"),
+    [
+        (100, b"\xff" * 8, "a mode that no file can have"),
+        (100, b"\x80" + b"\1" * 7, "a mode that no file can have"),
+        (136, b"\x80" + b"\1" * 11, "a mtime that no file can have"),
+        (136, b"\xff\0" + b"\xff" * 10, "a mtime that no file can have"),
+    ],
+)
+def test_numbers_that_other_readers_fail_at_are_refused(tmp_path: Path, at: int, field: bytes, what: str) -> None:
+    block = bytearray(tb.header(b"x"))
+    block[at : at + len(field)] = field
+    refuses(tmp_path, tb.seal(block), match=what, error=ArchiveError)
 
 
 def test_endless_sparse_map_is_refused(tmp_path: Path) -> None:
@@ -232,11 +294,11 @@ def test_wrong_header_checksum_is_refused(tmp_path: Path) -> None:
 
 
 def test_data_after_the_end_is_refused(tmp_path: Path) -> None:
-    refuses(tmp_path, tb.END, tb.file(b"hidden", b"x"), match="goes on after its end", error=ArchiveError)
+    refuses(tmp_path, tb.END, tb.file(b"hidden", b"x"), match="continues past its end", error=ArchiveError)
 
 
 def test_data_after_a_single_zero_block_is_refused(tmp_path: Path) -> None:
-    refuses(tmp_path, bytes(512), tb.file(b"hidden", b"x"), match="goes on after its end", error=ArchiveError)
+    refuses(tmp_path, bytes(512), tb.file(b"hidden", b"x"), match="continues past its end", error=ArchiveError)
 
 
 @pytest.mark.parametrize("cut", [100, 512, 600, 1024])
@@ -372,6 +434,9 @@ def test_symbolic_link_at_a_directory_that_members_imply_is_refused(tmp_path: Pa
         ),
         *((tb.pax_data({key: b"x"}), f"a malformed {key.decode()}") for key in (b"atime", b"ctime", b"uid", b"gid")),
         (tb.pax_data({b"size": b"-1"}), "a malformed size"),
+        (tb.pax_data({b"hdrcharset": b"\xff"}), "a malformed hdrcharset"),
+        (tb.pax_data({b"hdrcharset": b""}), "a malformed hdrcharset"),
+        (tb.pax_data({b"comment": b"1 hdrcharset=\xff"}), "a malformed hdrcharset"),
         (tb.pax_data({b"GNU.sparse.map": b"0,1"}), "a sparse file in a PAX encoding"),
     ],
 )

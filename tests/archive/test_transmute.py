@@ -255,7 +255,7 @@ def test_failure_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def test_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DiskError, match="cannot write beside"):
+    with pytest.raises(DiskError, match="cannot write next to"):
         transmute(varied(tmp_path), tmp_path / "missing" / f"{STEM}.conda")
 
 
@@ -413,6 +413,7 @@ def test_memory_is_bounded_whatever_the_size(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_two_gibibytes_and_more_take_zip64(tmp_path: Path) -> None:
     size = (2 << 30) + (64 << 20)
     source = tmp_path / f"{STEM}.conda"

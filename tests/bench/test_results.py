@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from bench.harness import Sample, Series
+from bench.harness import Sample, Series, without
 from bench.results import CPU, PEAK, WALL, CaseResult, Group, Target
+from bench.run import peers_table
 
 
 @pytest.fixture
@@ -68,3 +69,23 @@ def test_the_document_holds_every_sample_in_base_units(group: Group) -> None:
     assert found["contenders"]["ours"]["median"] == {"cpu": 1.1, "wall": 1.0, "peak": 40_000_000}
     assert set(found["ratios"]["cpu"]["peer"]) == {"value", "least", "most"}
     assert document["targets"][0]["reached"] is True
+
+
+def test_what_we_need_stands_beside_what_peers_need(group: Group) -> None:
+    result = CaseResult("name", "Title", "About.")
+    result.beside("one package", *group.series, cpu=0.5)
+    table = peers_table([result])
+    cpu, wall, peak = (cell.strip() for cell in table.splitlines()[2].split("|")[4:7])
+    assert cpu == "0.33 (0.30 to 0.50), at most 0.5"
+    assert wall == "0.33"
+    assert peak == "0.44"
+    ours, peer = group.series
+    slower = CaseResult("name", "Title", "About.")
+    slower.beside("the same", peer, ours)
+    assert "**3.00** (2.00 to 3.30)" in peers_table([slower])
+
+
+def test_a_part_of_the_work_is_taken_off_in_each_round() -> None:
+    whole = Series("whole", (Sample(3.0, 2.0, 70), Sample(4.0, 2.5, 80)))
+    part = Series("part", (Sample(1.0, 0.5, 90), Sample(1.5, 1.0, 90)))
+    assert without(whole, part) == Series("whole", (Sample(2.0, 1.5, 70), Sample(2.5, 1.5, 80)))

@@ -48,19 +48,23 @@ class PackedStore:
         return PackedStore(directory, self.environment, self.pack)
 
 
-@pytest.fixture(scope="session")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedStore:
-    base = tmp_path_factory.mktemp("packed")
+def packed_store(base: Path) -> PackedStore:
+    """Make the store below a directory."""
 
     async def make() -> PackedStore:
         async with Engine(Settings(store=str(base / "store"), cache_dir=base / "cache")) as engine:
             environment = await cached(engine, packages_of(channel_paths(cached_channel("small"))))
-            made = await pack(engine, environment, level=1)
+            made = await pack(engine.host, engine.sources, environment, level=1)
             return PackedStore(base / "store", environment, made)
 
     found = asyncio.run(make())
     shutil.rmtree(base / "cache")
     return found
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedStore:
+    return packed_store(tmp_path_factory.mktemp("packed"))
 
 
 # imported by Python as it starts: the decoders of an image that has fewer

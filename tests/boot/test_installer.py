@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from asynccache.model.platform import current_architecture
 from asynccache.ops import installer
 from asynccache.ops.installer import configured_bundle, publish_bundle, publish_zstd_wheels
 from tests.boot.conftest import Node, PackedStore
-from tests.boot.test_node import works
+from tests.boot.killed_nodes import works
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 LACKS = ("compression.zstd", "libzstd")
@@ -49,7 +50,7 @@ async def test_a_decoder_is_taken_from_the_cache(packed: PackedStore, tmp_path: 
     store = packed.copy(tmp_path / "store")
     async with Engine(Settings(store=str(store.root), cache_dir=tmp_path / "cache")) as engine:
         wheel = await asyncio.to_thread(zstd_wheel, tmp_path)
-        published = await publish_zstd_wheels(engine, [wheel])
+        published = await publish_zstd_wheels(engine.host, engine.store, [wheel])
     assert list(published) == [f"{PYTHON}-{current_architecture()}"]
     bare = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     known = "import importlib.util as u; print(any(map(u.find_spec, ['zstandard', 'backports'])))"
@@ -78,13 +79,13 @@ async def test_wheels_are_added_to_those_that_are_there_and_others_refused(tmp_p
         ]
         for name in names:
             (tmp_path / name).write_bytes(name.encode())
-            await publish_zstd_wheels(engine, [tmp_path / name])
+            await publish_zstd_wheels(engine.host, engine.store, [tmp_path / name])
         known = json.loads(await engine.store.get(WHEELS_KEY))
         assert sorted(known) == ["cp37-linux-64", "cp39-osx-arm64"]
         for name in ("six-1.0-py3-none-any.whl", "no.whl"):
             (tmp_path / name).touch()
             with pytest.raises(UsageError, match="is no wheel"):
-                await publish_zstd_wheels(engine, [tmp_path / name])
+                await publish_zstd_wheels(engine.host, engine.store, [tmp_path / name])
 
 
 @pytest.mark.slow
@@ -93,13 +94,22 @@ async def test_without_a_pack_the_published_engine_makes_it_from_packages(packed
     (store.root / store.pack.key).unlink()
     async with Engine(Settings(store=str(store.root), cache_dir=tmp_path / "cache")) as engine:
         await EnvironmentDocuments(engine.store).put(store.environment)
-        first = await publish_bundle(engine)
-        assert await publish_bundle(engine) == first
+        first = await publish_bundle(engine.host, engine.store)
+        assert await publish_bundle(engine.host, engine.store) == first
     node = Node(tmp_path / "node")
     done = await asyncio.to_thread(node.boot, store.manifest(tmp_path), "train")
     assert done.returncode == 0, done.stderr
     assert "Making the environment from packages" in done.stdout
     assert node.receipt["source"] == "packages"
+    said = re.search(r"made from packages \((\d+), (\S+) MB on disk\); .*: (\S+) MB in (\d+) requests", done.stdout)
+    assert said is not None
+    assert int(said[1]) == len(store.environment.packages)
+    assert float(said[2]) > 0
+    assert float(said[3]) > 0
+    # the pack that is not there, the name of the bundle, the bundle; then the engine's, for each package at least one
+    assert int(said[4]) >= 3 + len(store.environment.packages)
+    packages = sum(path.stat().st_size for path in (store.root / "packages").rglob("*") if path.is_file())
+    assert int(str(node.receipt["bytes"])) > packages > 0
     works(node)
     assert json.loads((node.prefix / ".metaflowenv").read_text()) == list(store.triple)
     assert node.hidden() == []
@@ -134,20 +144,20 @@ async def test_the_bundle_goes_where_it_is_configured_and_replaces_no_other_prog
     )
     async with Engine(settings) as engine:
         await engine.store.put(f"tools/conda-{arch}", b"another program")
-        assert await configured_bundle(engine, arch) is None
-        with pytest.raises(UsageError, match=f"tools/conda-{arch} lies in the store and is no bundle of asynccache"):
-            await publish_bundle(engine, configured=True)
+        assert await configured_bundle(engine.host, engine.store, arch) is None
+        with pytest.raises(UsageError, match=f"tools/conda-{arch} is in the store but is not a bundle of asynccache"):
+            await publish_bundle(engine.host, engine.store, configured=True)
         assert await engine.store.get(f"tools/conda-{arch}") == b"another program"
-        elsewhere = await publish_bundle(engine)  # what a flow does then
+        elsewhere = await publish_bundle(engine.host, engine.store)  # what a flow does then
         assert elsewhere.key.startswith("asynccache/bundles/")
         assert await engine.store.get(f"tools/conda-{arch}") == b"another program"
 
-        done = await publish_bundle(engine, configured=True, force=True)
+        done = await publish_bundle(engine.host, engine.store, configured=True, force=True)
         assert done.key == f"tools/conda-{arch}"
         assert await engine.store.get(done.key) == b"the engine"
-        assert await configured_bundle(engine, arch) == done
-        assert await publish_bundle(engine, configured=True) == done
-        assert await configured_bundle(engine, "osx-arm64") is None
+        assert await configured_bundle(engine.host, engine.store, arch) == done
+        assert await publish_bundle(engine.host, engine.store, configured=True) == done
+        assert await configured_bundle(engine.host, engine.store, "osx-arm64") is None
 
 
 async def test_publishing_names_the_engine_of_now_and_a_flow_leaves_the_named_one(
@@ -160,10 +170,10 @@ async def test_publishing_names_the_engine_of_now_and_a_flow_leaves_the_named_on
         for version in (b"old", b"new"):
             monkeypatch.setattr(installer, "_fingerprint", version.decode)
             monkeypatch.setattr(installer, "_write_bundle", lambda path, _stop, data=version: path.write_bytes(data))
-            made.append(await publish_bundle(engine))
+            made.append(await publish_bundle(engine.host, engine.store))
         old, new = made
         assert json.loads(await engine.store.get(listing)) == old.as_document()
         for _again in range(2):
-            assert await publish_bundle(engine, configured=True) == new
+            assert await publish_bundle(engine.host, engine.store, configured=True) == new
             assert json.loads(await engine.store.get(listing)) == new.as_document()
         assert await engine.store.get(old.key) == b"old"

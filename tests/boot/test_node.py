@@ -1,20 +1,26 @@
 """A bare node makes a packed environment with whatever Python it has, once, whole, and says what went wrong."""
 
+import asyncio
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.catalog.leases import Lease, remove_leases
 from asynccache.model.platform import current_architecture
 from asynccache.node import pack_format as packs
+from asynccache.ops.collect import Collector
+from asynccache.ops.collect_rules import DAY, Rules
+from asynccache.ops.leasing import write_lease
+from asynccache.store.local import LocalStore
 from tests.boot.conftest import REPOSITORY, Node, PackedStore
+from tests.boot.killed_nodes import kill_nodes, works
 from tests.support.effort import tries
 from tests.support.fault_server import FaultServer
 from tests.support.faults import Fault, Kind
@@ -24,15 +30,7 @@ from tests.support.object_servers import BUCKET, ObjectServer
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 WITHOUT = ("compression.zstd", "backports.zstd", "zstandard")
-KILLS = tries(10, 20)
-
-
-def works(node: Node) -> None:
-    program = "import requests, six, sys; print(sys.prefix)"
-    done = subprocess.run(
-        [str(node.home / "__conda_python"), "-c", program], capture_output=True, text=True, check=True, env={}
-    )
-    assert done.stdout.strip() == str(node.prefix)
+KILLS = tries(6, 20)
 
 
 @pytest.mark.parametrize("version", sorted(interpreters()))
@@ -83,38 +81,7 @@ def test_tasks_that_start_together_make_it_once(packed: PackedStore, tmp_path: P
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_is_made_by_the_next_try(packed: PackedStore, tmp_path: Path, node: Node) -> None:
-    manifest = packed.manifest(tmp_path)
-    assert node.boot(manifest, "train").returncode == 0
-    marker = node.prefix / ".metaflowenv"
-    marker.unlink()
-    process = node.start(manifest, "train")
-    assert process.stdout is not None
-    process.stdout.readline()
-    begun = time.monotonic()
-    process.communicate()
-    whole = time.monotonic() - begun
-    chosen = random.Random(7)
-    interrupted = rounds = 0
-    while interrupted < KILLS and rounds < 5 * KILLS:
-        rounds += 1
-        marker.unlink(missing_ok=True)
-        process = node.start(manifest, "train")
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(chosen.uniform(0.0, 0.8) * whole)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed = process.returncode == -signal.SIGKILL
-        interrupted += killed
-        whole *= 1 if killed else 0.7  # it was slower when it was measured
-        if marker.exists():
-            works(node)
-    assert interrupted == KILLS
-    assert node.boot(manifest, "train").returncode == 0
-    works(node)
-    assert node.hidden() == []
-    files = sum(path.is_file() for path in node.prefix.rglob("*"))
-    assert files >= packed.pack.files
+    assert kill_nodes(node, packed.manifest(tmp_path), KILLS, 7, files=packed.pack.files) == KILLS
 
 
 @pytest.mark.parametrize("place", ["frame", "index", "end"])
@@ -141,17 +108,58 @@ def test_damage_is_one_clear_sentence_and_leaves_nothing(packed: PackedStore, tm
 def test_what_is_not_there_is_said(packed: PackedStore, tmp_path: Path, node: Node) -> None:
     manifest = packed.manifest(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    elsewhere = packed.manifest(tmp_path / "elsewhere", "az://container/x")
+    elsewhere = packed.manifest(tmp_path / "elsewhere", "ftp://host/x")
     for words, told in [
         ((tmp_path / "none.json", "train"), "cannot be read"),
         ((manifest, "evaluate"), "has no environment for 'evaluate'; its steps: ['train']"),
         ((manifest, f"{'0' * 40}:{'1' * 40}"), "there is no"),
-        ((elsewhere, "train"), "az://container/x cannot be read here"),
+        ((elsewhere, "train"), "ftp://host/x cannot be read here"),
     ]:
         done = node.boot(*words)
         assert done.returncode == 1
         assert told in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+class Later(LocalStore):
+    """A store some time after its objects were written."""
+
+    later = 100 * DAY
+
+    def timestamp(self) -> float:
+        return super().timestamp() + self.later
+
+
+async def swept(root: Path) -> set[str]:
+    """Collect what nothing keeps; return of what kinds that was."""
+    store, keys = Later(root), CatalogKeys()
+    rules = Rules(keep_days=30, unreferenced=True)
+    async with store:
+        await Collector(store, rules, keys, "packages").run()
+        store.later += DAY
+        done = await Collector(store, rules, keys, "packages").run()
+    done.raise_for_failures()
+    return {*done.swept.by_kind}
+
+
+async def test_what_was_deployed_starts_after_a_collection_for_as_long_as_its_lease_is_there(
+    packed: PackedStore, tmp_path: Path
+) -> None:
+    packed = packed.copy(tmp_path / "store")
+    manifest = packed.manifest(tmp_path)  # names ids, as what is deployed does
+    await EnvironmentDocuments(LocalStore(packed.root)).put(packed.environment)
+    lease = Lease.new(LocalStore(packed.root), "argo-workflows", "flow", [packed.environment.id], flow="Flow")
+    await write_lease(LocalStore(packed.root), CatalogKeys(), lease)
+    assert await swept(packed.root) <= {"writers"}
+    node = Node(tmp_path / "node")
+    done = await asyncio.to_thread(node.boot, manifest, "train")
+    assert (done.returncode, done.stderr) == (0, "")
+    works(node)
+
+    await remove_leases(LocalStore(packed.root), lease.name)
+    assert await swept(packed.root) >= {"environment", "package"}
+    done = await asyncio.to_thread(Node(tmp_path / "another").boot, manifest, "train")
+    assert (done.returncode, "there is no" in done.stderr) == (1, True)
 
 
 def test_another_pack_than_the_manifest_says_is_not_taken(packed: PackedStore, tmp_path: Path, node: Node) -> None:

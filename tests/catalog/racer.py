@@ -16,7 +16,8 @@ from asynccache.catalog.aliases import Aliases
 from asynccache.errors import AliasTakenError
 from asynccache.model.alias import Alias
 from asynccache.model.root import StoreRoot
-from asynccache.store.open import StoreOptions, open_store
+from asynccache.store.open import open_store
+from asynccache.store.options import StoreOptions
 
 NAME = Alias.parse("team/env:v1")
 

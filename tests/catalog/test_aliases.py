@@ -1,15 +1,20 @@
 """An immutable name has one winner; a mutable one has a history that cannot be rewritten unnoticed."""
 
 import asyncio
+import hashlib
 import itertools
 import json
+import socket
 
 import pytest
 
+from asynccache import __version__
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import AliasTakenError, IntegrityError, StoreError, UsageError
 from asynccache.model.alias import Alias
+from asynccache.runtime.author import named_command
+from asynccache.store import journal
 from asynccache.store.base import Capabilities
 from asynccache.store.memory import MemoryStore
 
@@ -89,6 +94,52 @@ async def test_there_is_no_going_back_for_immutable_names_nor_to_moves_that_neve
         await aliases.rollback(LATEST, to=2)
 
 
+def _earlier(document: dict[str, object]) -> dict[str, object]:
+    """Return an entry as versions know it that did not write down where and by which command."""
+    return {name: document[name] for name in ("number", "when", "by", "source", "target", "previous")}
+
+
+def _earlier_digest(document: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(_earlier(document), sort_keys=True).encode()).hexdigest()
+
+
+async def test_an_entry_says_on_which_machine_by_which_command_and_version() -> None:
+    store = MemoryStore()
+    named_command("asynccache env alias")
+    await Aliases(store, user="ann").assign(LATEST, _ids(1))
+    (move,) = await Aliases(store).history(LATEST)
+    assert (move.by, move.host, move.command, move.version) == (
+        "ann", socket.gethostname(), "asynccache env alias", __version__,
+    )  # fmt: skip
+    assert json.loads(move.to_json())["command"] == "asynccache env alias"
+
+
+async def test_histories_of_earlier_versions_go_on_and_they_read_ours() -> None:
+    store = MemoryStore()
+    aliases = Aliases(store, user="ann")
+    await aliases.assign(LATEST, _ids(1))
+    key = KEYS.log_entry(LATEST, 1)
+    first = json.loads(await store.get(key))
+    await store.put(key, json.dumps(_earlier(first), sort_keys=True).encode())
+    await aliases.assign(LATEST, _ids(2))
+    moves = await aliases.history(LATEST)
+    assert [(move.by, move.host != "") for move in moves] == [("ann", False), ("ann", True)]
+    await aliases.assign(LATEST, _ids(3))
+    written = [json.loads(await store.get(KEYS.log_entry(LATEST, number))) for number in (1, 2, 3)]
+    assert [entry["previous"] for entry in written] == ["", *map(_earlier_digest, written[:2])]
+
+
+async def test_entries_that_a_repair_removes_are_entered_in_the_log_of_the_store() -> None:
+    store = MemoryStore()
+    aliases = Aliases(store, user="ann")
+    await aliases.assign(LATEST, _ids(1))
+    await aliases.assign(LATEST, _ids(2))
+    await store.put(KEYS.log_entry(LATEST, 1), b"{")
+    await Aliases(store, user="ben").repair(LATEST)
+    (deed,) = [deed async for deed in journal.entries(store)]
+    assert (deed.what, deed.user) == ("delete", "ben")
+
+
 async def test_a_move_by_a_writer_that_knows_no_history_is_noticed() -> None:
     store = MemoryStore()
     aliases = Aliases(store, user="ann")
@@ -144,7 +195,7 @@ async def test_entries_that_a_shared_history_numbered_apart_are_repaired() -> No
 
 async def test_a_store_that_cannot_promise_one_winner_is_refused() -> None:
     class Careless(MemoryStore):
-        async def capabilities(self) -> Capabilities:
+        async def capabilities(self, *, again: bool = False) -> Capabilities:
             return Capabilities(conditional_put=False)
 
     with pytest.raises(StoreError, match="ignores conditional writes"):

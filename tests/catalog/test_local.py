@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -118,17 +119,178 @@ def test_an_update_that_a_careless_writer_overwrote_is_made_again(tmp_path: Path
     manifest, calls = LocalManifest(path), list[int]()
     manifest.update(lambda m: m.add(environment(1)))
     stale = path.read_bytes()
-    replace = manifest._replace
+    written = manifest._replace
 
     def overwritten(data: bytes) -> None:
-        replace(data)
+        written(data)
         if not calls:
             calls.append(1)
-            replace(stale)
+            written(stale)
 
     manifest._replace = overwritten  # type: ignore[method-assign]
     manifest.update(lambda m: m.add(environment(2)))
     assert len(reading(path).summaries()) == 2
+
+
+THEIRS = """
+import fcntl, json, os, sys, time
+path, who = sys.argv[1:]
+for number in range(6):
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    with os.fdopen(file, "r", closefd=False) as reader:
+        content = json.loads(reader.read() or '{"version": 1}')
+    content.setdefault("aliases", {})[f"theirs{who}/{number}"] = ["0" * 40, "1" * 40]
+    time.sleep(0.02)
+    aside = f"{path}.theirs{who}"
+    with open(aside, "w") as writer:
+        json.dump(content, writer)
+    os.rename(aside, path)
+    fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
+"""
+
+
+def test_writers_that_put_back_what_they_read_before_lose_nothing_of_ours(tmp_path: Path) -> None:
+    """The other extension's writers do not look whether the file that they locked is still at its path."""
+    path = tmp_path / "conda_v2.cnd"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    programs = [program for number in range(3) for program in ((ADD, number), (THEIRS, number))]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), str(number)], env=environment)
+        for program, number in programs
+    ]
+    assert [writer.wait(60) for writer in writers] == [0] * 6
+    ours = {name for name in json.loads(path.read_bytes())["aliases"] if name.startswith("env")}
+    assert ours == {f"env{number}/v{version}" for number in range(3) for version in range(5)}
+
+
+STALE = """
+import os, sys, time
+path = sys.argv[1]
+before = open(path, "rb")
+with open(path + ".theirs", "wb") as writer:
+    writer.write(open(path, "rb").read())
+os.rename(path + ".theirs", path)
+stale = before.read()
+print("read", flush=True)
+time.sleep(0.5)
+with open(path + ".theirs", "wb") as writer:
+    writer.write(stale)
+os.rename(path + ".theirs", path)
+"""
+
+
+def test_an_update_is_not_done_while_somebody_has_a_replaced_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "conda_v2.cnd"
+    LocalManifest(path).update(lambda m: m.add(environment(1)))
+    stale = subprocess.Popen([sys.executable, "-c", STALE, str(path)], stdout=subprocess.PIPE)
+    assert stale.stdout is not None
+    assert stale.stdout.readline() == b"read\n"
+    LocalManifest(path).update(lambda m: m.add(environment(2)))
+    stale.stdout.close()
+    assert stale.wait(60) == 0
+    assert {s.id for s in reading(path).summaries()} == {environment(1).id, environment(2).id}
+
+
+def test_who_waits_for_a_file_that_was_replaced_reads_the_new_content_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "conda_v2.cnd"
+    LocalManifest(path).update(lambda m: m.add(environment(1)))
+    with path.open("rb") as before:
+        LocalManifest(path).update(lambda m: m.add(environment(2), default=True))
+        assert os.fstat(before.fileno()).st_nlink == 0
+        assert before.read() == path.read_bytes()
+
+
+KILLED = """
+import fcntl, json, os, signal, sys
+from pathlib import Path
+from asynccache.catalog.local import LocalManifest
+from asynccache.model.alias import Alias
+
+# what reaches the system; a writer that is killed right before its N-th one has done N - 1
+SYSTEM = {"posix", "fcntl", "_io", "time"}
+path = Path(sys.argv[1])
+mine, theirs = ("a" * 40, "b" * 40), ["c" * 40, "d" * 40]
+
+def update():
+    LocalManifest(path).update(lambda m: m.assign(Alias("generic", "ours/v1"), mine))
+
+def aliases():
+    return json.loads(path.read_text())["aliases"]
+
+def kill_before(number):
+    left = [number]
+    def profile(frame, event, function):
+        if event == "c_call":
+            owner = getattr(function, "__self__", None)
+            module = getattr(function, "__module__", None) or type(owner).__module__
+            if module in SYSTEM or type(owner).__module__ in SYSTEM:
+                left[0] -= 1
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+    sys.setprofile(profile)
+
+steps = 0
+while True:
+    steps += 1
+    for each in path.parent.iterdir():
+        each.unlink()
+    # as it is when somebody else has written it: longer than what ours writes
+    path.write_text(json.dumps({"version": 1, "aliases": {"first/v1": theirs}}, indent=400))
+    os.utime(path, (1, 1))
+    waiting = os.open(path, os.O_RDWR)  # the other extension's writer: it will lock this file, whatever is at the path
+    child = os.fork()
+    if not child:
+        kill_before(steps)
+        update()
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), code
+    here = aliases()
+    assert here["first/v1"] == theirs, (steps, here)
+    assert code or here["ours/v1"] == list(mine), steps
+    fcntl.flock(waiting, fcntl.LOCK_EX)
+    content = json.loads(os.pread(waiting, 1 << 20, 0))
+    content["aliases"]["second/v1"] = theirs
+    aside = path.with_name("theirs")
+    aside.write_text(json.dumps(content))
+    aside.rename(path)
+    os.close(waiting)
+    assert aliases().keys() >= {"first/v1", "second/v1"}, steps
+    assert code or "ours/v1" in aliases(), steps
+    for each in path.parent.iterdir():
+        each.name.endswith(".tmp") and os.utime(each, (1, 1))  # an hour later
+    update()
+    assert aliases().keys() == {"first/v1", "second/v1", "ours/v1"}, steps
+    assert [each.name for each in path.parent.iterdir()] == [path.name], steps
+    if not code:
+        break
+print(steps)
+"""
+
+
+def test_a_writer_that_is_killed_between_any_two_steps_leaves_a_whole_file_and_the_updates_of_others(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "here").mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "here" / "conda_v2.cnd")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10, "every step was tried"
+
+
+def test_an_entry_of_another_program_stays_as_it_is_until_it_says_something_else(tmp_path: Path) -> None:
+    path, env = tmp_path / "conda_v2.cnd", environment(1)
+    theirs = {**env.as_document(), "sources": ["conda::https://u:pw@h/c"], "more": 1}
+    known = replace(env, request=Request(env.request.deps, {"conda": ["https://h/c"]}))
+    content = {"version": 1, "environments": {"linux-64": {env.id.req_id: {env.id.full_id: theirs}}}}
+    path.write_text(json.dumps(content))
+    for changed, expected in ((known, theirs), (env, env.as_document())):
+        LocalManifest(path).update(lambda m, e=changed: m.add(e, default=True))  # type: ignore[misc]
+        entries = json.loads(path.read_bytes())["environments"]["linux-64"][env.id.req_id]
+        assert entries == {env.id.full_id: expected, "_default": env.id.full_id}
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "environments": []}', b"\xff"])

@@ -8,14 +8,16 @@ import pytest
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
+from asynccache.catalog.keys import CatalogKeys
 from asynccache.catalog.lookup import Lookup, RemotePolicy
-from asynccache.errors import ConfigurationError, ObjectNotFoundError, UsageError
+from asynccache.errors import ConfigurationError, ObjectNotFoundError, StoreError, UsageError
 from asynccache.model.alias import Alias
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.store.memory import MemoryStore
 from tests.catalog.manifests import holding, reading
 from tests.catalog.test_local import environment
+from tests.support.failing_store import FailingStore
 
 REQ = environment(1).id.req_id
 
@@ -69,6 +71,35 @@ async def test_this_machines_default_comes_before_anything_in_the_store(tmp_path
     found = await lookup.by_request(REQ, "linux-64")
     assert found is not None
     assert found.resolved_by == "me"
+
+
+async def test_a_store_that_fails_gives_no_older_environment_in_place_of_the_latest(tmp_path: Path) -> None:
+    store = FailingStore()
+    for env in (_resolved(1, "ann", 1), _resolved(2, "ann", 2)):
+        await EnvironmentDocuments(store).put(env)
+    lookup = Lookup(reading(tmp_path / "m.cnd"), EnvironmentDocuments(store), policy=RemotePolicy(anyone=True))
+    store.failing = {CatalogKeys().document(_resolved(2, "ann", 2).id)}
+    with pytest.raises(StoreError, match="cannot be read now"):
+        await lookup.by_request(REQ, "linux-64")
+    store.failing = set()
+    found = await lookup.by_request(REQ, "linux-64")
+    assert found is not None
+    assert found.id.full_id == f"{2:040x}"
+
+
+async def test_a_damaged_document_is_passed_over_and_said_so(tmp_path: Path) -> None:
+    store = await _store(_resolved(1, "ann", 1), _resolved(2, "ann", 2))
+    key = CatalogKeys().document(_resolved(2, "ann", 2).id)
+    await store.put(key, b"{")
+    said: list[str] = []
+    lookup = Lookup(
+        reading(tmp_path / "m.cnd"), EnvironmentDocuments(store), policy=RemotePolicy(anyone=True), say=said.append
+    )
+    found = await lookup.by_request(REQ, "linux-64")
+    assert found is not None
+    assert found.id.full_id == f"{1:040x}"
+    assert len(said) == 1
+    assert "is passed over, since it cannot be read" in said[0]
 
 
 async def test_one_unreadable_document_does_not_hide_the_others() -> None:

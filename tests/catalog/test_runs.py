@@ -25,7 +25,9 @@ def _value(full_id: str = IDS[1]) -> str:
     return json.dumps([IDS[0], full_id, "linux-64"])
 
 
-@pytest.mark.parametrize("pathspec", ["Flow", "Flow/12", "Flow/12/end", "Flow/12/end/7"])
+@pytest.mark.parametrize(
+    "pathspec", ["Flow", "Flow/12", "Flow/12/end", "Flow/12/end/7", "Flow/latest", "Flow/latest/end"]
+)
 async def test_a_flow_and_a_run_mean_the_end_step_of_the_latest_run(tmp_path: Path, pathspec: str) -> None:
     _record(tmp_path, "Flow/11/end/3", _value("c" * 40))
     _record(tmp_path, "Flow/12/start/6", _value("d" * 40))

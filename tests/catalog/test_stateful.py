@@ -17,7 +17,7 @@ from asynccache.catalog.aliases import Aliases
 from asynccache.config import Settings
 from asynccache.errors import AliasTakenError, ObjectNotFoundError, StoreError, UsageError
 from asynccache.model.alias import Alias
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from asynccache.store.memory import MemoryStore
 from tests.catalog.test_local import environment
 from tests.support.effort import tries
@@ -43,7 +43,7 @@ class CatalogMachine(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.runner = asyncio.Runner()
         chosen = Settings(cache_dir=self.directory / "cache", datastore_root=self.directory, username="me")
-        self.catalog = Environments(chosen, self.store)
+        self.catalog = Catalog(chosen, self.store)
         self.published: set[int] = set()
         self.kept: set[int] = set()
         self.given: dict[str, Ids] = {}

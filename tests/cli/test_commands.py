@@ -65,9 +65,10 @@ def test_a_list_comes_from_a_file_or_from_standard_input(
 def test_json_is_a_line_an_event_and_the_receipt_last(channel: SyntheticChannel, url: str, run: Run) -> None:
     result = run("cache", *_urls(channel, url), "--format", ".conda", "--json", "--store", "st")
     documents = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {"RunStarted", "Fetched", "Transmuted", "Uploaded", "PackageDone"} <= {d["event"] for d in documents}
-    receipt = documents[-1]
-    assert receipt["event"] == "Receipt"
+    *events, receipt = documents
+    assert {d["type"] for d in events} == {"event"}
+    assert {"RunStarted", "Fetched", "Transmuted", "Uploaded", "PackageDone"} <= {d["event"] for d in events}
+    assert (receipt["type"], receipt["schema"]) == ("result", 1)
     assert (receipt["packages"], receipt["complete"], receipt["failed"]) == (4, 4, 0)
     assert result.stderr == ""
 
@@ -79,6 +80,7 @@ def test_every_printing_command_takes_json(channel: SyntheticChannel, url: str, 
         ["ls", "--store", "st"],
         ["stat", "--store", "st"],
         ["verify", "--store", "st"],
+        ["audit", "--store", "st"],
         ["backfill", "--to", ".conda", "--dry-run", "--store", "st"],
         ["backfill", "--to", ".conda", "--store", "st"],
         ["transmute", "a-1-0.tar.bz2", "--to", ".conda"],
@@ -99,7 +101,7 @@ def test_every_printing_command_takes_json(channel: SyntheticChannel, url: str, 
         (["cache", "--from", "nowhere.txt"], 9, "nowhere.txt cannot be read"),
         (["cache", "http://127.0.0.1:9/n/a-1-0.conda"], 4, "could not be fetched in 2 tries"),
         (["cache", "file:///nowhere/a-1-0.conda"], 17, "/nowhere/a-1-0.conda cannot be read"),
-        (["ls", "--store", "gs://bucket"], 3, "not supported in this version"),
+        (["ls", "--store", "az://container"], 3, "nothing says which account of Azure holds az://container"),
         (["ls", "--store", "ftp://bucket"], 3, "expected a path"),
         (["transmute", "nowhere-1-0.conda", "--to", ".tar.bz2"], 9, "nowhere-1-0.conda does not exist"),
         (["transmute", "a.whl", "--to", ".conda"], 9, "a.whl does not exist"),
@@ -128,9 +130,32 @@ def test_the_traceback_is_there_for_those_who_ask(run: Run) -> None:
     assert "Traceback" in run("--debug", "cache").stderr
 
 
-def test_an_error_is_json_where_json_was_asked_for(run: Run) -> None:
-    result = run("cache", "numpy", "--json")
-    assert json.loads(result.stderr)["error"] == "UsageError"
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cache", "numpy", "--json"], "'numpy' is not a package URL"),
+        (["ls", "--json", "--no-such-option"], "No such option"),
+        (["env", "show", "--json"], "Missing argument"),
+        (["clean", "--json", "--keep-bytes", "much"], "'much' is no amount of bytes"),
+        (["bench", "--rounds", "0", "--json"], "0 is not in the range"),
+        (["env", "shwo", "--json"], "Did you mean `show`?"),
+        (["--config-file", "run", "cash", "--json"], "There is no command `cash`"),
+    ],
+)
+def test_a_mistake_is_json_where_json_was_asked_for(run: Run, words: list[str], message: str) -> None:
+    result = run(*words)
+    assert (result.returncode, result.stdout) == (2, "")
+    (error,) = map(json.loads, result.stderr.splitlines())
+    assert (error["type"], error["schema"], error["error"], error["exit_code"]) == ("error", 1, "UsageError", 2)
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize("words", [["run", "--json"], ["run", "e", "x", "--json"], ["shell", "e", "--json"]])
+def test_run_and_shell_have_no_json(run: Run, words: list[str]) -> None:
+    result = run(*words, ASYNCCACHE_STORE="st")
+    assert result.returncode in {2, 9}
+    assert "rror: " in result.stderr
+    assert '"type"' not in result.stderr
 
 
 def test_failures_are_grouped_by_their_cause(channel: SyntheticChannel, url: str, run: Run, tmp_path: Path) -> None:
@@ -152,6 +177,7 @@ def test_no_secret_is_printed(run: Run) -> None:
     assert "s3cret" not in config.stdout
 
 
+@pytest.mark.long
 def test_progress_is_plain_lines_where_there_is_no_terminal(
     channel: SyntheticChannel, run: Run, tmp_path: Path
 ) -> None:
@@ -227,6 +253,17 @@ def test_transmute_makes_the_other_form_beside_or_where_asked(
     result = run("transmute", source, broken, "--to", ".conda", "--out", "some")
     assert result.returncode == 5
     assert [p.name for p in (tmp_path / "some").iterdir()] == [derived.name]
+
+
+def test_transmute_takes_a_list_of_files_from_standard_input(
+    channel: SyntheticChannel, run: Run, tmp_path: Path
+) -> None:
+    first, second, third = [path for path in channel.paths if path.suffix == ".bz2"][:3]
+    result = run("transmute", first, "-", "--to", ".conda", "--out", "some", stdin=f"{second}\n\n{third}\n")
+    assert result.returncode == 0, result.stderr
+    made = sorted(p.name for p in (tmp_path / "some").iterdir())
+    assert made == sorted(p.name.replace(".tar.bz2", ".conda") for p in (first, second, third))
+    assert "list on standard input is empty" in run("transmute", "-", "--to", ".conda", stdin="\n").stderr
 
 
 def test_doctor_says_what_to_do_when_the_store_cannot_be_reached(run: Run) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import run_command
+from asynccache import __version__
+from tests.support.command_line import items_of, run_command
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
 
@@ -45,21 +46,22 @@ def test_the_life_of_a_named_environment(run: Run, tmp_path: Path) -> None:
     listed = run("env", "ls")
     assert "team/env:v1" in listed.stdout
     assert "2 environments" in listed.stderr
-    rows = [json.loads(line) for line in run("env", "ls", "--json").stdout.splitlines()]
+    rows = items_of(run("env", "ls", "--json").stdout)
     assert [(r["resolved_by"], r["names"], r["local"], r["remote"]) for r in rows] == [
         ("ben", ["team/env:latest"], True, True),
         ("ann", ["team/env:v1"], True, True),
     ]
     for words, count in ((["--by", "ben"], 1), (["*:v1"], 1), (["--local"], 2), (["--remote", "--arch", "osx-64"], 0)):
-        assert len(run("env", "ls", *words, "--json").stdout.splitlines()) == count
+        assert len(items_of(run("env", "ls", *words, "--json").stdout)) == count
 
     first, second = (f"{r['req_id']}:{r['full_id']}" for r in reversed(rows))
     assert first in run("env", "show", "team/env:v1").stdout
     assert json.loads(run("env", "show", second.split(":")[1], "--json").stdout)["names"] == ["team/env:latest"]
     assert "2 added, 2 removed, 0 changed, 4 the same" in run("env", "diff", "team/env:v1", "team/env").stdout
 
-    moves = [json.loads(line) for line in run("env", "history", "team/env", "--json").stdout.splitlines()]
+    moves = items_of(run("env", "history", "team/env", "--json").stdout)
     assert [(m["by"], ":".join(m["target"])) for m in moves] == [("ann", first), ("ben", second)]
+    assert [(m["command"], m["version"]) for m in moves] == [("asynccache env import", __version__)] * 2
     assert f"team/env:latest is {first}, was {second}" in run("env", "rollback", "team/env").stdout
     assert run("env", "history", "team/env:latest").stdout.count("\n") == 4
 
@@ -67,7 +69,26 @@ def test_the_life_of_a_named_environment(run: Run, tmp_path: Path) -> None:
     assert "already" in run("env", "alias", second, "team/env:v2").stdout
     (tmp_path / ".metaflow" / "conda_v2.cnd").unlink()
     assert "as default" in run("env", "get", "team/env:v2").stdout
-    assert len(run("env", "ls", "--local", "--json").stdout.splitlines()) == 1
+    assert len(items_of(run("env", "ls", "--local", "--json").stdout)) == 1
+
+
+@pytest.mark.usefixtures("lists")
+def test_clean_with_store_removes_what_dead_processes_left_there_and_nothing_here(run: Run, tmp_path: Path) -> None:
+    run("env", "import", "one.txt")
+    left = tmp_path / "st" / "asynccache" / "doctor" / "12-34"
+    for path in (left, left.with_name("12-35")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    os.utime(left, (0, 0))
+    assert [each["key"] for each in json.loads(run("clean", "--store", "--dry-run", "--json").stdout)["removed"]] == [
+        "asynccache/doctor/12-34"
+    ]
+    assert f"1 leftovers removed from {tmp_path / 'st'}" in run("clean", "--store", str(tmp_path / "st")).stdout
+    assert (left.exists(), left.with_name("12-35").exists()) == (False, True)
+    (entry,) = (tmp_path / "st/asynccache/log").iterdir()
+    deed = json.loads(entry.read_text())
+    assert (deed["what"], deed["command"], deed["user"]) == ("delete", "asynccache clean", "ann")
+    assert "are for this machine" in run("clean", "--store", "--keep-bytes", "1G", code=2).stderr
 
 
 @pytest.mark.usefixtures("lists")
@@ -102,7 +123,7 @@ def test_warming_ends_with_an_error_code_unless_everything_is_there(run: Run, tm
     assert "NOT READY" in result.stdout
     assert "1 of 1 environments are not ready" in result.stderr
     assert run("env", "import", "lost.json", "--alias", "a/b:v1", code=17).stdout == ""
-    assert run("env", "ls", "a/b*", "--json").stdout == ""
+    assert items_of(run("env", "ls", "a/b*", "--json").stdout) == []
 
 
 @pytest.mark.usefixtures("lists")
@@ -152,10 +173,10 @@ def test_each_kind_of_bad_input_is_one_clear_sentence(run: Run, tmp_path: Path) 
         ),
         (["env", "show", "team/env:v1", "--arch", "vax"], 2, "an architecture has an unknown name: expected linux-64"),
         (["env", "show", "none.json"], 9, "none.json cannot be read"),
-        (["env", "alias", "team/other:v1", "team/env:v1"], 19, "team/env:v1 is immutable and stands for"),
+        (["env", "alias", "team/other:v1", "team/env:v1"], 19, "team/env:v1 is immutable and refers to"),
         (["env", "alias", "team/other:v1", "Team:v1"], 2, "'Team:v1' is no environment alias"),
         (["env", "alias", "a" * 40 + ":" + "b" * 40, "x:v1"], 9, "of which no document is known"),
-        (["env", "history", "team/env:v1"], 2, "team/env:v1 is immutable: it stands for"),
+        (["env", "history", "team/env:v1"], 2, "team/env:v1 is immutable: it refers to"),
         (["env", "rollback", "team/env:v1"], 2, "is immutable and has no history to go back in"),
         (["env", "import", "nowhere.txt"], 9, "nowhere.txt cannot be read"),
         (["env", "import", "one.txt", "--spec", "numpy"], 2, "'numpy' is no requirement: expected conda::"),

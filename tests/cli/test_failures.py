@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from asynccache_cli.main import run as run_here
+from asynccache_cli.main import run as run_blocking
+from tests.support.command_line import items_of
+from tests.support.json_output import check_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -163,6 +165,14 @@ def test_a_defect_is_reported_and_shown_as_a_traceback_only_to_those_who_ask(run
     assert Path(document["report"]).is_file()
 
 
+def test_an_interrupt_is_json_where_json_was_asked_for(run: Run) -> None:
+    result = run("ls", "--json", program=RAISING.format(raised="KeyboardInterrupt()"))
+    assert result.returncode == 130
+    document = json.loads(result.stderr)
+    check_line("error.json", document)
+    assert (document["cause"], document["exit_code"], document["retryable"]) == ("interrupted", 130, True)
+
+
 def test_debug_keeps_the_exit_code_and_a_word_of_another_command_is_not_ours(run: Run) -> None:
     result = run("--debug", "cache", "numpy")
     assert result.returncode == 2
@@ -239,13 +249,13 @@ def test_every_command_says_in_a_sentence_that_the_store_cannot_be_reached(
         ["create", environment],
         ["pack", environment],
     ):
-        assert run_here(words) == 6, words
+        assert run_blocking(words) == 6, words
         said = capfd.readouterr().err
         assert "127.0.0.1:9 did not answer a request for" in said.splitlines()[-1], words
         assert "Traceback" not in said
-        assert run_here([*words, "--json"]) == 6, words
+        assert run_blocking([*words, "--json"]) == 6, words
         document = json.loads(capfd.readouterr().err.splitlines()[-1])
         assert (document["cause"], document["retryable"]) == ("store", True), words
-    assert run_here(["doctor", "--json"]) == 6
-    findings = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert run_blocking(["doctor", "--json"]) == 6
+    findings = items_of(capfd.readouterr().out)
     assert [finding["subject"] for finding in findings if finding["level"] == "failure"] == ["store"]

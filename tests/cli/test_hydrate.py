@@ -19,7 +19,7 @@ from asynccache.model.package import Format
 from asynccache.model.platform import current_architecture
 from tests.support.channel import cached_channel
 from tests.support.channel_index import write_index
-from tests.support.command_line import ASYNCCACHE, run_command
+from tests.support.command_line import ASYNCCACHE, items_of, run_command
 from tests.support.conda_package import Member, Metadata, write_package
 from tests.support.hydration import channel_paths
 
@@ -75,7 +75,7 @@ def test_an_environment_is_created_run_listed_and_removed(run: Run, named: str, 
     assert again.stdout.startswith(f"Environment at '{prefix}' already created and valid")
     out = run("run", "train", "--", "python", "-c", "import sys, requests; print(sys.prefix, sys.argv)", "-x", "--json")
     assert out.stdout == f"{prefix} ['-c', '-x', '--json']\n"
-    listed = json.loads(run("envs", "--json").stdout)
+    listed = items_of(run("envs", "--json").stdout)
     assert [(e["name"], e["prefix"], e["arch"][:5]) for e in listed] == [("train", str(prefix), "linux")]
     assert listed[0]["bytes"] > listed[0]["own_bytes"] > 0
     assert "train" in run("envs").stdout
@@ -134,7 +134,7 @@ def test_the_quiet_and_the_json_form(run: Run, named: str, tmp_path: Path) -> No
     assert run("create", named, "--prefix", "env", "--quiet").stdout == f"{tmp_path}/env/bin/python\n"
     document = json.loads(run("create", named, "--prefix", "env", "--json").stdout)
     assert (document["prefix"], document["created"], document["notes"]) == (str(tmp_path / "env"), False, [])
-    assert [e["prefix"] for e in json.loads(run("envs", "--json").stdout)] == [str(tmp_path / "env")]
+    assert [e["prefix"] for e in items_of(run("envs", "--json").stdout)] == [str(tmp_path / "env")]
 
 
 def test_what_is_not_ours_is_refused_in_one_sentence(run: Run, light: str, named: str, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_is_not_ours_is_refused_in_one_sentence(run: Run, light: str, named
     refused = run("create", light, "--prefix", "home", "--force", code=16)
     assert refused.stderr == f"error: {tmp_path}/home exists and is no environment; choose another place\n"
     run("create", light, "--name", "one")
-    assert "`--force` makes it anew" in run("create", named, "--name", "one", code=16).stderr
+    assert "`--force` makes it again" in run("create", named, "--name", "one", code=16).stderr
     assert "Environment created" in run("create", named, "--name", "one", "--force").stdout
     assert "exclude each other" in run("create", light, "--name", "a", "--prefix", "b", code=2).stderr
     assert "a name it cannot have" in run("create", light, "--name", "../x", code=2).stderr
@@ -225,7 +225,7 @@ def test_a_kernel_brings_what_it_needs_on_top_and_the_locked_packages_stay(run: 
     program = "import ipykernel_launcher, six; print(ipykernel_launcher.LAUNCHED)"
     assert subprocess.run([spec["argv"][0], "-c", program], capture_output=True, check=True).stdout == b"1\n"
     without = json.loads(run("create", "team/env:v1", "--prefix", "plain", "--json", **alone).stdout)
-    assert without["full_id"] != json.loads(run("envs", "--json").stdout)[1]["full_id"]
+    assert without["full_id"] != items_of(run("envs", "--json").stdout)[1]["full_id"]
 
 
 async def test_a_program_and_the_command_make_the_same_prefix(run: Run, light: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.resolving import REPOSITORY, Commands, serve
-from tests.support.command_line import ASYNCCACHE
+from tests.support.command_line import ASYNCCACHE, run_command
 from tests.support.stores import archives_in, damaged_in
 from tests.support.tiny_channel import write_tiny_channel
 
@@ -51,7 +51,7 @@ def test_the_life_of_an_environment(run: Commands, tmp_path: Path) -> None:
     )
     for line in (
         "### Environment for architecture linux-64 (one.yml)",
-        "Aliases team/one:latest (mutable), team/one:v1",
+        "Aliases team/one:v1, team/one:latest (mutable)",
         "Available on linux-64",
         "Resolved by ann",
         "User-requested packages sys::__glibc==2.27=0, conda::app, conda::native, conda::python==3.11.*",
@@ -61,7 +61,7 @@ def test_the_life_of_an_environment(run: Commands, tmp_path: Path) -> None:
     assert "resolving one.yml for linux-64 with rattler" in first.stderr
     assert len(archives_in(tmp_path / "st")) == 4
     again = run("resolve", "-f", "one.yml", *PYTHON, "--arch", "linux-64")
-    assert "Aliases team/one:latest (mutable), team/one:v1" in again.stdout
+    assert "Aliases team/one:v1, team/one:latest (mutable)" in again.stdout
     assert "known already (--force resolves again)" in again.stderr
     assert "resolving" not in again.stderr
     assert "resolving" in run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--force").stderr
@@ -74,7 +74,7 @@ def test_json_says_ids_packages_sizes_and_notes(run: Commands) -> None:
     result = json.loads(run("resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--json").stdout)
     (row,) = result["environments"]
     assert (row["name"], row["arch"], row["known"], row["resolver"]) == ("one.yml", "linux-64", False, "rattler")
-    assert row["bytes"] == sum(row["sizes"]) > 4 * 50_000
+    assert row["bytes"] == sum(row["package_bytes"]) > 4 * 50_000
     assert row["packages"] == len(row["document"]["packages"]) == 4
     assert row["notes"] == result["notes"] == []
     assert len(row["req_id"]) == len(row["full_id"]) == 40
@@ -112,6 +112,19 @@ def test_a_request_means_the_same_whatever_its_order_and_spelling_and_on_any_mac
         for more in ({}, other)
     }
     assert len(ids) == 1
+
+
+def test_channels_of_condas_configuration_are_part_of_the_request_and_asked(run: Commands, tmp_path: Path) -> None:
+    environ = run.environment(CONDA_SUBDIR="linux-64")
+    del environ["ASYNCCACHE_CHANNELS"]
+    (tmp_path / ".condarc").write_text(f"channels: [team]\ncustom_multichannels:\n  team: ['{run.channel}']\n")
+    words = ["resolve", "one.yml", *PYTHON, "--arch", "linux-64", "--json", "--store", run.store]
+    for known in (False, True):
+        done = run_command(words, cwd=tmp_path, env=environ)
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(done.stdout)["environments"]
+        assert row["known"] is known
+        assert row["document"]["sources"] == [f"conda::{run.channel}/{subdir}" for subdir in ("linux-64", "noarch")]
 
 
 def test_all_failures_are_shown_together_and_the_others_are_done(run: Commands, tmp_path: Path) -> None:
@@ -234,6 +247,7 @@ def test_the_documentation_names_every_option() -> None:
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", said.partition("Options:")[2])) - {"--help"}
     # what is the default is said by its opposite
     options -= {"--cache", "--set-default", "--no-force"}
+    options -= {"--receipt", "--metrics-file"}  # of every command: docs/operating.md
     assert len(options) > 25
     assert sorted(option for option in options if f"`{option}`" not in page) == []
 

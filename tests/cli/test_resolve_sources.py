@@ -80,6 +80,7 @@ def test_an_sdist_is_built_stored_beside_its_source_and_found_again(
 
 
 @needs_git
+@pytest.mark.long
 def test_a_directory_and_a_repository_are_built_under_another_version(
     run: Commands, channel: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_directory_and_a_repository_are_built_under_another_version(
 
 
 @needs_git
+@pytest.mark.long
 def test_a_repository_by_http_with_a_submodule_and_a_zipped_sdist_are_built_once(
     run: Commands, channel: tuple[str, str], index: PyPIIndex, tmp_path: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_repository_by_http_with_a_submodule_and_a_zipped_sdist_are_built_once
     subprocess.run(command, check=True)
 
 
+@pytest.mark.long
 def test_a_second_build_solves_and_makes_no_helper_environment_again(
     run: Commands, channel: tuple[str, str], index: PyPIIndex, tmp_path: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_a_build_that_fails_is_told_and_leaves_nothing(
     assert not (tmp_path / ".metaflow").exists()
 
 
+@pytest.mark.long
 def test_uv_and_pip_find_the_same_versions(run: Commands, channel: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("lib==2.5\n")
     found = [

@@ -2,6 +2,11 @@
 
     python extension_side.py read DATASTORE_TYPE ALIAS MUTABLE REQ_ID FULL_ID ARCH
     python extension_side.py write DATASTORE_TYPE NAME URL... (each URL#MD5)
+    python extension_side.py request DATASTORE_TYPE FILE (what a flow's `environment show --output FILE` says)
+    python extension_side.py move DATASTORE_TYPE ALIAS DIRECTORY
+    python extension_side.py created DATASTORE_TYPE REQ_ID FULL_ID ARCH
+    python extension_side.py keys DATASTORE_TYPE URL...
+    python extension_side.py beside DIRECTORY NAME (a name is written for each line of standard input)
 
 Prints one JSON document as its last line. Everything is done by the extension's public classes and methods.
 """
@@ -94,7 +99,70 @@ def write(datastore: str, name: str, *urls: str) -> dict[str, Any]:
     return {"env_id": list(environment.env_id), "document": environment.to_dict()}
 
 
+def request(datastore: str, file: str) -> dict[str, Any]:
+    """Make an environment of one package for each request, the default of its id."""
+    conda = _conda(datastore)
+    descriptions, utils = _module("env_descr"), _module("utils")
+    made = {}
+    for step, asked in json.loads(Path(file).read_text()).items():
+        if asked["is_disabled"]:
+            continue
+        package = descriptions.CondaPackageSpecification(
+            filename="a-1-0", url="https://host.test/ch/noarch/a-1-0.conda", url_format=".conda",
+            hashes={".conda": hashlib.md5(step.encode()).hexdigest()},
+        )  # fmt: skip
+        environment = descriptions.ResolvedEnvironment(
+            {category: utils.dict_to_strlist(deps) for category, deps in asked["requested_packages"].items() if deps},
+            asked["requested_sources"],
+            {},
+            arch="linux-64",
+            all_packages=[package],
+        )
+        conda.add_environments([environment])
+        conda.set_default_environment(environment.env_id)
+        made[step] = list(environment.env_id)
+    conda.write_out_environments()
+    return made
+
+
+def move(datastore: str, alias: str, directory: str) -> dict[str, Any]:
+    """Fetch packages as for an environment that is made here: out of a local root they are moved."""
+    conda = _conda(datastore)
+    packages = list(conda.environment_from_alias(alias, "linux-64").packages)
+    Path(directory).mkdir()
+    conda.lazy_fetch_packages(packages, None, directory)
+    return {"moved": sorted(path for package in packages for _fmt, path in package.local_files)}
+
+
+def created(datastore: str, req_id: str, full_id: str, arch: str) -> dict[str, Any]:
+    found = _conda(datastore).created_environment(_module("env_descr").EnvID(req_id, full_id, arch))
+    return {"prefix": found and found[1]}
+
+
+def keys(datastore: str, *urls: str) -> dict[str, Any]:
+    del datastore
+    importlib.import_module("metaflow")
+    make = _module("env_descr").CondaCachePackage.make_cache_url
+    return {url: make(url, "a-1-0", ".conda", "0" * 32, True) for url in urls}
+
+
+def beside(directory: str, name: str) -> dict[str, Any]:
+    importlib.import_module("metaflow")
+    descriptions = _module("env_descr")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        names = {f"theirs/{name}-{line.strip()}": ("0" * 40, "1" * 40)}
+        descriptions.write_to_conda_manifest(directory, descriptions.CachedEnvironmentInfo(env_aliases=names))
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    return {}
+
+
 if __name__ == "__main__":
-    sides: dict[str, Any] = {"read": read, "write": write}
+    sides: dict[str, Any] = {
+        "read": read, "write": write, "request": request, "move": move, "created": created, "keys": keys,
+        "beside": beside,
+    }  # fmt: skip
     result = sides[sys.argv[1]](*sys.argv[2:])
     sys.stdout.write(json.dumps(result) + "\n")

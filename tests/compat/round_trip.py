@@ -1,35 +1,43 @@
 """Run the round trip with the real extension and say what passed: `make test-compat`.
 
-Installs PyPI's `metaflow` and `metaflow-netflixext` into `.cache/compat`, once. For a local root and an S3 root (a
-SeaweedFS server on loopback): ours imports an environment and names it, and the extension's own code finds it by its
-names and ids, reads its document, packages and the local manifest; then the extension's own code caches and names
-another one, and ours lists, shows, warms and verifies it. Ends with code 1 when a check failed, 77 when the extension
-cannot be installed.
+Installs PyPI's `metaflow` and `metaflow-netflixext` into `.cache/compat`, once. For a local root and roots on S3
+(SeaweedFS), Azure (Azurite) and Google Cloud (fake-gcs-server), all on loopback, or those that are named as arguments
+(local, s3, azure, gs): ours imports an environment and names it, and the extension's own code finds it by its names and
+ids, reads its document, packages and the local manifest; then the extension's own code caches and names another one,
+and ours lists, shows, warms and verifies it. Then come the checks of `drop_in.py`. Ends with code 1 when a check
+failed, 77 when the extension cannot be installed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from asynccache.node.metaflow_configuration import with_scheme
+from tests.compat import drop_in
+from tests.compat.place import Place, say
+from tests.support.command_line import items_of
+from tests.support.datastores import BUCKET, running_datastore
 from tests.support.fault_server import FaultServer
-from tests.support.object_servers import weed_server
+from tests.support.metaflow_venv import NODE, launch_venv
 from tests.support.small_channel import SyntheticChannel, write_small_channel
 from tests.support.tiny_channel import write_tiny_channel
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 VENV: Final = REPOSITORY / ".cache" / "compat"
-ASYNCCACHE: Final = Path(sys.executable).with_name("asynccache")
-PACKAGES: Final = ("metaflow-netflixext>=1.3.15,<1.4", "metaflow>=2.16", "boto3")
+PACKAGES: Final = ("metaflow-netflixext>=1.3.15,<1.4", "metaflow>=2.16", *(p for of in NODE.values() for p in of))
+PREFIX: Final = f"{BUCKET}/team"
+ROOTS: Final = {"s3": f"s3://{PREFIX}/conda_env", "azure": f"{PREFIX}/conda_env", "gs": f"gs://{PREFIX}/conda_env"}
+"""Datastore -> the cache's root, as Metaflow writes it."""
 NOT_INSTALLED: Final = 77
 ARCH: Final = "linux-64"
 _SECONDS: Final = 300
@@ -43,70 +51,11 @@ JSON
 """
 
 
-@dataclass(slots=True)
-class Place:
-    """One root, and how both sides reach it.
-
-    Attributes:
-        name: As it is shown.
-        root: The store's root.
-        datastore: Metaflow's name for its kind.
-        environment: Variables for both sides.
-        directory: Scratch.
-        python: Interpreter of the other side.
-    """
-
-    name: str
-    root: str
-    datastore: str
-    environment: dict[str, str]
-    directory: Path
-    python: Path
-    failed: list[str] = field(default_factory=list)
-    passed: list[str] = field(default_factory=list)
-
-    def check(self, sentence: str, holds: object, detail: object = "") -> None:
-        """Note a check."""
-        (self.passed if holds else self.failed).append(sentence)
-        _say(f"{'pass' if holds else 'FAIL'}  {self.name}: {sentence}{'' if holds else f' ({detail})'}")
-
-    def ours(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run our command line."""
-        return self.run([str(ASYNCCACHE), *words, "--store", self.root])
-
-    def theirs(self, *words: str) -> dict[str, Any]:
-        """Run the extension's half; return what it printed."""
-        script = Path(__file__).with_name("extension_side.py")
-        result = self.run([str(self.python), str(script), *words])
-        if result.returncode:
-            raise RuntimeError(f"the extension failed: {result.stderr[-3000:]}")
-        document: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-        return document
-
-    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command in the variables of both sides."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ASYNCCACHE_", "METAFLOW_", "AWS_"))}
-        environment = {
-            **clean,
-            "HOME": str(self.directory),
-            "XDG_CACHE_HOME": str(self.directory / "cache"),
-            "METAFLOW_USER": "tester",
-            "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.directory / "here"),
-            "METAFLOW_DEFAULT_DATASTORE": self.datastore,
-            "METAFLOW_CONDA_DEPENDENCY_RESOLVER": "micromamba",
-            "ASYNCCACHE_CHANNELS": "[]",
-            "PATH": f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            **self.environment,
-        }
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.directory, env=environment, timeout=_SECONDS, check=False
-        )
-
-
 def installed() -> Path | None:
     """Return the interpreter that has the extension, installing it when it is not there; None when that fails."""
     python = VENV / "bin" / "python"
-    probe = [str(python), "-I", "-c", "import metaflow, metaflow_extensions.netflixext.plugins.conda.conda"]
+    modules = "metaflow, metaflow_extensions.netflixext.plugins.conda.conda, azure.storage.blob, google.cloud.storage"
+    probe = [str(python), "-I", "-c", f"import {modules}"]
     if python.exists() and not subprocess.run(probe, capture_output=True, check=False).returncode:
         return python
     uv = Path(sys.executable).with_name("uv")
@@ -118,7 +67,7 @@ def installed() -> Path | None:
     ):
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
         if result.returncode:
-            _say(f"the extension cannot be installed: {result.stderr.strip()[-1000:]}")
+            say(f"the extension cannot be installed: {result.stderr.strip()[-1000:]}")
             return None
     return python
 
@@ -171,24 +120,28 @@ def resolved_to_theirs(place: Place, channel: SyntheticChannel, url: str) -> Non
 def same_ids(place: Place, channel: SyntheticChannel, url: str) -> None:
     """Resolve one request with ours and with the extension's own command, whose solver gives the same packages."""
     del channel, url
-    write_tiny_channel(place.directory / "mirror" / "conda-forge")
+    write_tiny_channel(place.directory / "mirror" / "conda-forge", more=NODE.get(place.datastore, ()))
     asked = place.directory / "asked.yml"
     asked.write_text("dependencies:\n  - app\n  - native=1.1\n")
-    words = ["resolve", "-f", str(asked), "--python", "3.11.*", "--dry-run"]
+    words = ["resolve", "-f", str(asked), "--python", "3.11.*"]
     command = [sys.executable, "-m", "tests.support.fault_server", str(place.directory / "mirror"), "--ttl", "120"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as server:
         try:
             assert server.stdout is not None
+            address = server.stdout.readline().strip()
             mirror = {
-                "ASYNCCACHE_HACK_CHANNEL_ALIAS": server.stdout.readline().strip(),
+                "ASYNCCACHE_HACK_CHANNEL_ALIAS": address,
+                "ASYNCCACHE_MIRRORS": json.dumps({"https://conda.anaconda.org": [address]}),
                 "ASYNCCACHE_CHANNELS": '["conda-forge"]',
             }
             ours = replace(place, environment={**place.environment, **mirror})
             pins = ("--metaflow-deps", place.datastore)
-            result = ours.ours(*words, *pins, "--resolver", "rattler", "--json")
+            result = ours.ours(*words, "--dry-run", *pins, "--resolver", "rattler", "--json")
+            stored = ours.ours(*words, *pins, "--resolver", "rattler", "--json")
         finally:
             server.kill()
     place.check("ours resolves what the extension is asked for", not result.returncode, result.stderr)
+    place.check("and caches and publishes it", not stored.returncode, stored.stderr)
     (row,) = json.loads(result.stdout)["environments"]
     links = [{"url": p["url"], "md5": p["hashes"][p["url_format"]]} for p in row["document"]["packages"]]
     answer = place.directory / "answer.json"
@@ -200,7 +153,9 @@ def same_ids(place: Place, channel: SyntheticChannel, url: str) -> None:
     stub.write_text(solving.replace('"virtual packages": []', glibc))
     metaflow = [str(place.python.with_name("metaflow")), "environment", "--quiet", "--datastore", place.datastore]
     try:
-        theirs = place.run([*metaflow, *words])
+        theirs = place.run([*metaflow, *words, "--dry-run", "--force"])
+        stub.write_text(text.replace('"virtual packages": []', glibc))  # from here on it solves nothing
+        drop_in.known_again(place, words, [row["req_id"], row["full_id"]])
     finally:
         stub.write_text(text)
     found = next((line.split() for line in theirs.stderr.splitlines() if len(line.split()) > 5), ["", ""])
@@ -215,7 +170,7 @@ def _read_by_theirs(place: Place, env_id: dict[str, Any], name: str, count: int)
     for kind, found in seen["found"].items():
         place.check(f"the extension finds it by its {kind} name", found == ids, found)
     place.check("the extension finds it by the alias of its full id", seen["full_id_alias"] == [ids], seen)
-    wanted = {key: shown[key] for key in seen["document"]}
+    wanted = _as_stored(shown, seen["document"])
     place.check("the extension reads every field of the document and would write it as it is",
                 seen["document"] == wanted, seen["document"])  # fmt: skip
     place.check(
@@ -233,6 +188,15 @@ def _read_by_theirs(place: Place, env_id: dict[str, Any], name: str, count: int)
     place.check("the extension computes the same keys", all(f["same_key"] for f in forms))
 
 
+def _as_stored(shown: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a document out of what a command shows: its moment with a zone, and to the second."""
+    found = {key: shown[key] for key in stored}
+    moment = datetime.fromisoformat(stored["resolved_on"]).replace(microsecond=0)
+    if datetime.fromisoformat(found["resolved_on"]).astimezone().replace(tzinfo=None) == moment:
+        found["resolved_on"] = stored["resolved_on"]
+    return found
+
+
 def theirs_to_ours(place: Place, channel: SyntheticChannel, url: str) -> None:
     """Write with the extension's own code, read with ours."""
     packages = channel.packages(url, 14)[8:]
@@ -242,14 +206,15 @@ def theirs_to_ours(place: Place, channel: SyntheticChannel, url: str) -> None:
     shown = place.ours("env", "show", "theirs/env:v1", "--arch", ARCH, "--json")
     place.check("ours reads what the extension wrote", not shown.returncode, shown.stderr)
     document = json.loads(shown.stdout)
-    place.check("every field is the extension's", {k: document[k] for k in written["document"]} == written["document"])
+    same = _as_stored(document, written["document"]) == written["document"]
+    place.check("every field is the extension's", same, document)
     for name in ("theirs/env", f"{ids[0]}:{ids[1]}", ids[1]):
         found = place.ours("env", "show", name, "--arch", ARCH, "--json")
         same = not found.returncode and [json.loads(found.stdout)[k] for k in ("req_id", "full_id", "arch")] == ids
         place.check(
             f"ours finds it by {'its full id' if name == ids[1] else name.partition(':')[0][:12]}", same, found.stderr
         )
-    rows = [json.loads(line) for line in place.ours("env", "ls", "--json").stdout.splitlines()]
+    rows = items_of(place.ours("env", "ls", "--json").stdout)
     mine: dict[str, Any] = next((r for r in rows if r["full_id"] == ids[1]), {})
     place.check(
         "ours lists it with both names, here and in the store",
@@ -276,7 +241,8 @@ def theirs_to_ours(place: Place, channel: SyntheticChannel, url: str) -> None:
 async def _run(place: Place) -> Place:
     channel = write_small_channel(place.directory / "channel")
     async with FaultServer(channel.root) as server:
-        for part in (ours_to_theirs, resolved_to_theirs, same_ids, theirs_to_ours):
+        parts = (ours_to_theirs, resolved_to_theirs, same_ids, theirs_to_ours)
+        for part in (*parts, *drop_in.EVERYWHERE, *(drop_in.LOCAL if place.datastore == "local" else ())):
             await _guarded(place, part, channel, server.url)
     return place
 
@@ -290,42 +256,43 @@ async def _guarded(
         place.check(f"{part.__name__} runs to its end", holds=False, detail=exc)
 
 
-def run(python: Path) -> list[Place]:
-    """Run both directions on both roots."""
+def run(python: Path, kinds: Collection[str] = ("local", *ROOTS)) -> list[Place]:
+    """Run both directions on roots of some datastores."""
     places = []
     with tempfile.TemporaryDirectory(prefix="asynccache-compat-") as name:
         directory = Path(name)
-        root = directory / "local-root"
-        local = Place("local", str(root), "local", {"METAFLOW_CONDA_LOCALROOT": str(root)}, directory / "l", python)
-        places.append(asyncio.run(_run(_prepared(local))))
-        with weed_server() as server:
-            address = f"s3://{server.create_bucket('compat')}/team/conda_env"
-            environment = {
-                **server.environment,
-                "METAFLOW_CONDA_S3ROOT": address,
-                "METAFLOW_DATASTORE_SYSROOT_S3": "s3://compat/team",
-                "METAFLOW_S3_ENDPOINT_URL": server.url,
-            }
-            remote = Place("s3", address, "s3", environment, directory / "r", python)
-            places.append(asyncio.run(_run(_prepared(remote))))
+        if "local" in kinds:
+            root = directory / "local-root"
+            variables, launcher = {"METAFLOW_CONDA_LOCALROOT": str(root)}, launch_venv() / "bin" / "python"
+            local = Place("local", str(root), "local", variables, directory / "local", python, launcher)
+            places.append(asyncio.run(_run(_prepared(local))))
+        for kind, written in ROOTS.items():
+            if kind not in kinds:
+                continue
+            with running_datastore(kind, directory / f"{kind}-server") as kept:
+                environment = {
+                    **kept.login,
+                    **kept.settings,
+                    f"METAFLOW_CONDA_{kind.upper()}ROOT": written,
+                    f"METAFLOW_DATASTORE_SYSROOT_{kind.upper()}": written.rpartition("/")[0],
+                }
+                launcher = launch_venv(*(() if kind == "s3" else NODE[kind])) / "bin" / "python"
+                address = with_scheme(written, kind)
+                place = Place(kind, address, kind, environment, directory / kind, python, launcher)
+                places.append(asyncio.run(_run(_prepared(place))))
     return places
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def main() -> int:
-    """Run everything; return the exit code."""
+def main(kinds: Collection[str]) -> int:
+    """Run everything, or what is named; return the exit code."""
     python = installed()
     if python is None:
         return NOT_INSTALLED
-    places = run(python)
+    places = run(python, kinds) if kinds else run(python)
     failed = sum(len(p.failed) for p in places)
-    _say(f"{sum(len(p.passed) for p in places)} checks passed, {failed} failed")
+    say(f"{sum(len(p.passed) for p in places)} checks passed, {failed} failed")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -282,6 +282,18 @@ CONFIGURATIONS = (
         values={"s3_endpoint_url": "http://h:1"},
     ),
     Configuration(
+        name="how S3 is asked, and as whom",
+        variables={"METAFLOW_S3_CLIENT_RETRY_CONFIG": '{"max_attempts": 3, "mode": "standard"}'},
+        files={USER: {"METAFLOW_DEFAULT_AWS_CLIENT_PROVIDER": "team"}},
+        values={"s3_client_retry_config": {"max_attempts": 3, "mode": "standard"}, "s3_client_provider": "team"},
+    ),
+    Configuration(
+        name="who asks Azure and Google",
+        variables={"METAFLOW_DEFAULT_GCP_CLIENT_PROVIDER": "ours"},
+        files={USER: {"METAFLOW_DEFAULT_AZURE_CLIENT_PROVIDER": "team"}},
+        values={"azure_client_provider": "team", "google_client_provider": "ours"},
+    ),
+    Configuration(
         name="who works here",
         variables={"METAFLOW_USER": "ben"},
         files={USER: {"METAFLOW_USER": "carl"}},
@@ -296,6 +308,11 @@ CONFIGURATIONS = (
         values={"use_remote_latest": ":username:,ben"},
     ),
     # refusals
+    _refused(
+        "retries that botocore does not know",
+        "must be a JSON object of `max_attempts`",
+        {"METAFLOW_S3_CLIENT_RETRY_CONFIG": '{"tries": 3}'},
+    ),
     _refused(
         "a resolver that there is not",
         "METAFLOW_CONDA_DEPENDENCY_RESOLVER must be set to one of ['mamba', 'conda', 'micromamba', 'rattler'].",

@@ -62,7 +62,7 @@ def test_the_python_of_the_readme_runs(real: Shell) -> None:
 @pytest.mark.skipif(current_architecture() != "linux-64", reason="the page shows linux-64")
 def test_the_commands_of_the_page_about_environments_run(tiny: Shell) -> None:
     shown = commands("docs/environments.md")
-    assert len(shown) == 11
+    assert len(shown) == 13
     names = {"3.10": ("team/env:candidate", "team/serve"), "3.11": ("team/env:stable", "team/train")}
     ids = []
     for python, (moving, latest) in names.items():
@@ -70,6 +70,9 @@ def test_the_commands_of_the_page_about_environments_run(tiny: Shell) -> None:
         row = json.loads(tiny(f"asynccache resolve environment.yml {words}"))["environments"][0]
         ids.append(f"{row['req_id']}:{row['full_id']}")
         tiny(f"asynccache env alias {ids[-1]} team/env:latest")
-    said = {line: tiny(line.replace("REQ:FULL", ids[0])) for line in shown}
+    said = {}
+    for line in shown:
+        known = json.loads(tiny("asynccache env show team/env:v1 --json"))["digest"] if "DIGEST" in line else ""
+        said[line] = tiny(line.replace("REQ:FULL", ids[0]).replace("DIGEST", known))
     assert "team/env:v1" in said["asynccache env ls 'team/*' --by ann"]
     assert "python" in said["asynccache env diff team/env:stable team/env:candidate"]

@@ -16,6 +16,7 @@ from tests.support.hydration import channel_paths
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hydrating.md"
 COMMAND = re.compile(r"^\$ (asynccache .*?)$", re.MULTILINE)
+ALIASES = ("team/env:v1", "team/train:v1", "team/serve:v2")
 NAMES = ("python", "python_abi", "tzdata", "six", "feature-activate")
 
 
@@ -47,10 +48,11 @@ def shell(tmp_path: Path) -> Shell:
     paths = channel_paths(cached_channel("small"), *NAMES)
     lines = [f"{path.as_uri()}#{digest_file(str(path), 'md5').md5}" for path in paths]
     (tmp_path / "list.txt").write_text("\n".join(["@EXPLICIT", *lines]))
-    made = json.loads(run("asynccache env import list.txt --alias team/env:v1 --json"))
+    made = json.loads(run(f"asynccache env import list.txt {' '.join(f'--alias {name}' for name in ALIASES)} --json"))
     row = made["environments"][0]
     ids = [row["req_id"], row["full_id"]]
     _write_step(tmp_path, ids)
+    (tmp_path / "environments.txt").write_text("team/train:v1\nteam/serve:v2 serving\n")
     (tmp_path / "script.py").write_text("import six\nprint(six.__name__)\n")
     return run
 
@@ -74,7 +76,7 @@ def _write_step(directory: Path, ids: list[str]) -> None:
 
 def test_every_command_shown_runs(shell: Shell, tmp_path: Path) -> None:
     commands = COMMAND.findall(PAGE.read_text("utf-8"))
-    assert len(commands) == 7
+    assert len(commands) == 10
     said = {command: shell(command) for command in commands}
     assert said["asynccache run train -- python script.py"] == "six\n"
     assert (tmp_path / "work/__conda_python").is_symlink()
@@ -82,8 +84,16 @@ def test_every_command_shown_runs(shell: Shell, tmp_path: Path) -> None:
     assert shell(f"cd work && . ./metaflow_setup.sh && ./__conda_python -c '{program}'") == "42 42\n"
 
 
+def test_the_latest_run_gives_its_code_too(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / ".metaflow/Flow/latest_run").write_text("123")
+    shell("asynccache create --pathspec Flow/latest/train --into-dir latest")
+    assert (tmp_path / "latest/flow.py").read_text() == "VALUE = 42\n"
+
+
 def test_a_step_without_code_package_is_refused_unless_told_otherwise(shell: Shell, tmp_path: Path) -> None:
     next((tmp_path / ".metaflow").rglob("sysmeta_code-package_1.json")).unlink()
-    shell("asynccache create --pathspec Flow/123/train --into-dir work", code=17)
-    shell("asynccache create --pathspec Flow/123/train --into-dir work --force --no-strict")
-    assert (tmp_path / "work/__conda_python").exists()
+    command = "asynccache create --pathspec Flow/123/train --name strict --into-dir strict"
+    shell(command, code=17)
+    assert not list(tmp_path.rglob("envs/strict"))
+    shell(f"{command} --no-strict")
+    assert (tmp_path / "strict/__conda_python").exists()

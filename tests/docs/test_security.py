@@ -9,6 +9,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "security.md").read_text("utf-8")
+DOCUMENTS = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
 
 
@@ -25,13 +26,32 @@ def test_every_guarantee_of_the_table_is_stated_and_shown() -> None:
     assert [name for name, text in stated.items() if "::" not in text or "Not covered:" not in text] == []
 
 
-def test_the_policies_are_json_that_grants_and_nothing_else() -> None:
-    policies = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
-    assert policies
+def test_the_policies_are_json_of_the_kind_that_s3_takes() -> None:
+    policies = [each for each in DOCUMENTS if "Statement" in each]
+    assert len(policies) == 4
     for policy in policies:
         assert policy["Version"] == "2012-10-17"
         for statement in policy["Statement"]:
-            assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
-            assert statement["Effect"] == "Allow"
+            # who it is for stands in the policy of a bucket only, which is the only one that takes away
+            given = {"Effect", "Principal"} if statement["Effect"] == "Deny" else {"Effect"}
+            assert set(statement) - {"Sid", "Action", "Resource", "Condition"} == given
+            assert statement["Effect"] in {"Allow", "Deny"}
             assert all(re.fullmatch(r"s3:[A-Z]\w+", action) for action in statement["Action"])
             assert all(resource.startswith("arn:aws:s3:::BUCKET") for resource in statement["Resource"])
+
+
+def test_the_roles_are_json_of_the_kinds_that_azure_and_google_take() -> None:
+    azure = [each for each in DOCUMENTS if "DataActions" in each]
+    google = [each for each in DOCUMENTS if "includedPermissions" in each]
+    assert (len(azure), len(google), len(DOCUMENTS)) == (3, 3, 10)
+    for role in azure:
+        assert set(role) == {
+            "Name", "IsCustom", "Description", "Actions", "NotActions", "DataActions", "NotDataActions",
+            "AssignableScopes",
+        }  # fmt: skip
+        assert role["AssignableScopes"] == ["/subscriptions/SUBSCRIPTION"]
+        beginning = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/"
+        assert all(action.startswith(beginning) for action in role["DataActions"])
+    for role in google:
+        assert set(role) == {"title", "stage", "includedPermissions"}
+        assert all(re.fullmatch(r"storage\.objects\.[a-z]+", right) for right in role["includedPermissions"])

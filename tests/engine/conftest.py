@@ -15,6 +15,7 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
             "store": str(tmp_path / "store"),
             "cache_dir": tmp_path / "cache",
             "retry_cap": 0.05,
+            "outage_timeout": 0.0,
             "lock_timeout": 60.0,
             "read_timeout": 5.0,
         }

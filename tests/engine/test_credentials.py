@@ -8,8 +8,8 @@ from asynccache.config import Settings
 from asynccache.engine.credentials import HostCredentials
 from asynccache.engine.engine import Engine
 from asynccache.engine.keyring import with_keyring
-from asynccache.engine.transport import Credentials
 from asynccache.errors import ConfigurationError
+from asynccache.model.credentials import Credentials
 from asynccache.model.package import Package
 from asynccache.model.url import PackageURL
 from tests.support.fault_server import FaultServer

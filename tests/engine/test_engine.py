@@ -1,4 +1,4 @@
-"""The main job: packages come from a server, whole and verified, in the wanted form, once."""
+"""The main job: packages come from a server, whole and verified, in the wanted format, once."""
 
 import asyncio
 import hashlib
@@ -125,6 +125,32 @@ async def test_another_directory_of_packages_is_honoured_everywhere(
         "pkgs",
     ]
     assert all(name.startswith("conda/") for name in receipts_in(tmp_path / "store"))
+
+
+async def test_packages_of_addresses_with_doubled_slashes_are_found_again_or_refused_by_name(
+    channel: SyntheticChannel, settings: Make
+) -> None:
+    class Strict(MemoryStore):
+        holds_empty_segments = False
+
+    async with FaultServer(channel.root) as server:
+        plain, odd = channel.packages(server.url, 2)
+        odd = replace(odd, url=replace(odd.url, path="/" + odd.url.path.replace("/", "//")))
+        async with Engine(settings()) as engine:
+            (await engine.cache([plain, odd], wanted=None)).raise_for_failures()
+            (archive,) = await engine.sources.inventory.refresh(odd.url)
+            assert archive.key.startswith(f"packages/conda/{odd.url.netloc}/{odd.url.path.lstrip(chr(47))}/")
+        server.requests.clear()
+        async with Engine(settings()) as engine:
+            (await engine.cache([plain, odd], wanted=None)).raise_for_failures()
+        assert server.requests == []
+        async with Strict() as store, Engine(settings(), store=store) as engine:
+            report = await engine.cache([plain, odd], wanted=None)
+    with pytest.raises(PartialFailureError) as caught:
+        report.raise_for_failures()
+    ((name, error),) = caught.value.errors.items()
+    assert odd.filename in name
+    assert "no keys with empty segments" in str(error)
 
 
 async def test_both_forms_are_kept_when_asked_for(channel: SyntheticChannel, settings: Make, tmp_path: Path) -> None:
@@ -372,7 +398,7 @@ async def test_what_has_no_digest_is_read_to_its_end_before_it_is_published(
 async def test_the_largest_number_in_flight_is_the_setting(channel: SyntheticChannel, settings: Make) -> None:
     async with FaultServer(channel.root, latency=0.01) as server, Engine(settings(in_flight=3)) as engine:
         await engine.cache(channel.packages(server.url))
-        assert engine.budgets.in_flight.peak == 3
+        assert engine.host.budgets.in_flight.peak == 3
         assert server.peak_in_flight <= 3
 
 
@@ -417,4 +443,4 @@ async def test_four_processes_that_want_the_same_packages_fetch_each_once(
         assert Counter(r.path for r in server.requests).most_common(1)[0][1] == 1
     assert len(archives_in(tmp_path / "store")) == 30
     assert damaged_in(tmp_path / "store") == []
-    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
+    assert [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()] == ["vouched.sqlite"]

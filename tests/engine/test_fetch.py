@@ -14,9 +14,9 @@ from asynccache.errors import FetchError, FetchRefusedError, IntegrityError
 from asynccache.model.digest import Digests
 from asynccache.model.package import Package
 from asynccache.model.url import PackageURL
+from asynccache.node.patience import Patience
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.clock import VirtualClock
-from asynccache.runtime.retry import RetryPolicy
 from asynccache.runtime.threads import Threads
 
 BODY = b"PK\x03\x04" + bytes(range(256)) * 9000
@@ -35,7 +35,7 @@ class Setup:
         self.fetcher = Fetcher(
             self.transport,
             HostCredentials({}, Path("/nonexistent")),
-            RetryPolicy(attempts=4),
+            Patience(tries=4),
             self.clock,
             threads,
             Budget(16 << 20),
@@ -101,7 +101,7 @@ async def test_a_broken_download_goes_on_where_it_ended(tmp_path: Path, threads:
 async def test_a_later_process_goes_on_where_an_earlier_one_was_killed(tmp_path: Path, threads: Threads) -> None:
     broken: Answer = (200, {"etag": '"1"'}, [BODY[:50_000], TransportError("reset")])
     first = Setup(lambda *_: broken, threads)
-    with pytest.raises(FetchError, match="in 4 tries"):
+    with pytest.raises(FetchError, match=r"in \d+ tries"):
         await _fetch(first, tmp_path / "six.conda")
     second = Setup(_serve, threads)
     result = await _fetch(second, tmp_path / "six.conda")
@@ -209,6 +209,79 @@ async def test_a_server_that_says_when_to_come_back_is_obeyed(tmp_path: Path, th
     setup = Setup(_first([(503, {"retry-after": "11"}, [])]), threads)
     await _fetch(setup, tmp_path / "six.conda")
     assert 11 <= setup.clock.slept[0] <= 12
+
+
+class Outage:
+    """A source that is away from its second request on.
+
+    Args:
+        how: What a request meets meanwhile.
+        seconds: For which, on the clock of the fetcher.
+    """
+
+    def __init__(self, how: Answer, seconds: float, threads: Threads, **options: dict[str, list[str]]) -> None:
+        self.how = how
+        self.seconds = seconds
+        self.requests = 0
+        self.setup = Setup(self._answer, threads, **options)
+
+    def _answer(self, url: PackageURL, headers: Mapping[str, str]) -> Answer:
+        self.requests += 1
+        if url.host == "channel.test" and self.requests > 1 and self.setup.clock.now() < self.seconds:
+            return self.how
+        return _serve(url, headers)
+
+
+RESET: Answer = (200, {}, [TransportError("connection refused")])
+
+
+@pytest.mark.parametrize(
+    "how", [RESET, (500, {}, []), (503, {}, []), (429, {}, [])], ids=["reset", "500", "503", "429"]
+)
+async def test_an_outage_of_a_source_that_has_answered_is_survived(
+    tmp_path: Path, threads: Threads, how: Answer
+) -> None:
+    outage = Outage(how, 20.0, threads)
+    await _fetch(outage.setup, tmp_path / "first.conda")
+    await _fetch(outage.setup, tmp_path / "second.conda")
+    assert (tmp_path / "second.conda").read_bytes() == BODY
+    assert outage.setup.clock.now() >= 20
+    assert outage.requests > 3
+
+
+async def test_a_source_that_never_answered_has_a_few_tries(tmp_path: Path, threads: Threads) -> None:
+    setup = Setup(lambda *_: (503, {}, []), threads)
+    with pytest.raises(FetchError, match="in 4 tries"):
+        await _fetch(setup, tmp_path / "six.conda")
+    assert setup.clock.now() < 10
+
+
+async def test_a_source_is_not_waited_for_where_another_one_is_left(tmp_path: Path, threads: Threads) -> None:
+    outage = Outage(
+        (503, {}, []),
+        1e9,
+        threads,
+        mirrors={"https://channel.test": ["https://channel.test/mirror", "https://good.test"]},
+    )
+    await _fetch(outage.setup, tmp_path / "first.conda")
+    result = await _fetch(outage.setup, tmp_path / "second.conda")
+    assert result.source.startswith("https://good.test/")
+    assert outage.requests == 1 + 4 + 1
+
+
+async def test_an_outage_that_stays_is_waited_for_once_and_not_by_every_package(
+    tmp_path: Path, threads: Threads
+) -> None:
+    outage = Outage((503, {}, []), 1e9, threads)
+    await _fetch(outage.setup, tmp_path / "0.conda")
+    with pytest.raises(FetchError):
+        await _fetch(outage.setup, tmp_path / "1.conda")
+    waited = outage.setup.clock.now()
+    assert waited >= 60
+    for number in range(2, 12):
+        with pytest.raises(FetchError, match="in 4 tries"):
+            await _fetch(outage.setup, tmp_path / f"{number}.conda")
+    assert outage.setup.clock.now() - waited < 10 * 4
 
 
 async def test_what_does_not_exist_is_not_asked_for_twice(tmp_path: Path, threads: Threads) -> None:

@@ -35,7 +35,7 @@ async def test_packages_are_cached_transmuted_and_verified(channel: SyntheticCha
     async with FaultServer(channel.root) as upstream, Engine(cloud.settings) as engine:
         report = await engine.cache(channel.packages(upstream.url), wanted=Format.CONDA)
         report.raise_for_failures()
-        result = await verify_store(engine, Sample())
+        result = await verify_store(engine.host, engine.sources, Sample())
     assert (result.checked, result.whole, result.without_receipt) == (30, True, 0)
 
 
@@ -68,7 +68,7 @@ async def test_nodes_that_share_a_store_end_with_one_object_for_each_form(
             group.create_task(node(number))
     async with Engine(cloud.settings) as engine:
         assert len([i async for i in engine.store.scan("packages/")]) == 12
-        assert engine.inventory.duplicates == {}
+        assert engine.sources.inventory.duplicates == {}
 
 
 async def test_a_backfill_reads_and_writes_the_store_alone(channel: SyntheticChannel, cloud: Cloud) -> None:

@@ -35,6 +35,31 @@ def test_only_old_directories_that_nobody_uses_are_swept(tmp_path: Path) -> None
     assert [path.exists() for path in (used, young)] == [False, True]
 
 
+def test_what_a_run_reads_once_is_removed_with_it_and_by_the_next_one_when_it_was_killed(tmp_path: Path) -> None:
+    workspace, killed, next_one = Workspace(tmp_path), Workspace(tmp_path), Workspace(tmp_path)
+    workspace.passing_file("a").touch()
+    left = killed.passing_file("a")
+    left.touch()
+    assert next_one.sweep() == {path.name for path in workspace.path.iterdir()}
+    assert killed._passing is not None
+    os.close(killed._passing._descriptor)  # as the kernel does
+    assert next_one.sweep() == {workspace.passing_file("b").parent.name}
+    workspace.close()
+    assert list(workspace.path.iterdir()) == []
+
+
+def test_a_run_that_cannot_write_its_working_directory_reads_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "file").touch()
+    workspace = Workspace(tmp_path / "file")
+    path = workspace.passing_file("a")
+    assert path.parent.parent == tmp_path
+    workspace.close()
+    assert not path.parent.exists()
+
+
 async def test_without_locks_each_process_works_in_a_directory_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

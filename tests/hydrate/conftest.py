@@ -21,7 +21,12 @@ def real_channel() -> Channel:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        store=str(tmp_path / "store"), cache_dir=tmp_path / "cache", retry_cap=0.05, attempts=1, connect_timeout=30
+        store=str(tmp_path / "store"),
+        cache_dir=tmp_path / "cache",
+        retry_cap=0.05,
+        outage_timeout=0,
+        attempts=1,
+        connect_timeout=30,
     )
 
 

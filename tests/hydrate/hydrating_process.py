@@ -26,7 +26,7 @@ from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.hydrated import Hydrated
 from asynccache.hydrate.prefix import read_marker
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.ops.environments import read_document
+from asynccache.ops.document_file import read_document
 
 KILLS_A_PREFIX = 5  # later kills fall into later parts of the work
 AIMS = ("starting", "extracting", "linking")  # from when on the moment is random: else short stages are never met
@@ -36,7 +36,7 @@ async def create(store: str, cache: Path, environment: ResolvedEnvironment, pref
     """Hydrate; return what is printed."""
     events: list[Event] = []
     async with Engine(Settings(store=store, cache_dir=cache), emit=events.append) as engine:
-        done: Hydrated = await hydrate(engine, environment, prefix)
+        done: Hydrated = await hydrate(engine.host, engine.sources, environment, prefix)
     fetched = sum(e.bytes for e in events if isinstance(e, Fetched))
     waited = [e.holder for e in events if isinstance(e, LockWaited) and str(prefix) in e.package]
     return {**done.as_document(), "fetched": fetched, "holders": waited}

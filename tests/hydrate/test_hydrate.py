@@ -41,7 +41,7 @@ def hidden(directory: Path) -> list[str]:
 async def test_an_environment_runs_and_names_its_own_prefix(
     engine: Engine, small: ResolvedEnvironment, tmp_path: Path
 ) -> None:
-    done = await hydrate(engine, small, tmp_path / "env")
+    done = await hydrate(engine.host, engine.sources, small, tmp_path / "env")
     assert (done.created, done.waited, done.packed) == (True, False, False)
     python = tmp_path / "env/bin/python"
     assert run(python, "-c", "import sys, requests, six; print(sys.prefix)").strip() == str(tmp_path / "env")
@@ -53,7 +53,7 @@ async def test_an_environment_runs_and_names_its_own_prefix(
 
 
 async def test_every_feature_of_packages_arrives(engine: Engine, small: ResolvedEnvironment, tmp_path: Path) -> None:
-    prefix = (await hydrate(engine, small, tmp_path / "env")).prefix
+    prefix = (await hydrate(engine.host, engine.sources, small, tmp_path / "env")).prefix
     share = prefix / "share"
     assert (share / "feature-symlinks/directory").readlink() == Path("real")
     assert (share / "feature-symlinks/dangling").is_symlink()
@@ -75,14 +75,14 @@ async def test_a_script_whose_interpreter_line_would_be_too_long_runs(
     engine: Engine, small: ResolvedEnvironment, tmp_path: Path
 ) -> None:
     prefix = tmp_path / ("long-" * 20)
-    await hydrate(engine, small, prefix)
+    await hydrate(engine.host, engine.sources, small, prefix)
     assert len(str(prefix)) > 127
     assert run(prefix / "bin/feature-prefix-text").startswith(f"root = {prefix}\n")
     assert run(prefix / "bin/feature-entry-point").strip() == "it runs"
 
 
 async def test_conda_meta_tells_the_truth(engine: Engine, small: ResolvedEnvironment, tmp_path: Path) -> None:
-    prefix = (await hydrate(engine, small, tmp_path / "env")).prefix
+    prefix = (await hydrate(engine.host, engine.sources, small, tmp_path / "env")).prefix
     records = {p.name: json.loads(p.read_bytes()) for p in (prefix / "conda-meta").glob("*.json")}
     assert set(records) == {f"{p.filename}.json" for p in small.packages}
     for package in small.packages:
@@ -97,9 +97,10 @@ async def test_conda_meta_tells_the_truth(engine: Engine, small: ResolvedEnviron
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_every_package_of_the_full_channel_imports(engine: Engine, tmp_path: Path) -> None:
     environment = await cached(engine, packages_of(channel_paths(cached_channel("full"))))
-    prefix = (await hydrate(engine, environment, tmp_path / "env")).prefix
+    prefix = (await hydrate(engine.host, engine.sources, environment, tmp_path / "env")).prefix
     program = (
         "import importlib, importlib.metadata as m\n"
         "names = {n for n, d in m.packages_distributions().items() if n.isidentifier() and not n.startswith('_')}\n"
@@ -114,11 +115,11 @@ async def test_every_package_of_the_full_channel_imports(engine: Engine, tmp_pat
 async def test_an_environment_that_is_there_is_used_at_once(
     engine: Engine, tiny: ResolvedEnvironment, tmp_path: Path, events: list[Event]
 ) -> None:
-    first = await hydrate(engine, tiny, tmp_path / "env")
+    first = await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")
     os.utime(first.prefix / ".metaflowenv", (1, 1))
     (first.prefix / "mine").touch()
     events.clear()
-    again = await hydrate(engine, tiny, tmp_path / "env")
+    again = await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")
     assert (again.created, again.prefix, events) == (False, first.prefix, [])
     assert (first.prefix / "mine").exists()
     assert (first.prefix / ".metaflowenv").stat().st_mtime > 1000
@@ -127,11 +128,11 @@ async def test_an_environment_that_is_there_is_used_at_once(
 async def test_a_second_environment_takes_from_the_node_what_it_shares(
     engine: Engine, real_channel: Channel, tiny: ResolvedEnvironment, tmp_path: Path, events: list[Event]
 ) -> None:
-    await hydrate(engine, tiny, tmp_path / "one")
+    await hydrate(engine.host, engine.sources, tiny, tmp_path / "one")
     names = ("feature-symlinks", "feature-names", "feature-activate")
     other = await cached(engine, packages_of(channel_paths(real_channel, *names)), note="other")
     events.clear()
-    done = await hydrate(engine, other, tmp_path / "two")
+    done = await hydrate(engine.host, engine.sources, other, tmp_path / "two")
     assert [e.package for e in events if isinstance(e, PackageExtracted)] == ["feature-activate-1.0-h0_0"]
     assert [e.package for e in events if isinstance(e, Fetched)] == ["feature-activate-1.0-h0_0.tar.bz2"] or len(
         [e for e in events if isinstance(e, Fetched)]
@@ -144,12 +145,12 @@ async def test_a_second_environment_takes_from_the_node_what_it_shares(
 async def test_another_environment_at_the_place_is_refused_and_replaced_by_force(
     engine: Engine, real_channel: Channel, tiny: ResolvedEnvironment, tmp_path: Path
 ) -> None:
-    await hydrate(engine, tiny, tmp_path / "env")
+    await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")
     other = await cached(engine, packages_of(channel_paths(real_channel, "feature-activate")), note="other")
     with pytest.raises(HydrationError, match=r"exists already: expected .*--force"):
-        await hydrate(engine, other, tmp_path / "env")
+        await hydrate(engine.host, engine.sources, other, tmp_path / "env")
     assert (tmp_path / "env/lib/libfeature.so").exists()
-    done = await hydrate(engine, other, tmp_path / "env", options=HydrateOptions(force=True))
+    done = await hydrate(engine.host, engine.sources, other, tmp_path / "env", options=HydrateOptions(force=True))
     assert done.created
     assert not (tmp_path / "env/lib/libfeature.so").exists()
     assert places.read_marker(tmp_path / "env") == other.id
@@ -165,22 +166,22 @@ async def test_what_is_no_environment_is_never_removed(
     (tmp_path / "file").touch()
     for name, reason in (("home", "is no environment"), ("file", "is no directory")):
         with pytest.raises(HydrationError, match=reason):
-            await hydrate(engine, tiny, tmp_path / name, options=HydrateOptions(force=force))
+            await hydrate(engine.host, engine.sources, tiny, tmp_path / name, options=HydrateOptions(force=force))
     assert (tmp_path / "home/thesis.txt").read_text() == "years of work"
 
 
 async def test_an_empty_directory_is_filled(engine: Engine, tiny: ResolvedEnvironment, tmp_path: Path) -> None:
     (tmp_path / "env").mkdir()
-    assert (await hydrate(engine, tiny, tmp_path / "env")).created
+    assert (await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")).created
 
 
 async def test_an_incomplete_environment_under_a_name_that_says_its_ids_is_made_anew(
     engine: Engine, tiny: ResolvedEnvironment
 ) -> None:
-    place = engine.settings.cache_dir / "envs" / f"metaflow_{tiny.id.req_id}_{tiny.id.full_id}"
+    place = engine.host.settings.cache_dir / "envs" / f"metaflow_{tiny.id.req_id}_{tiny.id.full_id}"
     (place / "conda-meta").mkdir(parents=True)
     (place / "half").touch()
-    assert await prefix_for(engine, tiny, kind="step") == place
+    assert await prefix_for(engine.host, engine.sources, tiny, kind="step") == place
     assert not (place / "half").exists()
     assert places.read_marker(place) == tiny.id
 
@@ -190,10 +191,10 @@ async def test_environments_of_the_other_program_are_found_by_their_names(
 ) -> None:
     names = {"step": "metaflow_", "tmp": "metaflowtmp_", "builder": "metaflow_builder_"}
     for kind, start in names.items():
-        place = engine.settings.cache_dir / "envs" / f"{start}{tiny.id.req_id}_{tiny.id.full_id}"
+        place = engine.host.settings.cache_dir / "envs" / f"{start}{tiny.id.req_id}_{tiny.id.full_id}"
         place.mkdir(parents=True)
         (place / ".metaflowenv").write_text(json.dumps(tiny.id.as_list()))
-        assert await prefix_for(engine, tiny, kind=kind) == place  # type: ignore[arg-type]
+        assert await prefix_for(engine.host, engine.sources, tiny, kind=kind) == place  # type: ignore[arg-type]
         assert sorted(p.name for p in place.iterdir()) == [".metaflowenv"]
 
 
@@ -201,11 +202,11 @@ async def test_environments_of_the_other_program_are_found_by_their_names(
 async def test_steps_and_create_take_what_the_other_made_and_force_makes_its_own(
     engine: Engine, tiny: ResolvedEnvironment, made: places.PrefixKind, wanted: places.PrefixKind
 ) -> None:
-    prefix = await prefix_for(engine, tiny, kind=made)
-    assert await prefix_for(engine, tiny, kind=wanted) == prefix
+    prefix = await prefix_for(engine.host, engine.sources, tiny, kind=made)
+    assert await prefix_for(engine.host, engine.sources, tiny, kind=wanted) == prefix
     place = prefix.with_name(places.environment_name(tiny.id, wanted))
     assert not place.exists()
-    done = await hydrate(engine, tiny, place, options=HydrateOptions(force=True))
+    done = await hydrate(engine.host, engine.sources, tiny, place, options=HydrateOptions(force=True))
     assert (done.created, done.prefix) == (True, place)
 
 
@@ -213,8 +214,10 @@ async def test_where_files_cannot_be_locked_those_at_once_end_with_one_environme
     engine: Engine, small: ResolvedEnvironment, tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_file_locks(monkeypatch)
-    async with Engine(engine.settings) as other:
-        made = await asyncio.gather(*(hydrate(each, small, tmp_path / "env") for each in (engine, other)))
+    async with Engine(engine.host.settings) as other:
+        made = await asyncio.gather(
+            *(hydrate(each.host, each.sources, small, tmp_path / "env") for each in (engine, other))
+        )
     assert sorted(done.created for done in made) in ([False, True], [True, True])
     assert {done.prefix for done in made} == {tmp_path / "env"}
     assert run(tmp_path / "env/bin/python", "-c", "import six; print(six.__name__)").strip() == "six"
@@ -230,7 +233,7 @@ async def test_what_a_dead_process_left_beside_the_place_is_removed(
     for name in (".env.asynccache-dead", ".env.asynccache-unlocked", ".other.asynccache-young"):
         (tmp_path / name / "bin").mkdir(parents=True)
     (tmp_path / ".env.asynccache-dead/.asynccache-building").touch()
-    await hydrate(engine, tiny, tmp_path / "env")
+    await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")
     assert hidden(tmp_path) == [".other.asynccache-young"]
 
 
@@ -239,7 +242,7 @@ async def test_an_environment_whose_scripts_were_cut_short_is_made_anew(
 ) -> None:
     (tmp_path / "env/conda-meta").mkdir(parents=True)
     (tmp_path / "env/.asynccache-building").touch()
-    assert (await hydrate(engine, tiny, tmp_path / "env")).created
+    assert (await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")).created
 
 
 async def test_link_scripts_run_only_when_the_settings_allow(
@@ -247,21 +250,23 @@ async def test_link_scripts_run_only_when_the_settings_allow(
 ) -> None:
     async with Engine(replace(settings, link_scripts=False)) as engine:
         environment = await cached(engine, packages_of(channel_paths(real_channel, "feature-post-link")))
-        done = await hydrate(engine, environment, tmp_path / "env")
+        done = await hydrate(engine.host, engine.sources, environment, tmp_path / "env")
         assert not (done.prefix / "var").exists()
         assert done.notes == ("the link scripts of feature-post-link-1.0-h0_0 were not run: the settings say so",)
         foreign = replace(environment, id=replace(environment.id, arch="osx-arm64"))
         options = HydrateOptions(link_scripts=True)
-        done = await hydrate(engine, foreign, tmp_path / "mac", options=options)
+        done = await hydrate(engine.host, engine.sources, foreign, tmp_path / "mac", options=options)
         assert "they are for osx-arm64" in done.notes[0]
 
 
 async def test_byte_code_is_made_on_request_and_names_the_final_place(
     engine: Engine, small: ResolvedEnvironment, tmp_path: Path
 ) -> None:
-    plain = (await hydrate(engine, small, tmp_path / "plain")).prefix
+    plain = (await hydrate(engine.host, engine.sources, small, tmp_path / "plain")).prefix
     assert list(plain.rglob("*.pyc")) == []
-    prefix = (await hydrate(engine, small, tmp_path / "env", options=HydrateOptions(bytecode=True))).prefix
+    prefix = (
+        await hydrate(engine.host, engine.sources, small, tmp_path / "env", options=HydrateOptions(bytecode=True))
+    ).prefix
     program = "import six; print(six.__cached__, six.iteritems.__code__.co_filename)"
     cached_file, source = run(prefix / "bin/python", "-B", "-c", program).split()
     assert Path(cached_file).exists()
@@ -273,7 +278,7 @@ async def test_a_cancelled_creation_leaves_nothing(engine: Engine, small: Resolv
     for stage in (0.0, 0.02, 0.05, 0.1, 0.2):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(stage):
-                await hydrate(engine, small, tmp_path / "env", options=HydrateOptions(force=True))
+                await hydrate(engine.host, engine.sources, small, tmp_path / "env", options=HydrateOptions(force=True))
         assert hidden(tmp_path) == []
         assert not (tmp_path / "env").exists() or places.read_marker(tmp_path / "env") == small.id
         assert list((tmp_path / "cache/work").glob("*")) == []
@@ -289,7 +294,7 @@ def _python_of(versions: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.9", "3.12"])
+@pytest.mark.parametrize("version", [pytest.param("3.9", marks=pytest.mark.long), "3.12"])
 async def test_environments_of_other_pythons_are_hydrated_by_this_one(
     engine: Engine, tmp_path: Path, version: str
 ) -> None:
@@ -313,7 +318,9 @@ async def test_environments_of_other_pythons_are_hydrated_by_this_one(
     )
     paths = [*sorted((tmp_path / "built").glob("*.conda")), wheel]
     environment = await cached(engine, packages_of(paths))
-    prefix = (await hydrate(engine, environment, tmp_path / "env", options=HydrateOptions(bytecode=True))).prefix
+    prefix = (
+        await hydrate(engine.host, engine.sources, environment, tmp_path / "env", options=HydrateOptions(bytecode=True))
+    ).prefix
     program = "import sys, ssl, sqlite3, greeting, feature_entry_point; print(sys.version_info[:2], greeting.VERSION)"
     assert run(prefix / "bin/python", "-c", program).strip() == f"({version.replace('.', ', ')}) 1.0"
     assert run(prefix / "bin/feature-entry-point").strip() == "it runs"

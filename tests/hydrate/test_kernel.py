@@ -36,13 +36,14 @@ def kernel_wheels() -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_a_kernel_starts_and_imports_the_packages_of_its_environment(
     engine: Engine, real_channel: Channel, kernel_wheels: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
     base = channel_paths(real_channel, "python", "python_abi", "tzdata", "requests", "idna", "urllib3", "certifi")
     environment = await cached(engine, packages_of([*base, *kernel_wheels]))
-    prefix = (await hydrate(engine, environment, tmp_path / "env")).prefix
+    prefix = (await hydrate(engine.host, engine.sources, environment, tmp_path / "env")).prefix
     (tmp_path / "code").mkdir()
     (tmp_path / "code/mine.py").write_text("VALUE = 41\n")
     place = install_kernel(prefix, "team/env:v1", pythonpath=tmp_path / "code")
@@ -79,7 +80,7 @@ def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 async def test_an_environment_without_ipykernel_gets_no_kernel(
     engine: Engine, tiny: ResolvedEnvironment, tmp_path: Path
 ) -> None:
-    done = await hydrate(engine, tiny, tmp_path / "env")
+    done = await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")
     with pytest.raises(HydrationError, match="has no ipykernel"):
         install_kernel(done.prefix, "a/b:c", directory=tmp_path / "jupyter")
     assert not (tmp_path / "jupyter").exists()

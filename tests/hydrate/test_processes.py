@@ -20,7 +20,7 @@ from asynccache.node.building import CREATION_LOCK
 from tests.support.effort import tries
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KILLS = tries(30, 100)
+KILLS = tries(8, 100)
 PROGRAM = [sys.executable, "-m", "tests.hydrate.hydrating_process"]
 
 
@@ -69,7 +69,7 @@ def _holding(lock: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(16, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_one_process_makes_the_environment_and_the_others_use_it(
     small: ResolvedEnvironment, document: Path, tmp_path: Path, count: int
 ) -> None:
@@ -112,27 +112,27 @@ async def test_who_waits_says_for_whom_and_gives_up_after_the_time_out(
     engine: Engine, tiny: ResolvedEnvironment, tmp_path: Path, events: list[Event]
 ) -> None:
     with _holding(lock_path(tmp_path / "env")) as holder:
-        engine.workspace.locks.timeout = 1.5
+        engine.host.workspace.locks.timeout = 1.5
         who = f"process {holder.pid} on {socket.gethostname()}"
         with pytest.raises(LockTimeoutError, match=f"the environment {tmp_path}/env, which {who}"):
-            await hydrate(engine, tiny, tmp_path / "env")
+            await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")
         assert [e.holder.startswith(who) for e in events if isinstance(e, LockWaited)] == [True]
         holder.kill()
-    engine.workspace.locks.timeout = 60
-    assert (await hydrate(engine, tiny, tmp_path / "env")).created
+    engine.host.workspace.locks.timeout = 60
+    assert (await hydrate(engine.host, engine.sources, tiny, tmp_path / "env")).created
 
 
 async def test_the_other_programs_lock_on_environments_is_honoured_and_a_dead_one_of_ours_is_not(
     engine: Engine, tiny: ResolvedEnvironment
 ) -> None:
-    engine.settings = replace(engine.settings, lock_timeout=0.3)
-    directory = environments_directory(engine.settings)
+    host = replace(engine.host, settings=replace(engine.host.settings, lock_timeout=0.3))
+    directory = environments_directory(host.settings)
     directory.mkdir(parents=True)
     lock = directory / CREATION_LOCK
     lock.touch()  # as the other program makes it: empty
     with pytest.raises(LockTimeoutError, match=r"mf_env-creation\.lock was held by another program"):
-        await hydrate(engine, tiny, directory / "env")
+        await hydrate(host, engine.sources, tiny, directory / "env")
     assert [p.name for p in directory.iterdir()] == [CREATION_LOCK]
     lock.write_text(f"{socket.gethostname()} {_dead_process()}\n")
-    assert (await hydrate(engine, tiny, directory / "env")).created
+    assert (await hydrate(host, engine.sources, tiny, directory / "env")).created
     assert not lock.exists()

@@ -16,10 +16,11 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.errors import AsyncCacheError
 from asynccache.hydrate.tree import link_tree
+from tests.support.effort import share
 from tests.support.hydration import environment_with, packages_of
 from tests.support.testdata import RealPackage, real_packages
 
-REAL = real_packages()
+REAL = share(real_packages(), 6)
 PREFIX = "/opt/environments/some-name"
 IGNORED = {"CACHEDIR.TAG"}  # written by the library for a prefix of its own making
 
@@ -37,10 +38,11 @@ def _tree(root: Path) -> dict[str, tuple[str, int, str]]:
             if stat.S_ISLNK(status.st_mode):
                 found[relative] = ("link", 0, str(path.readlink()))
             elif stat.S_ISDIR(status.st_mode):
-                found[relative] = ("directory", stat.S_IMODE(status.st_mode), "")
+                found[relative] = ("directory", stat.S_IMODE(status.st_mode) & ~0o022, "")
             else:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                found[relative] = ("file", stat.S_IMODE(status.st_mode), digest)
+                # what everybody may write is closed to others here, as conda does it; the library leaves it open
+                found[relative] = ("file", stat.S_IMODE(status.st_mode) & ~0o022, digest)
     return found
 
 
@@ -103,7 +105,7 @@ async def _ours(package: RealPackage, tmp_path: Path, arch: str) -> AsyncCacheEr
     async with Engine(settings) as engine:
         try:
             environment = environment_with(packages_of([package.path]), arch=arch)
-            await link_tree(engine, environment, tmp_path / "ours", PREFIX)
+            await link_tree(engine.host, engine.sources, environment, tmp_path / "ours", PREFIX)
         except AsyncCacheError as exc:
             return exc
     return None

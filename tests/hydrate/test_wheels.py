@@ -14,12 +14,11 @@ import pytest
 
 from asynccache.engine.engine import Engine
 from asynccache.errors import ArchiveError, HostileArchiveError, HydrationError, PartialFailureError
-from asynccache.hydrate.extract import extract_wheel
 from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.scripts import EntryPoint, entry_points, interpreter_line, launcher, with_interpreter
 from tests.support.channel import Channel
 from tests.support.hydration import cached, channel_paths, packages_of
-from tests.support.wheels import write_wheel
+from tests.support.wheels import extract_wheel, write_wheel
 
 SCRIPT = b"#!python -I\nimport sys; print(sys.flags.isolated, sys.prefix)\n"
 SITE = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
@@ -41,7 +40,7 @@ class Maker:
     async def __call__(self, *paths: Path, conda: tuple[str, ...] = (), name: str = "env") -> Path:
         base = channel_paths(self._channel, "python", "python_abi", "tzdata", *conda)
         environment = await cached(self._engine, packages_of([*base, *paths]), note=name)
-        done = await hydrate(self._engine, environment, self._directory / name)
+        done = await hydrate(self._engine.host, self._engine.sources, environment, self._directory / name)
         self.notes = done.notes
         return done.prefix
 
@@ -169,7 +168,7 @@ async def test_of_two_wheels_with_one_path_the_later_wins_and_it_is_said(
     base = channel_paths(real_channel, "python", "python_abi", "tzdata")
     for order, winner in ((paths, "second"), (paths[::-1], "first")):
         environment = await cached(engine, packages_of([*base, *order]), note=winner)
-        done = await hydrate(engine, environment, tmp_path / winner)
+        done = await hydrate(engine.host, engine.sources, environment, tmp_path / winner)
         assert run(done.prefix / "bin/python", "-c", "import shared; print(shared.OWNER)") == f"{winner}\n"
         assert done.notes == (f"{SITE}/shared.py is in several packages; that of {winner}-1.0-py3-none-any was taken",)
 
@@ -185,7 +184,7 @@ async def test_the_second_environment_shares_the_files_of_wheels(made: Maker, wh
 async def test_wheels_without_a_python_are_refused(engine: Engine, wheels: Path, tmp_path: Path) -> None:
     environment = await cached(engine, packages_of([write_wheel(wheels, "alone")]))
     with pytest.raises(HydrationError, match="no conda package python"):
-        await hydrate(engine, environment, tmp_path / "env")
+        await hydrate(engine.host, engine.sources, environment, tmp_path / "env")
     assert not (tmp_path / "env").exists()
 
 

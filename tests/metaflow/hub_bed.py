@@ -24,8 +24,8 @@ NEW = {"config.json": b'{"new": true}', "deep/er/weights.bin": bytes(range(255, 
 SECONDS = 120
 SNAPSHOT = """
 import os
-from asynccache.metaflow.huggingface_models import Model
-from asynccache.metaflow.huggingface_snapshots import Hub
+from asynccache.metaflow.huggingface.models import Model
+from asynccache.metaflow.huggingface.snapshots import Hub
 try:
     value = Hub(os.environ["HUB"], os.environ.get("TOKEN"), int(os.environ.get("LIMIT", "60"))).snapshot(
         Model("team/tiny", os.environ.get("REVISION", "main")), os.environ["PARENT"])
@@ -34,7 +34,7 @@ except Exception as error:
 """
 DECORATE = """
 from metaflow import current
-from asynccache.metaflow.huggingface import HuggingFaceDecorator
+from asynccache.metaflow.huggingface.decorator import HuggingFaceDecorator
 decorator = HuggingFaceDecorator({"models": {"tiny": "team/tiny"}})
 try:
     decorator.step_init(None, None, "start", None, None, None, None)
@@ -143,7 +143,7 @@ def copy_sources(place: Path) -> Path:
 
 @contextmanager
 def hub_bed(directory: Path, sources: Path) -> Iterator[Bed]:
-    """Start a hub; skip the test where huggingface_hub cannot be had."""
+    """Start a hub; skip the test where huggingface_hub cannot be obtained."""
     try:
         python = launch_venv("huggingface_hub>=0.19", asynccache=False) / "bin" / "python"
     except CannotInstallError as error:

@@ -51,7 +51,7 @@ for cell in cells:
     if cell["cell_type"] == "code":
         exec("".join(cell["source"]), globals())
 """
-_START = "from metaflow.cmd.main_cli import start; start(prog_name='metaflow')"
+START = "from metaflow.cmd.main_cli import start; start(prog_name='metaflow')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class LocalBed:
 
     def metaflow(self, *words: str, code: int = 0) -> str:
         """Run `metaflow` and return what it printed."""
-        done = self.run("-c", _START, *words)
+        done = self.run("-c", START, *words)
         assert done.returncode == code, done.stdout
         return done.stdout
 
@@ -107,7 +107,7 @@ class LocalBed:
 
 @contextmanager
 def local_bed(directory: Path, *extra: str) -> Iterator[LocalBed]:
-    """Make everything; skip the test where it cannot be had.
+    """Make everything; skip the test where it cannot be obtained.
 
     Args:
         directory: A new one.

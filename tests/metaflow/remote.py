@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,11 +14,13 @@ import pytest
 
 from asynccache.errors import FetchError
 from tests.store.fault_proxy import FaultProxy, Script
+from tests.support.azurite import CannotInstallError as NoAzureServerError
 from tests.support.background import in_background
 from tests.support.cloud import Cloud, running_cloud
 from tests.support.fault_server import FaultServer
 from tests.support.flow_channel import flow_channel
-from tests.support.metaflow_venv import CannotInstallError, launch_venv
+from tests.support.google_storage import CannotInstallError as NoGoogleServerError
+from tests.support.metaflow_venv import NODE, CannotInstallError, launch_venv
 from tests.support.object_servers import weed_binary
 from tests.support.sandbox import Container
 
@@ -58,29 +61,34 @@ class Bed:
 
 
 @contextmanager
-def remote_bed(directory: Path, *, script: Script = lambda _request: None, **cloud_options: Any) -> Iterator[Bed]:
-    """Start everything; skip the test where it cannot be had.
+def remote_bed(
+    directory: Path, *, script: Script = lambda _request: None, datastore: str = "s3", **cloud_options: Any
+) -> Iterator[Bed]:
+    """Start everything; skip the test where it cannot be obtained.
 
     Args:
         directory: New or empty.
         script: Breaks requests to S3.
+        datastore: Type of the datastore.
         cloud_options: See `running_cloud`.
     """
     if weed_binary() is None:
         pytest.skip("SeaweedFS is not installed")
     try:
-        python = launch_venv() / "bin" / "python"
-        channel = flow_channel()
+        python = launch_venv(*(() if datastore == "s3" else NODE[datastore])) / "bin" / "python"
+        channel = flow_channel(datastore=datastore)
     except (CannotInstallError, LookupError, FetchError) as error:
         pytest.skip(str(error))
     with ExitStack() as stack:
         server = stack.enter_context(in_background(FaultServer(channel.root)))
         try:
-            cloud = stack.enter_context(running_cloud(directory, **cloud_options))
-        except (CannotInstallError, LookupError) as error:
+            cloud = stack.enter_context(running_cloud(directory, datastore=datastore, **cloud_options))
+        except (CannotInstallError, NoAzureServerError, NoGoogleServerError, LookupError) as error:
             pytest.skip(str(error))
-        proxy = stack.enter_context(in_background(FaultProxy(cloud.objects.url, script)))
-        cloud.variables.update({"METAFLOW_S3_ENDPOINT_URL": proxy.url, "ASYNCCACHE_CHANNELS": f'["{server.url}"]'})
+        proxy = stack.enter_context(in_background(FaultProxy(cloud.datastore.server.url, script)))
+        if datastore == "s3":
+            cloud.variables["METAFLOW_S3_ENDPOINT_URL"] = proxy.url
+        cloud.variables["ASYNCCACHE_CHANNELS"] = f'["{server.url}"]'
         yield Bed(cloud, python, proxy, lambda: [each.path for each in server.requests])
 
 
@@ -103,3 +111,14 @@ def assert_remote_flow_ran(bed: Bed) -> None:
     codes = sorted(container.exit_code or 0 for container in bed.containers)
     assert codes == [0] * 6 + [1]
     assert sum("the planned failure" in container.output for container in bed.containers) == 1
+
+
+def assert_receipts_are_kept(bed: Bed) -> None:
+    """Check that every task of the latest run of RemoteFlow with an environment says how that was made on its node."""
+    tasks = "[t for s in Flow('RemoteFlow').latest_run for t in s]"
+    kept = bed.cloud.look(bed.python, f"[[t.path_components[2], t.metadata_dict] for t in {tasks}]")
+    receipts = [json.loads(said["conda_env_receipt"]) for step, said in kept if step != "end"]
+    assert len(receipts) == 5
+    assert {receipt["source"] for receipt in receipts} == {"pack"}
+    assert all(receipt["bytes"] > 0 and receipt["requests"] > 0 for receipt in receipts)
+    assert not any("conda_env_receipt" in said for step, said in kept if step == "end")

@@ -52,6 +52,20 @@ def test_a_notebook_runs_a_step_again_in_the_environment_of_its_task(bed: LocalB
     assert (directory / script_name(task)).is_file()
 
 
+def test_a_directory_to_work_in_has_the_metaflow_and_the_extensions_of_a_run_that_kept_no_code(bed: LocalBed) -> None:
+    directory = bed.directory / "worked"
+    words = ("environment", "create", "--pathspec", "DebuggedFlow/latest/join", "--into-dir", str(directory))
+    bed.metaflow(*words)
+
+    program = "import metaflow; from metaflow import named_env, resolved_uv; print(metaflow.__file__, metaflow.conda)"
+    command = f". ./metaflow_setup.sh && ./__conda_python -c '{program}'"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=directory, env=bed.variables, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.startswith(f"{directory}/.mf_code/metaflow/__init__.py "), done.stderr
+    assert "<class 'asynccache.metaflow.decorators.CondaStepDecorator'>" in done.stdout
+
+
 def test_a_join_sees_its_inputs_and_inspection_shows_what_it_left(bed: LocalBed) -> None:
     directory = bed.directory / "inspected"
     said = bed.metaflow(
@@ -99,6 +113,7 @@ def test_a_directory_with_something_in_it_is_not_touched(bed: LocalBed) -> None:
     assert [path.name for path in directory.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.long
 def test_what_steps_ask_for_and_get_is_told_when_debugging_is_on(bed: LocalBed) -> None:
     said = bed.flow("debugged_flow.py", "run", variables={"METAFLOW_DEBUG_CONDA": "1"})
 

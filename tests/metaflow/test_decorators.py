@@ -19,7 +19,7 @@ import metaflow
 from asynccache.metaflow import decorators
 from asynccache.metaflow.decorators import StepRequirement, FlowRequirement
 from asynccache.metaflow.requirements_of import flow_asks, notices
-from asynccache.resolve.requirement_text import canonical_version
+from asynccache.resolve.requests.requirement_text import canonical_version
 
 known = {
     each.name: each

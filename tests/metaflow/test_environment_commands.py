@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.metaflow.local import LocalBed, local_bed
+from tests.metaflow.local import START, LocalBed, local_bed
+from tests.support.command_line import items_of
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.xdist_group("flows")]
 TWELVE = 12
@@ -30,7 +31,8 @@ def test_resolve_prints_the_long_form_and_knows_the_request_again(bed: LocalBed)
     words = ("environment", "resolve", "-f", "tabular.yml", "--python", "3.12.*")
     said = bed.metaflow(*words, "--force", "--alias", "team/again")
 
-    assert "Resolving 1 environment ... done in" in said
+    assert "Resolving 1 environment ..." in said
+    assert "done in " in said
     lines = said.splitlines()
     start = lines.index("### Environment for architecture linux-64")
     assert lines[start + 1].startswith("DEFAULT Environment of type conda-only full hash ")
@@ -41,7 +43,12 @@ def test_resolve_prints_the_long_form_and_knows_the_request_again(bed: LocalBed)
     assert lines[start + 7 : start + 9] == ["Resolved by tester", ""]
     assert any(line.startswith("User-requested packages sys::__glibc==") for line in lines[start:])
     assert any(line.startswith("Conda Packages installed arrays") or "tabular==1.4.0" in line for line in lines)
-    assert "No environments to resolve, use --force" in bed.metaflow(*words, code=1)
+    again = bed.metaflow(*words).splitlines()
+    assert not any("Resolving" in line for line in again)
+    assert again[again.index("### Environment for architecture linux-64") + 1] == lines[start + 1]
+    name, line = quiet_lines(bed.metaflow("environment", "--quiet", *words[1:]))
+    assert name == "linux-64"
+    assert ":".join(line.split(" ")[:2]) == lines[start + 1].rpartition(" ")[2]
 
 
 def test_the_quiet_form_has_twelve_fields(bed: LocalBed) -> None:
@@ -66,6 +73,15 @@ def test_the_quiet_form_has_twelve_fields(bed: LocalBed) -> None:
     )
 
 
+def test_the_quiet_form_of_get_is_one_line_and_names_that_move_come_last(bed: LocalBed) -> None:
+    bed.metaflow("environment", "alias", "team/base:v1", "team/a:latest")
+    (line,) = quiet_lines(bed.metaflow("environment", "--quiet", "--datastore", "spin", "get", "team/base:v1"))
+    names = line.split(" ")[2].split(",")
+    assert names[0] == "team/base:v1"
+    assert "team/a:latest(m)" in names
+    assert [name.endswith("(m)") for name in names] == sorted(name.endswith("(m)") for name in names)
+
+
 def test_an_environment_is_extended_named_and_created(bed: LocalBed) -> None:
     bed.metaflow("environment", "resolve", "-r", "more.txt", "--using", "team/base:v1", "--alias", "team/more:v1")
     said = bed.metaflow("environment", "create", "--name", "more", "team/more:v1")
@@ -75,6 +91,14 @@ def test_an_environment_is_extended_named_and_created(bed: LocalBed) -> None:
     done = bed.run("-c", f"import subprocess; subprocess.run([{python!r}, '-c', 'import frames, tabular; "
                    "print(frames.VERSION, tabular.VERSION)'], check=True)")  # fmt: skip
     assert "1.5.0 1.4.0" in done.stdout
+    _, line = quiet_lines(bed.metaflow("environment", "--quiet", "show", "team/more:v1"))
+    assert line.split(" ")[-1] == "more"
+    assert "\nLocally present as more\n" in bed.metaflow("environment", "show", "team/more:v1")
+    lines = bed.metaflow("environment", "create", "--name", "more", "--exist-ok", "team/more:v1").splitlines()
+    assert [line.split("'")[2][:25] for line in lines if "'" in line] == [
+        " already created and vali",
+        " created locally, activat",
+    ]
     refused = bed.metaflow("environment", "create", "--name", "more", "team/base:v1", code=1)
     assert "'more' exists already and is another environment; use --force" in refused
     assert Path(python).exists()
@@ -93,7 +117,7 @@ def test_a_name_that_does_not_move_stays(bed: LocalBed) -> None:
 
 def test_lists_comparisons_and_settings_are_those_of_the_same_store(bed: LocalBed) -> None:
     listed = bed.metaflow("env", "ls", "--json", "team/base*")
-    rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
+    rows = items_of("\n".join(line for line in listed.splitlines() if line.startswith("{")))
     assert [row["arch"] for row in rows] == ["linux-64"]
     assert "tabular" in bed.metaflow("env", "show", "team/base:v1")
     assert "cache_dir" in bed.metaflow("environment", "config")
@@ -116,7 +140,8 @@ def test_lists_comparisons_and_settings_are_those_of_the_same_store(bed: LocalBe
         (("resolve", "-r", "more.txt", "-f", "tabular.yml", "-p", "pyproject.toml"), 2, "exclude each other"),
         (("resolve", "-r", "more.txt", "--using", "team/none:v1"), 1, "team/none:v1"),
         (("resolve", "-r", "more.txt", "--using", "team/base:v1", "--arch", "osx-arm64"), 1, "osx-arm64"),
-        (("resolve", "-r", "missing.txt"), 1, "missing.txt cannot be read"),
+        (("resolve", "-r", "missing.txt"), 2, "'missing.txt' does not exist"),
+        (("show", "--pathspec", "NoFlow/1/start"), 1, "no run is known as NoFlow/1/start"),
         (("get", "team/none:v1"), 1, "no environment is known as team/none:v1"),
         (("create", "Flow/1/step"), 2, "--pathspec says that ENV is Flow/Run/Step"),
         (("create", "--pathspec", "team/base:v1"), 2, "--pathspec says that ENV is Flow/Run/Step"),
@@ -149,10 +174,23 @@ def test_wrong_uses_are_told_in_a_sentence(bed: LocalBed, words: tuple[str, ...]
     ],
 )
 def test_a_setting_that_cannot_be_is_told_with_what_can(bed: LocalBed, variable: str, value: str, message: str) -> None:
-    done = bed.run("-c", "import metaflow", variables={f"METAFLOW_{variable}": value})
+    program = "from metaflow import metaflow_config; print(*metaflow_config.CONDA_REFUSED.values())"
+    done = bed.run("-c", program, variables={f"METAFLOW_{variable}": value})
 
+    assert done.returncode == 0
     assert message in done.stdout
     assert f"METAFLOW_{variable}" in done.stdout
+
+
+def test_a_mistyped_choice_is_one_sentence_of_a_command(bed: LocalBed) -> None:
+    words = ("-c", START, "environment", "show", "team/base:v1")
+    done = bed.run(*words, variables={"METAFLOW_CONDA_PREFERRED_FORMAT": ".zip"})
+
+    assert done.returncode == 1
+    expected = (
+        "Error: METAFLOW_CONDA_PREFERRED_FORMAT must be set to one of ['.conda', '.tar.bz2', 'none']. Got '.zip'."
+    )
+    assert done.stdout.splitlines()[-1] == expected
 
 
 def test_settings_come_from_the_users_file_also_without_the_prefix(bed: LocalBed) -> None:
@@ -168,3 +206,40 @@ def test_settings_come_from_the_users_file_also_without_the_prefix(bed: LocalBed
     done = bed.run("-c", program, variables={"METAFLOW_HOME": str(home)})
 
     assert "VALUE bare none ['CONDA_ENVS_DIRNAME'] 3600" in done.stdout
+
+
+def test_programs_find_name_make_and_fetch_environments_by_hand_under_the_names_they_know(bed: LocalBed) -> None:
+    program = """
+import json, os
+import metaflow
+from metaflow_extensions.netflixext.plugins.conda.conda import Conda
+conda = Conda(lambda *words, **options: None, 'local')
+env_id = conda.env_id_from_alias('team/base:v1')
+env = conda.environment(env_id)
+assert conda.environment(env_id, local_only=True).to_dict() == env.to_dict()
+assert conda.environment((env_id.req_id, '_default', env_id.arch)).env_id == env_id
+assert (conda.env_id_from_alias('team/nothing'), conda.environment(('0' * 40, '1' * 40, env_id.arch))) == (None, None)
+assert conda.created_environment(env_id) is None
+conda.alias_environment(env_id, ['team/by-hand:v1', 'team/by-hand'])
+stay, move = conda.aliases_for_env_id(env_id)
+prefix = conda.create_for_step('start', env, do_symlink=True)
+assert conda.created_environment(env_id) == (env_id, prefix)
+named = conda.create_for_name('by-hand', env)
+archives = [package for package in env.packages if package.package_name == 'tabular']
+conda.lazy_fetch_packages(archives, None, 'archives')
+said = conda.call_binary(['-c', 'echo $ONE'], 'sh', addl_env={'ONE': 'two'})
+print('VALUE', json.dumps([os.path.realpath('__conda_python'), prefix, os.path.exists(named + '/.metaflowenv'),
+    [[os.path.exists(path), package.pkg_hash(fmt)] for package in archives for fmt, path in package.local_files],
+    [env_id for env_id, each in conda.environments(env_id.req_id)] == [env_id], stay, move, said.decode(),
+    conda.storage.TYPE]))
+"""
+    done = bed.run("-c", program)
+
+    assert done.returncode == 0, done.stdout
+    line = next(each for each in done.stdout.splitlines() if each.startswith("VALUE"))
+    python, prefix, named, archives, same, stay, move, said, storage = json.loads(line.removeprefix("VALUE "))
+    assert python.startswith(f"{prefix}/bin/python")
+    assert (named, same, said, storage) == (True, True, "two\n", "local")
+    assert [there for there, _digest in archives] == [True]
+    assert "team/by-hand/v1" in stay
+    assert "team/by-hand/latest" in move

@@ -44,6 +44,7 @@ def make_bed(tmp_path: Path, sources: Path) -> Iterator[Bed]:
 
 class TestAFlow:
     @pytest.mark.slow
+    @pytest.mark.long
     def test_steps_have_models_by_key_and_tasks_of_a_node_download_each_file_once(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD, branch="v1", large={"weights.bin"}, token=TOKEN)
         new = bed.hub.publish("team/tiny", NEW, large={"deep/er/weights.bin"}, token=TOKEN)
@@ -63,7 +64,7 @@ class TestAFlow:
             "new": str(parent / "team%2Ftiny_main"),
         }
         assert seen["keys"] == ["never", "new", "old"]
-        assert "team/absent@main cannot be had from http://127.0.0.1" in seen["refused"]
+        assert "team/absent@main cannot be obtained from http://127.0.0.1" in seen["refused"]
         assert seen["info"] == ["team/tiny", new, "ModelInfo"]
         same = bed.value(
             code + "both = run['join'].task\n"
@@ -103,7 +104,7 @@ class TestAFlow:
             packed.extractall(node, filter="data")
         assert not any(TOKEN.encode() in content for content in files(node).values())
         code = (
-            "import metaflow, json\nfrom asynccache.metaflow.huggingface_settings import read_settings\n"
+            "import metaflow, json\nfrom asynccache.metaflow.huggingface.settings import read_settings\n"
             "print(json.dumps(read_settings()))"
         )
         done = subprocess.run(
@@ -174,7 +175,7 @@ class TestTheContext:
     def test_each_variable_of_the_built_in_provider_counts(self, bed: Bed) -> None:
         names = ("HUGGING_FACE_HUB_TOKEN", "HUGGING_FACE_TOKEN", "HF_TOKEN")
         code = (
-            "import os\nfrom asynccache.metaflow.huggingface_auth import find_token\nvalue = [find_token('env', {})]\n"
+            "import os\nfrom asynccache.metaflow.huggingface.auth import find_token\nvalue = [find_token('env', {})]\n"
             f"for name in {names!r}:\n    os.environ[name] = ' of_' + name + ' '\n"
             "    value.append(find_token('env', {}))\n"
         )

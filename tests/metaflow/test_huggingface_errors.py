@@ -19,7 +19,7 @@ from tests.metaflow.hub_bed import (
 from tests.support.metaflow_venv import launch_venv
 
 _ARGUMENTS = """
-from asynccache.metaflow.huggingface import HuggingFaceDecorator
+from asynccache.metaflow.huggingface.decorator import HuggingFaceDecorator
 value = []
 for arguments in GIVEN:
     try:
@@ -30,7 +30,7 @@ for arguments in GIVEN:
 """
 _TOKENS = """
 import traceback
-from asynccache.metaflow.huggingface_auth import find_token
+from asynccache.metaflow.huggingface.auth import find_token
 value = []
 for name, providers in GIVEN:
     try:
@@ -41,11 +41,14 @@ for name, providers in GIVEN:
 _LIMITS = """
 import os
 from asynccache.metaflow.configuration import configuration
+from asynccache.metaflow.huggingface.settings import read_settings
 value = []
 for seconds in GIVEN:
     os.environ["METAFLOW_HUGGINGFACE_DOWNLOAD_TIMEOUT"] = seconds
     try:
-        value.append(configuration()["HUGGINGFACE_DOWNLOAD_TIMEOUT"])
+        from metaflow import metaflow_config
+        vars(metaflow_config).update(configuration())
+        value.append(read_settings().timeout)
     except Exception as error:
         value.append([type(error).__name__, str(error)])
 """
@@ -120,7 +123,7 @@ class TestErrors:
         ]
         assert bed.value(f"GIVEN = {given!r}\n{_ARGUMENTS}") == [None, None]
         directories = (
-            "from asynccache.metaflow.huggingface_models import read_models\n"
+            "from asynccache.metaflow.huggingface.models import read_models\n"
             f"value = [[k, str(m), m.directory] for k, m in read_models({given[0]['models']!r}).items()]"
         )
         assert bed.value(directories) == [
@@ -155,7 +158,7 @@ class TestErrors:
         given = ["0", "-3", "soon", "1.5", ""]
         base = "METAFLOW_HUGGINGFACE_DOWNLOAD_TIMEOUT must be a positive integer. Got '{}'."
         assert bed.value(f"GIVEN = {given!r}\n{_LIMITS}") == [
-            ["MetaflowException", base.format(seconds)] for seconds in given
+            ["HuggingFaceException", base.format(seconds)] for seconds in given
         ]
         assert bed.value(f"GIVEN = ['7']\n{_LIMITS}") == [7]
 

@@ -36,6 +36,7 @@ def make_bed(tmp_path: Path, sources: Path) -> Iterator[Bed]:
 
 
 class TestSnapshots:
+    @pytest.mark.long
     def test_a_branch_that_moved_is_replaced_and_the_earlier_snapshot_stays(self, bed: Bed) -> None:
         old = bed.hub.publish("team/tiny", OLD)
         path = Path(bed.value(SNAPSHOT))
@@ -70,6 +71,7 @@ class TestSnapshots:
         bed.hub.damage.clear()
         assert files(Path(bed.value(SNAPSHOT))) == OLD
 
+    @pytest.mark.long
     def test_a_hub_that_stops_answering_is_given_up_and_nothing_half_is_shown(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD)
         bed.hub.stall.add("weights.bin")
@@ -80,6 +82,7 @@ class TestSnapshots:
         bed.hub.stall.clear()
         assert files(Path(bed.value(SNAPSHOT))) == OLD
 
+    @pytest.mark.long
     def test_another_task_that_does_not_get_on_is_not_waited_for_forever(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD)
         bed.hub.stall.add("weights.bin")
@@ -106,6 +109,7 @@ class TestSnapshots:
         bed.hub.stall.clear()
         assert files(Path(bed.value(SNAPSHOT))) == OLD
 
+    @pytest.mark.long
     def test_where_files_cannot_be_locked_each_task_downloads_and_one_snapshot_is_shown(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD)
         site = site_without_file_locks(bed.directory / "no-locks")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from asynccache.metaflow.merge import Ask, AskError, expand, merge_level, step_ask, step_over_flow
-from asynccache.resolve.requirement_text import merge_constraints
+from asynccache.resolve.requests.requirement_text import merge_constraints
 
 
 def level(*asks: Ask) -> Ask:
@@ -24,10 +24,16 @@ def conda(**packages: str) -> Ask:
         ("==1.0", "1.0", "==1.0"),
         ("", "5", "5"),
         ("1.0", "", "1.0"),
+        (">=1, <2", "", ">=1,== <2"),
+        ("*", "", ""),
     ],
 )
 def test_packages_of_one_level_have_their_constraints_merged(first: str, second: str, merged: str) -> None:
     assert level(conda(pandas=first), conda(pandas=second)).packages == {"conda": {"pandas": merged}}
+
+
+def test_what_one_decorator_says_alone_is_merged_with_nothing_as_other_writers_do() -> None:
+    assert level(conda(pandas=">=1, <2", numpy="*")).packages == {"conda": {"pandas": ">=1,== <2", "numpy": ""}}
 
 
 @pytest.mark.parametrize("field", ["name", "pathspec", "python", "fetch_at_exec", "disabled"])

@@ -11,8 +11,7 @@ pytestmark = [pytest.mark.timeout(600)]
 IMAGES = [pytest.param(False, id="virtual environment"), pytest.param(True, id="changed root")]
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("cloud")
+@pytest.mark.cloud
 def test_a_step_runs_on_batch_in_its_own_environment_and_the_next_one_without(tmp_path: Path) -> None:
     with remote_bed(tmp_path / "bed", chroot=False) as bed:
         bed.flow("one_step_flow.py", "run", "--with", "batch")

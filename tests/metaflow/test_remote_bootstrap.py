@@ -18,6 +18,7 @@ from asynccache.metaflow.remote_bootstrap import from_variables
         ("unknown", {"METAFLOW_CONDA_S3ROOT": "s3://b/x"}, "s3://b/x"),
         ("azure", {"METAFLOW_CONDA_AZUREROOT": "/container/x/"}, "az://container/x"),
         ("azure", {"METAFLOW_DATASTORE_SYSROOT_AZURE": "container/mf"}, "az://container/mf/conda_env"),
+        ("gs", {"METAFLOW_DATASTORE_SYSROOT_GS": "gs://b/mf"}, "gs://b/mf/conda_env"),
     ],
 )
 def test_the_root_follows_from_the_datastore_and_metaflows_variables(
@@ -31,7 +32,16 @@ def test_the_root_follows_from_the_datastore_and_metaflows_variables(
     assert from_variables(datastore)["root"] == root
 
 
+@pytest.mark.parametrize(("datastore", "endpoint"), [("s3", "http://s3"), ("azure", None), ("gs", "http://google:1")])
+def test_an_address_is_that_of_the_datastores_own_service(
+    datastore: str, endpoint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAFLOW_S3_ENDPOINT_URL", "http://s3")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "google:1")
+    assert from_variables(datastore)["endpoint_url"] == endpoint
+
+
 def test_a_node_never_takes_azures_root_for_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METAFLOW_CONDA_AZUREROOT", "container/x")
-    with pytest.raises(AsyncCacheError, match="az://container/x cannot be read here"):
+    with pytest.raises(AsyncCacheError, match="nothing says which account of Azure holds az://container/x"):
         Root(str(from_variables("azure")["root"]))

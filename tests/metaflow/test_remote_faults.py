@@ -13,7 +13,7 @@ from aiohttp import web
 from asynccache.node.pack_format import OBJECT_NAME
 from tests.metaflow.remote import Bed, remote_bed
 from tests.store.fault_proxy import Do, Fault, Refuse
-from tests.support.cloud import BUCKET
+from tests.support.datastores import BUCKET
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
 CACHE = "/conda_env/"

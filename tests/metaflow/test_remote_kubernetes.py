@@ -4,18 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.metaflow.remote import assert_remote_flow_ran, remote_bed
+from tests.metaflow.remote import assert_receipts_are_kept, assert_remote_flow_ran, remote_bed
 
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(1500)]
 IMAGES = [pytest.param(False, id="virtual environment"), pytest.param(True, id="changed root")]
 
 
 @pytest.mark.parametrize("chroot", IMAGES)
-def test_a_flow_runs_on_kubernetes_with_an_environment_for_each_step(tmp_path: Path, chroot: bool) -> None:
-    with remote_bed(tmp_path / "bed", chroot=chroot) as bed:
-        bed.flow("remote_flow.py", "run", "--with", "kubernetes", "--max-workers", "2")
+@pytest.mark.parametrize("datastore", ["s3", "azure", "gs"])
+def test_a_flow_runs_on_kubernetes_with_an_environment_for_each_step(
+    tmp_path: Path, datastore: str, chroot: bool
+) -> None:
+    with remote_bed(tmp_path / "bed", chroot=chroot, datastore=datastore) as bed:
+        bed.flow("remote_flow.py", f"--datastore={datastore}", "run", "--with", "kubernetes", "--max-workers", "2")
 
         assert_remote_flow_ran(bed)
+        assert_receipts_are_kept(bed)
 
 
 def test_an_init_script_of_the_image_does_not_disturb_the_bootstrap(tmp_path: Path) -> None:

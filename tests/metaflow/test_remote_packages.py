@@ -1,14 +1,15 @@
 """Without packs, nodes make environments from packages by the engine's bundle, configured or published on first use."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from asynccache.node.pack_format import OBJECT_NAME
 from tests.metaflow.remote import remote_bed
-from tests.support.cloud import BUCKET, SYSROOT
+from tests.support.datastores import BUCKET, SYSROOTS
 
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(1500)]
 PROGRAM = "from asynccache_cli.main import main; main()"
 
 
@@ -23,7 +24,7 @@ def test_a_node_makes_its_environment_from_packages_where_nothing_is_packed(tmp_
                 "METAFLOW_CONDA_REMOTE_INSTALLER": "engine-{arch}",
             }
             expected = "tools/linux-64/engine-linux-64"
-            store = {"ASYNCCACHE_STORE": SYSROOT + "/conda_env"}
+            store = {"ASYNCCACHE_STORE": SYSROOTS["s3"] + "/conda_env"}
             words = [str(bed.python), "-c", PROGRAM, "installer", "publish"]
             done = bed.cloud._run(words, variables | store)
             assert done.returncode == 0, done.stdout
@@ -42,3 +43,13 @@ def test_a_node_makes_its_environment_from_packages_where_nothing_is_packed(tmp_
         engines = [key for key in keys if "/bundles/" in key or "/tools/" in key]
         assert len(engines) == 2  # with what says its size and digest
         assert all(expected in key for key in engines)
+
+
+@pytest.mark.parametrize("datastore", ["azure", "gs"])
+def test_a_node_of_another_cloud_makes_its_environment_from_packages_too(tmp_path: Path, datastore: str) -> None:
+    with remote_bed(tmp_path / "bed", chroot=False, datastore=datastore) as bed:
+        bed.flow("one_step_flow.py", "run", "--with", "kubernetes", variables={"METAFLOW_CONDA_PACK": "never"})
+
+        assert bed.artifact("OneStepFlow", "end", "found")[:2] == ["1.17.0", "3.10"]
+        said = bed.cloud.look(bed.python, "Flow('OneStepFlow').latest_run['start'].task.metadata_dict")
+        assert json.loads(said["conda_env_receipt"])["source"] == "packages"

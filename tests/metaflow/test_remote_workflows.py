@@ -12,7 +12,7 @@ from tests.support.object_servers import moto_server
 from tests.support.step_functions import TABLE, create_table, run_step_functions
 from tests.support.workflows import WorkflowRun
 
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(1500)]
 
 
 def compiled(bed: Bed, *words: str) -> dict[str, object]:
@@ -30,13 +30,56 @@ def assert_it_ran(run: WorkflowRun) -> None:
         assert f"[{number}, {attempt}, '3.10', '1.17.0'" in line
 
 
-def test_an_argo_workflow_runs(tmp_path: Path) -> None:
-    with remote_bed(tmp_path / "bed", chroot=True) as bed:
-        assert_it_ran(run_argo(compiled(bed, "argo-workflows"), bed.cloud.image, tmp_path / "pods"))
+# collects as if so many days had passed; prints how many environments went, or would go
+COLLECT = """
+import asyncio
+import sys
+import time
+
+from asynccache.api import Session
+from asynccache.store.base import Store
+
+later = 0.0
+Store.timestamp = lambda self: time.time() + later * 24 * 3600
 
 
-def test_an_airflow_dag_runs(tmp_path: Path) -> None:
-    with remote_bed(tmp_path / "bed", chroot=True) as bed:
+async def collect():
+    global later
+    gone = 0
+    if sys.argv[1] == "without":
+        async with Session() as session:
+            await session.remove_leases("*")
+    for later in (100.0, 101.0):
+        async with Session() as session:
+            done = await session.gc(unreferenced=True, dry_run=sys.argv[1] == "without")
+            done.raise_for_failures()
+            gone += (done.swept if sys.argv[1] == "with" else done.marked).by_kind.get("environment") is not None
+    print("GONE", gone)
+
+
+asyncio.run(collect())
+"""
+
+
+def gone(bed: Bed, leases: str) -> bool:
+    (bed.cloud.directory / "collect.py").write_text(COLLECT)
+    return not bed.cloud.program(bed.python, "collect.py", leases).endswith("GONE 0\n")
+
+
+@pytest.mark.parametrize("datastore", ["s3", "gs"])
+def test_an_argo_workflow_runs_although_its_store_was_collected_long_after_it_was_deployed(
+    tmp_path: Path, datastore: str
+) -> None:
+    with remote_bed(tmp_path / "bed", chroot=True, datastore=datastore) as bed:
+        document = compiled(bed, "argo-workflows")
+        assert not gone(bed, "with")
+        assert_it_ran(run_argo(document, bed.cloud.image, tmp_path / "pods"))
+        assert gone(bed, "without"), "its lease was what kept its environments"
+
+
+@pytest.mark.parametrize("datastore", ["s3", "azure"])
+def test_an_airflow_dag_runs(tmp_path: Path, datastore: str) -> None:
+    with remote_bed(tmp_path / "bed", chroot=True, datastore=datastore) as bed:
         bed.flow("remote_flow.py", "airflow", "create", "compiled.py")
         assert_it_ran(run_airflow(bed.cloud.directory / "compiled.py", bed.cloud.image, tmp_path / "pods"))
 

@@ -16,9 +16,10 @@ VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 HERE = Path(asynccache.metaflow.__file__).parent
 # named in Metaflow's lists, or imported by those that are; all others are imported where flows are launched
 IN_STEPS = (
-    "architecture", "commands", "configuration", "decorator_arguments", "decorators", "environment", "errors",
-    "fetch_on_node", "flow_commands", "merge", "mutators", "node_commands", "other_names", "parsers",
-    "remote_bootstrap", "runner", "step_environment", "wait_and_run",
+    "architecture", "commands", "configuration", "decorator_arguments", "decorators", "engine_available",
+    "environment", "environment_values", "errors", "fetch_on_node", "flow_commands", "merge", "mutators",
+    "node_commands", "other_functions", "other_names", "package_values", "parsers", "remote_bootstrap",
+    "runner", "step_environment", "values", "wait_and_run", "wording",
 )  # fmt: skip
 REQUESTS = """
 class Session:
@@ -38,6 +39,11 @@ from metaflow import FlowSpec, conda, conda_base, named_env, pypi, pypi_base, re
 for name in {modules!r}:
     __import__('asynccache.metaflow.' + name)
 from metaflow_extensions.netflixext.plugins.conda.parsers import req_parser
+from asynccache.metaflow.environment import CondaEnvironment
+try:
+    CondaEnvironment(None).launch  # as a Runner does inside of a step
+except Exception as error:
+    print('refused', error)
 own = sorted(n for n in sys.modules if n.split('.')[0] == 'asynccache')
 assert not any(n.split('.')[1:2] in (['engine'], ['ops'], ['resolve'], ['store'], ['model']) for n in own), own
 print('imported by', sys.version_info[:2])
@@ -92,4 +98,5 @@ def test_every_python_of_a_step_imports_it(version: str, tmp_path: Path) -> None
 
     assert done.returncode == 0, done.stderr
     assert "imported by" in done.stdout
+    assert "refused Environments cannot be resolved with this Python" in done.stdout
     assert "Traceback" not in done.stderr

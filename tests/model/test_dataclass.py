@@ -140,6 +140,12 @@ def test_all_that_the_standard_decorator_writes_is_there_after_the_first_instanc
         assert (mine.__slots__, mine.__name__) == (theirs.__slots__, theirs.__name__)
 
 
+def test_an_instance_can_be_copied_with_changes() -> None:
+    version = classes(dataclass).Version(1)
+    changed = version.__replace__(**{dataclasses.fields(version)[0].name: 2})  # as `copy.replace` of 3.13 does
+    assert (type(changed), changed) == (type(version), type(version)(2))
+
+
 def test_nothing_is_written_before_the_first_instance() -> None:
     ours = classes(dataclass)
     assert "__repr__" not in vars(ours.Derived)

@@ -1,7 +1,7 @@
 """Documents are read and written byte for byte as the contract's samples are."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_documents_of_older_writers_are_understood() -> None:
     ("changed", "words"),
     [
         ({"deps": ["numpy"]}, "not CATEGORY::VALUE"),
-        ({"deps": ["npm::left-pad"]}, "not CATEGORY::VALUE"),
+        ({"deps": ["::left-pad"]}, "not CATEGORY::VALUE"),
         ({"deps": None}, "not a list"),
         ({"env_type": "strange"}, "unknown type"),
         ({"resolved_on": "yesterday"}, "malformed"),
@@ -82,11 +82,25 @@ def test_a_truncated_document_is_called_one(cut: int) -> None:
         ResolvedEnvironment.from_json(ID, json.dumps(B1).encode()[:cut])
 
 
-def test_a_time_with_a_zone_is_never_written() -> None:
-    with pytest.raises(UsageError, match="without zone"):
-        ResolvedEnvironment(ID, Request(), (), datetime.now(UTC), "me", ("linux-64",))
-    zoned = ResolvedEnvironment.from_document(ID, {**B1, "resolved_on": "2026-01-01T00:00:00+00:00"})
-    assert zoned.as_document()["resolved_on"] == "2026-01-01T00:00:00"
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05+00:00"),
+        ("2026-01-02T03:04:05.1+02:00", "2026-01-02T03:04:05.100000+02:00"),
+        ("2026-01-02T03:04:05", "2026-01-02T03:04:05"),
+    ],
+)
+def test_a_time_with_a_zone_stays_and_can_be_compared(written: str, kept: str) -> None:
+    found = ResolvedEnvironment.from_document(ID, {**B1, "resolved_on": written})
+    assert found.as_document()["resolved_on"] == kept
+    assert found.local_time.tzinfo is None
+    assert found.local_time.timestamp() == datetime.fromisoformat(written).timestamp()
+
+
+def test_a_category_that_is_not_known_stays() -> None:
+    parts = {"deps": ["later::x==1", "conda::a"], "sources": ["conda::c", "later::y"], "extras": ["later::--z"]}
+    found = ResolvedEnvironment.from_document(ID, {**B1, **parts}).as_document()
+    assert {part: sorted(found[part]) for part in parts} == {part: sorted(texts) for part, texts in parts.items()}
 
 
 def test_credentials_do_not_enter_a_document() -> None:

@@ -1,7 +1,5 @@
-"""Ids are those that every other reader and writer of the cache computes."""
+"""Ids: what they depend on and what is refused; tests/compat/test_vectors.py compares them with other writers'."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,37 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
-from asynccache.model.identity import EnvID, Request, co_resolved_full_id, full_id
+from asynccache.model.identity import EnvID, Request
 
-VECTORS = json.loads((Path(__file__).resolve().parents[1] / "compat" / "vectors.json").read_text("utf-8"))
-Vector = dict[str, Any]
 ASCII = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
 TAGGED = st.dictionaries(st.sampled_from(["conda", "pypi", "npconda", "sys"]), st.lists(ASCII, max_size=4), max_size=4)
-
-
-def _entries(texts: list[str]) -> list[tuple[str, str | None]]:
-    return [(name, None if digest == "None" else digest) for name, _, digest in (t.rpartition("#") for t in texts)]
-
-
-@pytest.mark.parametrize("vector", VECTORS["req"], ids=lambda v: v["id"])
-def test_a_request_has_the_id_of_the_contract(vector: Vector) -> None:
-    request = Request(vector["deps"], vector["sources"], vector["extras"])
-    assert request.req_id == vector["req_id"]
-    assert request.environment_type == vector["type_from_deps"]
-
-
-@pytest.mark.parametrize("vector", [v for v in VECTORS["full"] if "arch" in v], ids=lambda v: v["id"])
-def test_an_environment_has_the_id_of_the_contract(vector: Vector) -> None:
-    entries = _entries(vector["entries_any_order"])
-    assert full_id(entries, vector["arch"], vector["unique_keys"]) == vector["full_id"]
-    assert full_id(reversed(entries), vector["arch"], vector["unique_keys"]) == vector["full_id"]
-
-
-@pytest.mark.parametrize("vector", [v for v in VECTORS["full"] if "co_resolved" in v], ids=lambda v: v["id"])
-def test_environments_resolved_together_have_the_common_id_of_the_contract(vector: Vector) -> None:
-    by_arch = {arch: _entries(texts) for arch, texts in vector["co_resolved"].items()}
-    assert co_resolved_full_id(by_arch) == vector["full_id"]
-    assert sorted(by_arch) == vector["resolved_archs"]
 
 
 @given(TAGGED, TAGGED, st.randoms())

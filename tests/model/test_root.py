@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asynccache.errors import ConfigurationError
-from asynccache.model.root import Datastore, StoreRoot
+from asynccache.model.root import StoreRoot
 
 
 def test_paths_and_file_urls_are_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_paths_and_file_urls_are_directories(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_roots_of_clouds_are_read_in_every_documented_form(
-    text: str, datastore: Datastore | None, kind: str, shown: str
+    text: str, datastore: str | None, kind: str, shown: str
 ) -> None:
     root = StoreRoot.parse(text, datastore=datastore)
     assert (root.kind, str(root), root.remote) == (kind, shown, True)
@@ -68,7 +68,7 @@ def test_roots_of_clouds_are_read_in_every_documented_form(
         ("https://host/x", "azure", "cannot be the root of the datastore azure: expected container/prefix"),
     ],
 )
-def test_other_roots_are_refused_and_what_is_right_is_named(text: str, datastore: Datastore, words: str) -> None:
+def test_other_roots_are_refused_and_what_is_right_is_named(text: str, datastore: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         StoreRoot.parse(text, datastore=datastore)
     assert words in str(caught.value)

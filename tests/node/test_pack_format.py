@@ -38,7 +38,7 @@ decompress = decoder[1]
 @settings(
     max_examples=40,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
 def test_whatever_is_packed_is_unpacked(tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object]) -> None:
     base = tmp_path_factory.mktemp("trees")

@@ -7,7 +7,7 @@ import pytest
 from asynccache.engine.credentials import HostCredentials
 from asynccache.model.url import PackageURL
 from asynccache.node.user import home_directory, user_name
-from asynccache.resolve.pip_configuration import read_pip_configuration
+from asynccache.resolve.requests.pip_configuration import read_pip_configuration
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Request
 from asynccache.model.package import Package
 from asynccache.ops.resolve_request import Wanted
-from asynccache.resolve.assemble import Assembled
+from asynccache.resolve.requests.assemble import Assembled
 from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
 
 ARCH = "linux-64"

@@ -11,7 +11,11 @@ import pytest
 from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.package import Format
-from asynccache.ops.backfill import Backfill, Journal, Selection
+from asynccache.model.shard import Shard
+from asynccache.ops.backfill import Backfill, Selection
+from asynccache.ops.backfill_run import Counts
+from asynccache.ops.shard_journal import Journal
+from asynccache.store.memory import MemoryStore
 from tests.support.fault_server import FaultServer
 from tests.support.stores import archives_in, damaged_in, receipts_in
 
@@ -50,9 +54,10 @@ async def test_the_other_direction_works_as_well(filled: FaultServer, configured
 
 
 async def test_shards_cover_everything_once(filled: FaultServer, configured: Settings) -> None:
-    plans = [(await _run(configured, Selection(Format.CONDA, shard=(i, 3)))).plan for i in (1, 2, 3)]
+    plans = [(await _run(configured, Selection(Format.CONDA, shard=Shard(i, 3)))).plan for i in (1, 2, 3)]
     assert sum(p.todo for p in plans) == 6
-    assert all(p.skipped > 0 for p in plans)
+    assert sum(p.complete for p in plans) == 6
+    assert all(p.todo + p.complete > 0 for p in plans)
     assert (await _run(configured)).plan.todo == 0
 
 
@@ -73,11 +78,15 @@ async def test_an_interrupted_backfill_goes_on_behind_its_mark(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        journal = json.loads(backfill.journal_path.read_text())
+        journal = json.loads((tmp_path / "store" / backfill.journal_key).read_text())
     assert journal["behind"].startswith("packages/conda/")
-    resumed = await _run(configured, resume=True)
+    elsewhere = replace(configured, cache_dir=tmp_path / "another node")
+    resumed = await _run(elsewhere, resume=True)
     assert resumed.plan.complete + resumed.plan.todo < 12  # what lies behind the mark was not looked at again
-    assert not resumed.journal_path.exists()
+    async with Engine(elsewhere) as engine:
+        run = await Backfill(engine, TO_CONDA).so_far()
+    assert run.complete
+    assert (run.counts.looked_at, run.counts.failed) == (12, 0)
     assert Counter(p.suffix for p in archives_in(tmp_path / "store")) == {".conda": 12, ".bz2": 6}
 
 
@@ -94,7 +103,8 @@ async def test_what_failed_is_tried_again_first_when_resumed(
         report = await backfill.run()
         # damaged in the store, and https instead of http upstream: nobody has it
         assert len(report.failures) == 1
-        assert len(_failed(backfill.journal_path)) == 1
+        run = await backfill.so_far()
+        assert (len(run.failed_directories), run.counts.failed, run.unfinished) == (1, 1, (1,))
     assert victim.read_bytes() != good  # reported, and left where it is
     victim.write_bytes(good)
     resumed = await _run(configured, resume=True)
@@ -102,29 +112,69 @@ async def test_what_failed_is_tried_again_first_when_resumed(
     assert len(archives_in(tmp_path / "store")) == 18
 
 
-def _failed(path: Path) -> set[str]:
-    journal = Journal(path)
-    journal.load()
-    return journal.failed
+def _journal() -> Journal[Counts]:
+    return Journal(MemoryStore(), "asynccache/shards/j/1/1.json", Counts)
 
 
-def test_the_mark_never_passes_what_is_not_done(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j.json")
+def test_the_mark_never_passes_what_is_not_done() -> None:
+    journal = _journal()
+    journal.passed("_", Counts.of("there"))
     for name in "abcd":
         journal.begin(name)
-    journal.end("b", failed=False)
-    assert journal.behind == ""
-    journal.end("a", failed=True)
+    journal.end("b", Counts.of("made", 5))
+    assert (journal.behind, journal.counts) == ("_", Counts(there=1))
+    journal.end("a", Counts.of("failed"), failed=True)
     assert (journal.behind, journal.failed) == ("b", {"a"})
-    journal.end("d", failed=False)
+    journal.end("d", Counts.of("made"))
+    journal.passed("e", Counts.of("skipped"))
     assert journal.behind == "b"
-    journal.end("c", failed=False)
-    assert journal.behind == "d"
+    journal.end("c", Counts.of("made"))
+    assert journal.behind == "e"
+    assert journal.counts == Counts(there=1, made=3, failed=1, skipped=1, made_bytes=5)
+    journal.end("a", Counts.of("made"))
+    assert (journal.failed, journal.counts.failed, journal.counts.looked_at) == (set(), 0, 6)
 
 
-def test_an_unreadable_journal_means_starting_from_the_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "j.json"
-    path.write_text("{")
-    journal = Journal(path)
-    journal.load()
-    assert (journal.behind, journal.failed) == ("", set())
+def test_a_failure_behind_what_is_not_done_is_none_of_the_journal_yet() -> None:
+    journal = _journal()
+    for name in "ab":
+        journal.begin(name)
+    journal.end("b", Counts.of("failed"), failed=True)
+    assert (journal.behind, journal.failed, journal.counts) == ("", set(), Counts())  # whoever goes on meets both
+    journal.end("a", Counts.of("made"))
+    assert (journal.behind, journal.failed, journal.counts) == ("b", {"b"}, Counts(made=1, failed=1))
+
+
+async def test_an_unreadable_journal_means_starting_from_the_beginning() -> None:
+    store = MemoryStore()
+    async with store:
+        await store.put("j", b"{")
+        journal = Journal(store, "j", Counts)
+        await journal.load()
+        assert (journal.behind, journal.failed, journal.loaded) == ("", set(), False)
+        await journal.begin_again()
+        await journal.save()
+        assert json.loads(await store.get("j"))["behind"] == ""
+
+
+async def test_a_worker_that_is_behind_another_leaves_the_journal_as_it_is() -> None:
+    store = MemoryStore()
+    async with store:
+        first = Journal(store, "j", Counts)
+        await first.begin_again()
+        second = Journal(store, "j", Counts)
+        await second.load()
+        for journal, names in ((first, "abc"), (second, "ab")):
+            for name in names:
+                journal.passed(name, Counts.of("there"))
+            await journal.save()
+        assert json.loads(await store.get("j"))["behind"] == "c"
+        second.passed("c", Counts.of("there"))
+        second.passed("d", Counts.of("there"))
+        second.complete = True
+        await second.save()
+        said = json.loads(await store.get("j"))
+        assert (said["behind"], said["counts"]["there"], said["complete"]) == ("d", 4, True)
+        await Journal(store, "j", Counts).begin_again()
+        await first.save()
+        assert json.loads(await store.get("j"))["behind"] == ""  # whoever began again is not disturbed

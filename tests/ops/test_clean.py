@@ -32,16 +32,16 @@ def built(tmp_path: Path) -> list[Path]:
 async def test_packages_in_use_are_waited_for(configured: Settings, built: list[Path], tmp_path: Path) -> None:
     async with Engine(replace(configured, lock_timeout=0.3)) as engine:
         environment = await cached(engine, packages_of(built))
-        await hydrate(engine, environment, tmp_path / "env")
-        async with NodePackages(engine).in_use():
+        await hydrate(engine.host, engine.sources, environment, tmp_path / "env")
+        async with NodePackages(engine.host, engine.sources).in_use():
             with pytest.raises(LockTimeoutError, match="to use the packages"):
-                await clean(engine.settings, keep_bytes=0)
-        done = await clean(engine.settings, keep_bytes=0)
+                await clean(engine.host.settings, keep_bytes=0)
+        done = await clean(engine.host.settings, keep_bytes=0)
         assert [r.path.name for r in done.removed] == []  # the environment shares their files
         (tmp_path / "env/.metaflowenv").unlink()
         for name in "abcd":
             (tmp_path / f"env/share/{name}").unlink()
-        done = await clean(engine.settings, keep_bytes=0)
+        done = await clean(engine.host.settings, keep_bytes=0)
         assert sorted(r.path.name for r in done.removed) == [f"{n}-1.0-0" for n in "abcd"]
         assert done.kept_bytes == 0
 
@@ -51,13 +51,13 @@ async def test_a_dry_run_removes_nothing_and_recent_things_stay(
 ) -> None:
     async with Engine(configured) as engine:
         environment = await cached(engine, packages_of(built))
-        await hydrate(engine, environment, configured.cache_dir / "envs/env")
-        assert (await clean(engine.settings, older_than=3600)).removed == []
+        await hydrate(engine.host, engine.sources, environment, configured.cache_dir / "envs/env")
+        assert (await clean(engine.host.settings, older_than=3600)).removed == []
         os.utime(configured.cache_dir / "envs/env/.metaflowenv", (1, 1))
-        planned = await clean(engine.settings, older_than=3600, dry_run=True)
+        planned = await clean(engine.host.settings, older_than=3600, dry_run=True)
         assert [(r.kind, r.path.name) for r in planned.removed] == [("environment", "env")]
         assert (configured.cache_dir / "envs/env/share/a").exists()
-        assert [r.path.name for r in (await clean(engine.settings, older_than=3600)).removed] == ["env"]
+        assert [r.path.name for r in (await clean(engine.host.settings, older_than=3600)).removed] == ["env"]
         assert not (configured.cache_dir / "envs/env").exists()
 
 
@@ -67,7 +67,7 @@ async def test_a_store_of_objects_is_asked_once_a_package(
     async with MemoryStore() as store, Engine(configured, store=store) as engine:
         environment = await cached(engine, packages_of(built))
         before = store.requests
-        await hydrate(engine, environment, tmp_path / "env")
+        await hydrate(engine.host, engine.sources, environment, tmp_path / "env")
         assert store.requests - before == len(built)
 
 

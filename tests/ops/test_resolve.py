@@ -21,8 +21,8 @@ from asynccache.errors import (
     UnsatisfiableError,
     UsageError,
 )
-from asynccache.model.identity import co_resolved_full_id, full_id
-from asynccache.ops.environments import Environments
+from asynccache.model.identity import Request, co_resolved_full_id, full_id
+from asynccache.ops.catalog import Catalog
 from asynccache.ops.resolve import resolve
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.ops.resolve_result import Resolved
@@ -80,7 +80,7 @@ async def test_what_is_found_is_cached_published_remembered_and_named(
     manifest = json.loads(manifest_path(settings).read_bytes())
     assert manifest["environments"][ARCH][ids.req_id] == {ids.full_id: document, "_default": ids.full_id}
     async with Engine(settings) as engine:
-        assert (await Environments(settings, engine.store).find("team/a:v1", ARCH)).id == ids
+        assert (await Catalog(settings, engine.store).find("team/a:v1", ARCH)).id == ids
     assert resolved.fetched_bytes > 0
 
 
@@ -140,7 +140,7 @@ async def test_architectures_that_are_asked_for_together_share_one_id_and_one_na
     )  # fmt: skip
     assert mac.resolved_archs == linux.resolved_archs == (ARCH, "osx-arm64")
     async with Engine(settings) as engine:
-        catalog = Environments(settings, engine.store)
+        catalog = Catalog(settings, engine.store)
         assert [(await catalog.find("team/a:v1", a)).id.arch for a in (ARCH, "osx-arm64")] == [ARCH, "osx-arm64"]
     again = await run(settings, table, wanted("a", ARCH, "osx-arm64"))
     assert [row.known for row in again.rows] == [True, True]
@@ -196,7 +196,7 @@ async def test_processes_that_resolve_the_same_at_once_solve_it_once(settings: S
     assert len(table.problems) == 1
     assert sorted(row.known for row in rows) == [False, True, True, True]
     assert len({row.environment.id for row in rows if row.environment}) == 1
-    # who asks for it anew gets it anew
+    # who asks for it again gets it again
     await asyncio.gather(*(run(settings, table, wanted("a"), force=True) for _ in range(2)))
     assert len(table.problems) == 3
 
@@ -288,13 +288,14 @@ async def test_packages_come_before_documents_before_the_full_id_before_this_mac
     order = ["packages", "env", "full-id", "generic"]
     kinds = []
     for key, remembered in writes:
-        kind = next(k for k in (*reversed(order),) if f"/{k}" in f"/{key}" or key.endswith(f"/{k}"))
+        named = (k for k in (*reversed(order),) if f"/{k}" in f"/{key}" or key.endswith(f"/{k}"))
+        kind = "digest" if ".sha256-" in key else next(named)
         kinds.append(kind)
         assert remembered == (kind == "generic")
     assert kinds.count("packages") == 4
     last_package = max(i for i, kind in enumerate(kinds) if kind == "packages")
     assert all(kind != "packages" for kind in kinds[last_package + 1 :])
-    assert kinds[last_package + 1 :] == ["env", "full-id", "env", "full-id", "generic"]
+    assert kinds[last_package + 1 :] == ["env", "full-id"] * 2 + ["digest"] * 4 + ["generic"]
 
 
 async def test_an_environment_that_is_extended_keeps_the_objects_of_its_base(
@@ -323,6 +324,45 @@ async def test_a_base_that_meets_the_request_is_not_solved_again(settings: Setti
     (same,) = (await run(settings, table, wanted("a", base=base), force=False)).rows
     assert same.environment == base
     assert len(table.problems) == 1
+
+
+async def test_an_environment_that_is_used_by_its_name_does_not_become_what_its_request_means(
+    settings: Settings, table: TableResolver
+) -> None:
+    (older,) = (await run(settings, table, wanted("a"))).environments
+    table.answers = {"a": table.answers["b"]}
+    (later,) = (await run(settings, table, wanted("a"), force=True)).environments
+    assert later.id.req_id == older.id.req_id
+    (row,) = (await run(settings, table, wanted("a", base=older, compatible=True))).rows
+    assert (row.environment, row.default) == (older, False)
+    assert (await run(settings, table, wanted("a"))).environments == [later]
+    # it is remembered all the same
+    elsewhere = replace(settings, datastore_root=settings.datastore_root / "other")  # type: ignore[operator]
+    await run(elsewhere, table, wanted("a", base=older, compatible=True))
+    known = json.loads(manifest_path(elsewhere).read_bytes())["environments"][ARCH][older.id.req_id]
+    assert list(known) == [older.id.full_id]
+
+
+async def test_what_others_resolved_with_credentials_in_addresses_is_found_and_what_is_new_is_told(
+    settings: Settings, table: TableResolver, tmp_path: Path
+) -> None:
+    asked = wanted("a")
+    each = replace(asked.asked[ARCH], written={"https://h/ch": "https://u:s3cret-word@h/ch"})
+    own = Request(each.request.deps, {"conda": ["https://h/ch"]})
+    there = Request(each.request.deps, {"conda": ["https://u:s3cret-word@h/ch"]})
+    theirs = replace(asked, asked={ARCH: replace(each, request=there, written={})})
+    (known,) = (await run(settings, table, theirs)).environments
+    ours = replace(asked, asked={ARCH: replace(each, request=own)})
+    (row,) = (await run(settings, table, ours)).rows
+    assert row.known
+    assert row.environment is not None
+    assert row.environment.id == known.id
+    assert row.notes == ()
+    assert not any(b"s3cret-word" in data for data in content(tmp_path).values())
+    (new,) = (await run(settings, table, ours, force=True)).rows
+    assert ["left out of the id" in note for note in new.notes] == [True]
+    assert new.environment is not None
+    assert new.environment.id.req_id == own.req_id
 
 
 async def test_a_known_environment_counts_only_with_equal_unique_keys(settings: Settings, table: TableResolver) -> None:
@@ -367,7 +407,7 @@ async def test_a_name_that_means_something_else_fails_and_the_environment_stays(
     resolved = await run(settings, table, wanted("b", aliases=["team/x:v1", "team/y"]))
     (row,) = resolved.rows
     assert (row.published, [str(a) for a in row.aliases]) == (True, ["team/y:latest"])
-    with pytest.raises(Exception, match="team/x:v1 is immutable and stands for"):
+    with pytest.raises(Exception, match="team/x:v1 is immutable and refers to"):
         resolved.raise_for_failures()
 
 

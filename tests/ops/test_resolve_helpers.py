@@ -13,12 +13,12 @@ from asynccache.config import Settings
 from asynccache.engine.engine import Engine
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import Request
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from asynccache.ops.resolve import resolve
 from asynccache.ops.resolve_request import ResolveOptions, Wanted
 from asynccache.ops.resolve_result import Resolved
-from asynccache.resolve.assemble import Assembled
-from asynccache.resolve.helper_environment import helper_request, solve_helper
+from asynccache.resolve.pypi.helper_environment import helper_request, solve_helper
+from asynccache.resolve.requests.assemble import Assembled
 from asynccache.resolve.resolver import PrefixMaker, Problem, Solution
 from tests.ops.resolve_table import ARCH, TableResolver, found
 from tests.support.fault_server import FaultServer
@@ -103,7 +103,7 @@ async def test_another_machine_finds_it_in_the_store(settings: Settings, conda: 
     assert (len(conda.problems), names(second)) == (1, names(first))
     asked = helper_request(request("a"), settings)
     async with Engine(settings) as engine:
-        known = await Environments(settings, engine.store).lookup.by_request(asked.req_id, ARCH, {})
+        known = await Catalog(settings, engine.store).lookup.by_request(asked.req_id, ARCH, {})
     assert known is not None
     assert (known.environment_type, known.request.req_id) == ("conda-only", asked.req_id)
     assert all(package.cached for package in known.packages)

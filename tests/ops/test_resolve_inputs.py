@@ -10,13 +10,13 @@ from asynccache.catalog.export import export
 from asynccache.config import Settings
 from asynccache.errors import ConfigurationError, ObjectNotFoundError, PartialFailureError, UsageError
 from asynccache.model.package import Package
-from asynccache.ops.environments import Environments
+from asynccache.ops.catalog import Catalog
 from asynccache.ops.opening import Opening
 from asynccache.ops.resolve_files import resolve_files
 from asynccache.ops.resolve_inputs import InputFile, Inputs, input_format, wanted_of
 from asynccache.ops.resolve_request import ResolveOptions, Wanted, publication_limit
-from asynccache.resolve.assemble import Machine
 from asynccache.resolve.formats.locks import read_package_list
+from asynccache.resolve.requests.assemble import Machine
 from asynccache.resolve.resolver import Problem
 from tests.ops.resolve_table import ARCH, TableResolver, found
 from tests.support.environments import environment_of
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def ask(settings: Settings, inputs: Inputs) -> Wanted:
-    return await wanted_of(inputs, settings, Environments(settings, None), machine=MACHINE)
+    return await wanted_of(inputs, settings, Catalog(settings, None), machine=MACHINE)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,19 @@ async def test_two_files_are_merged_and_the_type_is_that_of_both(settings: Setti
     assert asked.request.req_id == wanted.asked["osx-arm64"].request.req_id
 
 
+async def test_what_a_single_equals_sign_means_is_said_and_can_be_set(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "e.yml"
+    path.write_text("dependencies: [a=1.26, b==1.26, c=1.2.3, d=1.0=py_0, e=1.*]\n")
+    inputs = Inputs((InputFile(str(path)),), arches=(ARCH,), python="3.11.*")
+    exact = (await ask(settings, inputs)).asked[ARCH]
+    assert exact.request.deps["conda"][:3] == ["a==1.26", "b==1.26", "c==1.2.3"]
+    (note,) = [note for note in exact.notes if "`=` is exactly this version" in note]
+    assert "so: a=1.26; write a=1.26.* for those, or set conda_equals" in note
+    fuzzy = (await ask(replace(settings, conda_equals="fuzzy"), inputs)).asked[ARCH]
+    assert fuzzy.request.deps["conda"][:5] == ["a==1.26.*", "b==1.26", "c==1.2.3.*", "d==1.0=py_0", "e==1.*"]
+    assert not [note for note in fuzzy.notes if "`=`" in note]
+
+
 async def test_without_a_python_that_of_the_running_interpreter_is_asked_for(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -115,7 +128,7 @@ async def test_an_environment_is_found_for_any_architecture_when_only_its_requir
     settings: Settings, channel: SyntheticChannel
 ) -> None:
     environment = environment_of(channel.packages("http://h", 3), "a", "python==3.11.*")
-    catalog = Environments(settings, None)
+    catalog = Catalog(settings, None)
     await catalog.keep([environment])
     name = str(environment.id)
     wanted = await wanted_of(Inputs(source=name, arches=("osx-arm64",)), settings, catalog, machine=MACHINE)

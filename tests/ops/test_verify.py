@@ -1,5 +1,6 @@
 """Reading a store shows every kind of damage and harms nothing."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,20 @@ import pytest
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import PartialFailureError, StoreRefusedError
+from asynccache.errors import PartialFailureError, StoreError
 from asynccache.hydrate.pack_find import pack_key
-from asynccache.model.identity import EnvID
+from asynccache.model.alias import Alias
 from asynccache.model.package import Format
-from asynccache.ops.audit import audit
+from asynccache.model.shard import Shard
 from asynccache.ops.backfill import Backfill, Selection
+from asynccache.ops.catalog import Catalog
 from asynccache.ops.contents import archives, totals
 from asynccache.ops.verify import Sample, Verification, verify_store
-from asynccache.store.base import BytesMoved
-from asynccache.store.memory import MemoryStore
+from asynccache.ops.verify_whole import verify_whole
+from asynccache.store import journal
+from asynccache.store.stored import StoredArchive
+from tests.support.environments import environment_of
+from tests.support.failing_store import FailingStore
 from tests.support.fault_server import FaultServer
 from tests.support.small_channel import SyntheticChannel
 from tests.support.stores import archives_in
@@ -28,7 +33,7 @@ ALL = Sample()
 
 async def _verify(settings: Settings, sample: Sample = ALL, *, quarantine: bool = False) -> Verification:
     async with Engine(settings) as engine:
-        return await verify_store(engine, sample, quarantine=quarantine)
+        return await verify_store(engine.host, engine.sources, sample, quarantine=quarantine)
 
 
 def _damage(path: Path) -> bytes:
@@ -42,6 +47,27 @@ def _damage(path: Path) -> bytes:
 async def test_a_whole_store_is_whole(filled: FaultServer, configured: Settings) -> None:
     result = await _verify(configured)
     assert (result.checked, result.whole) == (12, True)
+
+
+async def test_shards_read_everything_once_and_the_first_one_what_belongs_to_no_archive(
+    filled: FaultServer, configured: Settings
+) -> None:
+    read: list[str] = []
+    async with Engine(configured) as engine:
+        done = [
+            await verify_whole(
+                engine.host,
+                engine.sources,
+                Sample(shard=Shard(index, 5)),
+                checked=lambda archive: read.append(archive.key),
+            )
+            for index in range(1, 6)
+        ]
+        assert sorted(read) == [info.key async for info in engine.store.scan("packages/")]
+    assert sum(each.archives.checked for each in done) == len(read) == 12
+    assert [Sample(shard=Shard(index, 5)).whole for index in (1, 2)] == [True, False]
+    for each in done:
+        each.raise_for_failures()
 
 
 async def test_a_store_is_read_where_the_cache_directory_cannot_be_made(
@@ -87,38 +113,54 @@ async def test_an_object_that_was_mended_after_it_was_read_is_not_quarantined(
             victim.write_bytes(good)
 
     async with Engine(configured, emit=mend) as engine:
-        (damage,) = (await verify_store(engine, ALL, quarantine=True)).damaged
+        (damage,) = (await verify_store(engine.host, engine.sources, ALL, quarantine=True)).damaged
     assert damage.moved_to == ""
     assert victim.read_bytes() == good
-
-
-class _Silent(MemoryStore):
-    """A store that stops answering when it is to be read."""
-
-    async def download(self, key: str, path: Path, *, size: int | None = None, moved: BytesMoved | None = None) -> int:
-        raise StoreRefusedError(f"{key} cannot be read")
-
-    async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
-        raise StoreRefusedError(f"{key} cannot be read")
 
 
 async def test_a_store_that_fails_while_it_is_verified_is_no_damage(
     channel: SyntheticChannel, configured: Settings
 ) -> None:
-    async with (
-        FaultServer(channel.root) as server,
-        _Silent() as store,
-        Engine(configured, store=store) as engine,
-    ):
-        (await engine.cache(channel.packages(server.url, 3))).raise_for_failures()
-        await store.put(pack_key(EnvID("a" * 40, "b" * 40, "linux-64")), bytes(1000))
-        archives_read = await audit(engine, Sample("*"))
-        with pytest.raises(StoreRefusedError):
-            await audit(engine, ALL)
-    assert (archives_read.archives.damaged, len(archives_read.archives.errors)) == ([], 3)
-    with pytest.raises(PartialFailureError) as caught:
-        archives_read.raise_for_failures()
-    assert caught.value.exit_code == StoreRefusedError.exit_code
+    async with FaultServer(channel.root) as server, FailingStore() as store, Engine(configured, store=store) as engine:
+        packages = channel.packages(server.url, 3)
+        (await engine.cache(packages)).raise_for_failures()
+        environment = environment_of(packages)
+        catalog = Catalog(configured, store)
+        await catalog.publish(environment)
+        assert catalog.aliases is not None
+        env_id = environment.id
+        await catalog.aliases.assign(Alias.parse("team/env:v1"), (env_id.req_id, env_id.full_id))
+        (await verify_whole(engine.host, engine.sources, ALL)).raise_for_failures()
+        await store.put(pack_key(env_id), bytes(1000))
+        read = [info.key async for info in store.scan() if not info.key.startswith("asynccache/")]
+        assert len(read) >= 3 + 1 + 1 + 1
+        for key in read:
+            store.failing = {key}
+            result = await verify_whole(engine.host, engine.sources, ALL, quarantine=True)
+            failed = {**result.archives.errors, **result.environments.errors}
+            named = {key} if "/aliases/" not in key or key in failed else set()
+            assert set(failed) == named, key
+            damaged = {damage.key for damage in result.environments.damaged} - {pack_key(env_id)}
+            assert (result.archives.damaged, damaged) == ([], set()), key
+            if named:
+                with pytest.raises(PartialFailureError) as caught:
+                    result.raise_for_failures()
+                assert (caught.value.exit_code, caught.value.retryable) == (StoreError.exit_code, True)
+        store.failing = set()
+        assert [info.key async for info in store.scan("asynccache/quarantine/")] == []
+        assert [deed async for deed in journal.entries(store)] == []
+
+
+async def test_what_is_quarantined_is_entered_in_the_log_of_the_store(
+    filled: FaultServer, configured: Settings, tmp_path: Path
+) -> None:
+    victim = archives_in(tmp_path / "store")[3]
+    _damage(victim)
+    async with Engine(replace(configured, username="ann")) as engine:
+        (damage,) = (await verify_store(engine.host, engine.sources, ALL, quarantine=True)).damaged
+        (deed,) = [deed async for deed in journal.entries(engine.store)]
+    assert damage.moved_to
+    assert (deed.what, deed.keys, deed.moved_to, deed.user) == ("quarantine", (damage.key,), damage.moved_to, "ann")
 
 
 async def test_a_transmuted_archive_without_receipt_is_counted_and_one_that_differs_from_it_is_damaged(
@@ -163,3 +205,67 @@ async def test_totals_count_forms_hosts_and_duplicates(
         assert list(result.hosts) == [filled.url.removeprefix("http://")]
         assert result.duplicates == [str(first.parent.parent.relative_to(tmp_path / "store"))]
         assert len([a async for a in archives(engine.store, "packages")]) == 19
+
+
+async def test_a_named_run_goes_on_where_it_was_and_a_run_that_is_done_reads_nothing(
+    filled: FaultServer, configured: Settings, tmp_path: Path
+) -> None:
+    victims = archives_in(tmp_path / "store")[:2]
+    _damage(victims[0])
+    sample = Sample(run_id="night")
+    read: list[str] = []
+    async with Engine(replace(configured, in_flight=1)) as engine:
+
+        def checked(archive: StoredArchive) -> None:
+            read.append(archive.key)
+            if len(read) == 5:
+                task.cancel()
+
+        task = asyncio.ensure_future(verify_whole(engine.host, engine.sources, sample, checked=checked))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    before = len(read)
+    assert before < 12
+    async with Engine(replace(configured, cache_dir=tmp_path / "another node")) as engine:
+        done = await verify_whole(engine.host, engine.sources, sample, checked=lambda each: read.append(each.key))
+        assert 12 <= len(read) <= 13  # what was in flight is read again, and nothing else
+        assert len(set(read)) == 12
+        assert done.archives.checked == 12
+        assert [damage.key for damage in done.archives.damaged] == [str(victims[0].relative_to(tmp_path / "store"))]
+        again = await verify_whole(
+            engine.host, engine.sources, sample, checked=lambda archive: read.append(archive.key)
+        )
+        assert (again.archives, len(read) <= 13) == (done.archives, True)
+        other = await verify_whole(engine.host, engine.sources, replace(sample, run_id="another"))
+        assert other.archives.checked == 12
+
+
+async def test_what_could_not_be_read_is_read_first_by_whoever_goes_on(
+    channel: SyntheticChannel, configured: Settings
+) -> None:
+    async with FaultServer(channel.root) as server, FailingStore() as store, Engine(configured, store=store) as engine:
+        (await engine.cache(channel.packages(server.url, 4))).raise_for_failures()
+        keys = [info.key async for info in store.scan("packages/")]
+        store.failing = set(keys[1:3])
+        sample = Sample(run_id="night")
+        result = await verify_whole(engine.host, engine.sources, sample)
+        assert (sorted(result.archives.errors), result.archives.checked) == (keys[1:3], 2)
+        store.failing = {keys[2]}
+        read: list[str] = []
+        result = await verify_whole(
+            engine.host, engine.sources, sample, checked=lambda archive: read.append(archive.key)
+        )
+        assert (read, list(result.archives.errors), result.archives.checked) == ([keys[1]], [keys[2]], 3)
+        store.failing = set()
+        await store.delete(keys[2])
+        result = await verify_whole(engine.host, engine.sources, sample)
+        assert (result.archives.errors, result.archives.checked) == ({}, 3)
+
+
+async def test_how_much_there_is_to_read_is_told_while_it_is_read(filled: FaultServer, configured: Settings) -> None:
+    async with Engine(replace(configured, in_flight=1)) as engine:
+        told: list[tuple[int, int]] = []
+        sample = Sample(share=0.5, seed="1")
+        result = await verify_whole(engine.host, engine.sources, sample, total=lambda *both: told.append(both))
+        assert told == [(result.archives.checked, result.archives.bytes)]
+        assert 0 < result.archives.checked < 12

@@ -14,14 +14,17 @@ import pytest
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
+from asynccache.engine.workspace import Workspace
 from asynccache.errors import FetchRefusedError, IntegrityError, LockTimeoutError, PartialFailureError
 from asynccache.hydrate.package_directory import LOCK, PackageDirectory
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.package import Format
 from asynccache.model.root import StoreRoot
-from asynccache.ops.environments import Environments
+from asynccache.model.shard import Shard
+from asynccache.ops.catalog import Catalog
+from asynccache.ops.readiness import Readiness
 from asynccache.ops.verify_environments import verify_environments
-from asynccache.ops.warm import Readiness, Target, Warm
+from asynccache.ops.warm import Target, Warm
 from asynccache.store.base import BytesMoved
 from asynccache.store.memory import MemoryStore
 from tests.support.environments import environment_of
@@ -51,7 +54,7 @@ async def warm(
     verify: bool = True,
 ) -> Readiness:
     async with Engine(settings) as engine, Engine(replace(settings, store=None)) as other:
-        catalog = Environments(settings, engine.store)
+        catalog = Catalog(settings, engine.store)
         warming = Warm(engine, catalog, to=to, wanted=wanted, fetch_with=other if aside else None, verify=verify)
         return await warming.run([(str(e.id), e) for e in environments])
 
@@ -80,6 +83,21 @@ async def test_environments_that_share_packages_are_one_run_and_each_package_is_
     assert damaged_in(tmp_path / "store") == []
 
 
+async def test_shards_bring_each_package_once_and_the_last_one_publishes(
+    channel: SyntheticChannel, server: FaultServer, settings: Settings
+) -> None:
+    environments = [environment_of(channel.packages(server.url, 14))]
+    done = []
+    for index in (2, 3, 1):
+        async with Engine(settings) as engine:
+            warming = Warm(engine, Catalog(settings, engine.store), to="remote", shard=Shard(index, 3))
+            done.append(await warming.run([(str(e.id), e) for e in environments]))
+    assert sum(each.distinct for each in done) == len(server.requests) == 14
+    assert all(each.rows[0].ready and each.distinct > 2 for each in done)
+    assert [each.rows[0].published for each in done] == [False, False, True]
+    assert [each.elsewhere > 0 for each in done] == [True, True, False]
+
+
 @pytest.mark.parametrize("to", ["remote", "local", "both"])
 async def test_a_second_warm_finds_everything_and_reads_nothing(
     channel: SyntheticChannel, server: FaultServer, settings: Settings, to: Target
@@ -91,6 +109,21 @@ async def test_a_second_warm_finds_everything_and_reads_nothing(
     assert again.rows[0].ready
     assert (server.requests, again.reports, again.checked_bytes) == ([], [], 0)
     assert again.rows[0].sources == {"node" if to != "remote" else "store": 12}
+
+
+async def test_what_a_run_left_that_was_killed_after_it_had_published_a_package_is_removed_by_the_next_one(
+    channel: SyntheticChannel, server: FaultServer, settings: Settings
+) -> None:
+    packages = channel.packages(server.url, 4)
+    await warm(settings, [environment_of(packages)])
+    workspace = Workspace(settings.cache_dir)
+    left = workspace.prepare(packages[0].url)
+    (left / "archive.conda").write_bytes(b"whole")
+    in_use = workspace.prepare(packages[1].url)
+    async with workspace.locks.hold(workspace.name(packages[1].url)):  # by another process: nobody waits for it
+        await warm(replace(settings, lock_timeout=2.0), [environment_of(packages)])
+    assert not left.exists()
+    assert in_use.exists()
 
 
 async def test_what_was_verified_on_one_server_is_read_again_on_another_of_the_same_address(
@@ -108,7 +141,7 @@ async def test_what_was_verified_on_one_server_is_read_again_on_another_of_the_s
     checked = []
     for store.endpoint in ("http://one", "http://one", "http://two", "http://one"):
         async with Engine(settings, store=store) as engine:
-            catalog = Environments(settings, store)
+            catalog = Catalog(settings, store)
             warming = Warm(engine, catalog, to="remote", wanted=None, verify=True)
             checked.append((await warming.run([("a", each) for each in environments])).checked_bytes)
     assert checked == [0, 0, sum(p.digests.size or 0 for p in channel.packages(server.url, 4)), 0]
@@ -135,14 +168,14 @@ async def test_a_missing_object_is_reported_by_verify_and_healed_by_warm(
     victim = archives_in(tmp_path / "store")[2]
     victim.unlink()
     async with Engine(settings) as engine:
-        (damage,) = (await verify_environments(engine)).damaged
+        (damage,) = (await verify_environments(engine.host, engine.sources)).damaged
     assert damage.missing == (victim.name,)
     assert f"1 of its 6 packages are missing: {victim.name}; `asynccache warm --env {environment.id}" in str(damage)
     server.requests.clear()
     assert (await warm(settings, [environment])).rows[0].ready
     assert [r.path for r in server.requests] == [f"/linux-64/{victim.name}"]
     async with Engine(settings) as engine:
-        assert (await verify_environments(engine)).damaged == []
+        assert (await verify_environments(engine.host, engine.sources)).damaged == []
 
 
 @pytest.mark.parametrize("to", ["remote", "both"])
@@ -204,7 +237,7 @@ async def test_what_is_read_wrong_once_is_read_again_and_nothing_else_happens(
         before = [info async for info in store.scan()]
         seen: list[events.Event] = []
         with engine.listening(seen.append):
-            readiness = await Warm(engine, Environments(settings, store), to=to).run([("e", environment_of(packages))])
+            readiness = await Warm(engine, Catalog(settings, store), to=to).run([("e", environment_of(packages))])
         kept = [info async for info in store.scan("packages/")]
     readiness.raise_for_failures()
     assert kept == before
@@ -219,7 +252,7 @@ async def test_a_node_on_which_every_reading_is_wrong_is_not_ready(
     packages = channel.packages(server.url, 2)
     async with Liar(always=True) as store, Engine(settings, store=store) as engine:
         (await engine.cache(packages)).raise_for_failures()
-        readiness = await Warm(engine, Environments(settings, store), to=to).run([("e", environment_of(packages))])
+        readiness = await Warm(engine, Catalog(settings, store), to=to).run([("e", environment_of(packages))])
         assert sorted([i.key async for i in store.scan("packages/")]) == sorted(readiness.damaged)
     (row,) = readiness.rows
     assert (row.complete, row.ready) == (0, False)
@@ -307,7 +340,7 @@ async def test_an_environment_is_published_when_its_last_package_is_there_and_no
         readiness.raise_for_failures()
     assert caught.value.exit_code == FetchRefusedError.exit_code
     async with Engine(settings) as engine:
-        catalog = Environments(settings, engine.store)
+        catalog = Catalog(settings, engine.store)
         assert catalog.documents is not None
         stored = await catalog.documents.get(good.id)
         assert await catalog.documents.get(bad.id) is None

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from asynccache.config import Settings
+from asynccache.config.settings import ROWS
 from asynccache.errors import ResolverMissingError, UsageError
 from asynccache.model.identity import Request
+from asynccache.node.resolver_table import RESOLVERS, ResolverLine, names_of
 from asynccache.resolve.choose import Noted, choose_resolver
-from asynccache.resolve.conda_executable import CondaExecutableResolver
-from asynccache.resolve.conda_lock_tool import CondaLockResolver
-from asynccache.resolve.rattler_solver import RattlerResolver
+from asynccache.resolve.conda.executable import CondaExecutableResolver
+from asynccache.resolve.conda.lock_tool import CondaLockResolver
+from asynccache.resolve.conda.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem
 from tests.support.conda_stub import write_stub
 from tests.support.conda_table import TablePackage, table_resolver
@@ -37,8 +39,8 @@ class Plugged:
 @pytest.fixture
 def _plugged(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, cls in (
-        ("uv_resolver", "UvResolver"),
-        ("pip_resolver", "PipResolver"),
+        ("pypi.uv_resolver", "UvResolver"),
+        ("pypi.pip_resolver", "PipResolver"),
         ("mixed", "BuiltinMixedResolver"),
     ):
         stand_in = ModuleType(module)
@@ -134,6 +136,33 @@ def test_conda_lock_when_asked_for_misses_what_it_needs(tmp_path: Path) -> None:
     write_stub(tmp_path, "conda-lock", style="mamba")
     with pytest.raises(ResolverMissingError, match="without which conda-lock cannot solve"):
         choose_resolver(settings, "mixed", environ={"PATH": str(tmp_path)})
+
+
+class Guessing:
+    """Solves nothing; of a module that no other one names."""
+
+    def __init__(self, settings: Settings, *, program: str, environ: Any) -> None:
+        self.name, self.environ = program, environ
+
+
+@pytest.mark.parametrize(("kind", "of"), [("conda", "conda-only"), ("pypi", "pypi-only"), ("mixed", "mixed")])
+def test_a_line_of_the_table_is_all_that_makes_a_resolver_known(
+    monkeypatch: pytest.MonkeyPatch, kind: str, of: str
+) -> None:
+    module: Any = ModuleType("asynccache.resolve.guessing")
+    module.Guessing = Guessing
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(RESOLVERS, "guess", ResolverLine(kind, "guessing:Guessing", ("program", "environ")))
+    setting = f"{kind}_dependency_resolver"
+    monkeypatch.setitem(ROWS, setting, ROWS[setting]._replace(choices=names_of(kind)))
+    chosen = choose_resolver(Settings(**{setting: "guess"}), of, environ=NOWHERE)  # type: ignore[arg-type]
+    assert isinstance(chosen, Guessing)
+    assert (chosen.name, chosen.environ) == ("guess", NOWHERE)
+
+
+def test_settings_offer_the_resolvers_of_the_table() -> None:
+    for kind in ("conda", "pypi", "mixed"):
+        assert [*names_of(kind)] == [name for name in ROWS[f"{kind}_dependency_resolver"].choices if name != "none"]
 
 
 def test_an_unknown_type_is_refused() -> None:

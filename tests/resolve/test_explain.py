@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from asynccache.errors import IndexUnreachableError
 from asynccache.resolve.explain import in_words, last_lines, scrubbed, unknown_packages, unreachable, unsatisfiable
-from asynccache.resolve.virtual_packages import VirtualPackage
+from asynccache.resolve.requests.virtual_packages import VirtualPackage
 
 TREE = """Cannot solve the request because of: The following packages are incompatible
 ├─ python 3.8.* can be installed with any of the following options:
@@ -25,7 +25,7 @@ def test_a_tree_keeps_its_shape_and_loses_its_jargon() -> None:
         "│  └─ python 3.8.19 | 3.8.20",
         "└─ numpy >=2 cannot be installed:",
         "   └─ numpy 2.4.6 would require",
-        "      └─ python_abi 3.14.* *_cp314, which nothing that is left meets",
+        "      └─ python_abi 3.14.* *_cp314, which no remaining candidate satisfies",
     ]
 
 
@@ -100,3 +100,15 @@ def test_credentials_of_any_form_are_taken_out(text: str) -> None:
 
 def test_the_last_lines_are_those_with_words() -> None:
     assert last_lines("a\n\n\nb\n \nc\n", count=2) == "b\nc"
+
+
+def test_an_exact_version_that_others_begin_with_says_how_to_ask_for_these() -> None:
+    said = str(unsatisfiable("x", arch="a", published={"a": ["1.3.1", "1.2"]}, exact={"a": "1.3"}))
+    assert "a=1.3 is exactly that version, a=1.3.* every one that begins so" in said
+    assert "exactly" not in str(unsatisfiable("x", arch="a", published={"a": ["1.31"]}, exact={"a": "1.3"}))
+
+
+def test_the_request_on_the_other_side_of_a_contradiction_is_said_once() -> None:
+    asked = {"python": "python 3.12.*", "numpy": "numpy >=2", "num": "num ==1"}
+    said = str(unsatisfiable("numpy >=2 would require\npython 3.11.*", arch="a", requested=asked))
+    assert said.endswith("python 3.11.*\npython 3.12.* is requested")

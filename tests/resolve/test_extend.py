@@ -11,10 +11,10 @@ from asynccache.config import Settings
 from asynccache.errors import UnsatisfiableError, UsageError
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
-from asynccache.resolve.assemble import Assembled, Machine
 from asynccache.resolve.extend import extend
-from asynccache.resolve.requirements import Requirements
-from asynccache.resolve.virtual_packages import VirtualPackage
+from asynccache.resolve.requests.assemble import Assembled, Machine
+from asynccache.resolve.requests.requirements import Requirements
+from asynccache.resolve.requests.virtual_packages import VirtualPackage
 
 FORGE = "https://conda.anaconda.org/conda-forge/linux-64"
 OTHER = "https://host/chan/linux-64"
@@ -92,6 +92,9 @@ def test_additions_are_merged_into_what_the_base_was_asked_for_and_its_packages_
         {"conda": {"b": ">=1"}},
         {"conda": {"openssl": ">=1.1.1a,<2"}},
         {"conda": {"numpy": "1.26.4=py311*"}},
+        {"conda": {"numpy": ">=1.20=py311*"}},
+        {"conda": {"numpy": "1.26.*"}},
+        {"conda": {"numpy": "1.25|1.26.*"}},
         {"conda": {"absent": ";sys_platform == 'win32'"}},
         {"npconda": {"openssl": ""}},
     ],
@@ -128,6 +131,13 @@ def test_pypi_packages_of_a_base_are_compared_by_name_version_extras_and_address
     assert on(PYPI_BASE, {"pypi": {name: text}}).compatible is compatible
 
 
+def test_a_constraint_that_the_base_does_not_keep_is_refused() -> None:
+    asked = Requirements.of({"pypi": {"idna": ""}}, extras={"pypi": ["--constraint six<1.16"]})
+    options: dict[str, Any] = {"arches": ["linux-64"], "settings": Settings(), "datastore": None}
+    with pytest.raises(UnsatisfiableError, match=r"six<1\.16 is a constraint, the base environment has six 1\.16\.0"):
+        extend({"linux-64": PYPI_BASE}, asked, **options)
+
+
 def test_sources_and_flags_come_in_the_contracts_order() -> None:
     found = on(
         PYPI_BASE, {"pypi": {"idna": ""}},
@@ -155,6 +165,23 @@ def test_the_type_follows_base_and_additions(
     environment: ResolvedEnvironment, deps: dict[str, dict[str, str]], kind: str
 ) -> None:
     assert on(environment, deps).environment_type == kind
+
+
+@pytest.mark.parametrize("step", [False, True])
+@pytest.mark.parametrize(
+    ("environment", "deps", "category"),
+    [
+        (PYPI_BASE, {"conda": {"ffmpeg": ""}}, "pypi"),
+        (PYPI_BASE, {"conda": {"ffmpeg": ""}, "pypi": {"idna": ""}}, "pypi"),
+        (base(), {"pypi": {"idna": ""}}, "conda"),
+        (base(wheels=WHEELS, kind="mixed"), {"pypi": {"idna": ""}}, "conda"),
+    ],
+)
+def test_metaflows_pins_follow_the_kind_of_the_base(
+    environment: ResolvedEnvironment, deps: dict[str, dict[str, str]], category: str, step: bool
+) -> None:
+    found = on(environment, deps, datastore="s3", step=step).request
+    assert [c for c, values in found.deps.items() if any(v.startswith("boto3==") for v in values)] == [category]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +235,8 @@ def test_the_python_of_the_base_is_kept() -> None:
     assert "python==3.11.*" in on(base(), {"conda": {"x": ""}}, python=">=3.11,<3.13").request.deps["conda"]
     with pytest.raises(UsageError, match=r"another Python than the one asked for: expected '3.12', found 3.11.7"):
         on(base(), {"conda": {"x": ""}}, python="3.12")
-    set_aside = on(base(), {"conda": {"x": ""}}, python="3.12", step=True)
-    assert set_aside.notes == ("python 3.12 is set aside: the base environment has Python 3.11.7",)
+    ignored = on(base(), {"conda": {"x": ""}}, python="3.12", step=True)
+    assert ignored.notes == ("python 3.12 is ignored: the base environment has Python 3.11.7",)
     with pytest.raises(UsageError, match="Cannot determine Python version from the base environment"):
         on(base(CONDA[1:]), {"conda": {"x": ""}})
 

@@ -16,8 +16,8 @@ from asynccache.config import Settings
 from asynccache.errors import UsageError
 from asynccache.resolve.formats.locks import read_package_list
 from asynccache.resolve.locked import Lock, LockedResolver, read_lock
+from asynccache.resolve.pypi.uv_program import find_uv, own_environment
 from asynccache.resolve.resolver import Solution
-from asynccache.resolve.uv_program import find_uv, own_environment
 from tests.support.pypi_index import PyPIIndex, write_distribution, write_sdist, write_source_tree
 from tests.support.pypi_problems import HERE, helper_conda, pypi_problem
 

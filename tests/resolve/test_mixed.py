@@ -13,7 +13,8 @@ from asynccache.config import Settings
 from asynccache.errors import ConfigurationError, UnsatisfiableError, UsageError
 from asynccache.model.environment import EnvironmentPackage
 from asynccache.resolve.mixed import BuiltinMixedResolver
-from asynccache.resolve.name_mapping import provided_by_conda, read_name_mapping
+from asynccache.resolve.pypi.name_mapping import provided_by_conda, read_name_mapping
+from asynccache.resolve.pypi.uv_resolver import UvResolver
 from asynccache.resolve.resolver import Problem, Solution
 from tests.support.pypi_index import PyPIIndex, write_distribution
 from tests.support.pypi_problems import as_environment, helper_conda, pypi_problem
@@ -64,6 +65,41 @@ async def test_a_pypi_package_that_needs_another_version_than_condas_is_a_contra
         await resolver.resolve(mixed("app", indexes=[index.url]))
 
 
+async def test_a_pin_of_what_conda_brings_enters_the_conda_solve(
+    index: PyPIIndex, resolver: BuiltinMixedResolver
+) -> None:
+    write_distribution(index.directory, "app", requires=["six"])
+    chosen = await resolver.resolve(mixed("app", indexes=[index.url]))
+    assert "six-1.16.0-py_0" in {p.filename for p in chosen.packages}
+    pinned = await resolver.resolve(mixed("app", "six[x]==1.15.0", indexes=[index.url]))
+    assert "six-1.15.0-py_0" in {p.filename for p in pinned.packages}
+    assert names(pinned) == names(chosen)
+    flags = ["--constraint six<1.16", f"--hash six {'0' * 64}"]
+    bounded = await resolver.resolve(mixed("app", extras=flags, indexes=[index.url]))
+    assert bounded.packages == pinned.packages
+    assert "digests of six count for PyPI's files only" in bounded.notes[-1]
+
+
+async def test_a_pin_that_conda_cannot_meet_names_condas_version_and_who_brought_it(
+    index: PyPIIndex, resolver: BuiltinMixedResolver
+) -> None:
+    write_distribution(index.directory, "six", "1.0")
+    with pytest.raises(
+        UnsatisfiableError,
+        match=r"(?s)six==1\.0 is asked of PyPI, but conda brings six 1\.16\.0 \(for pandas, which needs six\),"
+        r" and conda cannot bring another:.*six is published as 1\.16\.0, 1\.15\.0",
+    ):
+        await resolver.resolve(mixed("six==1.0", indexes=[index.url]))
+    with pytest.raises(UnsatisfiableError, match=r"six @ https://h/six-1-py3-none-any.whl is asked of PyPI, but conda"):
+        await resolver.resolve(mixed("six@https://h/six-1-py3-none-any.whl", indexes=[index.url]))
+    write_distribution(index.directory, "app", requires=["numpy>=3"])
+    with pytest.raises(
+        UnsatisfiableError,
+        match=r"(?s)conda's numpy is 1\.26\.4 and .*numpy>=3.*conda brings numpy .*which needs numpy",
+    ):
+        await resolver.resolve(mixed("app", indexes=[index.url]))
+
+
 async def test_local_packages_are_refused(index: PyPIIndex, resolver: BuiltinMixedResolver) -> None:
     for requirement in ("x@git+https://me:pw@host/x.git", "x@/tree", "x@file:///tree"):
         with pytest.raises(UsageError, match=r"Local PYPI packages are not supported in MIXED mode") as caught:
@@ -101,6 +137,33 @@ async def test_a_base_is_kept(index: PyPIIndex, resolver: BuiltinMixedResolver) 
     assert names(solution)[-2:] == ["pypi:lib", "pypi:app"]
 
 
+async def test_what_a_base_has_from_pypi_stays_and_conda_brings_the_same_version_below_it(
+    index: PyPIIndex, resolver: BuiltinMixedResolver
+) -> None:
+    write_distribution(index.directory, "six", "1.15.0")
+    write_distribution(index.directory, "app", requires=["six"])
+    pypi_only = UvResolver(resolver._settings, conda=resolver._conda)
+    problem = pypi_problem("six==1.15.0", indexes=[index.url])
+    base = as_environment(problem, await pypi_only.resolve(problem))
+    solution = await resolver.resolve(mixed("six==1.15.0", "app", indexes=[index.url], base=base))
+    assert all(package in solution.packages for package in base.packages)
+    assert [p.filename for p in solution.packages if p.filename.startswith("six")] == [
+        "six-1.15.0-py_0", "six-1.15.0-py3-none-any",
+    ]  # fmt: skip
+    assert names(solution)[-2:] == ["pypi:six", "pypi:app"]
+
+
+async def test_conda_packages_that_need_another_version_than_a_base_has_from_pypi_are_refused(
+    index: PyPIIndex, resolver: BuiltinMixedResolver
+) -> None:
+    write_distribution(index.directory, "numpy", "2.1.0")
+    pypi_only = UvResolver(resolver._settings, conda=resolver._conda)
+    problem = pypi_problem("numpy", indexes=[index.url])
+    base = as_environment(problem, await pypi_only.resolve(problem))
+    with pytest.raises(UnsatisfiableError, match=r"(?s)base environment has from PyPI \(numpy 2\.1\.0\): .*pandas"):
+        await resolver.resolve(mixed("numpy", indexes=[index.url], base=base))
+
+
 async def test_extras_of_what_conda_provides_are_said_to_have_no_effect(
     index: PyPIIndex, resolver: BuiltinMixedResolver
 ) -> None:
@@ -124,8 +187,9 @@ def test_conda_names_become_pypi_names() -> None:
         package(f"{n}-1.0-0")
         for n in ("pytorch", "matplotlib-base", "libzlib", "python", "_x", "ruamel.yaml", "tzdata")
     ]
-    assert provided_by_conda(packages, read_name_mapping(None)) == {
-        "torch": "1.0",
-        "matplotlib": "1.0",
-        "ruamel-yaml": "1.0",
+    provided = provided_by_conda(packages, read_name_mapping(None))
+    assert {project: f"{name.name} {name.version}" for project, name in provided.items()} == {
+        "torch": "pytorch 1.0",
+        "matplotlib": "matplotlib-base 1.0",
+        "ruamel-yaml": "ruamel.yaml 1.0",
     }

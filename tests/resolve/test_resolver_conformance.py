@@ -22,8 +22,8 @@ from asynccache.errors import (
 )
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
-from asynccache.resolve.conda_executable import CondaExecutableResolver
-from asynccache.resolve.rattler_solver import RattlerResolver
+from asynccache.resolve.conda.executable import CondaExecutableResolver
+from asynccache.resolve.conda.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Resolver, Solution
 from tests.support.conda_stub import write_stub
 from tests.support.conda_table import TABLE, write_table_channels

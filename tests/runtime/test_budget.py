@@ -38,6 +38,20 @@ async def test_waiters_are_served_in_the_order_they_came() -> None:
     assert served == list(range(10))
 
 
+async def test_who_has_the_most_to_do_comes_first_and_equals_in_turn() -> None:
+    budget, served = Budget(1), list[tuple[int, int]]()
+
+    async def borrow(number: int, work: int) -> None:
+        async with budget.borrow(work=work):
+            served.append((work, number))
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for number, work in enumerate([5, 0, 9, 0, 9, 1]):
+            group.create_task(borrow(number, work))
+    assert served == [(5, 0), (9, 2), (9, 4), (1, 5), (0, 1), (0, 3)]  # the first had nobody beside it
+
+
 async def test_a_small_request_does_not_overtake_a_large_one_that_waits() -> None:
     budget, served = Budget(4), list[int]()
 
@@ -68,6 +82,11 @@ async def test_idle_amounts_are_taken_only_while_nobody_waits() -> None:
         await asyncio.sleep(0)
     assert await asyncio.gather(*waiting) == [1, 1]
     assert budget.used == 0
+
+
+async def test_of_several_that_ask_at_once_none_takes_what_another_could_use() -> None:
+    budget = Budget(2)
+    assert await asyncio.gather(*(_take_up_to(budget, 2) for _ in range(3))) == [1, 1, 2]
 
 
 async def _take_up_to(budget: Budget, amount: int) -> int:

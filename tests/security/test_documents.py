@@ -26,10 +26,10 @@ from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import current_architecture
 from asynccache.node.disk import remove_below
-from asynccache.ops.environments import Environments
-from asynccache.resolve.requirement_text import read_requirement
+from asynccache.ops.catalog import Catalog
+from asynccache.resolve.build.source_address import read_source
+from asynccache.resolve.requests.requirement_text import read_requirement
 from asynccache.resolve.resolver import SourceBuild
-from asynccache.resolve.source_address import read_source
 from tests.support.hydration import cached, packages_of
 from tests.support.small_channel import write_small_channel
 
@@ -89,12 +89,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     channel = write_small_channel(root / "files" / "ch")
     chosen = Settings(
         store=str(root / "store"), cache_dir=root / "cache", datastore_root=root / "here", username="ann",
-        attempts=1, connect_timeout=0.5, retry_cap=0.05, link_scripts=False, pack="never",
+        attempts=1, connect_timeout=0.5, retry_cap=0.05, outage_timeout=0, link_scripts=False, pack="never",
     )  # fmt: skip
 
     async def fill() -> tuple[ResolvedEnvironment, ResolvedEnvironment]:
         async with Engine(chosen) as engine:
-            catalog = Environments(chosen, engine.store)
+            catalog = Catalog(chosen, engine.store)
             made = []
             for name, paths in ((GOOD, channel.paths[:1]), (BAD, channel.paths[:2])):
                 environment = await cached(engine, packages_of(paths), note=name[:3] + name[-5])
@@ -397,7 +397,7 @@ def test_what_other_writers_record_is_read(kind: Any, filename: str, url: str, f
 
 def test_a_format_that_nobody_knows_is_an_error_of_that_package_only() -> None:
     package = EnvironmentPackage("conda", "a-1-0", "https://h/c/a-1-0.conda", ".xyz")
-    with pytest.raises(UsageError, match="a format that nothing is known of"):
+    with pytest.raises(UsageError, match="has an unknown format"):
         package.to_package()
 
 

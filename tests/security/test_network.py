@@ -1,57 +1,24 @@
 """What lies between a source and us decides nothing."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import os
-import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from asynccache.model.digest import digest_file
+from tests.support.certificates import make_certificate
 from tests.support.fault_server import FaultServer
 from tests.support.synthetic_packages import write_synthetic_channel
-
-
-def certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate of 127.0.0.1 that is its own authority; return its file and a server's context."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, private = directory / "certificate.pem", directory / "key.pem"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem, private)
-    return pem, context
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["without a digest", "with a digest"])
 async def test_a_way_from_https_to_http_is_taken_only_where_a_digest_decides(tmp_path: Path, known: bool) -> None:
     (package,) = write_synthetic_channel(tmp_path / "channel", [9000])
-    pem, context = certificate(tmp_path)
+    shown = make_certificate(tmp_path)
     async with FaultServer(tmp_path / "channel") as plain:
 
         async def elsewhere(request: web.Request) -> web.StreamResponse:
@@ -61,7 +28,7 @@ async def test_a_way_from_https_to_http_is_taken_only_where_a_digest_decides(tmp
         application.router.add_get("/{path:.*}", elsewhere)
         runner = web.AppRunner(application)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=shown.context)
         await site.start()
         port = runner.addresses[0][1]
         try:
@@ -73,7 +40,7 @@ async def test_a_way_from_https_to_http_is_taken_only_where_a_digest_decides(tmp
                     env={
                         "PATH": os.environ["PATH"],
                         "HOME": str(tmp_path / "home"),
-                        "SSL_CERT_FILE": str(pem),
+                        "SSL_CERT_FILE": str(shown.pem),
                         "ASYNCCACHE_STORE": str(tmp_path / "store"),
                     },
                     capture_output=True,

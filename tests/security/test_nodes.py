@@ -54,7 +54,7 @@ async def plant_pack(engine: Engine, environment: ResolvedEnvironment) -> bytes:
     """Put the pack of other packages under the name of an environment; return it."""
     other = await environment_in(engine, "feature-hardlinks", "feature-prefix-text")
     key = pack_key(environment.id)
-    await pack(engine, replace(other, id=environment.id), force=True, level=1)
+    await pack(engine.host, engine.sources, replace(other, id=environment.id), force=True, level=1)
     return await engine.store.get(key)
 
 
@@ -108,11 +108,11 @@ async def test_a_planted_pack_is_not_vouched_for_and_replaced_only_by_force(tmp_
         planted = await plant_pack(engine, environment)
     async with engine_on(tmp_path, "b") as engine:
         with pytest.raises(IntegrityError, match=r"is not what the packages of .* give: .* files differ"):
-            await pack(engine, environment)
+            await pack(engine.host, engine.sources, environment)
         assert await engine.store.get(pack_key(environment.id)) == planted
-        made = await pack(engine, environment, force=True, level=1)
+        made = await pack(engine.host, engine.sources, environment, force=True, level=1)
         assert (made.created, made.compared) == (True, "")
-        again = await pack(engine, environment)
+        again = await pack(engine.host, engine.sources, environment)
         assert (again.created, again.digest, again.compared) == (False, made.digest, "")
 
 
@@ -131,12 +131,12 @@ async def test_a_pack_that_another_machine_made_is_compared_once(
                 return index
 
             monkeypatch.setattr(Planned, "index", without_digests)
-        made = await pack(engine, environment, level=1)
+        made = await pack(engine.host, engine.sources, environment, level=1)
         monkeypatch.undo()
     events: list[Event] = []
     async with engine_on(tmp_path, "b", events) as engine:
         for started in (1, 1):
-            found = await pack(engine, environment)
+            found = await pack(engine.host, engine.sources, environment)
             assert (found.created, found.digest, found.compared) == (False, made.digest, "whole")
             assert sum(isinstance(event, PackStarted) for event in events) == started
 
@@ -169,7 +169,7 @@ def test_content_that_its_index_hides_is_found_when_it_is_unpacked(
 async def test_where_a_pack_is_pinned_no_other_one_and_no_unnamed_bundle_is_run(tmp_path: Path) -> None:
     async with engine_on(tmp_path, "a") as engine:
         environment = await good(engine)
-        packed = await pack(engine, environment, level=1)
+        packed = await pack(engine.host, engine.sources, environment, level=1)
         await plant_pack(engine, environment)
     mark, node = plant_bundle(tmp_path), Node(tmp_path / "node")
     done = await asyncio.to_thread(node.boot, manifest(tmp_path, environment, packs=pin(packed)), "train")
@@ -183,7 +183,7 @@ async def test_where_a_pack_is_pinned_no_other_one_and_no_unnamed_bundle_is_run(
 async def test_where_anything_is_pinned_a_pack_that_is_not_named_is_not_used(tmp_path: Path) -> None:
     async with engine_on(tmp_path, "a") as engine:
         environment = await good(engine)
-        packed = await pack(engine, environment, level=1)
+        packed = await pack(engine.host, engine.sources, environment, level=1)
     other = replace(packed, id=replace(packed.id, full_id="0" * 40))
     node = Node(tmp_path / "node")
     done = await asyncio.to_thread(node.boot, manifest(tmp_path, environment, packs=pin(other)), "train")
@@ -194,7 +194,7 @@ async def test_where_anything_is_pinned_a_pack_that_is_not_named_is_not_used(tmp
 async def test_where_anything_is_pinned_no_decoder_is_loaded_that_is_not_named(tmp_path: Path) -> None:
     async with engine_on(tmp_path, "a") as engine:
         environment = await good(engine)
-        packed = await pack(engine, environment, level=1)
+        packed = await pack(engine.host, engine.sources, environment, level=1)
     mark = plant_decoder(tmp_path)
     node = Node(tmp_path / "node", lacks=("compression.zstd", "backports.zstd", "libzstd", "zstandard"))
     path = manifest(tmp_path, environment, packs=pin(packed))
@@ -207,7 +207,7 @@ async def test_where_anything_is_pinned_no_decoder_is_loaded_that_is_not_named(t
 async def test_a_manifest_without_pins_goes_on_and_says_so(tmp_path: Path) -> None:
     async with engine_on(tmp_path, "a") as engine:
         environment = await good(engine)
-        packed = await pack(engine, environment, level=1)
+        packed = await pack(engine.host, engine.sources, environment, level=1)
     for name, more, said in (("old", {}, True), ("new", {"packs": pin(packed)}, False)):
         node = Node(tmp_path / name)
         done = await asyncio.to_thread(node.boot, manifest(tmp_path, environment, **more), "train")
@@ -224,16 +224,16 @@ async def test_a_submitter_pins_what_this_machine_published_or_the_settings_name
     publish(tmp_path, "asynccache/bundles/y.tar.gz", b"theirs", f"asynccache/bundles/{OTHER}.json", None)
     theirs = hashlib.sha256(b"theirs").hexdigest()
     async with engine_on(tmp_path, "a") as engine:
-        supplies = await supply_nodes(engine, [], [ARCH])
+        supplies = await supply_nodes(engine.host, engine.sources, [], [ARCH])
         assert supplies.decoders == {}
         assert await engine.store.get(supplies.engines[ARCH].key) == b"the engine"
         with pytest.raises(ConfigurationError, match=f"nodes for {OTHER} make environments with an engine, and none"):
-            await supply_nodes(engine, [], [ARCH, OTHER])
+            await supply_nodes(engine.host, engine.sources, [], [ARCH, OTHER])
         wheel = tmp_path / f"zstandard-0.23.0-cp310-cp310-{'manylinux2014_x86_64'}.whl"
         wheel.write_bytes(b"a wheel")
-        await installer.publish_zstd_wheels(engine, [wheel])
-        assert list((await supply_nodes(engine, [], [ARCH])).decoders) == ["cp310-linux-64"]
+        await installer.publish_zstd_wheels(engine.host, engine.store, [wheel])
+        assert list((await supply_nodes(engine.host, engine.sources, [], [ARCH])).decoders) == ["cp310-linux-64"]
     async with engine_on(tmp_path, "b", node_digests=[f"sha256:{theirs}"]) as engine:
-        supplies = await supply_nodes(engine, [], [ARCH, OTHER])
+        supplies = await supply_nodes(engine.host, engine.sources, [], [ARCH, OTHER])
         assert supplies.engines[OTHER].sha256 == theirs
         assert supplies.decoders == {}

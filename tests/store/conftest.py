@@ -11,10 +11,14 @@ import pytest
 
 from asynccache.model.digest import Digests
 from asynccache.model.root import StoreRoot
+from asynccache.node.patience import Patience
 from asynccache.store.base import Store
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
-from asynccache.store.open import StoreOptions, open_store
+from asynccache.store.open import open_store
+from asynccache.store.options import StoreOptions
+from tests.support.azurite import AzureServer
+from tests.support.google_storage import GoogleServer
 from tests.support.object_servers import BUCKET, ObjectServer
 
 PART = 5 << 20  # bytes; the smallest part that S3 takes
@@ -22,15 +26,16 @@ PART = 5 << 20  # bytes; the smallest part that S3 takes
 
 def options_for(**changes: object) -> StoreOptions:
     """Return options that fail fast."""
-    values = {"connect_timeout": 30.0, "read_timeout": 30.0, "part_bytes": PART, **changes}
+    patience = Patience(tries=5, outage=0.0)
+    values = {"connect_timeout": 30.0, "read_timeout": 30.0, "part_bytes": PART, "patience": patience, **changes}
     return StoreOptions(**values)  # type: ignore[arg-type]
 
 
-def use_credentials_of(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let AWS clients find the server's credentials, and nothing of the user's."""
+def use_credentials_of(server: ObjectServer | AzureServer | GoogleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients find the server's credentials, and nothing of the user's."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in server.environment.items():
+    for name, value in server.service().environment.items():
         monkeypatch.setenv(name, value)
 
 
@@ -39,7 +44,7 @@ def new_root(url: str) -> StoreRoot:
     return StoreRoot.parse(f"s3://{BUCKET}/{secrets.token_hex(6)}/envs", endpoint=url)
 
 
-@pytest.fixture(params=["memory", "local", "weed", "moto"])
+@pytest.fixture(params=["memory", "local", "weed", "moto", "azurite", "google"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Store]:
@@ -49,9 +54,11 @@ async def store(
     elif request.param == "local":
         opened = LocalStore(tmp_path / "store")
     else:
-        server: ObjectServer = request.getfixturevalue(request.param)
+        server: ObjectServer | AzureServer | GoogleServer = request.getfixturevalue(request.param)
         use_credentials_of(server, monkeypatch)
-        opened = open_store(new_root(server.url), options_for())
+        service = server.service()
+        root = StoreRoot.parse(service.root(f"{secrets.token_hex(6)}/envs"), endpoint=service.endpoint())
+        opened = open_store(root, options_for())
     async with opened:
         yield opened
 

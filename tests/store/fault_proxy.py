@@ -1,10 +1,10 @@
-"""A proxy in front of an S3 server that breaks requests on demand; signatures pass, since the Host header does."""
+"""A proxy before a server of objects that breaks requests on demand; signatures pass, since the Host header does."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,13 +21,29 @@ class Refuse:
 
     Attributes:
         status: HTTP status.
-        code: S3 error code in the body.
+        code: The service's own name for the reason, in the body.
         retry_after: Seconds for the header of that name; None for none.
     """
 
     status: int
     code: str
     retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Answer as something else than the service does, such as a proxy that wants a login.
+
+    Attributes:
+        text: What it sends.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Give the answer to the request before once more, as where an answer was sent twice; the server hears nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +80,16 @@ class Do:
         action: What to run.
     """
 
-    action: Callable[[], None]
+    action: Callable[[], Awaitable[object] | None]
 
 
-Fault = Refuse | Lose | Reset | Cut | Stall | Do
+Fault = Refuse | Page | Repeat | Lose | Reset | Cut | Stall | Do
 Script = Callable[[web.BaseRequest], Fault | None]
+
+
+def in_xml(code: str) -> str:
+    """Return the body of a refusal by S3 or Azure."""
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>AKIDSECRET</Message></Error>"
 
 
 class FaultProxy:
@@ -77,22 +98,44 @@ class FaultProxy:
     Args:
         upstream: Address of the server.
         script: Called with each request; None passes it on.
+        worded: Returns the body of a refusal that has a code.
     """
 
-    def __init__(self, upstream: str, script: Script = lambda _request: None) -> None:
+    def __init__(
+        self, upstream: str, script: Script = lambda _request: None, worded: Callable[[str], str] = in_xml
+    ) -> None:
         self._upstream = upstream
+        self._worded = worded
         self.script = script
         self.seen: list[str] = []
         """Method and last part of the path of every request, with the names of its query's parameters."""
+        self._last: tuple[dict[str, str], bytes] = ({}, b"")
+        self.broken = 0
+        """How many requests the script broke."""
+        self._under_way = 0
+        self.most_under_way = 0
+        """Largest number of requests that were not answered yet."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["User-Agent", "Content-Type"])
         self._runner = web.ServerRunner(web.Server(self._handle), handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await self._site.start()
+        self._port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self._port}"
         return self
+
+    async def go_away(self, seconds: float) -> None:
+        """Break all connections and refuse new ones for a while, as a server that is started again."""
+        await self._site.stop()
+        for connection in self._runner.server.connections if self._runner.server is not None else ():
+            connection.force_close()
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(seconds)
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -101,27 +144,39 @@ class FaultProxy:
         await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._under_way += 1
+        self.most_under_way = max(self.most_under_way, self._under_way)
+        try:
+            return await self._answer(request)
+        finally:
+            self._under_way -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append(
             f"{request.method} {request.path.rsplit('/', 1)[-1]} {','.join(sorted(request.query))}".strip()
         )
         fault = self.script(request)
+        self.broken += fault is not None
         if "Expect" in request.headers and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await request.content.read()  # request.read() takes 1 MiB at most
         match fault:
             case Refuse(status, code, retry_after):
                 headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-                text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>AKIDSECRET</Message></Error>"
-                return web.Response(
-                    status=status, headers=headers, text=text if request.method != "HEAD" else None,
-                    content_type="application/xml",
-                )  # fmt: skip
+                text = self._worded(code) if request.method != "HEAD" else None
+                return web.Response(status=status, headers=headers, text=text, content_type="application/xml")
+            case Page(text):
+                return web.Response(text=text, content_type="text/html")
+            case Repeat():
+                headers, content = self._last
+                return web.Response(headers=headers, body=content)
             case Stall():
                 await asyncio.sleep(3600)
             case Reset():
                 return _broken(request)
             case Do(action):
-                action()
+                if (going_on := action()) is not None:
+                    await going_on
         async with self._session.request(
             request.method,
             URL(self._upstream + request.raw_path, encoded=True),
@@ -134,6 +189,7 @@ class FaultProxy:
                 return _broken(request)
             headers = {k: v for k, v in answer.headers.items() if k not in {"Transfer-Encoding", "Connection"}}
             headers.setdefault("Content-Length", str(len(content)))
+            self._last = headers, content
             response = web.StreamResponse(status=answer.status, headers=headers)
             with suppress(ConnectionError):
                 await response.prepare(request)
@@ -153,20 +209,22 @@ def _broken(request: web.BaseRequest, response: web.StreamResponse | None = None
     return response if response is not None else web.Response()
 
 
-def times(count: int, fault: Fault, *, method: str | None = None, having: str | None = None) -> Script:
+def times(
+    count: int, fault: Fault, *, method: str | None = None, when: Callable[[web.BaseRequest], bool] = lambda _: True
+) -> Script:
     """Return a script that breaks the first `count` requests.
 
     Args:
         count: How many.
         fault: How.
         method: Only requests with this HTTP method.
-        having: Only requests whose query has this parameter.
+        when: Only requests of which this is true.
     """
     left = count
 
     def script(request: web.BaseRequest) -> Fault | None:
         nonlocal left
-        if left <= 0 or (method and request.method != method) or (having and having not in request.query):
+        if left <= 0 or (method and request.method != method) or not when(request):
             return None
         left -= 1
         return fault

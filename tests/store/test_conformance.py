@@ -12,10 +12,13 @@ import pytest
 from asynccache.errors import DiskError, IntegrityError, ObjectNotFoundError, PreconditionFailedError, UsageError
 from asynccache.model.digest import Digests
 from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.memory import MemoryStore
 from tests.store.conftest import PART, digests_of, written
+from tests.support.effort import long_only, tries
 
 pytestmark = pytest.mark.xdist_group("object-servers")
 
+RACERS = tries(50, 200)
 LARGE = random.Random(1).randbytes(22 << 20)  # five parts of 5 MiB, of which one request reads four
 ODD_KEYS = [
     "packages/conda/conda.priv.test:8443/t/xx/foo%2Bbar-1-0.tar.bz2/foo+bar-1-0.tar.bz2",
@@ -63,7 +66,7 @@ async def test_what_is_not_there_is_named(store: Store, tmp_path: Path) -> None:
     await store.delete("no/such")
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a//b", "a/", "a/../b", ".", "a\0b", "a\nb"])
+@pytest.mark.parametrize("key", ["", "/a", "/", "a/", "a//", "a/../b", "a//./b", ".", "a\0b", "a\nb"])
 async def test_a_malformed_key_is_refused(store: Store, key: str) -> None:
     with pytest.raises(UsageError):
         await store.put(key, b"x")
@@ -77,6 +80,34 @@ async def test_an_empty_object_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="empty"):
         await store.upload("a", written(tmp_path / "file", b""), Digests())
     assert await keys(store) == []
+
+
+async def test_keys_with_empty_segments_are_found_where_they_were_put(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    key = "packages/conda/host/ch//linux-64///a-1-0.conda"
+    await store.upload(key, written(tmp_path / "file", b"content"), digests_of(b"content"))
+    there = await store.head(key)
+    assert there is not None
+    assert (there.key, await store.get(key)) == (key, b"content")
+    if request.node.callspec.params["store"] != "weed":  # SeaweedFS answers to the key and does not list it
+        assert [i.key for i in await store.list_page("packages/conda/host/ch//linux-64///")] == [key]
+    assert await store.list_page("packages/conda/host/ch//linux-64///", start_after=key) == []
+    assert await store.list_page("/packages/") == []
+    with pytest.raises(PreconditionFailedError):
+        await store.put(key, b"other", if_absent=True)
+    await store.delete(key)
+    assert await store.head(key) is None
+
+
+async def test_a_kind_of_store_without_empty_segments_refuses_a_key_with_them_by_name() -> None:
+    class Strict(MemoryStore):
+        holds_empty_segments = False
+
+    async with Strict() as store:
+        await store.put("a/b", b"x")
+        with pytest.raises(UsageError, match=r"packages/a//b cannot be stored in .*empty segments"):
+            await store.put("packages/a//b", b"x")
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
@@ -124,20 +155,25 @@ async def test_a_file_replaces_the_version_that_was_read_and_no_other(store: Sto
     assert await store.head("a") is None
 
 
-async def test_two_hundred_writers_have_one_winner(store: Store) -> None:
+async def test_many_writers_have_one_winner(store: Store) -> None:
     async def write(number: int) -> ObjectInfo | None:
         try:
             return await store.put("race/key", f"writer {number}".encode(), if_absent=True)
         except PreconditionFailedError:
             return None
 
-    results = await asyncio.gather(*(write(number) for number in range(200)))
+    results = await asyncio.gather(*(write(number) for number in range(RACERS)))
     winners = [number for number, info in enumerate(results) if info is not None]
     assert len(winners) == 1
     assert await store.get("race/key") == f"writer {winners[0]}".encode()
 
 
-async def test_two_writers_of_a_file_have_one_winner(store: Store, tmp_path: Path) -> None:
+async def test_two_writers_of_a_file_have_one_winner(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["store"] == "moto":
+        pytest.skip("moto looks and writes in two steps: now and then both writers of a larger body win")
+
     async def write(number: int) -> bool:
         data = bytes([number]) * 100_000
         try:
@@ -289,7 +325,17 @@ async def test_a_page_is_one_request_and_says_when_it_is_the_last(store: Store) 
     assert store.requests == before + 2
 
 
-async def test_a_scan_goes_on_over_pages(store: Store) -> None:
+async def test_a_page_begins_behind_any_key(store: Store) -> None:
+    for number in range(8):
+        await store.put(f"d/{number}", b"x")
+    for after, limit, found in (("d/4", 2, "56"), ("d/6", 2, "7"), ("d/2z", 3, "345"), ("c", 9, "01234567")):
+        page = await store.list_page("d/" if after > "d" else "", start_after=after, limit=limit)
+        assert [info.key for info in page] == [f"d/{number}" for number in found]
+
+
+async def test_a_scan_goes_on_over_pages(store: Store, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["store"] in {"moto", "azurite", "google"} and long_only():
+        pytest.skip("a thousand objects in one store of those with pages: make test-long")
     wanted = [f"many/{number:05}" for number in range(1005)]
     limit = asyncio.Semaphore(32)
 
@@ -343,3 +389,34 @@ async def test_the_address_is_what_messages_name(store: Store) -> None:
         await store.get("x/y")
     assert store.address in str(caught.value)
     assert not store.address.endswith("/")
+
+
+@pytest.mark.parametrize("size", [100, 4 * PART + 1])
+async def test_what_moving_an_object_costs_is_known_before(store: Store, tmp_path: Path, size: int) -> None:
+    data = bytes(size)
+    await store.put("first", b"1", if_absent=True)  # what a store promises is tried once
+    before = store.requests
+    await store.upload("a/b", written(tmp_path / "file", data), digests_of(data))
+    between = store.requests
+    await store.download("a/b", tmp_path / "again", size=size)
+    assert between - before == store.cost_of_writing(size).total
+    assert store.requests - between == store.cost_of_reading(size).total
+
+
+async def test_an_object_is_removed_only_as_the_version_that_is_known(store: Store) -> None:
+    first = await store.put("a", b"1")
+    second = await store.put("a", b"22")
+    assert not await store.delete("a", unless_changed=first)
+    assert await store.get("a") == b"22"
+    assert await store.delete("a", unless_changed=second)
+    assert not await store.delete("a", unless_changed=second)
+    assert await store.head("a") is None
+    for key in ("b", "c"):
+        await store.put(key, b"1")
+    listed = {info.key: info async for info in store.scan()}
+    before = store.requests
+    assert await store.delete("b", unless_changed=listed["b"])
+    await store.put("c", b"22")
+    assert not await store.delete("c", unless_changed=listed["c"])
+    if not isinstance(store, MemoryStore):
+        assert store.requests - before == 3  # removed only if it is that version, in one request

@@ -147,9 +147,33 @@ def test_published_and_derived_archives_are_told_apart() -> None:
     assert (escaped.published, escaped.transmuted) == (True, False)
 
 
-def test_doubled_slashes_make_no_empty_segment() -> None:
-    url, _ = PackageURL.parse("https://host/ch//noarch///a-1-0.conda")
-    assert layout.source_directory(url, "conda") == "packages/conda/host/ch/noarch/a-1-0.conda"
+# what metaflow-netflixext 1.3.17 makes of them
+ODD_ADDRESSES = [
+    ("https://host//ch//noarch///a-1-0.conda", "host/ch//noarch///a-1-0.conda"),
+    ("https://host/ch;a=b/x/a-1-0.conda;v=1;w?x;y=1", "host/ch;a=b/x/a-1-0.conda"),
+    ("file:///a//b;c/a-1-0.conda", "a//b;c/a-1-0.conda"),
+    ("http://[::1]:8080/ch/noarch/a-1-0.conda", "::1:8080/ch/noarch/a-1-0.conda"),
+    ("https://u:p@[2001:DB8::1]/ch/noarch/a-1-0.conda", "2001:db8::1/ch/noarch/a-1-0.conda"),
+    ("https://[1:2:3:4:5:6:7:8]:65535/ch/a-1-0.conda", "1:2:3:4:5:6:7:8:65535/ch/a-1-0.conda"),
+]
+
+
+@pytest.mark.parametrize(("address", "place"), ODD_ADDRESSES)
+def test_keys_of_odd_addresses_are_those_of_other_writers(address: str, place: str) -> None:
+    package = Package.from_url(address)
+    key = layout.key_for(package, Format.CONDA, MD5)
+    assert key == f"packages/conda/{place}/a-1-0.conda/{MD5}/a-1-0.conda"
+    assert SourceAddress.parse(address, "conda").directory() == f"packages/conda/{place}"
+    if not address.startswith("file:"):
+        parts = layout.parse_key(key)
+        assert parts is not None
+        assert layout.source_directory(PackageURL.parse(parts.source_url)[0], "conda") == parts.source_directory
+        assert parts.published
+
+
+def test_parameters_stay_in_what_is_asked_for() -> None:
+    package = Package.from_url("https://host/ch/noarch/a-1-0.conda;v=1")
+    assert (package.filename, package.url.path) == ("a-1-0.conda", "/ch/noarch/a-1-0.conda;v=1")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +201,7 @@ def test_a_name_or_digest_that_cannot_be_in_a_key_is_refused(filename: str, dige
         f"packages/conda/h/p/a-1-0.conda/a-1-0.conda/{'x' * 32}/a-1-0.conda",
         f"packages/conda/h/p/a.whl/a.whl/{MD5}/a.whl",
         f"packages/conda/h/p/a.exe/a.exe/{MD5}/a.exe",
-        f"packages/conda/h//p/a-1-0.conda/{MD5}/a-1-0.conda",
+        f"packages/conda//h/p/a-1-0.conda/{MD5}/a-1-0.conda",
         f"packages/conda/a-1-0.conda/a-1-0.conda/{MD5}/a-1-0.conda/",
     ],
 )

@@ -5,7 +5,6 @@ import errno
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from asynccache.errors import DiskError, LockTimeoutError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from asynccache.model.digest import Digests
+from asynccache.runtime.scratch import this_host
 from asynccache.store import local_files, local_staging
 from asynccache.store.local import LocalStore
 from asynccache.store.memory import MemoryStore
@@ -160,6 +160,25 @@ async def test_writers_and_removers_of_one_directory_do_not_disturb_each_other(r
 
         await asyncio.gather(*(churn(number) for number in range(6)))
         assert await keys(store) == []
+
+
+async def test_a_directory_that_is_removed_while_it_is_made_is_made_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Path.mkdir
+    vanishing = [1, 1, 1]
+
+    def vanish(self: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if self == root / "a/b" and vanishing:
+            vanishing.pop()
+            raise FileExistsError(17, "File exists", str(self))  # as mkdir has it for a directory that is gone by now
+        made(self, mode, parents, exist_ok)
+
+    async with LocalStore(root) as store:
+        monkeypatch.setattr(Path, "mkdir", vanish)
+        await store.put("a/b/c", b"x", if_absent=True)
+        assert await store.get("a/b/c") == b"x"
+    assert not vanishing
 
 
 async def test_an_archive_does_not_get_a_second_hash_directory_beside_an_abandoned_one(root: Path) -> None:
@@ -330,15 +349,15 @@ async def test_without_file_locks_a_lock_file_that_stays_is_named(root: Path, mo
 
 
 async def test_without_file_locks_only_what_is_a_week_old_is_swept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host = socket.gethostname().split(".", 1)[0]
-    for name, days in (("old", 8), ("young", 6)):
+    host = this_host()
+    for name, days in (("0123abce", 8), ("0123abcd", 6)):
         left = root / HIDDEN / f"{host}-1-{name}"
         left.mkdir(parents=True)
         then = time.time() - days * 24 * 3600
         os.utime(left, (then, then))
     without_file_locks(monkeypatch)
     async with LocalStore(root):
-        assert [path.name for path in (root / HIDDEN).iterdir()] == [f"{host}-1-young"]
+        assert [path.name for path in (root / HIDDEN).iterdir()] == [f"{host}-1-0123abcd"]
 
 
 _KILLED = """
@@ -376,7 +395,7 @@ async def test_what_a_killed_writer_leaves_is_not_visible_and_swept_by_the_next(
 
 
 async def test_what_another_host_left_stays_for_a_week(root: Path) -> None:
-    left = root / HIDDEN / "elsewhere-1-00"
+    left = root / HIDDEN / "elsewhere-1-0123abcd"
     left.mkdir(parents=True)
     async with LocalStore(root):
         assert left.exists()

@@ -8,6 +8,8 @@ import pytest
 
 from asynccache.errors import ConfigurationError
 from asynccache.model.root import StoreRoot
+from asynccache.store.azure import AzureStore
+from asynccache.store.google import GoogleStore
 from asynccache.store.local import LocalStore
 from asynccache.store.open import open_store
 from asynccache.store.s3 import S3Store
@@ -30,29 +32,38 @@ def test_an_s3_root_is_an_s3_store() -> None:
     assert store.address == "s3://bucket/pre/fix"
 
 
+def test_an_azure_root_is_an_azure_store_of_the_account_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "a2V5")
+    root = StoreRoot.parse("container/pre/fix", datastore="azure", endpoint="https://team.blob.core.windows.net")
+    store = open_store(root)
+    assert isinstance(store, AzureStore)
+    assert store.address == "az://container/pre/fix"
+    assert store.client.endpoint == "team.blob.core.windows.net"
+    with pytest.raises(ConfigurationError, match="nothing says which account of Azure holds az://container/prefix"):
+        open_store(StoreRoot.parse("az://container/prefix"))
+
+
+def test_a_google_root_is_a_google_store() -> None:
+    store = open_store(StoreRoot.parse("gs://bucket/pre/fix", datastore="gs"))
+    assert isinstance(store, GoogleStore)
+    assert (store.address, store.client.endpoint) == ("gs://bucket/pre/fix", "storage.googleapis.com")
+
+
 @pytest.mark.parametrize(
-    ("root", "words"),
+    ("root", "loaded"),
     [
-        (StoreRoot.parse("az://container/prefix"), "Azure Blob Storage is not supported in this version"),
-        (StoreRoot.parse("container/prefix", datastore="azure"), "so az://container/prefix cannot be the store"),
-        (StoreRoot.parse("gs://bucket/prefix"), "Google Cloud Storage is not supported in this version"),
+        ("/x", ""), ("s3://b/x", "aiobotocore asynccache.store.s3"), ("az://b/x", "asynccache.store.azure"),
+        ("gs://b/x", "asynccache.store.google"),
     ],
-)
-def test_what_is_not_supported_yet_is_refused_and_makes_no_directory(
-    root: StoreRoot, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match="expected a directory or s3://bucket/prefix") as caught:
-        open_store(root)
-    assert words in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_local_store_does_not_load_the_cloud_client() -> None:
+)  # fmt: skip
+def test_opening_a_store_loads_no_other_and_a_local_one_no_client_at_all(root: str, loaded: str) -> None:
     code = (
         "import sys, asynccache.store.open as o; from asynccache.model.root import StoreRoot;"
-        " o.open_store(StoreRoot.parse('/tmp/x'));"
-        " print([m for m in sys.modules if m.split('.')[0] in ('aiobotocore', 'botocore', 'aiohttp')])"
+        f" o.open_store(StoreRoot.parse({root!r}, endpoint='http://127.0.0.1:1/team?sig=x'));"
+        " watched = {'aiobotocore', 'aiohttp', 'azure.identity', 'boto3', 'google.auth', 'obstore', 'requests'};"
+        " watched |= {'asynccache.store.' + each for each in ('azure', 'google', 'http_client', 's3')};"
+        " print(*sorted(watched & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    common = "" if root == "/x" else "aiohttp" if root.startswith("s3") else "aiohttp asynccache.store.http_client"
+    assert set(done.stdout.split()) == set(f"{loaded} {common}".split())

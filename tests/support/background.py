@@ -6,10 +6,17 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 _STOP_SECONDS: Final = 20.0
 _Entered = TypeVar("_Entered")
+
+
+async def _all_closed(loop: Any) -> None:
+    """End what waits for the other side, as who shows a certificate does: it would be a leak to the next test."""
+    for transport in list(loop._transports.values()):
+        transport.abort()
+    await asyncio.sleep(0.01)
 
 
 @contextmanager
@@ -24,6 +31,7 @@ def in_background(server: AbstractAsyncContextManager[_Entered]) -> Iterator[_En
             yield entered
         finally:
             asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(_STOP_SECONDS)
+            asyncio.run_coroutine_threadsafe(_all_closed(loop), loop).result(_STOP_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_STOP_SECONDS)

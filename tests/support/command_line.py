@@ -4,7 +4,8 @@
 
 A process in which the libraries of others are imported forks one for each command: that imports our modules, opens its
 streams, handles signals and ends as `asynccache` does. What is read when Python starts (`PYTHONPATH` and its like) has
-no effect; tests of that, of signals and of imports start the program itself.
+no effect; tests of that, of signals and of imports start the program itself. What it prints with `--json` is held to
+its schema.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.command_parent import LENGTH
+from tests.support.json_output import check_json
 from tests.support.shared import not_counted
 
 ASYNCCACHE: Final = str(Path(sys.executable).with_name("asynccache"))
@@ -72,7 +74,16 @@ def run_command(
         for file in (out, err):
             file.seek(0)
             said.append(file.read().decode())
+    check_json(arguments[1:], code, *said)
     return subprocess.CompletedProcess(arguments, code, *said)
+
+
+def items_of(printed: str) -> list[dict[str, Any]]:
+    """Return the items that a command printed with `--json`; the last line has to be the result that counts them."""
+    *items, result = (json.loads(line) for line in printed.splitlines())
+    assert {item["type"] for item in items} <= {"item"}
+    assert (result["type"], result["count"]) == ("result", len(items))
+    return items
 
 
 @functools.cache

@@ -100,7 +100,7 @@ async def _create(behaviour: dict[str, Any], arguments: list[str]) -> int:
     from asynccache.config import Settings
     from asynccache.errors import AsyncCacheError, IndexUnreachableError, PackageUnknownError
     from asynccache.model.identity import Request
-    from asynccache.resolve.rattler_solver import RattlerResolver
+    from asynccache.resolve.conda.rattler_solver import RattlerResolver
     from asynccache.resolve.resolver import Problem
     from tests.support.conda_table import write_table_channels
 

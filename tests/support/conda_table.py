@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asynccache.config import Settings
-from asynccache.resolve.rattler_solver import RattlerResolver
+from asynccache.resolve.conda.rattler_solver import RattlerResolver
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """A bare Debian for containers that tests run: what is in it, and nothing of this machine.
 
 It is unpacked once by debootstrap below `.cache` (some 370 MB, under a minute) and used as the lower layer of an
-overlay, so that no container changes it. It holds bash, tar, gzip, `python` and the clients that Metaflow would
-install, and no resolver configuration: host names lead nowhere, only addresses such as 127.0.0.1 do.
+overlay, so that no container changes it. It holds bash, tar, gzip, `python`, and either the clients that Metaflow would
+install for S3 or the pip that it installs others with. It has no resolver configuration: host names lead nowhere, only
+addresses such as 127.0.0.1 do.
 """
 
 from __future__ import annotations
@@ -19,27 +20,29 @@ from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 SUITE = "bookworm"
-PACKAGES = ("ca-certificates", "python-is-python3", "python3-boto3", "python3-requests")
+PACKAGES = ("ca-certificates", "python-is-python3")
+CLIENTS = ("python3-boto3", "python3-requests")
 _CACHE = REPOSITORY / ".cache" / f"debian-{SUITE}"
 _SECONDS = 600
 
 
 @functools.cache
-def debian_image() -> Path | None:
+def debian_image(*, with_pip: bool = False) -> Path | None:
     """Return the directory of a Debian, making it when it is not there; None where it cannot be made or used.
 
     It needs Linux, root (or what gives leave to mount and to change the root), and Debian's archive within reach.
     """
     if sys.platform != "linux" or os.getuid() or not _may_mount():
         return None
-    with making(_CACHE.with_suffix(".lock")):
-        if _CACHE.exists():
-            return _CACHE
-        with tempfile.TemporaryDirectory(dir=_CACHE.parent, prefix="debian-") as aside:
-            built = _bootstrap(Path(aside))
+    place = _CACHE.with_name(f"{_CACHE.name}-pip") if with_pip else _CACHE
+    with making(place.with_suffix(".lock")):
+        if place.exists():
+            return place
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix="debian-") as aside:
+            built = _bootstrap(Path(aside), (*PACKAGES, *(("python3-pip",) if with_pip else CLIENTS)))
             if built is not None:
-                built.rename(_CACHE)
-                return _CACHE
+                built.rename(place)
+                return place
     return None
 
 
@@ -55,7 +58,7 @@ def _may_mount() -> bool:
             return False
 
 
-def _bootstrap(aside: Path) -> Path | None:
+def _bootstrap(aside: Path, packages: tuple[str, ...]) -> Path | None:
     environment = dict(os.environ)
     program = shutil.which("debootstrap")
     if program is None:
@@ -65,7 +68,7 @@ def _bootstrap(aside: Path) -> Path | None:
         environment["DEBOOTSTRAP_DIR"] = str(Path(program).parents[1] / "share" / "debootstrap")
     root = aside / "root"
     command = [
-        program, "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root), "http://deb.debian.org/debian"
+        program, "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(root), "http://deb.debian.org/debian"
     ]  # fmt: skip
     done = _run(command, aside, environment)
     if done is None or done.returncode:

@@ -14,13 +14,18 @@ from tests.support.small_channel import SyntheticChannel
 @pytest.fixture
 def configured(tmp_path: Path) -> Settings:
     return Settings(
-        store=str(tmp_path / "store"), cache_dir=tmp_path / "cache", retry_cap=0.05, attempts=2, connect_timeout=30
+        store=str(tmp_path / "store"),
+        cache_dir=tmp_path / "cache",
+        retry_cap=0.05,
+        outage_timeout=0,
+        attempts=2,
+        connect_timeout=30,
     )
 
 
 @pytest.fixture
 async def filled(channel: SyntheticChannel, configured: Settings) -> AsyncIterator[FaultServer]:
-    """A store with twelve packages, six in each form, and the server that they came from."""
+    """A store with twelve packages, six in each format, and the server that they came from."""
     async with FaultServer(channel.root) as server:
         async with Engine(configured) as engine:
             (await engine.cache(channel.packages(server.url, 12))).raise_for_failures()

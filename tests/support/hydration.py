@@ -58,7 +58,7 @@ async def cached(
     Args:
         engine: An open engine.
         packages: Which, in the order of the document.
-        wanted: Form that the store shall hold of conda packages; None for the published one.
+        wanted: Format that the store shall hold of conda packages; None for the published one.
         about: For `environment_with`.
     """
     report = await engine.cache(packages, wanted=wanted)

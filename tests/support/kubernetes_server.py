@@ -32,7 +32,7 @@ class KubernetesServer(JobServer):
 
     @property
     def configuration(self) -> Path:
-        """A client configuration that leads here; written anew."""
+        """A client configuration that leads here; written again."""
         path = self._directory / "kubeconfig.json"
         context = {"cluster": "here", "user": "tester", "namespace": NAMESPACE}
         path.write_text(

@@ -18,13 +18,26 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from asynccache.errors import FetchError
+from tests.support.channel import download_wheels
 from tests.support.interpreters import find_interpreter
+from tests.support.python_package import describe_interpreter
 from tests.support.shared import making
 from tests.support.testdata import REPOSITORY
 
 METAFLOW = "metaflow==2.19.39"
 LAUNCH = (METAFLOW, "boto3", "kubernetes", "requests")  # what a machine that submits to either has
-NODE = ("boto3", "requests")  # what Metaflow installs into an image for S3
+# what Metaflow installs into an image for a datastore (`_get_install_dependencies_cmd`)
+NODE = {
+    "s3": ("boto3", "requests"),
+    "azure": (
+        "azure-identity", "azure-storage-blob", "azure-keyvault-secrets", "simple-azure-blob-downloader", "requests"
+    ),
+    "gs": (
+        "google-cloud-storage", "google-auth", "simple-gcp-object-downloader", "google-cloud-secret-manager",
+        "packaging", "requests",
+    ),
+}  # fmt: skip
 _CACHE = REPOSITORY / ".cache" / "metaflow"
 _SOURCES = ("asynccache", "cli", "metaflow_extensions")
 _PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE")
@@ -51,13 +64,34 @@ def launch_venv(*extra: str, python: str = "3.11", asynccache: bool = True) -> P
     return _venv((*LAUNCH, *extra), python, with_asynccache=asynccache)
 
 
-def bare_venv(python: str = "3.12") -> Path:
-    """Return a virtual environment with what Metaflow installs into an image, and no more.
+def bare_venv(python: str = "3.12", datastore: str = "s3") -> Path:
+    """Return a virtual environment with what Metaflow installs into an image for a datastore, and no more.
 
     Raises:
         CannotInstallError: There is no such interpreter, or the requirements cannot be installed.
     """
-    return _venv(NODE, python, with_asynccache=False)
+    return _venv(NODE[datastore], python, with_asynccache=False)
+
+
+def node_wheels(datastore: str, python: str) -> Path:
+    """Return a directory with the wheels of what Metaflow installs into an image for a datastore.
+
+    Raises:
+        CannotInstallError: There is no such interpreter, or they cannot be downloaded.
+    """
+    interpreter = find_interpreter(python)
+    if interpreter is None:
+        raise CannotInstallError(f"there is no Python {python} on this machine")
+    place = _CACHE / f"wheels-{_digest([python, *NODE[datastore]])}"
+    with making(place.with_suffix(".lock")):
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=_CACHE, prefix="wheels-") as aside:
+                try:
+                    download_wheels(NODE[datastore], Path(aside) / "all", describe_interpreter(str(interpreter)))
+                except FetchError as error:
+                    raise CannotInstallError(str(error)) from error
+                (Path(aside) / "all").rename(place)
+    return place
 
 
 @functools.cache

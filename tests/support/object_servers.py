@@ -18,19 +18,21 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.ports import OFFSET, PortTakenError, on_free_ports, taken_by_others
+from tests.support.services import Service
 
 BUCKET: Final = "test-bucket"  # of servers that tests share
 START_SECONDS = 30.0  # after which a server that does not answer counts as broken
@@ -87,6 +89,10 @@ class ObjectServer:
             aws_secret_access_key=self.secret_key,
             config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
         )
+
+    def service(self, bucket: str = BUCKET) -> Service:
+        """Return how stores ask it."""
+        return Service("s3", self.url, "", bucket, self.environment, self.pid)
 
     def create_bucket(self, name: str) -> str:
         """Make a bucket and return its name."""
@@ -171,7 +177,7 @@ def _weed_server(binary: str, ports: Sequence[int]) -> Iterator[ObjectServer]:
     ]  # fmt: skip
     used = [*ports, *(each + OFFSET for each in ports)]
     try:
-        with _running(command, directory, f"http://127.0.0.1:{port}", used) as pid:
+        with running_server(command, directory, f"http://127.0.0.1:{port}", used) as pid:
             yield ObjectServer("weed", f"http://127.0.0.1:{port}", access, secret, pid, directory)
     finally:
         for each in used:
@@ -191,7 +197,7 @@ def _moto_server(ports: Sequence[int]) -> Iterator[ObjectServer]:
     directory = data_directory()
     (port,) = ports
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, directory, f"http://127.0.0.1:{port}/moto-api/data.json", ports) as pid:
+    with running_server(command, directory, f"http://127.0.0.1:{port}/moto-api/data.json", ports) as pid:
         yield ObjectServer("moto", f"http://127.0.0.1:{port}", "test", "test", pid, directory)
 
 
@@ -215,7 +221,7 @@ def _rclone_server(binary: str, ports: Sequence[int]) -> Iterator[ObjectServer]:
         binary, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{access},{secret}",
         "--config", os.devnull, str(directory / "data"),
     ]  # fmt: skip
-    with _running(command, directory, f"http://127.0.0.1:{port}", ports) as pid:
+    with running_server(command, directory, f"http://127.0.0.1:{port}", ports) as pid:
         yield ObjectServer("rclone", f"http://127.0.0.1:{port}", access, secret, pid, directory)
 
 
@@ -225,7 +231,22 @@ def has_module(name: str) -> bool:
 
 
 @contextmanager
-def _running(command: Sequence[str], directory: Path, probe: str, ports: Sequence[int]) -> Iterator[int]:
+def running_server(
+    command: Sequence[str],
+    directory: Path,
+    probe: str,
+    ports: Sequence[int],
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[int]:
+    """Run a server until the block ends, and remove its directory; return its process.
+
+    Args:
+        command: How it is started.
+        directory: Where it keeps its data.
+        probe: An address that it answers when it is there.
+        ports: Those that it was given.
+        variables: More of its environment.
+    """
     log = directory / "server.log"
     try:
         with log.open("wb") as output:
@@ -235,6 +256,7 @@ def _running(command: Sequence[str], directory: Path, probe: str, ports: Sequenc
                 stdout=output,
                 stderr=output,
                 cwd=directory,
+                env={**os.environ, **(variables or {})},
                 start_new_session=True,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, resolved beforehand
             )
@@ -272,8 +294,9 @@ def _answers(probe: str) -> bool:
         urllib.request.urlopen(probe, timeout=2).close()
     except urllib.error.HTTPError as refused:
         refused.close()  # it refuses, so it is there
-    except OSError:
-        return False
+    except OSError as failed:
+        # its certificate is its own affair
+        return isinstance(getattr(failed, "reason", None), ssl.SSLCertVerificationError)
     return True
 
 

@@ -1,7 +1,7 @@
 """Ports of 127.0.0.1 for servers that must be told theirs.
 
 A server that may choose binds port 0: the kernel gives it a port that is its own from then on. One that must be told
-can lose its port to another program between the choice and its start, so it is started anew with others.
+can lose its port to another program between the choice and its start, so it is started again with others.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def closed_port() -> Iterator[int]:
 
 def taken_by_others(ports: Sequence[int], pid: int) -> list[int]:
     """Return those of the ports on which other processes than this one listen; its children count as the process."""
+    # asked first: a port that the process opens in between is its own by the time that is looked at
+    listening = [port for port in ports if _somebody_listens(port)]
     try:
         process = psutil.Process(pid)
         own = {
@@ -85,7 +87,7 @@ def taken_by_others(ports: Sequence[int], pid: int) -> list[int]:
         }
     except psutil.NoSuchProcess:
         own = set()
-    return [port for port in ports if port not in own and _somebody_listens(port)]
+    return [port for port in listening if port not in own]
 
 
 def _somebody_listens(port: int) -> bool:

@@ -185,6 +185,7 @@ class PyPIIndex:
         delay: Seconds before each answer.
         algorithm: Of the digests that it says; empty for none.
         uploaded: File name -> when it was published; only the JSON form says it.
+        yanked: File name -> why it was yanked.
         requests: Paths asked for so far.
         refused: How many requests had no or the wrong login.
     """
@@ -196,6 +197,7 @@ class PyPIIndex:
     delay: float = 0.0
     algorithm: str = "sha256"
     uploaded: dict[str, datetime] = field(default_factory=dict)
+    yanked: dict[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     refused: int = 0
 
@@ -296,6 +298,8 @@ class PyPIIndex:
             }
             if requires := _requires_python(path):
                 row["requires-python"] = requires
+            if path.name in self.yanked:
+                row["yanked"] = self.yanked[path.name]
             if path.name in self.uploaded:
                 row["upload-time"] = self.uploaded[path.name].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             rows.append(row)

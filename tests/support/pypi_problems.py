@@ -10,7 +10,7 @@ from asynccache.config import Settings
 from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request, full_id
 from asynccache.model.platform import current_architecture
-from asynccache.resolve.rattler_solver import RattlerResolver
+from asynccache.resolve.conda.rattler_solver import RattlerResolver
 from asynccache.resolve.resolver import Problem, Solution
 from tests.support.conda_table import TABLE, TablePackage, table_resolver
 

@@ -59,8 +59,10 @@ class TemporaryDirectoryOfRun:
         """Take what a worker of xdist found."""
         self._left += getattr(node, "workeroutput", {}).get(_LEFT, [])
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say it."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        """Say it last, below the list of what was skipped: of a long log the end is kept."""
+        yield
         if self._left:
             terminalreporter.section(_LEFT, red=True)
             for line in sorted(self._left):

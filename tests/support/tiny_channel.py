@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -29,18 +30,21 @@ _PURE: Final = (
 )
 
 
-def write_tiny_channel(root: Path, *, payload: int = 2000) -> Path:
+def write_tiny_channel(root: Path, *, payload: int = 2000, more: Iterable[str] = ()) -> Path:
     """Write the channel; return its directory.
 
     Args:
         root: A new directory.
         payload: Bytes in each package.
+        more: Names of further packages, of a version that meets every request.
     """
     for platform in (*PLATFORMS, "noarch"):
         (root / platform).mkdir(parents=True)
     for name, version, depends in _PURE:
         meta = Metadata(name=name, version=version, build="py_0", depends=depends, noarch="python")
         _write(root / "noarch", meta, payload)
+    for name in {*more} - {name for name, _version, _depends in _PURE}:
+        _write(root / "noarch", Metadata(name=name, version="99.0", build="0", noarch="generic"), payload)
     for platform in PLATFORMS:
         for version in ("3.10.14", "3.11.9"):
             _write(root / platform, Metadata(name="python", version=version, build="h1_0", subdir=platform), payload)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from asynccache.archive.limits import DEFAULT_LIMITS, Limits
+from asynccache.hydrate.wheel_archive import wheel_parts, write_part
 
 
 def write_wheel(
@@ -55,3 +58,11 @@ def write_wheel(
 
 def _digest(data: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def extract_wheel(
+    archive: Path, target: Path, stop: Callable[[], bool] = lambda: False, *, limits: Limits = DEFAULT_LIMITS
+) -> None:
+    """Unpack a wheel, one part after the other."""
+    for part in wheel_parts(archive, target, limits=limits):
+        write_part(archive, part, stop)

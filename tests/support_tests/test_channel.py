@@ -138,6 +138,7 @@ def _use_channel(cache: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_processes_at_once_build_it_once_and_clear_what_a_killed_one_left(tmp_path: Path) -> None:
     name = f"channel-{fingerprint(PROFILES['small'])}"
     leftover = tmp_path / f"{name}.building-1"
@@ -149,6 +150,7 @@ def test_processes_at_once_build_it_once_and_clear_what_a_killed_one_left(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("executable", ["/usr/bin/python3", sys.executable])
 def test_a_staged_interpreter_imports_from_its_own_site_packages(tmp_path: Path, executable: str) -> None:
     if not Path(executable).exists():
@@ -171,6 +173,7 @@ def test_a_staged_interpreter_imports_from_its_own_site_packages(tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_the_full_channel_has_compiled_packages_that_import(tmp_path: Path) -> None:
     channel = cached_channel("full")
     assert len(channel.one_format()) >= 40

@@ -56,7 +56,10 @@ def run(directory: Path, *words: str, child: bool) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=directory, env=variables, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("words", [(), ("-n", "2")], ids=["one process", "workers"])
+PROCESSES = [pytest.param((), marks=pytest.mark.long), ("-n", "2")]
+
+
+@pytest.mark.parametrize("words", PROCESSES, ids=["one process", "workers"])
 def test_what_a_child_leaves_fails_the_run(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = run(tmp_path, *words, child=True)
     assert "2 passed" in done.stdout

@@ -11,12 +11,12 @@ from asynccache.model.platform import ARCHITECTURES
 from asynccache.node.json_text import read_json
 from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.formats.source_trees import SourceTree
-from asynccache.resolve.place import Place
+from asynccache.resolve.requests.source_position import SourcePosition
 
 _UNKNOWN = "0" * 40
 
 
-def read_document(text: str | bytes, place: Place, arch: str | None) -> ResolvedEnvironment:
+def read_document(text: str | bytes, place: SourcePosition, arch: str | None) -> ResolvedEnvironment:
     """Read an environment's document.
 
     An exported document says its identity under `env_id`; another one's is computed from its content.
@@ -51,7 +51,9 @@ def read_document(text: str | bytes, place: Place, arch: str | None) -> Resolved
     return found
 
 
-def read_document_packages(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+def read_document_packages(
+    text: str, place: SourcePosition, selection: Selection
+) -> tuple[list[Package], list[SourceTree]]:
     """Read the archives that a document names; what was built where it was resolved has none.
 
     Raises:

@@ -20,19 +20,18 @@ import re
 from typing import Final
 
 from asynccache.model.url import redacted
-from asynccache.resolve.formats.requirements_txt import read_item, read_line, sys_requirement
+from asynccache.resolve.formats.conda_item import is_prefix, read_conda_item, read_item
+from asynccache.resolve.formats.requirements_txt import read_line, sys_requirement, without_digests
 from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
-from asynccache.resolve.place import Place
-from asynccache.resolve.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
+from asynccache.resolve.requests.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
+from asynccache.resolve.requests.source_position import SourcePosition
 
 _ADDRESS: Final = ("/", "git+", "https://", "http://", "ssh://", "file://")
 _NAMED_ADDRESS: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)\s*@\s*(?P<address>\S.*)")
-# `name version` and `name version build`, as conda itself writes specifications
-_BLANKS: Final = re.compile(r"(?P<name>[^\s=<>!~]+)\s+(?P<version>[0-9*][^\s=<>!~,|]*)(?:\s+(?P<build>[\w.*]+))?")
 _SECTIONS: Final = ("name", "prefix", "channels", "dependencies", "pypi-indices")
 
 
-def read_environment_yml(text: str, place: Place) -> Requirements:
+def read_environment_yml(text: str, place: SourcePosition) -> Requirements:
     """Read an environment.yml.
 
     Raises:
@@ -73,19 +72,14 @@ def _nested(entry: Entry, collector: Collector) -> None:
                 _pip_item(text, where, collector)
 
 
-def _conda_item(item: str, place: Place, collector: Collector) -> None:
+def _conda_item(item: str, place: SourcePosition, collector: Collector) -> None:
     if item.startswith(_ADDRESS) and "::" not in item:
         raise place.error(
             f"{redacted(item)!r} is an address, which conda's dependencies cannot be",
             hint="name the package and its channel, or put addresses of PyPI packages under `pip:`",
         )
     body, marker = _marked(item, place)
-    blanks = _BLANKS.fullmatch(body)
-    if blanks:
-        name = blanks["name"]
-        constraint = "=".join(part for part in (blanks["version"], blanks["build"]) if part)
-    else:
-        name, constraint = read_item(body, place)
+    name, constraint = read_conda_item(body, place)
     if name == "python":
         if marker:
             raise place.error(
@@ -100,10 +94,11 @@ def _conda_item(item: str, place: Place, collector: Collector) -> None:
     elif name in SYS_PACKAGES and constraint and constraint[0] not in "<>~!" and not marker:
         collector.require("sys", Requirement(name, constraint, place=place))
     else:
-        collector.require("conda", Requirement(name, constraint, marker, place))
+        collector.require("conda", Requirement(name, constraint, marker, place, is_prefix(body)))
 
 
-def _pip_item(item: str, place: Place, collector: Collector) -> None:
+def _pip_item(item: str, place: SourcePosition, collector: Collector) -> None:
+    item = without_digests(item, place, collector)
     named = _NAMED_ADDRESS.fullmatch(item)
     if named or item.startswith(_ADDRESS):
         address, marker = _marked(named["address"] if named else item, place)
@@ -117,7 +112,7 @@ def _pip_item(item: str, place: Place, collector: Collector) -> None:
     collector.require("pypi", Requirement(name, constraint, marker, place))
 
 
-def _exact_sys(item: str, place: Place) -> Requirement:
+def _exact_sys(item: str, place: SourcePosition) -> Requirement:
     requirement = sys_requirement(item, place)
     if requirement.constraint[0] in "<>~!":
         raise place.error(
@@ -128,7 +123,7 @@ def _exact_sys(item: str, place: Place) -> Requirement:
     return requirement
 
 
-def _marked(item: str, place: Place) -> tuple[str, str]:
+def _marked(item: str, place: SourcePosition) -> tuple[str, str]:
     body, separator, text = item.partition(";")
     if not separator:
         return body.strip(), ""
@@ -140,7 +135,7 @@ def _marked(item: str, place: Place) -> tuple[str, str]:
         raise place.error(f"{text.strip()!r} is no environment marker") from None
 
 
-def _text(item: str | Entry, place: Place) -> str:
+def _text(item: str | Entry, place: SourcePosition) -> str:
     if isinstance(item, Entry):
         raise place.error("an item is malformed", expected="a text", found="a mapping")
     return item.strip()

@@ -23,7 +23,7 @@ from asynccache.model.package import Kind, Package, split_filename
 from asynccache.model.url import redacted
 from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.formats.source_trees import SourceTree
-from asynccache.resolve.place import Place, has_scheme, package_at
+from asynccache.resolve.requests.source_position import SourcePosition, has_scheme, package_at
 
 EXPLICIT_MARK: Final = "@EXPLICIT"
 _NAMED: Final = re.compile(r"^[A-Za-z0-9][\w.-]*(\[[^\]]*\])?\s*@\s*(?=\S)")
@@ -35,7 +35,7 @@ _DIGEST: Final = re.compile(r"(?:--hash[= ])?(?P<algorithm>[a-z0-9_]+)[:=](?P<di
 _ANY_DIGEST: Final = re.compile(r"(#|[#&]\w+=|\s(--hash[= ])?\w+[:=])[0-9A-Fa-f]{32}")
 
 
-def read_explicit(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+def read_explicit(text: str, place: SourcePosition, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
     """Read an `@EXPLICIT` file.
 
     Raises:
@@ -51,7 +51,7 @@ def read_explicit(text: str, place: Place, selection: Selection) -> tuple[list[P
     return [package for package in packages if selection.wants_subdir(package.subdir)], []
 
 
-def read_url_list(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+def read_url_list(text: str, place: SourcePosition, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
     """Read a plain list of URLs.
 
     Raises:
@@ -61,7 +61,7 @@ def read_url_list(text: str, place: Place, selection: Selection) -> tuple[list[P
     return [package for package in packages if selection.wants_subdir(package.subdir)], []
 
 
-def _lines(text: str, place: Place) -> Iterator[tuple[Place, str]]:
+def _lines(text: str, place: SourcePosition) -> Iterator[tuple[SourcePosition, str]]:
     """Yield the lines that are not blank, continued ones joined, each with where it starts."""
     joined, start = "", 0
     for number, line in enumerate(text.split("\n"), 1):
@@ -78,7 +78,7 @@ def _lines(text: str, place: Place) -> Iterator[tuple[Place, str]]:
         yield place.at(start), joined.strip()
 
 
-def _package(line: str, place: Place, kind: Kind | None) -> Package:
+def _package(line: str, place: SourcePosition, kind: Kind | None) -> Package:
     location, *words = _HASH_OPTION.sub("--hash=", _COMMENT.sub("", _NAMED.sub("", line))).split()
     if ";" in words:
         raise place.error(
@@ -99,14 +99,14 @@ def _fragment_digests(fragment: str) -> list[str]:
     return [part for part in fragment.split("&") if not part.startswith("egg=")]
 
 
-def _digests(texts: list[str], place: Place) -> Digests:
+def _digests(texts: list[str], place: SourcePosition) -> Digests:
     known = Digests()
     unknown = []
     for text in texts:
         match = _DIGEST.fullmatch(text)
         if match is None:
             raise place.error(
-                "a line has something beside its URL that is no digest",
+                "a line has something other than a digest after its URL",
                 expected="--hash=sha256:DIGEST",
                 found=repr(redacted(text[:80])),
             )
@@ -134,7 +134,7 @@ def is_list_of_addresses(text: str, *, digests: bool = False) -> bool:
     >>> is_list_of_addresses(text, digests=True), is_list_of_addresses(text + " \\\n --hash=sha256:00", digests=True)
     (False, True)
     """
-    line = next((line for _place, line in _lines(text, Place("")) if not line.startswith("#")), "")
+    line = next((line for _place, line in _lines(text, SourcePosition("")) if not line.startswith("#")), "")
     words = _NAMED.sub("", line).split()
     if not words or (digests and not _ANY_DIGEST.search(line)):
         return False

@@ -10,7 +10,7 @@ from asynccache.model.package import Package
 from asynccache.resolve.formats.registry import FileFormat, format_names, recognise
 from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.formats.source_trees import SourceTree
-from asynccache.resolve.place import Place
+from asynccache.resolve.requests.source_position import SourcePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def lock_format(name: str, text: str) -> FileFormat:
     """
     found = recognise(name, text, locks=True) or recognise(name, text)
     if found is None:
-        raise Place(name).error("its format is unknown", expected=format_names(lock=True))
+        raise SourcePosition(name).error("its format is unknown", expected=format_names(lock=True))
     if not found.lock or not found.reader:
         raise no_lock(name, found)
     return found
@@ -60,8 +60,8 @@ def no_lock(name: str, fmt: FileFormat) -> UsageError:
     """Return the error that a file of a format names no archives that are read."""
     article = "an" if fmt.name[0] in "aeiou" else "a"
     if fmt.instead:
-        return Place(name).error(f"it is {article} {fmt.name}, which is not read", hint=fmt.instead)
-    return Place(name).error(
+        return SourcePosition(name).error(f"it is {article} {fmt.name}, which is not read", hint=fmt.instead)
+    return SourcePosition(name).error(
         f"it is {article} {fmt.name}, which says what is wanted and names no archives",
         expected=format_names(lock=True),
         hint=f"`asynccache resolve {name}` finds the archives and caches them",
@@ -81,7 +81,7 @@ def read_locked(name: str, text: str, fmt: FileFormat, selection: Selection) -> 
         UsageError: The lock, an entry or the selection is wrong; the message names file, line (or entry), reason and
             what to do.
     """
-    place = Place(name)
+    place = SourcePosition(name)
     if selection.environment is not None and not fmt.environments:
         raise place.error(
             f"an environment was asked for ({selection.environment!r}), which only a pixi.lock has",
@@ -128,7 +128,7 @@ def read_package_list(
     return found
 
 
-def _each_once(packages: list[Package], place: Place) -> tuple[Package, ...]:
+def _each_once(packages: list[Package], place: SourcePosition) -> tuple[Package, ...]:
     merged: dict[str, Package] = {}
     for package in packages:
         url = str(package.url)

@@ -1,7 +1,8 @@
 """pixi.lock, versions 4 to 7: environments, each with a list of packages per platform.
 
 Versions 4 and 5 describe a package under `kind:` and `url:`, later ones under `conda:` or `pypi:`; version 7 adds
-platforms with names of their own, and `conda_source:` for packages built from source.
+platforms with names of their own, and `conda_source:` for packages built from source. Of several platforms of one
+subdir, which differ in virtual packages, the one that bears the subdir's name is taken, or the one that is asked for.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from asynccache.model.url import redacted
 from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.formats.source_trees import SourceTree, is_source_tree
 from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
-from asynccache.resolve.place import Place, package_at
+from asynccache.resolve.requests.source_position import SourcePosition, package_at
 
 _VERSIONS: Final = ("4", "5", "6", "7")
 _KINDS: Final[tuple[Kind, ...]] = ("conda", "pypi")
+_OF: Final = ":"  # between an environment and one of its platforms, where an environment is chosen
 _SOURCE_KEY: Final = "conda_source"
 
 
-def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+def read_pixi_lock(text: str, place: SourcePosition, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
     """Read the packages of one environment on the selected platforms, and the source trees.
 
     Raises:
@@ -47,7 +49,8 @@ def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[
                 found=", ".join(by_platform or ()) or "no platform at all",
                 hint="choose one of its platforms with --arch",
             )
-        for reference in (entry for name in names for entry in by_platform.entries(name)):
+        name = _one_of(names, platform, by_platform, selection)
+        for reference in by_platform.entries(name):
             kind, location = _key(reference)
             if kind == _SOURCE_KEY or is_source_tree(location):
                 trees.append(SourceTree(reference.place, location))
@@ -58,7 +61,7 @@ def read_pixi_lock(text: str, place: Place, selection: Selection) -> tuple[list[
 
 def _environment(document: Entry, selection: Selection) -> Entry:
     environments = document.entry("environments")
-    name = selection.environment or "default"
+    name = (selection.environment or "").partition(_OF)[0] or "default"
     environment = environments.entry(name) if environments is not None else None
     if environment is None:
         raise document.place.error(
@@ -67,6 +70,19 @@ def _environment(document: Entry, selection: Selection) -> Entry:
             hint="choose one of its environments with --environment",
         )
     return environment
+
+
+def _one_of(names: list[str], platform: str, by_platform: Entry, selection: Selection) -> str:
+    wanted = (selection.environment or "").partition(_OF)[2]
+    chosen = [name for name in names if name == (wanted or platform)] or ([] if wanted else names)
+    if len(chosen) != 1:
+        environment = (selection.environment or "").partition(_OF)[0] or "default"
+        raise by_platform.place.error(
+            f"the environment is locked for {platform} in several ways" if not wanted else f"it has no {wanted!r}",
+            found=", ".join(names),
+            hint=f"name one of them: --environment {environment}{_OF}{names[0]}",
+        )
+    return chosen[0]
 
 
 def _subdirs(document: Entry) -> dict[str, str]:

@@ -18,16 +18,16 @@ from packaging.utils import parse_wheel_filename
 from asynccache.model.digest import HEX_LENGTH, Digests
 from asynccache.model.package import Package
 from asynccache.resolve.formats.selection import Selection
-from asynccache.resolve.formats.source_trees import SourceTree
+from asynccache.resolve.formats.source_trees import SourceTree, bears_name
 from asynccache.resolve.formats.text import parse_toml
-from asynccache.resolve.place import Place, has_scheme, local_url, package_at
-from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.requests.python_target import PythonTarget
+from asynccache.resolve.requests.source_position import SourcePosition, has_scheme, local_url, package_at
 
 Found = tuple[list[Package], list[SourceTree]]
 _SDISTS: Final = (".tar.gz", ".zip")
 
 
-def read_pylock(text: str, place: Place, selection: Selection) -> Found:
+def read_pylock(text: str, place: SourcePosition, selection: Selection) -> Found:
     """Read the packages for the selected platforms and Python, and the source trees.
 
     Raises:
@@ -62,7 +62,7 @@ def _number(error: Exception) -> int | None:
 
 
 def _drop_old_sdists(document: dict[str, Any]) -> None:
-    """Take out sdists in a form that the standard ended (`.tar.bz2`), which nobody needs beside wheels."""
+    """Take out sdists in a format that the standard ended (`.tar.bz2`), which nobody needs beside wheels."""
     packages = document.get("packages")
     for table in packages if isinstance(packages, list) else []:
         sdist = table.get("sdist") if isinstance(table, dict) else None
@@ -81,7 +81,7 @@ def targets(selection: Selection) -> list[PythonTarget]:
     return [PythonTarget(arch, selection.python_version, selection.glibc) for arch in selection.platforms]
 
 
-def check_choice(what: str, wanted: Collection[str], offered: Collection[str], place: Place) -> None:
+def check_choice(what: str, wanted: Collection[str], offered: Collection[str], place: SourcePosition) -> None:
     """Check that a lock offers what is chosen of it.
 
     Raises:
@@ -96,7 +96,7 @@ def check_choice(what: str, wanted: Collection[str], offered: Collection[str], p
 def select(
     lock: pylock.Pylock,
     target: PythonTarget,
-    place: Place,
+    place: SourcePosition,
     *,
     extras: Collection[str] = (),
     groups: Collection[str] | None = None,
@@ -130,8 +130,10 @@ def select(
         where = place.at(entry=f"package {package.name}")
         if isinstance(source, pylock.PackageVcs | pylock.PackageDirectory):
             trees.append(_tree(package, source, where))
+        elif isinstance(source, pylock.PackageWheel) or _bears_name(package, source, where):
+            packages.append(package_at(where, source.url or source.path or "", _digests(source, where), kind="pypi"))
         else:
-            packages.append(_archive(source, where))
+            trees.append(_tree(package, source, where))
     return packages, trees
 
 
@@ -141,19 +143,36 @@ def _best_build_first(package: pylock.Package) -> pylock.Package:
     return replace(package, wheels=wheels)
 
 
-def _tree(package: pylock.Package, source: pylock.PackageVcs | pylock.PackageDirectory, where: Place) -> SourceTree:
+def _bears_name(
+    package: pylock.Package, source: pylock.PackageArchive | pylock.PackageSdist, where: SourcePosition
+) -> bool:
+    if isinstance(source, pylock.PackageArchive) and source.subdirectory:
+        return False
+    with where.located():
+        version = str(package.version) if package.version else None
+        return bears_name(source.url or source.path or "", package.name, version)
+
+
+def _tree(
+    package: pylock.Package,
+    source: pylock.PackageVcs | pylock.PackageDirectory | pylock.PackageArchive | pylock.PackageSdist,
+    where: SourcePosition,
+) -> SourceTree:
     version = str(package.version) if package.version else None
-    subdirectory = source.subdirectory or ""
+    subdirectory = "" if isinstance(source, pylock.PackageSdist) else source.subdirectory or ""
+    location = source.path if isinstance(source, pylock.PackageDirectory) else source.url or source.path or ""
+    tree = SourceTree(where, location, package.name, version, subdirectory=subdirectory)
     if isinstance(source, pylock.PackageDirectory):
-        return SourceTree(
-            where, source.path, package.name, version, subdirectory=subdirectory, editable=bool(source.editable)
-        )
-    location = source.url or source.path or ""
+        return replace(tree, editable=bool(source.editable))
+    if not isinstance(source, pylock.PackageVcs):
+        return replace(tree, digests=_digests(source, where))
     address = location if has_scheme(location) else local_url(location, where)
-    return SourceTree(where, f"{source.type}+{address}", package.name, version, source.commit_id, subdirectory)
+    return replace(tree, location=f"{source.type}+{address}", commit=source.commit_id)
 
 
-def _archive(source: pylock.PackageArchive | pylock.PackageWheel | pylock.PackageSdist, where: Place) -> Package:
+def _digests(
+    source: pylock.PackageArchive | pylock.PackageWheel | pylock.PackageSdist, where: SourcePosition
+) -> Digests:
     known = {name: value for name, value in source.hashes.items() if name in HEX_LENGTH}
     if not known:
         raise where.error(
@@ -165,5 +184,4 @@ def _archive(source: pylock.PackageArchive | pylock.PackageWheel | pylock.Packag
     if source.size is not None and source.size < 0:
         raise where.error("`size` is malformed", expected="a number of bytes", found=source.size)
     with where.located():
-        digests = Digests(**known, size=source.size)
-    return package_at(where, source.url or source.path or "", digests, kind="pypi")
+        return Digests(**known, size=source.size)

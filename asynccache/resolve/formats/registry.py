@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from asynccache.model.package import Package
     from asynccache.resolve.formats.selection import Selection
     from asynccache.resolve.formats.source_trees import SourceTree
-    from asynccache.resolve.place import Place
-    from asynccache.resolve.requirements import Requirements
+    from asynccache.resolve.requests.requirements import Requirements
+    from asynccache.resolve.requests.source_position import SourcePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ class FileFormat:
     unique_key: str = ""
     instead: str = ""
 
-    def read_lock(self, text: str, place: Place, selection: Selection) -> tuple[list[Package], list[SourceTree]]:
+    def read_lock(
+        self, text: str, place: SourcePosition, selection: Selection
+    ) -> tuple[list[Package], list[SourceTree]]:
         """Read a lock of this format: its archives, and what has none.
 
         Raises:
@@ -62,13 +64,16 @@ class FileFormat:
         found: tuple[list[Package], list[SourceTree]] = self._reader()(text, place, selection)
         return found
 
-    def read_requirements(self, text: str, place: Place) -> Requirements:
+    def read_requirements(self, text: str, place: SourcePosition) -> Requirements:
         """Read requirements of this format.
 
         Raises:
-            UsageError: It is malformed or asks for what is not supported; names file, line and reason.
+            UsageError: It is malformed, asks for what is not supported or for what is not there; names file, line and
+                reason.
         """
         found: Requirements = self._reader()(text, place)
+        for requirement in found.deps.get("pypi", ()):
+            requirement.check_exists()
         return found
 
     def _reader(self) -> Callable[..., Any]:
@@ -199,9 +204,9 @@ def read_requirements(path: str, name: str) -> Requirements:
         UsageError: It cannot be read, is malformed or asks for what is not supported; names file, line and reason.
     """
     from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - telling formats apart does without
-    from asynccache.resolve.place import Place  # noqa: PLC0415
+    from asynccache.resolve.requests.source_position import SourcePosition  # noqa: PLC0415
 
-    return format_named(name).read_requirements(read_text(path), Place(path))
+    return format_named(name).read_requirements(read_text(path), SourcePosition(path))
 
 
 def format_names(*, lock: bool) -> str:

@@ -1,41 +1,50 @@
 """requirements.txt: PEP 508 requirements, and the options that an environment can have (contract, section 7.8.1).
 
 Beyond pip's own format, `--conda-channel`, `--conda-pkg` and `--sys-pkg` name what does not come from an index. A
-backslash at a line's end continues the line. Constraints, editable installs, included files and hashes are refused:
-what is resolved is locked by digests anyway.
+backslash at a line's end continues the line. A file of constraints and the digests of a requirement become flags of the
+request, so that they are part of its id. Editable installs and included files are refused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from asynccache.model.url import redacted
-from asynccache.resolve.place import Place
-from asynccache.resolve.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
+from asynccache.resolve.formats.conda_item import read_conda_item, read_item
+from asynccache.resolve.formats.text import read_text
+from asynccache.resolve.requests.requirement_text import read_requirement
+from asynccache.resolve.requests.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
+from asynccache.resolve.requests.source_position import SourcePosition, local_url
 
 _COMMENT: Final = re.compile(r"(^|[ \t])#.*")
-_OPERATOR: Final = re.compile(r"=?(<=|>=|~=|!=|==|<|>|=)")
-_NAME: Final = re.compile(r"(?:\S+::)?[A-Za-z0-9_][\w.-]*(?:\s*\[[\w.,\s-]*\])?")
 _FLAGS: Final = ("--pre", "--no-index")
 _WITH_ARGUMENT: Final = (
     "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host",
     "--conda-channel", "--conda-pkg", "--sys-pkg",
 )  # fmt: skip
+_SHA256_DIGITS: Final = 64
+_LINKS: Final = ("-f", "--find-links")
+_RELATIVE: Final = re.compile(r"(?!/|~|\$)(?:file:(?!/)|(?![\w+]+:))")  # to the file, as pip has it
 _REFUSED: Final = {
     "-r": "name all files on the command line instead",
     "--requirement": "name all files on the command line instead",
-    "-c": "write the constraint into the requirement itself",
-    "--constraint": "write the constraint into the requirement itself",
+    "-c": "name a file of constraints",
+    "--constraint": "name a file of constraints",
     "-e": "editable installs cannot be part of an environment that other machines use; write `name @ file:///directory`",
     "--editable": "editable installs cannot be part of an environment that other machines use; "
     "write `name @ file:///directory`",
-    "--hash": "the resolved environment records the digest of every package; to start from digests use a pylock.toml",
+    "--hash": "digests stand behind a requirement: `name==1.0 --hash=sha256:...`",
 }
+_END_OF_NAME: Final = re.compile(r"[^\w.-]")
+_CONSTRAINTS: Final = ("-c", "--constraint")
+_HASH: Final = re.compile(r"\s--hash(?:=|\s+)(?P<algorithm>\w+):(?P<digest>[0-9A-Fa-f]+)(?=\s|$)")
 
 
-def read_requirements_txt(text: str, place: Place) -> Requirements:
+def read_requirements_txt(text: str, place: SourcePosition) -> Requirements:
     """Read a requirements.txt.
 
     Raises:
@@ -47,7 +56,7 @@ def read_requirements_txt(text: str, place: Place) -> Requirements:
     return collector.result()
 
 
-def read_line(line: str, place: Place, collector: Collector) -> None:
+def read_line(line: str, place: SourcePosition, collector: Collector) -> None:
     """Read one line without its comment.
 
     Raises:
@@ -59,6 +68,9 @@ def read_line(line: str, place: Place, collector: Collector) -> None:
     option, argument = _option(line)
     if option in _FLAGS and not argument:
         collector.flag("pypi", option, place)
+    elif option in _CONSTRAINTS and argument:
+        for where, constraint in _constraints(argument, place):
+            collector.flag("pypi", f"--constraint {constraint}", where)
     elif option not in _WITH_ARGUMENT or not argument:
         hint = _REFUSED.get(option) or (f"{option} needs an argument" if option in _WITH_ARGUMENT else None)
         raise place.error(f"{redacted(line)!r} is not a supported line", hint=hint)
@@ -71,45 +83,75 @@ def read_line(line: str, place: Place, collector: Collector) -> None:
     elif option == "--conda-channel":
         collector.source("conda", argument, place)
     elif option == "--conda-pkg":
-        name, constraint = read_item(argument, place)
+        name, constraint = read_conda_item(argument, place)
         collector.require("npconda", Requirement(name, constraint, place=place))
     elif option == "--sys-pkg":
         collector.require("sys", sys_requirement(argument, place))
     else:
+        if option in _LINKS and _RELATIVE.match(argument):
+            argument = local_url(argument, place)
+            if not Path(unquote(urlsplit(argument).path)).exists():
+                raise place.error(f"{redacted(line)!r} leads to nothing", found=f"{argument} does not exist")
         collector.flag("pypi", f"{option} {argument}", place)
 
 
-def split_item(item: str) -> tuple[str, str]:
-    """Split `NAME OP VERSION` as conda's files write it: blanks do not count, `=` and `==` both say "this version".
-
-    >>> split_item("ffmpeg = 4"), split_item("a >= 1, < 2"), split_item("e=1.0=py38_0"), split_item("git-lfs")
-    (('ffmpeg', '4'), ('a', '>=1,<2'), ('e', '1.0=py38_0'), ('git-lfs', ''))
-    """
-    packed = re.sub(r"\s+", "", item)
-    operator = _OPERATOR.search(packed)
-    if operator is None:
-        return packed, ""
-    version = packed[operator.end() :]
-    exact = operator[1] in {"=", "=="}
-    return packed[: operator.start()], version.lstrip("=") if exact else operator[1] + version
-
-
-def read_item(item: str, place: Place) -> tuple[str, str]:
-    """Split an item into name and constraint, as `split_item` does.
+def read_constraint(line: str, place: SourcePosition) -> str:
+    """Return what bounds the versions of a package as a request's flag has it; empty when it bounds none.
 
     Raises:
-        UsageError: Its name is none.
+        UsageError: It is no constraint of a version.
     """
-    name = re.split(r"[=<>!~]", item, maxsplit=1)[0].strip()
-    if not _NAME.fullmatch(name):
-        brackets = "write version and build as NAME=VERSION=BUILD" if "[" in item else None
+    found = None if line.startswith("-") else pep508_requirement(line, place)
+    if found is None or "@" in found.name or "[" in found.name:
         raise place.error(
-            f"Could not parse {redacted(item[:120])!r}", expected="NAME, NAME=VERSION or NAME>=VERSION", hint=brackets
+            f"{redacted(line)!r} is no constraint that can be kept", expected="a name and versions: `name<2`"
         )
-    return split_item(item)
+    versions = read_requirement(found.value, "pypi").constraint
+    return f"{_normal(found.name)}{versions}{f'; {found.marker}' if found.marker else ''}" if versions else ""
 
 
-def sys_requirement(item: str, place: Place) -> Requirement:
+def _constraints(path: str, place: SourcePosition) -> Iterator[tuple[SourcePosition, str]]:
+    """Yield what a file of constraints says, each as PEP 508 writes it.
+
+    Raises:
+        ObjectNotFoundError: There is no such file.
+        UsageError: It is elsewhere, or a line is no constraint of a version.
+    """
+    if "://" in path and not path.startswith("file:"):
+        raise place.error(
+            f"constraints are read from a file on this machine, not from {redacted(path)}", hint="download it first"
+        )
+    name = unquote(urlsplit(local_url(path, place)).path) if _RELATIVE.match(path) else path.removeprefix("file://")
+    if not Path(name).exists():
+        raise place.error(
+            f"the file of constraints {redacted(path)!r} leads to nothing", found=f"{name} does not exist"
+        )
+    for where, line in _lines(read_text(name), SourcePosition(name)):
+        if constraint := read_constraint(_HASH.sub("", line), where):
+            yield where, constraint
+
+
+def without_digests(line: str, place: SourcePosition, collector: Collector) -> str:
+    """Return a requirement without its digests, which become a flag.
+
+    Raises:
+        UsageError: There are some, and none of them is a sha256.
+    """
+    found = [(match["algorithm"].lower(), match["digest"].lower()) for match in _HASH.finditer(line)]
+    digests = sorted({digest for algorithm, digest in found if algorithm == "sha256" and len(digest) == _SHA256_DIGITS})
+    if found and not digests:
+        raise place.error(
+            "the digests of a requirement cannot be compared with those that indexes say",
+            expected="--hash=sha256: and 64 hexadecimal digits",
+            found=", ".join(f"{algorithm}:{digest[:12]}" for algorithm, digest in found),
+        )
+    line = _HASH.sub("", line).strip()
+    if digests:
+        collector.flag("pypi", f"--hash {_normal(re.split(_END_OF_NAME, line)[0])} {','.join(digests)}", place)
+    return line
+
+
+def sys_requirement(item: str, place: SourcePosition) -> Requirement:
     """Read a virtual package with its version.
 
     Raises:
@@ -125,7 +167,7 @@ def sys_requirement(item: str, place: Place) -> Requirement:
     return Requirement(name, version, place=place)
 
 
-def pep508_requirement(line: str, place: Place) -> Requirement:
+def pep508_requirement(line: str, place: SourcePosition) -> Requirement:
     """Read a requirement by PEP 508; extras are put in order, so that its identity does not vary.
 
     Raises:
@@ -148,8 +190,8 @@ def pep508_requirement(line: str, place: Place) -> Requirement:
     return Requirement(name, constraint, str(parsed.marker) if parsed.marker else "", place)
 
 
-def _requirement(line: str, place: Place, collector: Collector) -> None:
-    requirement = pep508_requirement(line, place)
+def _requirement(line: str, place: SourcePosition, collector: Collector) -> None:
+    requirement = pep508_requirement(without_digests(line, place, collector), place)
     if requirement.name != "python":
         collector.require("pypi", requirement)
         return
@@ -159,6 +201,10 @@ def _requirement(line: str, place: Place, collector: Collector) -> None:
         )
     if requirement.constraint:
         collector.want_python(requirement.constraint, place)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _why_not(line: str, error: ValueError) -> str:
@@ -182,7 +228,7 @@ def _option(line: str) -> tuple[str, str]:
     return option, argument.strip()
 
 
-def _lines(text: str, place: Place) -> Iterator[tuple[Place, str]]:
+def _lines(text: str, place: SourcePosition) -> Iterator[tuple[SourcePosition, str]]:
     """Yield the lines that say something, without comments, continued ones joined, each with where it starts."""
     joined, start = "", 0
     lines = text.removeprefix("\ufeff").splitlines()

@@ -1,16 +1,17 @@
-"""What a lock may name besides archives: directories and repositories, which have no bytes to cache."""
+"""What a lock may name besides packages: directories and repositories, and archives that a code host makes of a tag."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
-from asynccache.model.package import split_filename
+from asynccache.model.digest import Digests
+from asynccache.model.package import Format, parse_stem, split_filename
 from asynccache.model.url import redacted
-from asynccache.resolve.place import Place, has_scheme, local_url
+from asynccache.resolve.requests.source_position import SourcePosition, has_scheme, local_url
 from asynccache.resolve.resolver import SourceBuild
 
 _REPOSITORY: Final = re.compile(r"(git|hg|svn|bzr)\+|(git|ssh|svn|hg)://", re.IGNORECASE)
@@ -18,34 +19,43 @@ _REPOSITORY: Final = re.compile(r"(git|hg|svn|bzr)\+|(git|ssh|svn|hg)://", re.IG
 
 @dataclass(frozen=True, slots=True)
 class SourceTree:
-    """A directory or repository that a lock names.
+    """A directory, a repository or an archive of a tag or branch that a lock names.
 
     Attributes:
         place: The entry that names it.
-        location: A path relative to the lock or absolute, or `git+` and the address of a repository.
+        location: A path relative to the lock or absolute, an address of an archive, or `git+` and that of a repository.
         name: Of the package; empty where the format does not say how a wheel is made of it.
         version: Of the package; None where only a build tells.
         commit: Of a repository; None where the lock says none.
         subdirectory: Below its root; empty for the root.
         editable: Whether the lock wants it installed in place.
+        digests: Of an archive; None for what is none.
     """
 
-    place: Place
+    place: SourcePosition
     location: str
     name: str = ""
     version: str | None = None
     commit: str | None = None
     subdirectory: str = ""
     editable: bool = False
+    digests: Digests | None = None
 
     def __str__(self) -> str:
-        return f"{self.place}: {redacted(self.location)} is no archive"
+        what = "no archive" if self.digests is None else "an archive that does not bear its package's name"
+        return f"{self.place}: {redacted(self.location)} is {what}"
 
     def refused(self) -> UsageError:
         """Return the error of who needs an archive."""
-        what = "repository" if _REPOSITORY.match(self.location) else "directory"
+        if self.digests is not None:
+            what = (
+                "an archive that does not bear its package's name: it is kept with the wheel that is built of it only"
+            )
+        else:
+            kind = "repository" if _REPOSITORY.match(self.location) else "directory"
+            what = f"a source {kind}, which has no archive that could be cached"
         return self.place.error(
-            f"{redacted(self.location)!r} is a source {what}, which has no archive that could be cached",
+            f"{redacted(self.location)!r} is {what}",
             hint="build it and lock the wheel or package instead, or leave source trees out",
         )
 
@@ -62,6 +72,10 @@ class SourceTree:
         name, location = canonicalize_name(self.name), redacted(self.location)
         if self.editable:
             raise self.place.error("Cannot include an editable PYPI package", found=location)
+        if self.digests is not None:
+            address = location if has_scheme(location) else local_url(location, self.place)
+            known = self.digests
+            return SourceBuild(name, self.version, address, self.subdirectory, known.sha256, known.size, known.md5)
         if not _REPOSITORY.match(self.location):
             return SourceBuild(name, self.version, local_url(self.location, self.place), self.subdirectory)
         if not self.commit:
@@ -85,3 +99,25 @@ def is_source_tree(location: str) -> bool:
     except UsageError:
         return True
     return False
+
+
+def bears_name(location: str, name: str, version: str | None) -> bool:
+    """Whether the file name of an archive says which package it is: that of a tag or branch (`v1.0.tar.gz`) does not.
+
+    Raises:
+        UsageError: It is no file name of an archive.
+
+    >>> bears_name("https://host/a-b-1.0.tar.gz", "A_b", None), bears_name("https://host/tags/v1.0.tar.gz", "a", "1.0")
+    (True, False)
+    """
+    from packaging.utils import canonicalize_name, canonicalize_version  # noqa: PLC0415 - few locks have such
+
+    stem, fmt = split_filename(unquote(re.split("[?#]", location)[0].rpartition("/")[2]))
+    if fmt not in {Format.TAR_GZ, Format.ZIP}:
+        return True
+    try:
+        found = parse_stem("pypi", stem)
+    except UsageError:
+        return False
+    same_version = version is None or canonicalize_version(found.version) == canonicalize_version(version)
+    return same_version and canonicalize_name(found.name) == canonicalize_name(name)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from asynccache.errors import UsageError
 from asynccache.node.disk import input_error
-from asynccache.resolve.place import STANDARD_INPUT, Place
+from asynccache.resolve.requests.source_position import STANDARD_INPUT, SourcePosition
 
 # The longer mark first: that of UTF-32 begins with that of UTF-16.
 _MARKS: Final = (
@@ -34,18 +34,18 @@ def read_text(name: str) -> str:
     try:
         data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
     except OSError as exc:
-        raise input_error(Place(name), exc) from exc
+        raise input_error(SourcePosition(name), exc) from exc
     mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
     try:
         return data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as exc:
         raise UsageError(
-            f"{Place(name)} cannot be read (it is not {encoding.upper()} text)",
-            hint="write it anew as UTF-8, or as UTF-16 with a byte order mark",
+            f"{SourcePosition(name)} cannot be read (it is not {encoding.upper()} text)",
+            hint="write it again as UTF-8, or as UTF-16 with a byte order mark",
         ) from exc
 
 
-def parse_toml(text: str, place: Place) -> dict[str, Any]:
+def parse_toml(text: str, place: SourcePosition) -> dict[str, Any]:
     """Return a TOML document.
 
     Raises:

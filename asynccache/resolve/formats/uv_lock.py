@@ -22,8 +22,8 @@ from packaging.version import Version
 from asynccache.resolve.formats.pylock import Found, check_choice, select, targets
 from asynccache.resolve.formats.selection import Selection
 from asynccache.resolve.formats.text import parse_toml
-from asynccache.resolve.place import Place, has_scheme
-from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.requests.python_target import PythonTarget
+from asynccache.resolve.requests.source_position import SourcePosition, has_scheme
 
 Table = Mapping[str, Any]
 _VERSION: Final = 1
@@ -31,7 +31,7 @@ _GROUPS: Final = frozenset({"dev"})
 _PROJECT: Final = ("editable", "virtual")
 
 
-def read_uv_lock(text: str, place: Place, selection: Selection) -> Found:
+def read_uv_lock(text: str, place: SourcePosition, selection: Selection) -> Found:
     """Read what is locked for the selected platforms, Python, extras and groups: archives and source trees, by name.
 
     Raises:
@@ -44,7 +44,7 @@ def read_uv_lock(text: str, place: Place, selection: Selection) -> Found:
         raise place.error(f"it is malformed ({type(exc).__name__}: {exc})", hint="lock again") from exc
 
 
-def _read(document: Table, place: Place, selection: Selection) -> Found:
+def _read(document: Table, place: SourcePosition, selection: Selection) -> Found:
     if document.get("version") != _VERSION:
         raise place.error(
             "this uv.lock version is unknown", expected=f"version = {_VERSION}", found=repr(document.get("version"))
@@ -67,7 +67,7 @@ def _read(document: Table, place: Place, selection: Selection) -> Found:
 
 
 class _Walk:
-    def __init__(self, document: Table, place: Place, target: PythonTarget) -> None:
+    def __init__(self, document: Table, place: SourcePosition, target: PythonTarget) -> None:
         self._place = place
         self._target = target
         self._packages: list[Table] = list(document.get("package", ()))
@@ -128,7 +128,7 @@ class _Walk:
     def _holds(self, marker: str) -> bool:
         return Marker(marker).evaluate({**self._target.markers, "extra": ""})
 
-    def _where(self, package: Table) -> Place:
+    def _where(self, package: Table) -> SourcePosition:
         return self._place.at(entry=f"package {package['name']}")
 
     def _as_entry(self, package: Table) -> pylock.Package:
@@ -143,6 +143,9 @@ class _Walk:
                 return replace(entry, directory=pylock.PackageDirectory(path=source[kind], editable=kind == "editable"))
         if "git" in source:
             return replace(entry, vcs=_repository(source["git"]))
+        if "url" in source and "sdist" in package and not package.get("wheels"):
+            file = self._file(package, package["sdist"])
+            return replace(entry, archive=pylock.PackageArchive(**file, subdirectory=source.get("subdirectory")))
         return replace(
             entry,
             wheels=[pylock.PackageWheel(**self._file(package, wheel)) for wheel in package.get("wheels", ())],

@@ -12,12 +12,13 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from asynccache.model.digest import Digests
-from asynccache.resolve.place import Place
+from asynccache.resolve.requests.source_position import SourcePosition
 
 _Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C one where libyaml is there
 T = TypeVar("T")
 _DEEPEST: Final = 64  # levels; lock files have about 8
 _LINE: Final = object()  # no key of a document equals it
+_MERGE: Final = object()  # what a plain `<<` is as a key; in quotes it is a text like any other
 _ABSENT: Final = {"", "~", "null", "Null", "NULL"}
 
 
@@ -29,7 +30,7 @@ class Entry:
         place: The list it stands in.
     """
 
-    def __init__(self, values: Mapping[Any, Any], place: Place) -> None:
+    def __init__(self, values: Mapping[Any, Any], place: SourcePosition) -> None:
         self._values = values
         self.place = place.at(values.get(_LINE))
 
@@ -89,13 +90,13 @@ class Entry:
             raise self.place.error(f"`{key}` is malformed", expected=expected, found="a list")
         return [Entry(item, self.place) for item in value]
 
-    def items(self, key: str) -> list[tuple[Place, str | Entry]]:
+    def items(self, key: str) -> list[tuple[SourcePosition, str | Entry]]:
         """Return the texts and mappings of a list, each with its place; none when it is absent, no null ones.
 
         Raises:
             UsageError: It is no list, or holds lists.
         """
-        items: list[tuple[Place, str | Entry]] = []
+        items: list[tuple[SourcePosition, str | Entry]] = []
         for item in self._value(key, list, "a list") or []:
             if isinstance(item, list):
                 raise self.place.error(f"`{key}` is malformed", expected="texts", found="a list in the list")
@@ -140,10 +141,10 @@ class _Item(str):
 class _Builder:
     """Builds values from a parser's events, without recursion: a document nested deeply must not end the process."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: SourcePosition) -> None:
         self._place = place
         self._open: list[dict[Any, Any] | list[Any]] = []
-        self._keys: list[str | None] = []
+        self._keys: list[object] = []
         self._anchors: dict[str, Any] = {}
         self.documents: list[Any] = []
 
@@ -151,7 +152,7 @@ class _Builder:
         """Take the next event."""
         line = event.start_mark.line + 1 if event.start_mark is not None else 0
         if isinstance(event, yaml.ScalarEvent):
-            self._add(event.value, line)
+            self._add(event.value, line, merges=event.value == "<<" and event.implicit[0])
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise self._place.at(line).error(f"not a YAML document (nothing is called {event.anchor!r})")
@@ -165,13 +166,26 @@ class _Builder:
             if len(self._open) > _DEEPEST:
                 raise self._place.at(line).error("the document is nested too deeply", expected=f"{_DEEPEST} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
-            self._open.pop()
+            ended = self._open.pop()
             self._keys.pop()
+            if isinstance(ended, dict) and _MERGE in ended:
+                self._merge(ended)
             return
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
             self._anchors[event.anchor] = event.value if isinstance(event, yaml.ScalarEvent) else self._open[-1]
 
-    def _add(self, value: Any, line: int) -> None:
+    def _merge(self, collection: dict[Any, Any]) -> None:
+        """Take over what mappings under `<<` hold: a mapping's own keys count, then those of the first."""
+        value = collection.pop(_MERGE)
+        for source in value if isinstance(value, list) else [value]:
+            if not isinstance(source, dict):
+                raise self._place.at(collection[_LINE]).error(
+                    "what is merged with `<<` is malformed", expected="mappings", found=f"a {_kind(source)}"
+                )
+            for key in source:
+                collection.setdefault(key, source[key])
+
+    def _add(self, value: Any, line: int, *, merges: bool = False) -> None:
         if not self._open:
             self.documents.append(value)
             return
@@ -186,13 +200,13 @@ class _Builder:
             self._keys[-1] = None
         elif not isinstance(value, str):
             raise self._place.at(line).error("a key is malformed", expected="a text", found=f"a {_kind(value)}")
-        elif value in collection:
+        elif (_MERGE if merges else value) in collection:
             raise self._place.at(line).error(f"`{value[:40]}` occurs twice in one mapping")
         else:
-            self._keys[-1] = value
+            self._keys[-1] = _MERGE if merges else value
 
 
-def parse_yaml(text: str, place: Place) -> Entry:
+def parse_yaml(text: str, place: SourcePosition) -> Entry:
     """Read a document whose top is a mapping.
 
     Raises:

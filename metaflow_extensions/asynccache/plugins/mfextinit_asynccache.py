@@ -18,7 +18,7 @@ STEP_DECORATORS_DESC = [
     ("named_env", _OURS + ".decorators.NamedEnvStepDecorator"),
     ("sys_packages", _OURS + ".decorators.SysPackagesStepDecorator"),
     ("pylock_toml_internal", _OURS + ".decorators.PylockTomlStepDecorator"),
-    ("huggingface", _OURS + ".huggingface.HuggingFaceDecorator"),
+    ("huggingface", _OURS + ".huggingface.decorator.HuggingFaceDecorator"),
     ("conda_env_internal", _OURS + ".step_environment.CondaEnvInternalDecorator"),
 ]
 

@@ -106,6 +106,11 @@ def test_the_same_packages_are_found_as_another_reader_finds(tmp_path: Path) -> 
         ("  manager: conda", "  manager: apt", "line 16: a package has an unknown manager"),
         (f"md5: {DIGITS}", "md5: 12", "line 24: a digest is not a md5"),
         (f"    md5: {DIGITS}\n    sha256: {'ab' * 32}", "    blake2b: 12", "line 24: a package has only digests"),
+        (
+            f"md5: {DIGITS}\n    sha256: {'ab' * 32}",
+            "md5: ''\n    sha256: null",
+            "line 24: the digests of a package are empty",
+        ),
         ("zlib-1.10-h0_0.conda", "zlib-1.10-h0_0.whl", "line 16:"),
         ("zlib-1.10-h0_0.conda", "zlib-1.10-py3-none-any.whl", "line 16: https://conda.example/ch/linux-64/zlib-1.10"),
         ("  manager: conda", "  manager: [conda]", "line 16: `manager` is malformed: expected a text, found a list"),
@@ -117,6 +122,22 @@ def test_a_wrong_entry_is_named_by_file_and_line(old: str, new: str, error: str)
     with pytest.raises(UsageError) as caught:
         read(DOCUMENT.replace(old, new, 1), "linux-64")
     assert str(caught.value).startswith(f"conda-lock.yml, {error}")
+
+
+def test_virtual_packages_are_passed_over() -> None:
+    text = HEADER + conda("linux-64", "zlib") + conda("linux-64", "__glibc", "''", "null")
+    assert [package.filename for package in read(text, "linux-64")] == ["zlib-1.10-h0_0.conda"]
+
+
+def test_an_archive_of_a_tag_is_what_the_entry_says() -> None:
+    url = "https://host/six/archive/refs/tags/v1.zip"
+    text = HEADER + PIP.replace("https://files.example/d9/5a/six-1.16.0-py2.py3-none-any.whl", url)
+    (tree,) = read(text, "linux-64", skip_sources=True).trees
+    build = tree.build()
+    assert (build.name, build.version, build.location) == ("six", "1.16.0", url)
+    assert build.sha256 == "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
+    with pytest.raises(UsageError, match="does not bear its package's name"):
+        read(text, "linux-64")
 
 
 def test_a_platform_that_was_not_locked_is_answered_with_those_that_were() -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from asynccache.errors import UsageError
 from asynccache.model.identity import Request
 from asynccache.resolve.formats.environment_yml import read_environment_yml
-from asynccache.resolve.place import Place
-from asynccache.resolve.requirements import Requirements
+from asynccache.resolve.requests.requirements import Requirements
+from asynccache.resolve.requests.source_position import SourcePosition
 
-PLACE = Place("environment.yml")
+PLACE = SourcePosition("environment.yml")
 
 
 def read(text: str) -> Requirements:
@@ -62,7 +62,10 @@ def test_everything_that_a_file_may_hold_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dependencies:\n- a\n- j[version='>=1']", r"environment.yml, line 3: Could not parse .*NAME=VERSION=BUILD"),
+        ("dependencies:\n- a\n- j[version='>=1', md5=1]", "environment.yml, line 3: .* asks for md5, which a request"),
+        ("dependencies:\n- j[version='>=1'", "line 2: Could not parse .*NAME=VERSION=BUILD"),
+        ("dependencies:\n- a 1.0 py_0 rest", "line 2: Could not parse 'a 1.0 py_0 rest'"),
+        ("dependencies:\n- a[build='x y']", "line 2: .* has a build that is none"),
         ("dependencies:\n- python=3.8\n- python=3.9", "line 3: python is specified multiple times"),
         ("dependencies:\n- python=3.8; os_name == 'posix'", "line 2: the version of Python cannot depend on a marker"),
         ("dependencies:\n- npm:\n  - a", r"the dependencies hold an unknown section: .*found `npm:`"),

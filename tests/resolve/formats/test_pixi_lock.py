@@ -117,6 +117,19 @@ def test_platforms_with_names_of_their_own_count_for_their_subdir() -> None:
     assert len(read(text, "osx-arm64")) == 2
 
 
+def test_of_the_variants_of_a_platform_one_is_read() -> None:
+    platforms = "version: 7\nplatforms:\n- name: linux-64\n- name: gpu\n  subdir: linux-64\n"
+    gpu = f"      gpu:\n      - conda: {CHANNEL}/noarch/b-2.0-0.tar.bz2\n      osx-arm64:\n"
+    text = CURRENT.replace("version: 6\n", platforms).replace("      osx-arm64:\n", gpu, 1)
+    assert len(read(text, "linux-64")) == 3
+    assert len(read(text, "linux-64", environment="default:gpu")) == 1
+    with pytest.raises(UsageError, match=r"it has no 'none'.*found linux-64, gpu.*--environment default:linux-64"):
+        read(text, "linux-64", environment=":none")
+    unnamed = text.replace("- name: linux-64\n", "- name: cpu\n  subdir: linux-64\n").replace(" linux-64:\n", " cpu:\n")
+    with pytest.raises(UsageError, match=r"locked for linux-64 in several ways.*found cpu, gpu"):
+        read(unnamed, "linux-64")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asynccache.errors import UsageError
 from asynccache.model.digest import Digests
 from asynccache.resolve.formats.locks import PackageList, read_package_list
-from asynccache.resolve.python_target import PythonTarget
+from asynccache.resolve.requests.python_target import PythonTarget
 
 FILES = "https://files.example/packages"
 SHA256 = "ab" * 32
@@ -189,6 +189,29 @@ def test_a_package_that_is_listed_twice_for_the_target_is_named() -> None:
 def test_beside_wheels_an_sdist_in_a_form_of_old_does_no_harm() -> None:
     old = DOCUMENT.replace("numpy-2.0.0.tar.gz", "numpy-2.0.0.tar.bz2")
     assert names(read(old)) == names(read())
+
+
+@pytest.mark.parametrize(
+    ("table", "location", "subdirectory"),
+    [
+        (f"archive = {archive('v1.0.tar.gz')}", f"{FILES}/v1.0.tar.gz", ""),
+        (f"archive = {archive('main.zip')}", f"{FILES}/main.zip", ""),
+        (
+            f'archive = {{ subdirectory = "x", {archive("plain-1.0.tar.gz")[1:]}',
+            f"{FILES}/plain-1.0.tar.gz",
+            "x",
+        ),
+    ],
+)
+def test_an_archive_that_bears_another_name_is_built_under_the_locks(
+    table: str, location: str, subdirectory: str
+) -> None:
+    text = f'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "plain"\nversion = "1.0"\n{table}\n'
+    found = read(text, skip_sources=True)
+    assert not found.packages
+    build = found.trees[0].build()
+    assert (build.name, build.version, build.location, build.subdirectory) == ("plain", "1.0", location, subdirectory)
+    assert (build.sha256, build.size) == (SHA256, 10)
 
 
 def test_unknown_extras_and_groups_are_answered_with_the_known_ones() -> None:

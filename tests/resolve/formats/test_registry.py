@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from asynccache.errors import UsageError
+from asynccache.model.digest import Digests
+from asynccache.resolve.formats import registry
 from asynccache.resolve.formats.locks import lock_format, read_package_list
-from asynccache.resolve.formats.registry import FORMATS, FileFormat, format_names
+from asynccache.resolve.formats.registry import FORMATS, FileFormat, format_names, read_requirements
 from asynccache.resolve.formats.selection import Selection
-from asynccache.resolve.place import Place
+from asynccache.resolve.requests.source_position import SourcePosition, package_at
 
 URL = "https://conda.example/ch/noarch/a-1.0-0.conda"
 POETRY = '[[package]]\nname = "a"\n[metadata]\nlock-version = "2.0"\ncontent-hash = "00"\n'
@@ -74,8 +79,8 @@ def test_what_names_no_archives_is_named(name: str, text: str, sentence: str) ->
 def test_every_format_has_a_reader_which_refuses_what_is_none_by_name(fmt: FileFormat) -> None:
     text = "{]: - @ %"
     with pytest.raises(UsageError, match=r"^the file"):
-        fmt.read_lock(text, Place("the file"), Selection()) if fmt.lock else fmt.read_requirements(
-            text, Place("the file")
+        fmt.read_lock(text, SourcePosition("the file"), Selection()) if fmt.lock else fmt.read_requirements(
+            text, SourcePosition("the file")
         )
     assert fmt.name in format_names(lock=fmt.lock)
 
@@ -124,3 +129,32 @@ def test_a_hostile_list_is_refused_quickly() -> None:
             read_package_list("-", text)
         with pytest.raises(UsageError):
             read_package_list("pixi.lock", text)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "environment.yml", "pyproject.toml"])
+def test_what_pip_froze_of_another_machine_is_refused_by_line_and_path(name: str, tmp_path: Path) -> None:
+    line = "certi @ file:///croot/certi_1/work/certi"
+    texts = {
+        "requirements.txt": f"six\n{line}\n",
+        "environment.yml": f"dependencies:\n- pip:\n  - {line}\n",
+        "pyproject.toml": f"[project]\ndependencies = ['{line}']\n",
+    }
+    (tmp_path / name).write_text(texts[name])
+    with pytest.raises(UsageError, match=rf"{name}, .*/croot/certi_1/work/certi .*not on this machine"):
+        read_requirements(str(tmp_path / name), name)
+
+
+def test_a_line_of_the_registry_is_all_that_makes_a_format_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_shopping(text: str, place: SourcePosition, selection: Selection) -> tuple[list[Any], list[Any]]:
+        return [package_at(place.at(1), text.split()[1], Digests(md5="0" * 32), kind="conda")], []
+
+    module: Any = ModuleType("asynccache.resolve.formats.shopping")
+    module.read_shopping = read_shopping
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    line = FileFormat("shopping.lock", "shopping.read_shopping", lock=True, named=r"shopping\.lock")
+    monkeypatch.setattr(registry, "FORMATS", (*FORMATS, line))
+    (package,) = read_package_list("shopping.lock", f"buy {URL}")
+    assert str(package.url) == URL
+    assert "shopping.lock" in format_names(lock=True)
+    with pytest.raises(UsageError, match=r"shopping\.lock"):
+        read_package_list("pyproject.toml", "[project]")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from asynccache.errors import UsageError
 from asynccache.model.identity import Request
 from asynccache.resolve.formats.requirements_txt import read_requirements_txt
-from asynccache.resolve.place import Place
-from asynccache.resolve.requirements import Requirements, merge_requirements
+from asynccache.resolve.pypi.problem import Flags
+from asynccache.resolve.requests.requirements import Requirements, merge_requirements
+from asynccache.resolve.requests.source_position import SourcePosition
 
-PLACE = Place("requirements.txt")
+PLACE = SourcePosition("requirements.txt")
 
 
 def read(text: str) -> Requirements:
@@ -50,10 +52,12 @@ def test_everything_that_a_file_may_hold_is_read() -> None:
     ("text", "message"),
     [
         ("six\n-r other.txt", "requirements.txt, line 2: '-r other.txt' is not a supported line; name all files"),
-        ("-c other.txt", "line 1: '-c other.txt' is not a supported line; write the constraint"),
+        ("-c", "line 1: '-c' is not a supported line; name a file of constraints"),
+        ("-c https://me:secret@host/c.txt", "line 1: constraints are read from a file on .*, not from https://host/c"),
         ("-e .", "line 1: '-e .' is not a supported line; editable installs cannot be part"),
         ("--editable=.", "is not a supported line; editable"),
-        ("a==1 \\\n --hash=sha256:00", "line 1: Could not parse .*; the resolved environment records the digest"),
+        ("a==1 \\\n --hash=sha512:00", "line 1: the digests .* cannot be compared .*--hash=sha256:.*found sha512:00"),
+        ("--hash=sha256:00", "line 1: .* is not a supported line; digests stand behind a requirement"),
         ("--find-links", "'--find-links' is not a supported line; --find-links needs an argument"),
         ("--pre x", "'--pre x' is not a supported line"),
         ("--require-hashes", "is not a supported line"),
@@ -74,6 +78,27 @@ def test_what_is_not_supported_is_refused_with_file_line_and_reason(text: str, m
     with pytest.raises(UsageError, match=message) as caught:
         read(text)
     assert "secret" not in str(caught.value).lower()
+
+
+def test_constraints_and_digests_become_flags_of_the_request(tmp_path: Path) -> None:
+    (tmp_path / "bounds").mkdir()
+    (tmp_path / "bounds" / "c.txt").write_text(
+        "Six_X >= 1, <2  # why\n\nb==1 ; os_name=='posix'\nany\nd==1 --hash=md5:0\n"
+    )
+    first, second = "0" * 64, "A" * 64
+    text = f"-c bounds/c.txt\na.b[x]==1 \\\n  --hash=sha256:{second} \\\n  --hash=sha256:{first} # pinned\n"
+    found = read_requirements_txt(text, SourcePosition(str(tmp_path / "r.txt")))
+    assert found.values("pypi") == ["a.b[x]==1"]
+    assert found.extras["pypi"] == (
+        "--constraint six-x<2,>=1",
+        '--constraint b==1; os_name == "posix"',
+        "--constraint d==1",
+        f"--hash a-b {first},{second.lower()}",
+    )
+    assert Flags.read(found.extras["pypi"]).hashes == {"a-b": {first, second.lower()}}
+    (tmp_path / "bounds" / "c.txt").write_text("a==1\nb @ https://host/b-1.tar.gz\n")
+    with pytest.raises(UsageError, match=r"bounds/c\.txt, line 2: .* is no constraint that can be kept"):
+        read_requirements_txt(text, SourcePosition(str(tmp_path / "r.txt")))
 
 
 def test_credentials_are_kept_apart_and_stand_in_no_request_message_or_repr() -> None:
@@ -155,3 +180,17 @@ def test_files_merge_and_two_pythons_are_refused() -> None:
     assert any("six is required twice" in note for note in merged.notes)
     with pytest.raises(UsageError, match=r"different Pythons: expected '3.11', found '3.12'"):
         merge_requirements([first, read("python==3.12")])
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my wheels").mkdir()
+    monkeypatch.chdir("/")
+    place = SourcePosition(str(tmp_path / "requirements.txt"))
+    text = "--find-links ./my wheels\n-f https://host/links\n--find-links /tmp\nx @ file:./x-1.0-py3-none-any.whl\n"
+    found = read_requirements_txt(text, place)
+    assert found.extras["pypi"] == (
+        f"--find-links {tmp_path.as_uri()}/my%20wheels", "-f https://host/links", "--find-links /tmp",
+    )  # fmt: skip
+    assert found.values("pypi") == [f"x@{tmp_path.as_uri()}/x-1.0-py3-none-any.whl"]
+    with pytest.raises(UsageError, match=r"requirements.txt, line 1: '-f absent' leads to nothing"):
+        read_requirements_txt("-f absent\n", place)

@@ -39,7 +39,7 @@ def test_what_is_no_text_or_not_there_is_refused_by_name(tmp_path: Path) -> None
     with pytest.raises(ObjectNotFoundError, match=r"r\.txt cannot be read \(No such file.*\); check the path"):
         read_text(str(path))
     path.write_bytes("größer".encode("latin-1"))
-    with pytest.raises(UsageError, match=r"r\.txt cannot be read \(it is not UTF-8 text\); write it anew as UTF-8"):
+    with pytest.raises(UsageError, match=r"r\.txt cannot be read \(it is not UTF-8 text\); write it again as UTF-8"):
         read_text(str(path))
     path.write_bytes(codecs.BOM_UTF16_LE + b"\x00\xd8a")
     with pytest.raises(UsageError, match="it is not UTF-16-LE text"):

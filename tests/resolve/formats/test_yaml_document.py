@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from asynccache.errors import UsageError
 from asynccache.resolve.formats.yaml_document import parse_yaml
-from asynccache.resolve.place import Place
+from asynccache.resolve.requests.source_position import SourcePosition
 
-PLACE = Place("a.lock")
+PLACE = SourcePosition("a.lock")
 
 
 def test_scalars_stay_text_and_mappings_know_their_lines() -> None:
@@ -48,6 +48,25 @@ def test_what_is_no_document_is_refused(text: str, error: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_yaml(text, PLACE)
     assert str(caught.value).startswith(error)
+
+
+def test_merge_keys_are_merged_as_yaml_says() -> None:
+    document = parse_yaml(
+        "x: &x {a: 1, b: 1}\ny: &y {b: 2, c: 2}\none:\n  <<: *x\n  b: 3\nboth: {c: 4, <<: [*y, *x]}\n", PLACE
+    )
+    one, both = document.entry("one"), document.entry("both")
+    assert one is not None
+    assert both is not None
+    assert {key: one.text(key) for key in one} == {"a": "1", "b": "3"}
+    assert {key: both.text(key) for key in both} == {"a": "1", "b": "2", "c": "4"}
+    with pytest.raises(UsageError, match="line 2: what is merged with `<<` is malformed"):
+        parse_yaml("a:\n  <<: text\n", PLACE)
+
+
+def test_the_sign_of_merging_is_a_text_in_quotes_and_as_a_value() -> None:
+    document = parse_yaml('a:\n  "<<": text\n  b: <<\n', PLACE).entry("a")
+    assert document is not None
+    assert (document.text("<<"), document.text("b")) == ("text", "<<")
 
 
 def test_a_self_containing_document_ends() -> None:

@@ -1,0 +1,189 @@
+"""Verbs on what a store keeps and what nobody needs: gc, report, lease, leases, remove_leases, use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from asynccache.api.opened import Opened
+from asynccache.runtime.late_loop import in_thread
+
+if TYPE_CHECKING:
+    from asynccache.catalog.leases import Lease, Leases
+    from asynccache.model.environment import ResolvedEnvironment
+    from asynccache.model.identity import EnvID
+    from asynccache.ops.collect import Collected, Collector
+    from asynccache.ops.collect_rules import Garbage, Rules
+    from asynccache.ops.report_result import StoreReport
+    from asynccache.store.base import Store
+
+
+class CollectingVerbs(Opened):
+    """What is collected, and what nobody may collect."""
+
+    async def gc(
+        self,
+        *,
+        keep_days: float = 90.0,
+        unreferenced: bool = False,
+        also: str = "",
+        grace_hours: float = 12.0,
+        dry_run: bool = False,
+        found: Callable[[Garbage], object] | None = None,
+    ) -> Collected:
+        """Sweep what an earlier call has marked, and mark what nothing keeps now (docs/collecting.md).
+
+        Args:
+            keep_days: What was written or used within that many days stays.
+            unreferenced: Also collect environments that no name, lease, use or run keeps; `keep_days` is at least 30
+                then.
+            also: Shell pattern of keys of documents and archives that may go although nothing says that they are ours.
+            grace_hours: How long what is marked waits, at least 1.
+            dry_run: Only tell what would be marked.
+            found: Told of each of that, in a dry run.
+
+        Returns:
+            What was marked and swept: `raise_for_failures()` raises what could not be.
+
+        Raises:
+            UsageError: The rules exclude each other.
+            LockTimeoutError: Somebody else collects.
+            IntegrityError: A name, lease or document cannot be read, so that nobody knows what it keeps.
+            StoreNotFoundError: There is no store at the address.
+            StoreError: The store cannot be read or written.
+        """
+        from asynccache.ops.collect_rules import Rules  # noqa: PLC0415 - other verbs do without
+
+        rules = Rules(keep_days, unreferenced, also, grace_hours)
+        collector = await self._collector(await self._opening.store(), rules)
+        return await (collector.look(found or (lambda _garbage: None)) if dry_run else collector.run())
+
+    async def report(self, *, keep_days: float = 90.0, unreferenced: bool = False) -> StoreReport:
+        """Say what the store holds, who needs it, what was done to it last, and what `gc` would mark.
+
+        Takes the requests of a dry run of `gc`, and some for the names that were written last. No archive is read.
+
+        Args:
+            keep_days: As in `gc`.
+            unreferenced: As in `gc`.
+
+        Returns:
+            The figures: `raise_for_failures()` raises where something cannot be read that says what is needed.
+
+        Raises:
+            UsageError: The rules exclude each other.
+            StoreNotFoundError: There is no store at the address.
+            StoreError: The store cannot be read.
+        """
+        from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.collect_rules import Rules  # noqa: PLC0415
+        from asynccache.ops.report import report_on  # noqa: PLC0415
+
+        settings, rules = self.settings, Rules(keep_days, unreferenced)
+        store = await self._opening.store()
+        keys = CatalogKeys(settings.envs_dirname)
+        collector = await self._collector(store, rules)
+        return await report_on(store, rules, collector, keys, settings.packages_dirname, store.timestamp())
+
+    async def _collector(self, store: Store, rules: Rules) -> Collector:
+
+        from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415
+        from asynccache.catalog.place import datastore_directory  # noqa: PLC0415
+        from asynccache.catalog.runs import recent_runs  # noqa: PLC0415
+        from asynccache.ops.collect import Collector  # noqa: PLC0415
+        from asynccache.ops.collect_rules import DAY  # noqa: PLC0415
+
+        settings = self.settings
+        since = store.timestamp() - rules.keep_days * DAY
+        runs = await in_thread(recent_runs, datastore_directory(settings), since)
+        keys = CatalogKeys(settings.envs_dirname)
+        return Collector(store, rules, keys, settings.packages_dirname, runs=runs, user=settings.username)
+
+    async def lease(
+        self,
+        name: str,
+        *environments: ResolvedEnvironment | str,
+        deployer: str = "by-hand",
+        flow: str = "",
+        objects: Sequence[str] = (),
+        arches: Iterable[str] = (),
+    ) -> Lease:
+        """Let nobody collect environments, for ever: those of a flow that is deployed.
+
+        Args:
+            name: Of what is deployed.
+            environments: Which, or any names of them.
+            deployer: What it is deployed on.
+            flow: Name of the flow.
+            objects: Keys of what its nodes are told of besides.
+            arches: conda platforms of those that are named; none for this machine's.
+
+        Raises:
+            UsageError: There is no name, or nothing to keep.
+            ObjectNotFoundError: Nothing is known under a name, or an environment was collected just before.
+            StoreError: The store cannot be written.
+        """
+        from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415 - other verbs do without
+        from asynccache.catalog.leases import Lease  # noqa: PLC0415
+        from asynccache.ops.leasing import write_lease  # noqa: PLC0415
+
+        store = await self._opening.store(writing=True)
+        chosen = tuple(arches) or (None,)
+        ids: list[EnvID] = []
+        for each in environments:
+            found = [await self._opening.find(each, a) for a in chosen] if isinstance(each, str) else [each]
+            ids += [environment.id for environment in found]
+        user = self.settings.username
+        made = Lease.new(store, deployer, name, ids, flow=flow, objects=objects, user=user)
+        await write_lease(store, CatalogKeys(self.settings.envs_dirname), made)
+        return made
+
+    async def leases(self) -> Leases:
+        """Return all leases, in the order of their names.
+
+        Raises:
+            StoreNotFoundError: There is no store at the address.
+            IntegrityError: One cannot be read.
+            StoreError: The store cannot be read.
+        """
+        from asynccache.catalog.leases import Leases, read_leases  # noqa: PLC0415 - other verbs do without
+
+        store = await self._opening.store()
+        return Leases(store.address, tuple([lease async for lease in read_leases(store)]))
+
+    async def remove_leases(self, pattern: str) -> list[str]:
+        """Remove leases; return the names of those that are gone.
+
+        Args:
+            pattern: A name, or a shell pattern of names.
+
+        Raises:
+            ObjectNotFoundError: There is none of that name.
+            StoreError: The store cannot be written.
+        """
+        from asynccache.catalog.leases import remove_leases  # noqa: PLC0415 - other verbs do without
+        from asynccache.errors import ObjectNotFoundError  # noqa: PLC0415
+
+        store = await self._opening.store()
+        gone = await remove_leases(store, pattern, self.settings.username)
+        if not gone:
+            raise ObjectNotFoundError(
+                f"{store.address} has no lease {pattern!r}", hint="`asynccache gc --leases` lists them"
+            )
+        return gone
+
+    async def use(self, *environments: ResolvedEnvironment) -> None:
+        """Say that environments are used now, so that `gc` keeps them for its `keep_days`; at most once a day here.
+
+        Args:
+            environments: Which.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.leasing import use_today  # noqa: PLC0415
+
+        store = await self._opening.store(writing=True)
+        ids = [environment.id for environment in environments]
+        await use_today(store, CatalogKeys(self.settings.envs_dirname), self.settings.cache_dir, ids)

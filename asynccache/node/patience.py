@@ -1,0 +1,171 @@
+"""How long a failure that may pass is borne, whoever is asked, and how long to wait before the next try.
+
+The one rule for stores and for sources of packages, with the engine and on a bare node (docs/settings.md states it).
+Python 3.7, standard library.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable
+
+TRIES = 5
+"""Tries that every request has, whatever the time; ASYNCCACHE_ATTEMPTS."""
+OUTAGE_SECONDS = 60.0
+"""For which one that has answered before may be silent or broken: three times an outage of 20 s, which the restart of a
+server or of a load balancer takes; ASYNCCACHE_OUTAGE_TIMEOUT."""
+THROTTLED_SECONDS = 300.0
+"""For which one may refuse because it is asked too often; ASYNCCACHE_THROTTLE_TIMEOUT."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries; ASYNCCACHE_RETRY_CAP."""
+_FIRST_PAUSE = 0.2  # seconds, at most; doubled with every failure
+_OTHERS = 2  # times more that it is doubled after a refusal because of the rate: many others were refused as well
+
+TRANSIENT_STATUSES = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""HTTP statuses that say "later", not "no": RFC 9110 section 15, RFC 6585."""
+
+
+class Peer:
+    """Somebody who is asked, as this process has come to know him: a store or a host.
+
+    Attributes:
+        there: Whether he has answered, and was not given up since. Who never did may be a mistyped address, and who was
+            given up is not waited for again by each of the requests that follow: both have the tries alone.
+    """
+
+    def __init__(self, there: bool = False) -> None:
+        self.there = there
+
+
+_peers: dict[str, Peer] = {}
+
+
+def peer_of(name: str) -> Peer:
+    """Return who has a name, such as an endpoint with its bucket or the origin of a URL; known for a process's life."""
+    return _peers.setdefault(name, Peer())
+
+
+def forget_peers() -> None:
+    """Know nobody any more, as a new process does."""
+    _peers.clear()
+
+
+class Patience:
+    """How much is borne.
+
+    Attributes:
+        tries: That every request has; what has no time of its own is given up behind them.
+        outage: Seconds for which one who has answered before may be silent (refused or broken connections, time-outs,
+            names that do not resolve) or broken (5xx).
+        throttled: Seconds for which a refusal because of the rate is borne, the waits that are asked for included.
+        longest: Upper bound of a pause, in seconds, unless a server asks for more.
+    """
+
+    def __init__(
+        self,
+        tries: int = TRIES,
+        outage: float = OUTAGE_SECONDS,
+        throttled: float = THROTTLED_SECONDS,
+        longest: float = LONGEST_PAUSE,
+    ) -> None:
+        self.tries = tries
+        self.outage = outage
+        self.throttled = throttled
+        self.longest = longest
+
+    def pause(self, failures: int) -> float:
+        """Return the seconds to wait after that many failures (from 1): exponential, with full jitter."""
+        import random  # noqa: PLC0415 - only where something failed
+
+        return random.uniform(0.0, min(self.longest, _FIRST_PAUSE * 2.0 ** min(failures - 1, 30)))  # noqa: S311 - no secret
+
+
+class Tries:
+    """The tries of one request since it last got on.
+
+    Args:
+        patience: How much is borne.
+        peer: Who is asked.
+        elsewhere: Somebody else can be asked for the same, so that tries alone count.
+        now: Monotonic seconds.
+
+    Attributes:
+        failures: How many tries failed.
+    """
+
+    def __init__(
+        self, patience: Patience, peer: Peer, elsewhere: bool = False, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._patience = patience
+        self._peer = peer
+        self._elsewhere = elsewhere
+        self._now = now
+        self._broken = 0
+        self._broken_since = 0.0
+        self._throttled_since = 0.0
+        self.failures = 0
+
+    def failed(self) -> float | None:
+        """Count a failure of the connection or of the server; return the seconds to wait, None to give up."""
+        now, patience = self._now(), self._patience
+        if not self._broken:
+            self._broken_since = now
+        self.failures += 1
+        self._broken += 1
+        waits = self._peer.there and not self._elsewhere
+        left = self._broken_since + patience.outage - now if waits else 0.0
+        if self._broken >= patience.tries and left <= 0:
+            self._peer.there = False
+            return None
+        pause = patience.pause(self._broken)
+        # the last try comes when the time is over, not before
+        return min(pause, left) if left > 0 else pause
+
+    def throttled(self, asked: float | None = None) -> float | None:
+        """Count a refusal because of the rate; return the seconds to wait, None to give up.
+
+        Args:
+            asked: Seconds that the server wants to be left alone for.
+        """
+        now, patience = self._now(), self._patience
+        if self.failures == self._broken:
+            self._throttled_since = now
+        self.failures += 1
+        left = self._throttled_since + patience.throttled - now
+        if left <= 0 or (asked or 0.0) > left:
+            return None
+        if asked is None:
+            return min(patience.pause(self.failures - self._broken + _OTHERS), left)
+        # a little jitter on top, so that those who were sent away together do not come back together
+        import random  # noqa: PLC0415 - as above
+
+        return asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.05))  # noqa: S311 - no secret
+
+    def wrong(self) -> float | None:
+        """Count an answer that came and is of no use; return the seconds to wait, None to give up."""
+        self.failures += 1
+        self._broken += 1
+        return None if self._broken >= self._patience.tries else self._patience.pause(self._broken)
+
+
+def parse_retry_after(value: str | None, now: float | None = None) -> float | None:
+    """Read a Retry-After header (RFC 9110 section 10.2.3): seconds, or a date.
+
+    Returns:
+        Seconds from now, never negative; None when there is none or it makes no sense.
+
+    >>> parse_retry_after("7")
+    7.0
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few servers say a date
+
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, moment.timestamp() - (time.time() if now is None else now))

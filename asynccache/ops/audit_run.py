@@ -1,0 +1,243 @@
+"""What each shard of an audit found, kept in the store: so that it is not done twice, and that all of them add up.
+
+    asynccache/shards/audit-HASH/N/I.jsonl           findings, one in each line; in the last line the sums
+    asynccache/shards/audit-HASH/N/I.json            how far reading archives has come (`shard_journal`)
+
+A shard is written whole when it has ended: of two workers on one shard the last one counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+from asynccache.engine.host import Host
+from asynccache.errors import ObjectNotFoundError
+from asynccache.model.dataclass import dataclass
+from asynccache.model.digest import digest_file
+from asynccache.model.document import document
+from asynccache.model.shard import Shard
+from asynccache.node.json_text import read_json
+from asynccache.ops.audit_result import Audit, AuditFinding, AuditRun, Found
+from asynccache.ops.shards import Division
+from asynccache.ops.verify import Sample
+from asynccache.runtime.author import author
+from asynccache.runtime.files import open_file
+from asynccache.store.base import Store
+
+_VERSION: Final = 1
+_BATCH: Final = 64 << 10  # bytes of findings that are read at once
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSelection:
+    """What an audit is about.
+
+    Attributes:
+        read: Archives that are read and digested; None for none.
+        shard: Which part; None for all, which is kept in the store only where the run has a name.
+        run_id: Name of the run that shards have in common. A shard of it that is done is not done again.
+        repair: Mend what can be mended.
+        report: Add up what all shards have shown so far: it is kept in the store, then.
+    """
+
+    read: Sample | None = None
+    shard: Shard | None = None
+    run_id: str = ""
+    repair: bool = False
+    report: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether what was found is kept in the store."""
+        return self.shard is not None or bool(self.run_id) or self.report
+
+    @property
+    def first(self) -> bool:
+        """Whether what is of no range of keys belongs to it."""
+        return self.index == 1
+
+    @property
+    def index(self) -> int:
+        """Which part, from 1."""
+        return 1 if self.shard is None else self.shard.index
+
+    def journal_key(self, dirname: str) -> str:
+        """Return where the store keeps how far reading has come; empty where it keeps that nowhere."""
+        return self.division(dirname).part_key(self.index) if self.read is not None and self.run_id else ""
+
+    def division(self, dirname: str) -> Division:
+        """Return what is divided of a store with this directory of packages."""
+        read = None if self.read is None else f"{self.read.share:g} {self.read.seed}"
+        about = (self.run_id or None, read, "repair" if self.repair else None)
+        return Division("audit", about, f"{dirname}/", self.shard.count if self.shard else 1)
+
+
+@dataclass(slots=True)
+class _Record:
+    """A shard that has ended.
+
+    Attributes:
+        path: Its lines, on this machine.
+        said: The last one.
+    """
+
+    path: Path
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def audit(self) -> Audit:
+        """The sums."""
+        return Audit.from_document(self.said["result"])
+
+
+class KeptFindings:
+    """Collects the findings of one shard on this machine, and writes them into the store at its end.
+
+    Args:
+        host: What it is done with.
+        store: An open store.
+        selection: Which shard.
+    """
+
+    def __init__(self, host: Host, store: Store, selection: AuditSelection) -> None:
+        self._host = host
+        self._store = store
+        self._key = _key(selection.division(host.settings.packages_dirname), selection)
+        self._begun_at = datetime.now(UTC).isoformat()
+        self._path: Path | None = None
+        self._file: IO[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._path = await self._host.threads.run(self._host.workspace.passing_file, "findings.jsonl")
+        self._file = await self._host.threads.run(self._path.open, "wb")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._path is not None:
+            await self._host.threads.certainly(_remove, self._path)
+
+    def add(self, finding: AuditFinding) -> None:
+        """Keep a finding."""
+        if self._file is not None:
+            self._file.write(json.dumps(finding.as_document()).encode("ascii") + b"\n")
+
+    async def end(self, result: Audit) -> None:
+        """Write everything into the store.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self._file is None or self._path is None:
+            return
+        last = {
+            "version": _VERSION,
+            "result": result.as_document(),
+            "begun_at": self._begun_at,
+            "updated_at": datetime.now(UTC).isoformat(),
+            "worker": document(author()),
+        }
+        self._file.write(json.dumps(last).encode("ascii") + b"\n")
+        self._file.close()
+        digests = await self._host.threads.run(digest_file, str(self._path), "sha256", "md5")
+        await self._store.upload(self._key, self._path, digests, if_absent=False)
+
+
+async def done_before(host: Host, store: Store, selection: AuditSelection, found: Found) -> Audit | None:
+    """Return what a shard of a named run showed, and tell its findings; None where it has not ended, or in part.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    if not selection.run_id:
+        return None
+    async with _record(host, store, selection) as record:
+        if record is None:
+            return None
+        audit = record.audit
+        if audit.unmended or (audit.read is not None and audit.read.errors):
+            return None  # these are tried again
+        await _tell(record, found)
+        return audit
+
+
+async def audit_run(host: Host, store: Store, selection: AuditSelection, found: Found) -> AuditRun:
+    """Add up what all shards of a run showed, and tell their findings.
+
+    Args:
+        host: What it is done with.
+        store: An open store.
+        selection: Any of its shards.
+        found: Told of each finding.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    count = selection.shard.count if selection.shard is not None else 1
+    total = Audit(store.address)
+    unfinished, begun, updated = [], [], []
+    for index in range(1, count + 1):
+        part = AuditSelection(selection.read, Shard(index, count), selection.run_id, selection.repair)
+        async with _record(host, store, part) as record:
+            if record is None:
+                unfinished.append(index)
+                continue
+            total.add(record.audit)
+            begun.append(str(record.said["begun_at"]))
+            updated.append(str(record.said["updated_at"]))
+            await _tell(record, found)
+    return AuditRun(total, count, tuple(unfinished), min(begun, default=""), max(updated, default=""))
+
+
+def _key(division: Division, selection: AuditSelection) -> str:
+    return division.part_key(selection.index) + "l"
+
+
+@asynccontextmanager
+async def _record(host: Host, store: Store, selection: AuditSelection) -> AsyncIterator[_Record | None]:
+    """Bring what is kept of a shard; None where it has not ended. What cannot be read says nothing."""
+    key = _key(selection.division(host.settings.packages_dirname), selection)
+    path = await host.threads.run(host.workspace.passing_file, "findings.jsonl")
+    try:
+        try:
+            await store.download(key, path)
+        except ObjectNotFoundError:
+            yield None
+            return
+        yield await host.threads.run(_read_record, path)
+    finally:
+        await host.threads.certainly(_remove, path)
+
+
+def _read_record(path: Path) -> _Record | None:
+    last = b""
+    with path.open("rb") as file:
+        for line in file:
+            last = line
+    try:
+        record = _Record(path, read_json(last))
+        if record.said["version"] != _VERSION:
+            return None
+        _ = record.audit
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record
+
+
+async def _tell(record: _Record, found: Found) -> None:
+    async with open_file(record.path) as file:
+        while lines := await file.readlines(_BATCH):
+            for said in map(read_json, lines):
+                if "kind" in said:  # the last line has the sums
+                    found(AuditFinding(said["kind"], str(said["key"]), str(said["text"])))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

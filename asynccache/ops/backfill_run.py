@@ -1,0 +1,169 @@
+"""What a backfill counts, and what all its shards have done, put together from their journals in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Literal
+
+from asynccache.errors import AsyncCacheError, StoreError
+from asynccache.model.dataclass import dataclass
+from asynccache.model.document import Documented
+from asynccache.ops.shard_journal import Stored, read_journal
+from asynccache.ops.shards import Division, part_key
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_works
+from asynccache.store.base import Store
+
+_AT_ONCE = 16  # journals that are read
+
+
+Ending = Literal["there", "made", "failed", "skipped"]
+
+
+@dataclass(slots=True)
+class Counts(Documented):
+    """Packages that were looked at, by what came of them.
+
+    Attributes:
+        there: They had the wanted format, or were in the store already.
+        made: They were given it, or were copied.
+        failed: They were not; each is tried again by the next worker that goes on.
+        skipped: The pattern does not mean them.
+        made_bytes: Bytes of the published archives of those that were given it; of those that were copied.
+    """
+
+    there: int = 0
+    made: int = 0
+    failed: int = 0
+    skipped: int = 0
+    made_bytes: int = 0
+
+    @property
+    def looked_at(self) -> int:
+        """How many there are in all."""
+        return self.there + self.made + self.failed + self.skipped
+
+    @classmethod
+    def of(cls, ending: Ending, size: int = 0) -> Counts:
+        """Return the counts of one package; `size` are the bytes of its published archive."""
+        counts = cls(made_bytes=size if ending == "made" else 0)
+        setattr(counts, ending, 1)
+        return counts
+
+    @classmethod
+    def from_document(cls, said: Mapping[str, Any]) -> Counts:
+        """Read what `as_document` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        return cls(*(int(said[each.name]) for each in fields(cls)))
+
+    def add(self, other: Counts) -> None:
+        """Add what others counted."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+    def forget_failure(self, unit: str) -> None:
+        """Take out one that failed, and is tried again."""
+        del unit
+        self.failed -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillRun(Documented):
+    """The shards of one backfill or replication, added up.
+
+    Attributes:
+        store: Address of the store.
+        shards: How many there are.
+        counts: Packages that were looked at, by what came of them: `there`, `made`, `failed`, `skipped`.
+        unfinished: Shards that are not done, from 1: nobody has begun, is at work, or something failed.
+        failed_directories: Source directories of packages that failed.
+        begun_at: When the first was begun; UTC, ISO 8601 with zone; empty where none was.
+        updated_at: When the last wrote something, likewise.
+    """
+
+    DOCUMENT: ClassVar[tuple[str, ...]] = (
+        "store", "shards", "complete", "packages", "*counts", "unfinished", "failed_directories", "begun_at",
+        "updated_at",
+    )  # fmt: skip
+
+    store: str
+    shards: int
+    counts: Counts
+    unfinished: tuple[int, ...]
+    failed_directories: tuple[str, ...]
+    begun_at: str
+    updated_at: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is done."""
+        return not self.unfinished
+
+    @property
+    def packages(self) -> int:
+        """How many were looked at."""
+        return self.counts.looked_at
+
+    def raise_for_failures(self) -> None:
+        """Raise unless all is done.
+
+        Raises:
+            StoreError: Something is left to do; the same shards may be started again.
+        """
+        if self.unfinished:
+            some = ", ".join(map(str, self.unfinished[:10])) + (", ..." if len(self.unfinished) > 10 else "")
+            raise StoreError(
+                f"{len(self.unfinished)} of {self.shards} shards are not done ({some}), {self.counts.failed} packages"
+                " failed",
+                hint="start those shards again with --resume",
+            )
+
+
+async def backfill_run(store: Store, division: Division) -> BackfillRun:
+    """Read the journals of all shards.
+
+    Raises:
+        StoreError: One cannot be read.
+    """
+    return await run_of_base(store, division.base, division.count)
+
+
+async def run_of_base(store: Store, base: str, count: int) -> BackfillRun:
+    """Read the journals of all shards of a run, whatever it is about.
+
+    Args:
+        store: An open store.
+        base: What the keys of all of them begin with (`Division.base`).
+        count: Of the shards.
+
+    Raises:
+        StoreError: One cannot be read.
+    """
+
+    async def read(index: int) -> tuple[Stored, Counts] | None:
+        found = await read_journal(store, part_key(base, index), Counts)
+        return None if found is None else found[:2]
+
+    numbers = range(1, count + 1)
+    found = await run_works(numbers, read, room=Budget(_AT_ONCE, "journals"))
+    counts = Counts()
+    there: dict[int, Stored] = {}
+    for number, each in zip(numbers, found, strict=True):
+        if isinstance(each, AsyncCacheError):
+            raise each
+        if each is not None:
+            there[number] = each[0]
+            counts.add(each[1])
+    return BackfillRun(
+        store=store.address,
+        shards=count,
+        counts=counts,
+        unfinished=tuple(number for number in numbers if number not in there or not there[number].complete),
+        failed_directories=tuple(sorted(directory for each in there.values() for directory in each.failed)),
+        begun_at=min((each.begun_at for each in there.values()), default=""),
+        updated_at=max((each.updated_at for each in there.values()), default=""),
+    )

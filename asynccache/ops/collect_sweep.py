@@ -1,0 +1,288 @@
+"""Sweeping what was marked, a list at a time, each claimed before roots and documents are read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from asynccache.catalog.aliases import Aliases, Ids
+from asynccache.catalog.collection import CLAIM_SECONDS, GC, SKEW_SECONDS, USES, KnownState, check_unclaimed
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.errors import AsyncCacheError, IntegrityError, PreconditionFailedError
+from asynccache.model.alias import Alias
+from asynccache.model.identity import EnvID
+from asynccache.model.platform import ARCHITECTURES
+from asynccache.node.json_text import read_json
+from asynccache.ops.collect_roots import RootReader, Roots
+from asynccache.ops.collect_rules import DAY, Amount, Garbage
+from asynccache.ops.collect_scan import (
+    addresses_of,
+    archive_of,
+    is_old,
+    is_ours_beside,
+    listed_bundles,
+    read_documents,
+    run_of,
+    str_of,
+)
+from asynccache.ops.reachable import source_of
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_together, run_works
+from asynccache.store import journal
+from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.key_set import KeySet, number_of
+
+LIST: Final = 5000  # candidates of one list; a megabyte
+ENVIRONMENTS: Final = 500  # of a list of environments: each takes a dozen requests, one after the other
+_AT_ONCE: Final = 32  # of them looked at at once
+_DOCUMENTS: Final = 50
+
+
+def list_key(mark: str, number: int) -> str:
+    """Return the key of a list of candidates, from 0."""
+    return f"{GC}{mark}/{number:05d}.json"
+
+
+async def write_lists(store: Store, mark: str, found: AsyncIterator[Garbage], amount: Amount) -> int:
+    """Write candidates into lists as they are found; environments and what else goes are in different ones.
+
+    Args:
+        store: An open store.
+        mark: Name of the lists.
+        found: Environments first.
+        amount: Told of each.
+
+    Returns:
+        How many lists there are.
+
+    Raises:
+        StoreError: The store cannot be read or written.
+    """
+    number = 0
+    waiting: list[Garbage] = []
+
+    async def write() -> None:
+        nonlocal number
+        if waiting:
+            text = json.dumps({"schema": 1, "candidates": [each.as_list() for each in waiting]})
+            await store.put(list_key(mark, number), text.encode("utf-8"))
+            number += 1
+            waiting.clear()
+
+    async for garbage in found:
+        amount.add(garbage)
+        environment = garbage.kind == "environment"
+        other_kind = bool(waiting) and (waiting[-1].kind == "environment") != environment
+        if other_kind or len(waiting) == (ENVIRONMENTS if environment else LIST):
+            await write()
+        waiting.append(garbage)
+    await write()
+    return number
+
+
+async def read_list(store: Store, mark: str, number: int) -> list[Garbage]:
+    """Return the candidates of a list.
+
+    Raises:
+        IntegrityError: It is none.
+        StoreError: The store cannot be read.
+    """
+    key = list_key(mark, number)
+    try:
+        said = read_json(await store.get(key))
+        return [Garbage.from_list(each) for each in said["candidates"]]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise IntegrityError(
+            f"{key} in {store.address} is no list of candidates ({exc})", hint="`asynccache gc --again` makes new lists"
+        ) from exc
+
+
+class Sweep:
+    """Sweeps what was marked.
+
+    Args:
+        store: An open store.
+        keys: Where environments lie.
+        dirname: Directory of the packages.
+        known: What was marked, and how far it is swept.
+        runs: Environments of runs that are known.
+        user: Who does it, as the settings say.
+
+    Attributes:
+        swept: What went.
+        kept: How many candidates stayed, since something reaches them now or they have changed, or had gone before.
+        failed: Key -> why it could not be looked at or removed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: CatalogKeys,
+        dirname: str,
+        known: KnownState,
+        *,
+        runs: Collection[Ids] = (),
+        user: str | None = None,
+    ) -> None:
+        self.swept = Amount()
+        self.kept = 0
+        self.failed: dict[str, AsyncCacheError] = {}
+        self._store = store
+        self._keys = keys
+        self._dirname = dirname
+        self._known = known
+        self._roots = RootReader(store, keys, runs)
+        self._aliases = Aliases(store, keys)
+        self._user = user
+        self._reached = KeySet()
+        self._seen = KeySet()
+        self._bundles: frozenset[str] = frozenset()
+
+    async def run(self) -> KnownState:
+        """Sweep all lists that are left; return what there is to be known afterwards.
+
+        Raises:
+            LockTimeoutError: Somebody else sweeps.
+            IntegrityError: A root or a document cannot be read.
+            StoreError: The store cannot be read or written.
+        """
+        while self._known.state.waiting:
+            state = self._known.state
+            check_unclaimed(self._store, state)
+            ends = self._store.timestamp() + CLAIM_SECONDS
+            self._known = await self._known.replace(self._store, replace(state, claimed_until=ends))
+            done = await self._list(state.done, ends - SKEW_SECONDS)
+            after = replace(state, claimed_until=0.0, done=state.done + done)
+            self._known = await self._known.replace(self._store, after)
+        return self._known
+
+    async def _list(self, number: int, until: float) -> bool:
+        """Sweep a list; tell whether it was done in time."""
+        state = self._known.state
+        candidates = await read_list(self._store, state.mark, number)
+        used_since = self._store.timestamp() - state.keep_days * DAY
+        roots = await self._roots.read(used_since=used_since, marked_at=state.marked_at)
+        environments = bool(candidates) and candidates[0].kind == "environment"
+        if not environments:
+            await self._read_documents()
+            self._bundles = await listed_bundles(self._store)
+        going = [each for each in candidates if self._unreached(each, roots)]
+        if environments:
+            for each in set(candidates) - set(going):
+                await self._name_again(each)
+        self.kept += len(candidates) - len(going)
+        if going:
+            await journal.enter(self._store, "delete", (each.key for each in going), user=self._user)
+        # those of one name, and of one environment, one after the other
+        sweep = self._environment if environments else self._object
+        late = False
+
+        async def one(garbage: Garbage) -> None:
+            nonlocal late
+            late = late or self._store.timestamp() >= until
+            if late:
+                return
+            if await sweep(garbage):
+                self.swept.add(garbage)
+            else:
+                self.kept += 1
+
+        outcomes = await run_works(going, one, room=Budget(1 if environments else _AT_ONCE, "candidates"))
+        for garbage, outcome in zip(going, outcomes, strict=True):
+            if isinstance(outcome, AsyncCacheError):
+                self.failed[garbage.key] = outcome
+        return not late
+
+    def _unreached(self, garbage: Garbage, roots: Roots) -> bool:
+        match garbage.kind:
+            case "environment" | "beside":  # a bare node needs the pack alone
+                env_id = self._keys.parse_document(f"{garbage.key.rpartition('/')[0]}/env")
+                return env_id is not None and number_of(str_of(env_id)) not in roots.ids
+            case "package" | "receipt":
+                key = garbage.key if garbage.kind == "package" else archive_of(garbage.key, self._dirname)
+                directory = source_of(key, self._dirname)
+                return directory not in self._reached and number_of(directory) not in roots.directories
+            case "bundle":
+                return garbage.key not in roots.objects | self._bundles
+            case _:
+                return True
+
+    async def _read_documents(self) -> None:
+        """Read the documents that have come since the last time; what those name that have gone is kept as well."""
+        waiting: list[EnvID] = []
+
+        async def read() -> None:
+            async for environment in read_documents(self._store, self._keys, waiting):
+                self._seen.add(self._keys.document(environment.id))
+                for address in addresses_of(environment, self._dirname):
+                    self._reached.add(address)
+            waiting.clear()
+
+        async for info in self._store.scan(f"{self._keys.dirname}/"):
+            env_id = self._keys.parse_document(info.key)
+            if env_id is not None and info.key not in self._seen:
+                waiting.append(env_id)
+                if len(waiting) == _DOCUMENTS:
+                    await read()
+        await read()
+
+    async def _environment(self, garbage: Garbage) -> bool:
+        """Remove an environment: its name by full id, its document, what lies beside, uses; tell whether it went."""
+        env_id = self._keys.parse_document(garbage.key)
+        if env_id is None:
+            return False
+        there = [info async for info in self._store.scan(garbage.key.removesuffix("env"))]
+        if not all(map(self._still_old, there)):
+            return False  # it has been warmed or packed
+        others = [EnvID(env_id.req_id, env_id.full_id, arch) for arch in ARCHITECTURES if arch != env_id.arch]
+        last = not any(await run_together([self._store.head(self._keys.document(each)) for each in others]))
+        document = next((info for info in there if info.key == garbage.key), None)
+        if document is not None:
+            if last:
+                await self._name(env_id)
+            if not await self._store.delete(garbage.key, unless_changed=garbage.info):
+                return False
+        elif not there:
+            return False
+        for info in there:
+            if is_ours_beside(info.key):
+                await self._store.delete(info.key, unless_changed=info)
+        if last:
+            async for info in self._store.scan(f"{USES}{str_of(env_id)}/"):
+                if self._still_old(info):  # a young one is of somebody who is publishing it again
+                    await self._store.delete(info.key, unless_changed=info)
+        return True
+
+    async def _name(self, env_id: EnvID) -> None:
+        alias = Alias("full-id", env_id.full_id)
+        info = await self._store.head(self._keys.alias(alias))
+        if info is not None and await self._aliases.get(alias) == (env_id.req_id, env_id.full_id):
+            await self._store.delete(info.key, unless_changed=info)
+
+    async def _name_again(self, garbage: Garbage) -> None:
+        """Give an environment that stays its name by full id: an earlier sweep may have been killed behind it."""
+        env_id = self._keys.parse_document(garbage.key)
+        if env_id is not None and await self._store.head(garbage.key) is not None:
+            name = self._keys.alias(Alias("full-id", env_id.full_id))
+            with suppress(PreconditionFailedError):
+                await self._store.put(name, json.dumps([env_id.req_id, env_id.full_id]).encode(), if_absent=True)
+
+    async def _object(self, garbage: Garbage) -> bool:
+        """Remove an object; tell whether it went."""
+        if garbage.kind == "beside":
+            document = f"{garbage.key.rpartition('/')[0]}/env"
+            if await self._store.head(document) is not None:
+                return False
+        if garbage.kind == "shards":
+            run = run_of(garbage.key)
+            async for info in self._store.scan(f"{run}/"):
+                if not self._still_old(info):
+                    return False
+        return await self._store.delete(garbage.key, unless_changed=garbage.info)
+
+    def _still_old(self, info: ObjectInfo) -> bool:
+        state = self._known.state
+        return is_old(info, state.marked_at, state.keep_days)

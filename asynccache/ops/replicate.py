@@ -1,0 +1,236 @@
+"""Bringing into a store what another one has: packages first, names last, so that whoever reads a name finds all of it.
+
+What is there is known by listing it, so a run that was killed goes on where it was. Nothing is overwritten, and nothing
+is visible before it was compared with its key. A document follows when all packages that it names are there, a name
+when all documents of its environment are.
+
+Of several shards each copies the packages of its range. Whoever finds that all have done so looks at all packages once
+more, copies what is left, and brings the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from asynccache.boot.bundle import BUNDLES
+from asynccache.boot.zstd import WHEELS_KEY
+from asynccache.catalog.aliases import Aliases, Ids
+from asynccache.catalog.keys import CatalogKeys
+from asynccache.engine.host import Host
+from asynccache.errors import ObjectNotFoundError
+from asynccache.model.alias import Alias
+from asynccache.model.dataclass import dataclass
+from asynccache.model.digest import Digests
+from asynccache.model.shard import Shard
+from asynccache.ops.backfill_run import BackfillRun, Counts, backfill_run
+from asynccache.ops.copying import Copier
+from asynccache.ops.reachable import names_of_environments
+from asynccache.ops.replicate_environments import EnvironmentReplica
+from asynccache.ops.replicate_objects import ObjectReplica
+from asynccache.ops.replicate_packages import PackageReplica
+from asynccache.ops.replicate_protection import ProtectionReplica
+from asynccache.ops.replicated import Replicated, Told
+from asynccache.ops.shard_journal import Journal
+from asynccache.ops.shards import Division, range_of
+from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.key_range import WHOLE, order_shown_by
+
+_WHEELS: Final = WHEELS_KEY.rpartition("/")[0]
+_NAMED: Final = 16  # digits of their sha256 in the keys of what nodes need
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSelection:
+    """What is replicated, and by whom.
+
+    Attributes:
+        ids: (req_id, full_id) of the only environments that are meant; None for everything.
+        names: The only names that are meant; None for all.
+        about: What was asked for, as shards of one run ask alike.
+        shard: Which part of the packages; None for all.
+        run_id: Name of the run that its shards have in common.
+        move_names: Move names, too, that have moved on in the store.
+    """
+
+    ids: frozenset[tuple[str, str]] | None = None
+    names: frozenset[Alias] | None = None
+    about: tuple[str, ...] = ()
+    shard: Shard | None = None
+    run_id: str = ""
+    move_names: bool = False
+
+    def division(self, source: Store, dirname: str) -> Division:
+        """Return what is divided of a store with this directory of packages."""
+        about = (source.address, *self.about, self.run_id or None)
+        return Division("replicate", about, f"{dirname}/", self.shard.count if self.shard else 1)
+
+
+async def replica_selection(
+    source: Store,
+    keys: CatalogKeys,
+    environments: Sequence[str] = (),
+    *,
+    aliases: bool = False,
+    shard: Shard | None = None,
+    run_id: str = "",
+    move_names: bool = False,
+) -> ReplicaSelection:
+    """Return what is meant of a store.
+
+    Args:
+        source: The store, open.
+        keys: Where its environments lie.
+        environments: Aliases and ids, `REQ_ID:FULL_ID` or `FULL_ID`; none of them for everything.
+        aliases: Only what aliases stand for now, if no environments are named.
+        shard: As in `ReplicaSelection`.
+        run_id: Likewise.
+        move_names: Likewise.
+
+    Raises:
+        UsageError: A text is neither alias nor ids.
+        ObjectNotFoundError: The store knows nothing under a name.
+        StoreError: The store cannot be read.
+    """
+    names = Aliases(source, keys)
+    found: dict[Alias, Ids] = {}
+    for text in environments:
+        alias = Alias.parse(text, full_ids=True)
+        first, _, second = alias.stored.partition(":")
+        ids = (first, second) if alias.kind == "both-id" else await names.get(alias)
+        if ids is None:
+            raise ObjectNotFoundError(
+                f"{source.address} has no environment {text}", hint="`asynccache env ls` lists those that a store has"
+            )
+        found[alias] = ids
+    if aliases and not environments:
+        found = {alias: ids async for alias, ids in names_of_environments(source, keys)}
+    some = bool(environments) or aliases
+    return ReplicaSelection(
+        ids=frozenset(found.values()) if some else None,
+        names=frozenset(alias for alias in found if alias.kind == "generic") if some else None,
+        about=(*sorted(environments), *(["aliases"] if aliases else [])),
+        shard=shard,
+        run_id=run_id,
+        move_names=move_names,
+    )
+
+
+@dataclass(slots=True)
+class Replication:
+    """One replication of one store into another.
+
+    Attributes:
+        host: What it is done with.
+        store: Open, to be copied into.
+        source: The other store, open; it is only read.
+        selection: What is copied.
+        told: Told of each finding.
+        dry_run: Copy nothing.
+    """
+
+    host: Host
+    store: Store
+    source: Store
+    selection: ReplicaSelection
+    told: Told
+    dry_run: bool = False
+    _objects: ObjectReplica = field(init=False)
+    _result: Replicated = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._result = Replicated(self.source.address, self.store.address, dry_run=self.dry_run)
+        self._objects = ObjectReplica(
+            self.host, self.store, Copier(self.host, self.store, self.source), self._result, self.told
+        )
+
+    async def run(self) -> Replicated:
+        """Do it.
+
+        Returns:
+            What was copied; what was not stands in it.
+
+        Raises:
+            StoreError: One of the stores cannot be listed, or the journal of a shard not be written.
+        """
+        clock, result, shard = self.host.clock, self._result, self.selection.shard
+        started = clock.now()
+        shared = shard is not None and shard.count > 1
+        if shared:
+            await self._share()
+            if not self.dry_run:
+                result.unfinished = (await self.so_far()).unfinished
+        if not shared or not (self.dry_run or result.unfinished):
+            for tally in result.objects.values():
+                tally.there = 0  # counted once more
+            await self._whole()
+        result.seconds = clock.now() - started
+        return result
+
+    async def so_far(self) -> BackfillRun:
+        """Add up what all shards have copied.
+
+        Raises:
+            StoreError: A journal cannot be read.
+        """
+        return await backfill_run(self.store, self._division)
+
+    @property
+    def _division(self) -> Division:
+        return self.selection.division(self.source, self.host.settings.packages_dirname)
+
+    async def _share(self) -> None:
+        """Copy the packages of a shard; its journal lies in the store that is copied into."""
+        shard, division = self.selection.shard, self._division
+        dry_run, store = self.dry_run, self.store
+        keys = await range_of(self.source, division, shard, self.host.clock, write=not dry_run, kept=store)
+        # places mean little to a store that lists in another order
+        there = keys if await order_shown_by(store, division.base) == keys.order else WHOLE
+        journal = Journal(store, division.part_key(shard.index if shard else 1), Counts)
+        if self.selection.run_id:
+            await journal.load()
+            if journal.complete:
+                return
+        packages = PackageReplica(self._objects, self.selection.ids)
+        if dry_run:
+            await packages.copy(keys, there)
+            return
+        if not journal.loaded:
+            await journal.begin_again()
+        try:
+            await packages.copy(keys, there, journal)
+            # what is damaged stays so, and the last one tells it again; what a store refused is tried again
+            journal.complete = not any(error.retryable for error in self._result.failures.values())
+        finally:
+            await journal.save()
+
+    async def _whole(self) -> None:
+        ids = self.selection.ids
+        await ProtectionReplica(self._objects, ids).copy()
+        await PackageReplica(self._objects, ids).copy(WHOLE, WHOLE)
+        await self._supplies()
+        environments = EnvironmentReplica(self._objects, ids)
+        await environments.copy()
+        await environments.copy_names(self.selection.names, anyway=self.selection.move_names)
+
+    async def _supplies(self) -> None:
+        """Copy what bare nodes need: bundles and decoders, and then the lists that name them."""
+        lists: list[ObjectInfo] = []
+        for prefix in (f"{BUNDLES}/", f"{_WHEELS}/"):
+            await self._objects.look(prefix)
+            async for info in self.source.scan(prefix):
+                if info.key.endswith(".json"):
+                    lists.append(info)
+                else:
+                    await self._objects.file("supplies", info, partial(_not_named, info.key))
+        for info in lists:
+            await self._objects.changing("supplies", info)
+
+
+def _not_named(key: str, _path: Path, digests: Digests) -> str:
+    """Say what is wrong with a file of nodes, whose key names the first digits of its sha256."""
+    sha256 = digests.sha256 or ""
+    return "" if sha256[:_NAMED] in key else f"its sha256 is {sha256}, which its key does not name"

@@ -1,0 +1,1 @@
+"""Wheels out of sources."""

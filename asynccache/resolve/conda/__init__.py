@@ -1,0 +1,1 @@
+"""Conda packages: channels, programs, and the solvers of them."""

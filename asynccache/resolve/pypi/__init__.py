@@ -1,0 +1,1 @@
+"""PyPI packages: indexes, and the resolvers of them."""

@@ -1,0 +1,86 @@
+"""Whether an index refuses this user: uv and older releases of pip take a refusal for the absence of a package."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Final
+
+from asynccache.errors import AsyncCacheError, IndexRefusedError, PackageUnknownError
+from asynccache.model.credentials import Credentials
+from asynccache.model.url import redacted
+from asynccache.resolve.pypi.problem import Logins, PypiProblem
+
+_PROBE_SECONDS: Final = 5.0
+_MOST_PROJECTS: Final = 3  # an index that refuses refuses all of them
+
+
+def unknown(name: str, problem: PypiProblem, logins: Logins, *, asked: str = "", reasons: str = "") -> AsyncCacheError:
+    """Return the error for a project that was not found, blocking: each index is asked for up to five seconds.
+
+    Args:
+        name: The project, in normal form.
+        problem: What was asked.
+        logins: Credentials to ask with.
+        asked: The requirement, where it says more than the name.
+        reasons: What the program says.
+
+    Returns:
+        Of the first index that refuses, else that no index has the project.
+    """
+    if refusal := refusing([name], problem, logins):
+        return refusal
+    searched = problem.flags.find_links if problem.flags.no_index else (*problem.indexes, *problem.flags.find_links)
+    where = ", ".join(map(redacted, searched)) or "nowhere, since --no-index was given without --find-links"
+    return PackageUnknownError(
+        f"no index has {(asked or name)!r} for {problem.arch}; searched {where}" + (f":\n{reasons}" if reasons else ""),
+        hint="correct the name, or add the index that has it",
+    )
+
+
+def refusing(
+    names: Sequence[str], problem: PypiProblem, logins: Logins, *, reasons: str = ""
+) -> IndexRefusedError | None:
+    """Return the error of the first index that refuses to say what it has, None when none does; blocking.
+
+    Args:
+        names: Projects of which too little was found; the first of them are asked for, each for up to five seconds.
+        problem: What was asked.
+        logins: Credentials to ask with.
+        reasons: What the program says, which took a refusal for the absence of a version.
+    """
+    for index in () if problem.flags.no_index else problem.indexes:
+        for name in names[:_MOST_PROJECTS]:
+            if code := _refusal(f"{index.rstrip('/')}/{name}/", logins.login(index)):
+                return refused(index, str(code), reasons)
+    return None
+
+
+def _refusal(address: str, login: Credentials | None) -> int:
+    """Ask an index for a project: blocking, up to five seconds.
+
+    Returns:
+        401 or 403 when it refuses, else 0.
+    """
+    if not address.startswith(("http://", "https://")):
+        return 0
+    request = urllib.request.Request(address)  # noqa: S310 - http and https only
+    if login is not None:
+        request.add_header("Authorization", login.authorization)
+    try:
+        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310 - http and https only
+            return 0
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return exc.code if exc.code in {401, 403} else 0
+    except OSError:
+        return 0
+
+
+def refused(index: str, code: str, reasons: str = "") -> IndexRefusedError:
+    """Return the error for an index that answered `code` ("401", "403"); `reasons` says what is missing without it."""
+    return IndexRefusedError(
+        f"the index {redacted(index)} refuses ({code})" + (f"; without it:\n{reasons}" if reasons else ""),
+        hint="give user and password of its host in the setting auth or in .netrc",
+    )

@@ -1,0 +1,1 @@
+"""What is asked for: requirements, channels and indexes, credentials, the machine that it is for."""

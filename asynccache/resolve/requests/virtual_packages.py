@@ -1,0 +1,237 @@
+"""Virtual packages: what a machine has that packages can require, and which of it becomes part of a request.
+
+A request records `__cuda` and `__glibc` only (contract, section 1.2.1 e). A solver needs the whole profile of the
+architecture: `__unix`, `__linux`, `__glibc`, `__archspec`, `__osx`, `__cuda`. The variables `CONDA_OVERRIDE_GLIBC`,
+`..._CUDA`, `..._OSX`, `..._LINUX` and `..._ARCHSPEC` replace what is found here; set to nothing, they say that the
+machine does not have it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from asynccache.config import Settings
+from asynccache.model.dataclass import dataclass
+from asynccache.model.platform import current_architecture
+from asynccache.resolve.requests.requirement_text import split_value
+from asynccache.resolve.requests.requirements import SYS_PACKAGES
+
+_NVIDIA_SECONDS: Final = 2.0
+_CUDA_LIBRARIES: Final = ("libcuda.so.1", "libcuda.so", "/usr/lib/wsl/lib/libcuda.so.1", "libcuda.dylib")
+# Assumed of an architecture that is not this machine's; glibc and macOS as for wheels (python_target).
+_ASSUMED_LINUX: Final = "5.10"
+_ASSUMED_GLIBC: Final = "2.28"
+_ASSUMED_OSX: Final = "14.0"
+_BASELINE: Final = {
+    "linux-64": "x86_64",
+    "linux-32": "x86",
+    "linux-aarch64": "aarch64",
+    "osx-64": "x86_64",
+    "osx-32": "x86",
+    "osx-arm64": "m1",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VirtualPackage:
+    """What a machine has, as conda names it.
+
+    Attributes:
+        name: With its two underscores.
+        version: `0` where there is none to tell.
+        build: `0` where there is none; the microarchitecture of `__archspec`.
+
+    >>> str(VirtualPackage("__glibc", "2.36"))
+    '__glibc=2.36=0'
+    """
+
+    name: str
+    version: str
+    build: str = "0"
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.version}={self.build}"
+
+
+def detect_virtual_packages(
+    environ: Mapping[str, str] | None = None, *, gpu: bool = True
+) -> tuple[VirtualPackage, ...]:
+    """Return what this machine has. Blocking: may run `nvidia-smi` for up to two seconds.
+
+    Args:
+        environ: Environment variables; the process's own when None.
+        gpu: Whether to look for a GPU.
+    """
+    env = os.environ if environ is None else environ
+    system = platform.system()
+    versions: dict[str, str | None] = {"__unix": "0"}
+    if system == "Linux":
+        versions["__linux"] = env.get("CONDA_OVERRIDE_LINUX", _release(platform.release()))
+        versions["__glibc"] = env.get("CONDA_OVERRIDE_GLIBC", _glibc())
+    elif system == "Darwin":
+        versions["__osx"] = env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0])
+    if gpu:
+        versions["__cuda"] = env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda()
+    found = [VirtualPackage(name, version) for name, version in versions.items() if version]
+    # what is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told
+    oldest = _BASELINE.get(current_architecture(), platform.machine())
+    microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", oldest)
+    if microarchitecture:
+        found.append(VirtualPackage("__archspec", "1", microarchitecture))
+    return tuple(found)
+
+
+def sys_values(
+    arches: Iterable[str],
+    settings: Settings,
+    *,
+    given: Mapping[str, str] | None = None,
+    gpu: bool = False,
+    detected: Sequence[VirtualPackage] = (),
+    here: str | None = None,
+) -> dict[str, str]:
+    """Return the category `sys` of a request: name -> version text.
+
+    What the user gave stays as it is. The rest comes from this machine for its own architecture (unless
+    `pin_virtual_packages` is set), else from `sys_default_packages`; the versions end in one `=0`. For several
+    architectures it is the union; where they differ, the smaller version, which all of them have.
+
+    Args:
+        arches: conda platforms that are resolved together.
+        settings: Gives the defaults.
+        given: What the user asked for.
+        gpu: Whether a GPU was asked for: adds `sys_default_gpu_packages`.
+        detected: What this machine has.
+        here: This machine's architecture; found out when None.
+    """
+    union: dict[str, str] = {}
+    for arch in dict.fromkeys(arches):
+        values: Mapping[str, str] = settings.sys_default_packages.get(arch, {})
+        if detected and is_here(arch, settings, here):
+            values = {package.name: package.version for package in detected}
+        if gpu:
+            values = {**values, **settings.sys_default_gpu_packages}
+        for name, version in values.items():
+            if name in SYS_PACKAGES:
+                text = f"{version.partition('=')[0]}=0"
+                union[name] = smaller(union[name], text) if name in union else text
+    return {**union, **(given or {})}
+
+
+def machine_profile(
+    arch: str,
+    sys: Iterable[str],
+    settings: Settings,
+    *,
+    detected: Sequence[VirtualPackage] | None = None,
+    here: str | None = None,
+) -> tuple[VirtualPackage, ...]:
+    """Return all virtual packages that an environment is solved with, by name.
+
+    `__archspec` is the architecture's oldest processor, unless `CONDA_OVERRIDE_ARCHSPEC` or `sys_default_packages`
+    (such as `{"linux-64": {"__archspec": "1=x86_64_v3"}}`) names another.
+
+    Args:
+        arch: conda platform that is solved for.
+        sys: The request's values of category `sys`; they decide on `__cuda` and `__glibc`.
+        settings: `sys_default_packages` can name others for an architecture, such as `__osx`.
+        detected: What this machine has; found out when None and needed.
+        here: This machine's architecture; found out when None.
+    """
+    profile = {"__unix": VirtualPackage("__unix", "0")}
+    if arch.startswith("linux"):
+        profile["__linux"] = VirtualPackage("__linux", _ASSUMED_LINUX)
+        profile["__glibc"] = VirtualPackage("__glibc", _ASSUMED_GLIBC)
+    else:
+        profile["__osx"] = VirtualPackage("__osx", _ASSUMED_OSX)
+    profile["__archspec"] = VirtualPackage("__archspec", "1", _BASELINE.get(arch, arch))
+    if is_here(arch, settings, here):
+        # whether there is a GPU, the request says
+        found = detect_virtual_packages(gpu=False) if detected is None else detected
+        profile |= {package.name: package for package in found}
+    for name, text in settings.sys_default_packages.get(arch, {}).items():
+        if name not in SYS_PACKAGES:
+            profile[name] = _package(name, text)
+    # A request says of these what the environment may use: what it does not name, this machine's GPU say, is not there.
+    profile.pop("__cuda", None)
+    for value in sys:
+        name, text, _marker = split_value(value)
+        profile[name] = _package(name, text)
+    return tuple(sorted(profile.values()))
+
+
+def smaller(first: str, second: str) -> str:
+    """Return the text with the smaller version; builds do not count.
+
+    >>> smaller("2.31=0", "2.4=0")
+    '2.4=0'
+    """
+    return min(first, second, key=_version_key)
+
+
+def _version_key(text: str) -> tuple[int, Any]:
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - few environments need several
+
+    number = re.sub(r"^[<>=!~]+", "", text).partition("=")[0].partition(",")[0]
+    try:
+        return 0, Version(number)
+    except InvalidVersion:
+        return 1, number
+
+
+def _package(name: str, text: str) -> VirtualPackage:
+    """Read `2.36=0`; of a range such as `>=11,<13`, the version it begins with."""
+    version, _, build = re.sub(r"^[<>=!~]+", "", text).partition(",")[0].partition("=")
+    return VirtualPackage(name, version.strip(), build or "0")
+
+
+def is_here(arch: str, settings: Settings, here: str | None = None) -> bool:
+    """Whether an architecture has what this machine has: it is this one's, and nothing pins its virtual packages."""
+    return not settings.pin_virtual_packages and arch == (here or current_architecture())
+
+
+def _release(text: str) -> str:
+    """Return the version that a kernel's release begins with.
+
+    >>> _release("6.1.0-18-amd64"), _release("unknown")
+    ('6.1.0', '0')
+    """
+    match = re.match(r"\d+(\.\d+)+", text)
+    return match.group() if match else "0"
+
+
+def _glibc() -> str | None:
+    """Return the C library's version, None when it is not glibc."""
+    library, version = platform.libc_ver()
+    return version if library == "glibc" else None
+
+
+def _cuda() -> str | None:
+    """Return the newest CUDA that the driver runs, None without a driver."""
+    for library in _CUDA_LIBRARIES:
+        try:
+            driver = ctypes.CDLL(library)
+            version = ctypes.c_int(0)
+            # needs no initialisation of the device; 12040 is 12.4
+            if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 and version.value:
+                return f"{version.value // 1000}.{version.value % 1000 // 10}"
+        except (OSError, AttributeError):
+            continue
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    try:
+        answer = subprocess.run(  # noqa: S603 - a program found on PATH, without arguments from outside
+            [program], capture_output=True, text=True, timeout=_NVIDIA_SECONDS, check=False, stdin=subprocess.DEVNULL
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"CUDA Version:\s*(\d+\.\d+)", answer)
+    return match[1] if match else None

@@ -1,0 +1,133 @@
+"""An event loop that begins when something has to be waited for.
+
+What is known is looked up without waiting for anything, and importing asyncio and starting a loop takes longer than all
+of that. So a verb is run as a coroutine that nobody schedules until something in it says `await loop_begins()`, as does
+whatever waits: budgets, threads, locks, programs, the store. From there on the same coroutine runs on a loop, as if it
+had from its beginning. In a program that has a loop already nothing of this module does anything.
+"""
+
+from __future__ import annotations
+
+import signal
+import types
+from _thread import get_ident
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_driving: Final[set[int]] = set()  # threads that run a coroutine without a loop
+_interrupts: Final[list[int]] = []  # signals that came meanwhile
+
+
+def without_loop() -> bool:
+    """Tell whether this runs in a coroutine of `run_late` before its loop: whatever is called runs alone then."""
+    return get_ident() in _driving
+
+
+@types.coroutine
+def loop_begins() -> Generator[None, None, None]:
+    """Return on an event loop; called before whatever needs a running one."""
+    if without_loop():
+        _heed_interrupt()
+        yield
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a short blocking function in a thread; here where there is no loop that it could hold up.
+
+    An interrupt does not end it in the middle, in a thread or here.
+    """
+    if not without_loop():
+        import asyncio  # noqa: PLC0415 - imported where there is a loop
+
+        return await asyncio.to_thread(function, *args, **kwargs)
+    return run_blocking(lambda _interrupted: function(*args, **kwargs))
+
+
+def run_blocking(function: Callable[[Callable[[], bool]], T]) -> T:
+    """Run a long blocking function where there is no loop that it could hold up.
+
+    Args:
+        function: Called with a function that tells whether an interrupt has come; it checks that at every block.
+
+    Raises:
+        KeyboardInterrupt: One has come, whatever the function has raised then.
+    """
+    try:
+        return function(lambda: bool(_interrupts))
+    finally:
+        _heed_interrupt()
+
+
+def run_late(work: Coroutine[Any, Any, T], on_a_loop: Callable[[Coroutine[Any, Any, T]], T]) -> T:
+    """Run a coroutine to its end.
+
+    Args:
+        work: It.
+        on_a_loop: Called with what is left of it when it has to wait for something: runs that on an event loop.
+
+    Raises:
+        KeyboardInterrupt: The process was interrupted; what ran was ended as a cancellation does.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    noting = previous is signal.default_int_handler
+    if noting:
+        signal.signal(signal.SIGINT, _note)
+    _driving.add(get_ident())
+    try:
+        work.send(None)
+        _heed_interrupt(work)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        _driving.discard(get_ident())
+        _interrupts.clear()
+        if noting:
+            signal.signal(signal.SIGINT, previous)
+    return on_a_loop(_rest(work))
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """Have an interrupt wait for what runs, as a loop does; a second one does not wait."""
+    _interrupts.append(number)
+    if len(_interrupts) > 1:
+        signal.default_int_handler(number, frame)
+
+
+def _heed_interrupt(work: Coroutine[Any, Any, object] | None = None) -> None:
+    if _interrupts:
+        if work is None:
+            raise KeyboardInterrupt
+        work.throw(KeyboardInterrupt())
+
+
+async def _rest(work: Coroutine[Any, Any, T]) -> T:
+    return await _continued(work)
+
+
+@types.coroutine
+def _continued(work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that has begun, which cannot be awaited."""
+    step: Callable[[], Any] = partial(work.send, None)
+    while True:
+        try:
+            waited_for = step()
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        try:
+            came = yield waited_for
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, came)

@@ -1,0 +1,57 @@
+"""Modules of the standard library that are loaded when something of theirs is first used, not when they are imported.
+
+Many modules import them for what few commands do. `importlib.util.LazyLoader` does not serve: with it the second
+`import` of a module loads it, and until Python 3.12 another thread may see a half of one.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock
+from importlib.util import module_from_spec
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# only such as are used by `MODULE.NAME`: `from MODULE import NAME` loads one at once
+_MODULES = (
+    "asyncio", "configparser", "ctypes", "difflib", "getpass", "hmac", "linecache", "platform", "secrets", "shutil",
+    "socket", "ssl", "subprocess", "tempfile", "tokenize",
+)  # fmt: skip
+
+
+class _Postponed(ModuleType):
+    """A module that has nothing yet but its name."""
+
+    def __getattribute__(self, name: str) -> Any:
+        own: dict[str, Any] = ModuleType.__getattribute__(self, "__dict__")
+        if name in {"__class__", "__dict__", "__name__", "__spec__"}:
+            return ModuleType.__getattribute__(self, name)
+        with own["_lock"]:
+            if own["__spec__"] is None:  # neither loaded by another thread meanwhile, nor being loaded by this one
+                _load(self, own)
+        return ModuleType.__getattribute__(self, name)
+
+
+def postpone() -> None:
+    """Postpone loading those that are not loaded yet."""
+    for name in _MODULES:
+        if name not in sys.modules:
+            sys.modules[name] = module = _Postponed(name)
+            module.__dict__["_lock"] = RLock()
+
+
+def _load(module: ModuleType, own: dict[str, Any]) -> None:
+    name = own["__name__"]
+    spec = next(spec for finder in sys.meta_path if (spec := finder.find_spec(name, None)) is not None)
+    if spec.loader is None:
+        raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+    own.update(vars(module_from_spec(spec)))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    module.__class__ = ModuleType

@@ -1,0 +1,203 @@
+"""What collecting marks and sweeps, kind by kind, and what it refuses to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asynccache.catalog.collection import GC, STATE_KEY, CollectionState, note_use, read_state, used_directories
+from asynccache.catalog.leases import Lease, read_leases, remove_leases
+from asynccache.errors import IntegrityError, LockTimeoutError, UsageError
+from asynccache.model.alias import Alias
+from asynccache.node.pack_format import OBJECT_NAME
+from asynccache.ops.collect import Collected, Collector
+from asynccache.ops.collect_rules import DAY, Garbage, Rules
+from asynccache.ops.leasing import write_lease
+from asynccache.store import journal, layout
+from tests.support.collecting import RULES, World, archives, directory, environment, ids
+
+HOUR = 3600.0
+PLAIN = replace(RULES, unreferenced=False)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World.new(tmp_path)
+
+
+async def looked(world: World, rules: Rules = RULES) -> tuple[Collected, set[tuple[str, str]]]:
+    found: list[Garbage] = []
+    result = await Collector(world.store, rules, world.keys, "packages").look(found.append)
+    return result, {(each.kind, each.key) for each in found}
+
+
+async def collected(world: World, rules: Rules = RULES) -> tuple[Collected, set[str]]:
+    """Mark, wait, sweep; return what the sweep did, and what is gone."""
+    before = set(world.there)
+    await Collector(world.store, rules, world.keys, "packages").run()
+    world.store.time += 2 * HOUR
+    done = await Collector(world.store, rules, world.keys, "packages").run()
+    done.raise_for_failures()
+    assert not world.wrong
+    gone = before - set(world.there)
+    return done, {key for key in gone if not key.startswith(GC)}
+
+
+async def test_an_environment_without_a_root_goes_whole_and_what_it_shares_stays(world: World) -> None:
+    await world.publish(0)  # packages 0, 1, 3
+    await world.store.put(world.document(0).removesuffix("env") + OBJECT_NAME, b"pack")
+    await world.publish(3)  # packages 3, 4, 6
+    await world.name(3, "team/a:v1")
+    world.store.time += 31 * DAY
+    bytes_before = sum(info.size for info in world.there.values())
+    planned, found = await looked(world)
+    assert {kind for kind, _key in found} == {"environment", "package", "receipt"}
+    assert ("environment", world.document(0)) in found
+    assert world.there.keys() == {*world.there}, "looking writes nothing"
+    done, gone = await collected(world)
+    alias = world.keys.alias(Alias("full-id", ids(0)[1]))
+    beside = {f"{world.document(0)}.sha256-{'1' * 64}", world.document(0).removesuffix("env") + OBJECT_NAME}
+    receipts = {layout.receipt_key(archives(0)[1])}
+    assert gone == {alias, world.document(0), *beside, *archives(0), *archives(1), *receipts}
+    assert done.swept.as_document() == planned.marked.as_document()
+    left = sum(i.size for k, i in world.there.items() if not k.startswith((GC, journal.PREFIX, "asynccache/alias-log")))
+    assert bytes_before - left >= done.swept.bytes > 0
+    deeds = [deed async for deed in journal.entries(world.store)]
+    assert {key for deed in deeds for key in deed.keys} >= {world.document(0), *archives(0)}
+
+
+async def test_a_pack_of_a_root_stays_although_its_document_is_gone(world: World) -> None:
+    """A bare node makes the environment of it alone."""
+    packs = [world.document(number).removesuffix("env") + OBJECT_NAME for number in (0, 2, 4)]
+    for key in packs:
+        await world.store.put(key, b"pack")
+    await write_lease(world.store, world.keys, Lease.new(world.store, "airflow", "f", [environment(0).id]))
+    world.store.time += 100 * DAY
+    assert (await looked(world))[1] == {("beside", packs[1]), ("beside", packs[2])}
+    await Collector(world.store, RULES, world.keys, "packages").run()
+    lease = Lease.new(world.store, "airflow", "g", [environment(2).id])
+    await world.store.put(lease.key, lease.to_json())
+    world.store.time += 2 * HOUR
+    await Collector(world.store, RULES, world.keys, "packages").run()
+    assert {*packs} & {*world.there} == {*packs[:2]}
+
+
+async def test_without_unreferenced_no_environment_goes(world: World) -> None:
+    await world.publish(0)
+    world.store.time += 400 * DAY
+    assert (await looked(world, PLAIN))[1] == set()
+
+
+async def test_what_has_no_record_of_ours_stays_unless_it_is_asked_for_by_name(world: World) -> None:
+    await world.publish_as_others(1)  # packages 1, 2, 4
+    await world.store.put(archives(5)[0], b"somebody's")
+    for key in archives(6):
+        await world.store.put(key, b"x")
+    await world.store.put(layout.receipt_key(archives(6)[1]), b"{}")
+    world.store.time += 400 * DAY
+    assert (await looked(world))[1] == {("package", archives(6)[1]), ("receipt", layout.receipt_key(archives(6)[1]))}
+    everything = (await looked(world, replace(RULES, also="*")))[1]
+    assert {("environment", world.document(1)), ("package", archives(5)[0]), ("package", archives(1)[0])} <= everything
+    named = (await looked(world, replace(RULES, also=f"{directory(5)}/*")))[1]
+    assert ("package", archives(5)[0]) in named
+    assert ("environment", world.document(1)) not in named
+
+
+async def test_our_other_objects_go_by_their_rules(world: World) -> None:
+    old = {
+        "asynccache/quarantine/20260101T000000.000000Z/packages/x": "quarantine",
+        "asynccache/shards/backfill-1/4.json": "shards",
+        "asynccache/shards/backfill-1/4/1.json": "shards",
+        "asynccache/shards/backfill-2/4.json": "",
+        "asynccache/writers/1/0.1/2026-01-01.json": "writers",
+        f"{world.document(2)}.sha256-{'2' * 64}": "beside",
+        layout.receipt_key(archives(2)[1]): "receipt",
+        "asynccache/bundles/old.tar.gz": "bundle",
+        "asynccache/bundles/listed.tar.gz": "",
+        "asynccache/bundles/leased.tar.gz": "",
+        "asynccache/log/entry.json": "",
+        "asynccache/format-floor": "",
+    }
+    for key in old:
+        await world.store.put(key, b"{}")
+    await world.store.put("asynccache/bundles/linux-64.json", b'{"key": "asynccache/bundles/listed.tar.gz"}')
+    lease = Lease.new(world.store, "airflow", "f", [environment(0).id], objects=["asynccache/bundles/leased.tar.gz"])
+    await write_lease(world.store, world.keys, lease)
+    await note_use(world.store, ids(4))
+    world.store.time += 100 * DAY
+    await world.store.put("asynccache/shards/backfill-2/4/1.json", b"{}")
+    expected = {(kind, key) for key, kind in old.items() if kind}
+    expected.add(("uses", f"asynccache/uses/{'/'.join(ids(4))}/any.json"))
+    assert (await looked(world))[1] == expected
+    _done, gone = await collected(world)
+    assert gone == {key for _kind, key in expected}
+
+
+async def test_what_is_marked_waits_for_the_grace_period_and_is_told_when(world: World) -> None:
+    await world.publish(0)
+    world.store.time += 31 * DAY
+    first = await Collector(world.store, RULES, world.keys, "packages").run()
+    assert first.due_at is not None
+    assert first.due_at.timestamp() - world.store.time == pytest.approx(HOUR, abs=60)
+    again = await Collector(world.store, RULES, world.keys, "packages").run()
+    assert (again.swept.objects, again.marked.objects) == (0, 0)
+    assert world.document(0) in world.there
+
+
+async def test_other_rules_mark_anew(world: World) -> None:
+    await world.publish(0)
+    world.store.time += 31 * DAY
+    await Collector(world.store, RULES, world.keys, "packages").run()
+    world.store.time += 2 * HOUR
+    await Collector(world.store, PLAIN, world.keys, "packages").run()
+    world.store.time += 2 * HOUR
+    done = await Collector(world.store, replace(PLAIN, keep_days=40), world.keys, "packages").run()
+    assert world.document(0) not in world.there, "it was due when the rules changed"
+    assert done.due_at is None
+
+
+async def test_nothing_is_collected_while_a_document_a_name_or_a_lease_cannot_be_read(world: World) -> None:
+    await world.publish(0)
+    world.store.time += 31 * DAY
+    lease = "asynccache/leases/argo-workflows/f/1.json"
+    for key in (world.document(2), world.keys.alias(Alias.parse("team/x:v1")), lease):
+        await world.store.put(key, b'{"damaged": true}')
+        with pytest.raises(IntegrityError, match="cannot be read, so nobody knows what it"):
+            await Collector(world.store, RULES, world.keys, "packages").run()
+        await world.store.delete(key)
+    assert world.document(0) in world.there
+
+
+async def test_a_second_one_waits_until_the_claim_of_the_first_ends(world: World) -> None:
+    state = CollectionState("m", world.store.time - DAY, 1, keep_days=30.0, claimed_until=world.store.time + 100)
+    await world.store.put(STATE_KEY, state.to_json())
+    with pytest.raises(LockTimeoutError, match="somebody else collects"):
+        await Collector(world.store, RULES, world.keys, "packages").run()
+
+
+async def test_leases_are_listed_and_removed_by_name_or_pattern(world: World) -> None:
+    for name in ("one", "two", "three"):
+        await write_lease(world.store, world.keys, Lease.new(world.store, "airflow", name, [environment(0).id]))
+    there = [lease.name async for lease in read_leases(world.store)]
+    assert [name.split("/")[1] for name in there] == ["one", "three", "two"]
+    assert await remove_leases(world.store, there[0]) == [there[0]]
+    assert await remove_leases(world.store, "airflow/t*") == there[1:]
+    assert await remove_leases(world.store, "airflow/t*") == []
+
+
+async def test_who_publishes_in_a_store_that_is_collected_leaves_the_addresses_that_are_needed(world: World) -> None:
+    await world.publish(0)
+    assert not [key for key in world.there if key.startswith("asynccache/uses/")]
+    await Collector(world.store, RULES, world.keys, "packages").run()
+    await world.publish(2)
+    (use,) = [key for key in world.there if key.startswith("asynccache/uses/")]
+    assert await used_directories(world.store, use) == sorted(map(directory, (2, 3, 5)))
+    assert (await read_state(world.store)).state.lists == 0
+
+
+@pytest.mark.parametrize("wrong", [{"unreferenced": True, "keep_days": 29}, {"grace_hours": 0.5}, {"keep_days": 0}])
+def test_rules_that_would_break_somebody_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        Rules(**wrong)  # type: ignore[arg-type]
