@@ -36,8 +36,9 @@ class Collected(Documented):
         archives: How many objects below the packages were looked at.
         documents: How many documents were read.
         marked: What nothing keeps; swept by a later run. Nothing where an earlier mark still waits.
-        swept: What an earlier run had marked and this one has removed.
-        kept: How much of that stayed, since something reaches it now or it has changed, or had gone before.
+        swept: What an earlier run had marked and is gone now: removed by this one, or by one that was killed before it
+            could tell of it.
+        kept: How much of that stayed, since something reaches it now or it has changed.
         due_at: When what is marked may be swept; None where nothing is.
         failed: What could not be removed, and why.
     """

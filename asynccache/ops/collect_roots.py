@@ -84,7 +84,7 @@ class RootReader:
             of = used_ids(info)
             if of is None:
                 continue
-            ours.add(_number(of))
+            # whose it is a use does not say: what others published is copied and launched, too
             if info.modified is None or info.modified >= used_since:
                 ids.add(_number(of))
             if marked_at is not None and (info.modified is None or info.modified >= marked_at - _CLOCKS):

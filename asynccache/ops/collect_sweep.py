@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import Final
 
 from asynccache.catalog.aliases import Aliases, Ids
-from asynccache.catalog.collection import CLAIM_SECONDS, GC, SKEW_SECONDS, USES, KnownState, check_unclaimed
+from asynccache.catalog.collection import (
+    CLAIM_SECONDS,
+    GC,
+    SKEW_SECONDS,
+    STATE_KEY,
+    USES,
+    KnownState,
+    check_unclaimed,
+)
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.errors import AsyncCacheError, IntegrityError, PreconditionFailedError
 from asynccache.model.alias import Alias
@@ -96,7 +104,8 @@ async def read_list(store: Store, mark: str, number: int) -> list[Garbage]:
         return [Garbage.from_list(each) for each in said["candidates"]]
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(
-            f"{key} in {store.address} is no list of candidates ({exc})", hint="`asynccache gc --again` makes new lists"
+            f"{key} in {store.address} is no list of candidates ({exc})",
+            hint=f"remove {STATE_KEY}; what was marked is marked again",
         ) from exc
 
 
@@ -112,8 +121,8 @@ class Sweep:
         user: Who does it, as the settings say.
 
     Attributes:
-        swept: What went.
-        kept: How many candidates stayed, since something reaches them now or they have changed, or had gone before.
+        swept: What went, also by the hand of one who was killed before he could tell of it.
+        kept: How many candidates stayed, since something reaches them now or they have changed.
         failed: Key -> why it could not be looked at or removed.
     """
 
@@ -243,10 +252,8 @@ class Sweep:
         if document is not None:
             if last:
                 await self._name(env_id)
-            if not await self._store.delete(garbage.key, unless_changed=garbage.info):
+            if not await self._went(garbage.info):
                 return False
-        elif not there:
-            return False
         for info in there:
             if is_ours_beside(info.key):
                 await self._store.delete(info.key, unless_changed=info)
@@ -281,7 +288,14 @@ class Sweep:
             async for info in self._store.scan(f"{run}/"):
                 if not self._still_old(info):
                     return False
-        return await self._store.delete(garbage.key, unless_changed=garbage.info)
+        return await self._went(garbage.info)
+
+    async def _went(self, info: ObjectInfo) -> bool:
+        """Remove an object; tell whether it is gone.
+
+        Whoever removed it before was killed on the way, and told nobody of it, or a try of ours whose answer was lost.
+        """
+        return await self._store.delete(info.key, unless_changed=info) or await self._store.head(info.key) is None
 
     def _still_old(self, info: ObjectInfo) -> bool:
         state = self._known.state

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.catalog.collection import GC, STATE_KEY, CollectionState, note_use, read_state, used_directories
+from asynccache.catalog.collection import (
+    GC,
+    PUBLISHING,
+    STATE_KEY,
+    CollectionState,
+    note_use,
+    read_state,
+    used_directories,
+)
 from asynccache.catalog.leases import Lease, read_leases, remove_leases
 from asynccache.errors import IntegrityError, LockTimeoutError, UsageError
 from asynccache.model.alias import Alias
@@ -16,6 +24,7 @@ from asynccache.ops.collect import Collected, Collector
 from asynccache.ops.collect_rules import DAY, Garbage, Rules
 from asynccache.ops.leasing import write_lease
 from asynccache.store import journal, layout
+from asynccache.store.base import ObjectInfo
 from tests.support.collecting import RULES, World, archives, directory, environment, ids
 
 HOUR = 3600.0
@@ -103,6 +112,39 @@ async def test_what_has_no_record_of_ours_stays_unless_it_is_asked_for_by_name(w
     named = (await looked(world, replace(RULES, also=f"{directory(5)}/*")))[1]
     assert ("package", archives(5)[0]) in named
     assert ("environment", world.document(1)) not in named
+
+
+async def test_launching_or_copying_what_others_published_does_not_make_it_ours(world: World) -> None:
+    await Collector(world.store, RULES, world.keys, "packages").run()  # from now on whoever publishes writes a use
+    await world.publish_as_others(1)
+    for arch in (environment(1).id.arch, f"{environment(1).id.arch}{PUBLISHING}", "any"):
+        await note_use(world.store, ids(1), arch, [directory(1)])
+    world.store.time += 400 * DAY
+    assert not {key for kind, key in (await looked(world))[1] if kind in {"environment", "beside"}}
+    assert not {key for key in (await collected(world))[1] if key in {*archives(1), world.document(1)}}
+
+
+async def test_what_was_removed_by_a_request_without_an_answer_or_by_one_who_was_killed_counts_as_swept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.publish(0)
+    await world.publish(3)
+    await world.name(3, "team/a:v1")
+    world.store.time += 31 * DAY
+    planned, _found = await looked(world)
+    await Collector(world.store, RULES, world.keys, "packages").run()
+    removed = world.store._delete_same
+
+    async def unanswered(key: str, known: ObjectInfo | None) -> bool:
+        await removed(key, known)
+        return known is None
+
+    monkeypatch.setattr(world.store, "_delete_same", unanswered)
+    world.store.time += 2 * HOUR
+    done = await Collector(world.store, RULES, world.keys, "packages").run()
+    assert done.swept.as_document() == planned.marked.as_document()
+    assert done.kept == 0
+    assert not {*archives(0), world.document(0)} & {*world.there}
 
 
 async def test_our_other_objects_go_by_their_rules(world: World) -> None:

@@ -268,13 +268,9 @@ class World:
         return not recorded
 
     def _recorded(self, number: int) -> bool:
-        """Tell whether a history or a use says that an environment is ours."""
+        """Tell whether a history says that an environment is ours."""
         word = ids(number)[1].encode()
-        return any(
-            (key.startswith(ALIAS_LOG) and word in self.store.data(key))
-            or key.startswith(f"{collection.USES}{'/'.join(ids(number))}/")
-            for key in self.store.contents()
-        )
+        return any(key.startswith(ALIAS_LOG) and word in self.store.data(key) for key in self.store.contents())
 
     def naming(self, key: str) -> list[int]:
         """Return the environments with a document that names the address of an archive or receipt."""
