@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.json_output import check_line
+from tests.support.prometheus import checked_families
 from tests.support.small_channel import SyntheticChannel
 
 COUNT = 3
@@ -50,7 +50,7 @@ def figures(path: Path) -> dict[tuple[str, ...], float]:
         (sample.name.removeprefix("asynccache_"), *(v for k, v in sorted(sample.labels.items()) if k != "command")): (
             sample.value
         )
-        for family in text_string_to_metric_families(path.read_text())
+        for family in checked_families(path).values()
         for sample in family.samples
     }
 
@@ -73,6 +73,22 @@ def test_a_receipt_and_figures_say_what_was_done(tmp_path: Path, words: list[str
     assert {name for name, *_labels in found} == set(re.findall(r"^\| `asynccache_(\w+)` ", page, re.MULTILINE)) - AUDIT
     if tool := shutil.which("promtool"):
         subprocess.run([tool, "check", "metrics"], input=(tmp_path / "m.prom").read_bytes(), check=True)
+
+
+def test_figures_of_several_commands_lie_in_one_directory_and_say_the_same_of_each_name(
+    tmp_path: Path, words: list[str]
+) -> None:
+    """The textfile collector reads all files together, and refuses a name that two of them explain differently."""
+    run(tmp_path, *words, "--metrics-file", "cache.prom")
+    next(path for path in (tmp_path / "st/packages").rglob("*.conda") if path.is_file()).write_bytes(b"")
+    assert run(tmp_path, "audit", "--store", "st", "--metrics-file", "audit.prom").returncode == 0
+    assert run(tmp_path, "verify", "--store", "st", "--metrics-file", "verify.prom").returncode == 0
+    said = [checked_families(path) for path in sorted(tmp_path.glob("*.prom"))]
+    assert len(said) == 3
+    labels = [sample.labels for sample in said[0]["asynccache_audit_findings"].samples]
+    assert {"command": "audit", "kind": "empty"} in labels
+    for name in {name for families in said for name in families}:
+        assert len({(f[name].documentation, f[name].type) for f in said if name in f}) == 1, name
 
 
 def test_a_failure_is_in_the_receipt_and_the_figures_with_its_exit_code(tmp_path: Path) -> None:
