@@ -22,7 +22,7 @@ from asynccache.hydrate import hydrate as hydrating
 from asynccache.hydrate.from_pack import from_pack
 from asynccache.hydrate.tree import link_tree
 from asynccache.model.package import Format
-from asynccache.ops.document_file import read_document
+from asynccache.ops.naming import read_document
 from asynccache.ops.node_supplies import vouched_derived
 from bench.task import Figures, Work
 

@@ -28,6 +28,7 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.environment_digest import split_name
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.node.disk import input_error
 from asynccache.node.environments import MARKER, ids_in_name
 from asynccache.runtime.late_loop import in_thread
 
@@ -157,8 +158,6 @@ def _prefix(place: Path) -> Meaning | None:
 
 
 def _at(path: Path, arch: str | None) -> Meaning:
-    from asynccache.ops.document_file import read_document  # noqa: PLC0415 - only for files
-
     path = path.expanduser()
     if path.is_dir():
         found = _prefix(path.absolute())
@@ -171,6 +170,27 @@ def _at(path: Path, arch: str | None) -> Meaning:
         return found
     document = read_document(path, arch)
     return Meaning((document.id.req_id, document.id.full_id), document=document)
+
+
+def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
+    """Read an environment's document from a file. Blocking.
+
+    Args:
+        path: The file.
+        arch: Architecture that it must be for; None for whatever it is for.
+
+    Raises:
+        ObjectNotFoundError: There is no such file.
+        UsageError: It cannot be read, is no document, or is for another architecture.
+    """
+    from asynccache.resolve.formats import document  # noqa: PLC0415 - looking up does without
+    from asynccache.resolve.requests.source_position import SourcePosition  # noqa: PLC0415
+
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise input_error(path, exc) from exc
+    return document.read_document(data, SourcePosition(str(path)), arch)
 
 
 async def _known_locally(catalog: Catalog) -> set[Ids]:

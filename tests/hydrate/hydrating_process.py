@@ -26,7 +26,7 @@ from asynccache.hydrate.hydrate import hydrate
 from asynccache.hydrate.hydrated import Hydrated
 from asynccache.hydrate.prefix import read_marker
 from asynccache.model.environment import ResolvedEnvironment
-from asynccache.ops.document_file import read_document
+from asynccache.ops.naming import read_document
 
 KILLS_A_PREFIX = 5  # later kills fall into later parts of the work
 AIMS = ("starting", "extracting", "linking")  # from when on the moment is random: else short stages are never met

@@ -393,7 +393,7 @@ async def test_packages_in_a_directory_that_cannot_be_written_are_used(
         "from asynccache.config import Settings\n"
         "from asynccache.engine.engine import Engine\n"
         "from asynccache.hydrate.hydrate import hydrate\n"
-        "from asynccache.ops.document_file import read_document\n"
+        "from asynccache.ops.naming import read_document\n"
         "theirs, shared, document = map(Path, sys.argv[1:])\n"
         "environment = read_document(document, None)\n"
         "async def main(place):\n"

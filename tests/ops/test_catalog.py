@@ -17,8 +17,8 @@ from asynccache.model.environment import ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
 from asynccache.model.package import Package
 from asynccache.ops.catalog import Catalog
-from asynccache.ops.document_file import read_document
 from asynccache.ops.import_environment import Imported, import_environment, request_of
+from asynccache.ops.naming import read_document
 from asynccache.ops.verify_environments import verify_environments
 from asynccache.resolve.formats.locks import read_package_list
 from tests.support.environments import ARCH, environment_of
