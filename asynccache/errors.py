@@ -334,6 +334,26 @@ class PartialFailureError(AsyncCacheError):
         return {**super().as_document(), "causes": causes}
 
 
+def raise_failures(message: str, errors: dict[str, AsyncCacheError], *, asked: int, hint: str | None = None) -> None:
+    """Raise what failed; return when nothing did.
+
+    Args:
+        message: How many of how many failed.
+        errors: What failed, by the name or URL of each.
+        asked: How many were asked for. A failure of the only one is raised as it is.
+        hint: What to do next where there were others.
+
+    Raises:
+        AsyncCacheError: The failure, when one was asked for.
+        PartialFailureError: All failures.
+    """
+    if not errors:
+        return
+    if asked == 1:
+        raise next(iter(errors.values()))
+    raise PartialFailureError(message, errors, hint=hint)
+
+
 def error_from_document(said: dict[str, object]) -> AsyncCacheError:
     """Return the error that `as_document` made a document of, of the same class where that takes no more than it has.
 

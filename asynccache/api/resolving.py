@@ -36,7 +36,7 @@ class ResolvingVerbs(Opened):
             ObjectNotFoundError: No environment is known under a name.
             PartialFailureError: Of several, some are wrong; says what, by name.
         """
-        from asynccache.errors import AsyncCacheError, PartialFailureError  # noqa: PLC0415 - other verbs do without
+        from asynccache.errors import AsyncCacheError, raise_failures  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.resolve_files import read_inputs  # noqa: PLC0415
         from asynccache.ops.resolve_request import Wanted  # noqa: PLC0415
 
@@ -47,10 +47,7 @@ class ResolvingVerbs(Opened):
             for number, (each, outcome) in enumerate(zip(given, outcomes, strict=True))
             if isinstance(outcome, AsyncCacheError)
         }
-        if failed and len(given) == 1:
-            raise next(iter(failed.values()))
-        if failed:
-            raise PartialFailureError(f"{len(failed)} of {len(given)} requests are wrong", failed)
+        raise_failures(f"{len(failed)} of {len(given)} requests are wrong", failed, asked=len(given))
         return [outcome for outcome in outcomes if isinstance(outcome, Wanted)]
 
     async def known(self, *wanted: Wanted, local_only: bool = False) -> list[Known]:

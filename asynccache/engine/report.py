@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from asynccache.engine import events
 from asynccache.engine.progress import PhaseTotals, Progress
-from asynccache.errors import AsyncCacheError, PartialFailureError
+from asynccache.errors import AsyncCacheError, raise_failures
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
 from asynccache.runtime.clock import Clock
@@ -185,13 +185,10 @@ class Report(Documented):
             PartialFailureError: What failed, by URL.
         """
         failures = self.failures
-        if not failures:
-            return
-        if self.packages == 1:
-            raise next(iter(failures.values()))
-        raise PartialFailureError(
+        raise_failures(
             f"{len(failures)} of {self.packages} packages failed, the others are complete",
             failures,
+            asked=self.packages,
             hint="run the same command again to continue",
         )
 

@@ -26,9 +26,9 @@ from asynccache.errors import (
     AsyncCacheError,
     IntegrityError,
     ObjectNotFoundError,
-    PartialFailureError,
     StoreError,
     UsageError,
+    raise_failures,
 )
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
@@ -73,11 +73,9 @@ class Aliased(Documented):
             AsyncCacheError: The failure, when it is the only one.
             PartialFailureError: Why, by name.
         """
-        if len(self.failed) == 1:
-            raise next(iter(self.failed.values()))
-        if self.failed:
-            asked = len(self.failed) + len(self.changed) + len(self.unchanged)
-            raise PartialFailureError(f"{len(self.failed)} of {asked} names were not given", self.failed)
+        asked = len(self.failed) + len(self.changed) + len(self.unchanged)
+        # each failure says its name: one alone needs no sentence above it, although others were given
+        raise_failures(f"{len(self.failed)} of {asked} names were not given", self.failed, asked=len(self.failed))
 
     @property
     def req_id(self) -> str:

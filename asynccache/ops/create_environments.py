@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import ClassVar, Final
 
-from asynccache.errors import AsyncCacheError, PartialFailureError, UsageError
+from asynccache.errors import AsyncCacheError, UsageError, raise_failures
 from asynccache.hydrate.prefix import checked_name
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
@@ -64,10 +64,8 @@ class Attempts(Documented):
         for each in self.results:
             if each.error is not None:
                 errors[f"{each.name} at {each.place}" if each.name in errors else each.name] = each.error
-        if errors and len(self.results) == 1:
-            raise next(iter(errors.values()))
-        if errors:
-            raise PartialFailureError(f"{len(errors)} of {len(self.results)} environments were not created", errors)
+        asked = len(self.results)
+        raise_failures(f"{len(errors)} of {asked} environments were not created", errors, asked=asked)
 
 
 def place_of(

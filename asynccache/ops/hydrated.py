@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from asynccache.config import Settings
 from asynccache.engine.workspace import Workspace
-from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, PartialFailureError
+from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, raise_failures
 from asynccache.hydrate import prefix as places
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
@@ -141,10 +141,8 @@ class Removed(Documented):
             AsyncCacheError: The failure, when it is the only one.
             PartialFailureError: Why, by name.
         """
-        if len(self.failed) == 1:
-            raise next(iter(self.failed.values()))
-        if self.failed:
-            raise PartialFailureError(f"{len(self.failed)} environments were not removed", self.failed)
+        # each failure says its name: one alone needs no sentence above it, although others were removed
+        raise_failures(f"{len(self.failed)} environments were not removed", self.failed, asked=len(self.failed))
 
 
 async def remove(opening: Opening, names: Iterable[str], *, force: bool = False) -> Removed:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from asynccache.archive import Limits, Receipt, bzip2_children, transmute
 from asynccache.archive.second_opinion import opinion_of
 from asynccache.config import Settings
-from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PartialFailureError, UsageError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, UsageError, raise_failures
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
 from asynccache.model.package import Format, split_filename
@@ -59,10 +59,8 @@ class Conversions(Documented):
             PartialFailureError: Why, by file.
         """
         errors = {str(result.source): result.error for result in self.results if result.error is not None}
-        if errors and len(self.results) == 1:
-            raise next(iter(errors.values()))
-        if errors:
-            raise PartialFailureError(f"{len(errors)} of {len(self.results)} files were not converted", errors)
+        asked = len(self.results)
+        raise_failures(f"{len(errors)} of {asked} files were not converted", errors, asked=asked)
 
 
 def target_path(source: Path, to: Format, out: Path | None) -> Path:
