@@ -64,7 +64,7 @@ class Bed:
         scratch: Empty directory.
         rounds: How often each contender runs.
         quick: Small inputs: to see that everything works, not to measure.
-        tell: Told of what happens.
+        tell: Called with what happens.
     """
 
     def __init__(self, scratch: Path, *, rounds: int, quick: bool, tell: Callable[[str], None]) -> None:

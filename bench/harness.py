@@ -212,7 +212,7 @@ def run_process(
 @contextlib.contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
     """Sample the memory of a process and its children together, pages that they share counted for each, for the length
-    of the block: what `wait4` tells is only the largest one of them. The peak stands in the list, in bytes.
+    of the block: what `wait4` tells is only the largest one of them. The peak is in the list, in bytes.
     """
     peaks = [0]
     stop = threading.Event()

@@ -38,10 +38,10 @@ def environment(bed: Bed, found: CaseResult) -> None:
     """A data-science environment from stores and from the node's packages.
 
     Python, numpy, pandas, scipy, requests and what they need, conda packages and wheels, from the store until its
-    Python has run. Conda packages lie in the store as .conda, and for one more contender as they are published, half of
+    Python has run. Conda packages are in the store as .conda, and for one more contender as they are published, half of
     them .tar.bz2. The limit unpacks one zstd archive of the same files with `zstd -d | tar x`. The page cache is warm
     for all of them. S3 is SeaweedFS on loopback, its data in memory, behind a proxy that holds back each request for 10
-    ms. Package cache warm: the packages lie extracted on the node. Packed: from one object instead of packages, which
+    ms. Package cache warm: the packages are extracted on the node. Packed: from one object instead of packages, which
     brings byte code along: its limit unpacks an archive that has it too.
     """
     with bed.directory() as directory, _filled(bed, directory) as (local, remote, said):
@@ -106,7 +106,7 @@ def wheels(bed: Bed, found: CaseResult) -> None:
 
     The environment's wheels from local files into a directory: by `uv pip install --no-deps --no-index --offline` with
     an empty cache and again with its cache filled; by the whole command `asynccache create` of an environment whose
-    conda packages lie extracted on the node, less what the same command takes without them.
+    conda packages are extracted on the node, less what the same command takes without them.
     """
     with bed.directory() as directory, _filled(bed, directory) as (local, _remote, _said):
         files = sorted(str(p) for p in (directory / "wheels").glob("*.whl"))
@@ -168,7 +168,7 @@ def together(bed: Bed, found: CaseResult) -> None:
 
 
 def fill(bed: Bed, place: Place, directory: Path, **arguments: object) -> Mapping[str, float]:
-    """Put the environment into a store; its document lies in the directory."""
+    """Put the environment into a store; its document is in the directory."""
     settings = place.settings(cache_dir=str(directory / "filling"))
     return bed.run_once(
         "hydrate_tasks.fill",
@@ -183,7 +183,7 @@ def fill(bed: Bed, place: Place, directory: Path, **arguments: object) -> Mappin
 
 @contextlib.contextmanager
 def _filled(bed: Bed, directory: Path) -> Iterator[tuple[Place, Place, Mapping[str, float]]]:
-    """Make a local and an S3 store that hold the environment; its document lies in the directory."""
+    """Make a local and an S3 store that hold the environment; its document is in the directory."""
     local, remote = Place(str(directory / "store")), bed.s3().named("hydrate")
     said = fill(bed, local, directory)
     with bed.directory() as other:

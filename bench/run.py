@@ -65,8 +65,8 @@ def run(
         rounds: How often each contender runs; 5 when None, 1 on a quick run.
         out: Directory for the results; `bench/results` when None.
         against: `results.json` of another run, to compare with.
-        tell: Told of every run.
-        show: Told of each case's findings.
+        tell: Called with every run.
+        show: Called with each case's findings.
 
     Returns:
         The document that was written. A case that could not be measured has an `error`; the others are not affected.

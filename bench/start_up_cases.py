@@ -69,7 +69,7 @@ def start_up(bed: Bed, found: CaseResult) -> None:
 
     Each command as a process with byte code present; everything it needs is on this machine. Compared are: an empty
     group of click with its help; an event loop that does nothing; Python alone; py-rattler linking the same extracted
-    packages, and solving the same on the same index. Targets are ratios to Python alone, which stands in each group.
+    packages, and solving the same on the same index. Targets are ratios to Python alone, which is in each group.
     """
     with bed.directory() as directory:
         variables = _variables(directory)

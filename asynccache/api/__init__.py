@@ -9,7 +9,7 @@
             print(row.name, row.arch, row.environment.id)
 
 Settings come from the environment and the configuration files unless they are given. Nothing is printed; progress goes
-to `emit`, notes go to `say` or stand in the results. A name is imported when it is first asked for, so importing this
+to `emit`, notes go to `say` or are in the results. A name is imported when it is first asked for, so importing this
 module costs nothing; docs/api.md says what is promised about it.
 """
 

@@ -40,14 +40,14 @@ class CollectingVerbs(Opened):
             also: Shell pattern of keys of documents and archives that may go although nothing says that they are ours.
             grace_hours: How long what is marked waits, at least 1.
             dry_run: Only tell what would be marked.
-            found: Told of each of that, in a dry run.
+            found: Called with each of that, in a dry run.
 
         Returns:
             What was marked and swept: `raise_for_failures()` raises what could not be.
 
         Raises:
             UsageError: The rules exclude each other.
-            LockTimeoutError: Somebody else collects.
+            LockTimeoutError: Another process collects.
             IntegrityError: A name, lease or document cannot be read, so that nobody knows what it keeps.
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be read or written.

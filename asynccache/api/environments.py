@@ -236,7 +236,7 @@ class EnvironmentVerbs(Opened):
             python: Version that wheels in a lock are chosen for; None for the running one.
 
         Returns:
-            What was made; names that could not be given stand in it: `raise_for_failures()` raises them.
+            What was made; aliases that could not be assigned are in it: `raise_for_failures()` raises them.
 
         Raises:
             UsageError: The file, a name, a requirement or an architecture is wrong.

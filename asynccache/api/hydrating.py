@@ -119,7 +119,7 @@ class HydratingVerbs(Opened):
             arch: conda platform of those that are named; None for this machine's.
             pathspec: Each is named by a step's pathspec.
             options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
-            done: Told of each as it ends.
+            done: Called with each as it ends.
 
         Returns:
             What became of each, failures in it: `raise_for_failures()` raises them.

@@ -19,7 +19,7 @@ class Opened:
         writing: Whether what is done may store something: a store that somebody has named and that is not there is made
             then. A verb that only reads reports it as not found otherwise; one that writes says so itself.
         emit: Where events go; None for nowhere.
-        say: Told in a sentence what the user should know and no result holds.
+        say: Called with a sentence that the user should see and no result holds.
     """
 
     def __init__(

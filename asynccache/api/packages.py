@@ -85,7 +85,7 @@ class PackageVerbs(Opened):
             to: `.conda` or `.tar.bz2`.
             out: Directory for the results, made when it is not there; None for beside each source.
             check_with: `cph` to have conda-package-handling compare each result with its source as well.
-            done: Told of each file as it ends.
+            done: Called with each file as it ends.
 
         Returns:
             What became of each file, failures in it: `raise_for_failures()` raises them.
@@ -126,7 +126,7 @@ class PackageVerbs(Opened):
             resume: Go on where the last interrupted run stopped, its failures first.
             dry_run: Only find what would be done.
             report: Add up what all shards have done so far.
-            found: Told of each package that would be converted, in a dry run.
+            found: Called with each package that would be converted, in a dry run.
 
         Returns:
             What there was to do and what was done, failures in it: `raise_for_failures()` raises them.

@@ -4,8 +4,8 @@
         readiness = await session.warm("team/env:v1")
         readiness.raise_for_failures()
 
-Store, connections and threads are opened by the first verb that needs them and closed with the session. Verbs stand in
-a module per subject; a default or a decision stands there or below, never in a front that calls them.
+Store, connections and threads are opened by the first verb that needs them and closed with the session. Verbs are in a
+module per subject; a default or a decision is there or below, never in a front that calls them.
 """
 
 from __future__ import annotations

@@ -103,8 +103,9 @@ class StoreVerbs(Opened):
             shard: (I, N): the I-th of N ranges of the archives' keys, from 1. The first shard reads what there is of
                 environments.
             run_id: Name of the run, which all its shards have in common; each goes on where it was.
-            checked: Told of each archive that was read.
-            total: Told how many archives there are to read, and their bytes; costs another listing, beside the reading.
+            checked: Called with each archive that was read.
+            total: Called with the number of archives to read and their bytes; costs another listing, beside the
+                reading.
 
         Returns:
             What was read and what is wrong with it: `raise_for_failures()` raises that.
@@ -145,7 +146,7 @@ class StoreVerbs(Opened):
         checked: Callable[[StoredArchive], object] | None = None,
         total: Callable[[int, int], object] | None = None,
     ) -> Audit:
-        """Tell whether everything in the store fits together, by listings and documents.
+        """Return whether everything in the store fits together, by listings and documents.
 
         Args:
             read_data: Share of the archives that are read and digested as well, 0 for none, 1 for all.
@@ -156,9 +157,10 @@ class StoreVerbs(Opened):
                 packs, belongs to the first one.
             run_id: Name of the run, which all its shards have in common. A shard of it that is done is not done again.
             report: Add up what all shards have shown so far.
-            found: Told of each finding.
-            checked: Told of each archive that was read.
-            total: Told how many archives there are to read, and their bytes; costs another listing, beside the reading.
+            found: Called with each finding.
+            checked: Called with each archive that was read.
+            total: Called with the number of archives to read and their bytes; costs another listing, beside the
+                reading.
 
         Returns:
             What was found and mended: `raise_for_failures()` raises what is left.
@@ -194,7 +196,7 @@ class StoreVerbs(Opened):
             seed: As in `audit`.
             repair: As in `audit`.
             run_id: As in `audit`.
-            found: Told of each finding of any of them.
+            found: Called with each finding of any of them.
 
         Returns:
             The sums, and which shards are not done: `raise_for_failures()` raises then, and what is left of findings.
@@ -233,7 +235,7 @@ class StoreVerbs(Opened):
             shard: (I, N): the I-th of N ranges of the packages' keys, from 1. The last one to come brings the rest.
             run_id: Name of the run, which all its shards have in common; each goes on where it was.
             dry_run: Only find what would be copied.
-            found: Told of each object that is not copied.
+            found: Called with each object that is not copied.
 
         Returns:
             What was copied and what was there: `raise_for_failures()` raises what was not.
@@ -340,7 +342,7 @@ class StoreVerbs(Opened):
         Writes one object of 8 MiB below `asynccache/doctor/` in the store and removes it; makes no directory or bucket.
 
         Args:
-            found: Told of each finding as it is made.
+            found: Called with each finding as it is made.
 
         Returns:
             All findings, failed checks among them: `raise_for_failures()` raises when a run would fail.

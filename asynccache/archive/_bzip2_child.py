@@ -52,7 +52,7 @@ def next_job(link: Any) -> tuple[int, int, list[int]] | None:
 
 
 def decode(link: Any, ring: memoryview, decoder: Any, position: int, slots: int, end_bit: int) -> bool:
-    """Decode one file; tell whether the decoder went through it from its first bit to its last."""
+    """Decode one file; return whether the decoder went through it from its first bit to its last."""
     size = slots * SLOT
     free = slots
     start = 0

@@ -56,7 +56,7 @@ def check(
         path: Its extension says the format.
         limits: What it may ask of this machine.
         cancelled: Asked at every block whether to stop.
-        progress: Told of bytes of the archive as they are read.
+        progress: Called with the number of bytes of the archive as they are read.
 
     Raises:
         UsageError: The extension is none of the known ones.

@@ -31,7 +31,7 @@ class Member:
 
     Attributes:
         name: As stored, extensions applied; any bytes but NUL.
-        path: The name without empty and `.` segments: where the member lies below the root.
+        path: The name without empty and `.` segments: where the member is below the root.
         type: What it is.
         mode: Permission bits.
         uid: Owner's number.

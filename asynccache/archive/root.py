@@ -28,7 +28,7 @@ _LINK_COST: Final = 250
 
 
 def checked_path(name: bytes) -> bytes:
-    """Return where a name lies below the root, without empty and `.` segments; empty for the root itself.
+    """Return where a name is below the root, without empty and `.` segments; empty for the root itself.
 
     Raises:
         HostileArchiveError: The name is absolute, contains `..` or NUL.
@@ -176,7 +176,7 @@ def refuse_links_outside(links: Mapping[bytes, bytes]) -> None:
     """Follow symbolic links.
 
     Args:
-        links: Path below the root -> target. No path of them lies below another one.
+        links: Path below the root -> target. No path of them is below another one.
 
     Raises:
         HostileArchiveError: One leads out of the root when all are followed.
@@ -239,7 +239,7 @@ class _Walk:
         return end == _OUTSIDE
 
     def _begun(self, path: bytes) -> tuple[bytes, bytes, list[bytes]]:
-        """Return a link, the directory that it lies in, and the segments of its target in reverse order."""
+        """Return a link, the directory that it is in, and the segments of its target in reverse order."""
         target = self._links[path]
         self._count(len(target))
         if target[:1] == b"/":

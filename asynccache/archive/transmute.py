@@ -59,7 +59,7 @@ def transmute(
         limits: What the source may ask of this machine.
         expected: What is known of the source's bytes; checked before anything is written.
         cancelled: Asked at every block whether to stop.
-        progress: Told of bytes of the source as they are read.
+        progress: Called with the number of bytes of the source as they are read.
         opinion: Also compares the result with the source, before it takes the target's place.
 
     Returns:

@@ -31,7 +31,7 @@ class Work:
         path: The archive.
         limits: What it may ask of this machine.
         cancelled: Whether to stop.
-        progress: Told of bytes read.
+        progress: Called with bytes read.
 
     Raises:
         UsageError: Its name says no format.

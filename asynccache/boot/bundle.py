@@ -29,7 +29,7 @@ def published_bundle(root: Root, arch: str, count: Callable[[Ranges], None]) -> 
     Args:
         root: The cache's.
         arch: conda platform.
-        count: Told of what was read.
+        count: Called with what was read.
     """
     listing = root.object(f"{BUNDLES}/{arch}.json")
     try:
@@ -61,9 +61,9 @@ def hydrate_from_packages(
         bundle: `key` and `sha256` of the bundle.
         env: (req_id, full_id, arch).
         prefix: Where.
-        say: Told of progress.
-        count: Told of what was read of the bundle.
-        packs: Whether the engine may use a pack that lies in the store, whatever is in it.
+        say: Called with progress.
+        count: Called with what was read of the bundle.
+        packs: Whether the engine may use a pack that is in the store, whatever is in it.
         name: Of the environment, with its digest where one is named.
         derived: Which derived archives of packages it may use.
 
@@ -72,7 +72,7 @@ def hydrate_from_packages(
         of packages and asked the store. 0 where the engine does not say.
 
     Raises:
-        HydrationError: The bundle is damaged or the engine failed; its own message stands in the log.
+        HydrationError: The bundle is damaged or the engine failed; its own message is in the log.
     """
     home = _installed(root, bundle, os.path.join(os.path.dirname(os.path.dirname(prefix)), "bundles"), say, count)
     command = [

@@ -15,7 +15,7 @@ count before it. `derived` tells the engine which derived archives of packages i
 setting `derived_digests`), `digests` of which environments it makes what their digest stands for, and nothing else. A
 manifest that names a digest of anything else has *pins*: of packs, bundles and decoders a node then takes those that
 are named and no others, so that whoever writes to the store makes no node run what the submitting side did not vouch
-for. Without any pins (flows deployed earlier) they are looked for at their usual keys and taken as they lie there.
+for. Without any pins (flows deployed earlier) they are looked for at their usual keys and taken as they are there.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Manifest:
         return str(named or "")
 
     def digest_key(self, req_id: str, full_id: str, arch: str, digest: str) -> str:
-        """Return where lies what a digest stands for."""
+        """Return the location of what a digest stands for."""
         return f"{self._envs}/{arch}/{req_id}/{full_id}/env.sha256-{digest}"
 
     def bundle(self, arch: str) -> dict[str, Any] | None:

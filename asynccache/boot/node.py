@@ -84,8 +84,8 @@ def make_environment(
     Args:
         manifest: What the submitting side said.
         env: (req_id, full_id, arch).
-        say: Told of progress, a line each.
-        environments_dir: Where environments lie; as the manifest says, or the user's cache, when None.
+        say: Called with progress, a line each.
+        environments_dir: Where environments are; as the manifest says, or the user's cache, when None.
 
     Raises:
         AsyncCacheError: It cannot be made.
@@ -149,7 +149,7 @@ def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str]
 def _from_pack(
     root: Root, manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None], *, exclusive: bool
 ) -> bool:
-    """Make an environment from its pack; tell whether that could be done."""
+    """Make an environment from its pack; return whether that could be done."""
     prefix = receipt.prefix
     building = Building(prefix, env, among_environments=True, exclusive=exclusive)
     ranges: Ranges | None = None

@@ -1,6 +1,6 @@
 """Objects of a cache's root as a bare node reads them: over HTTP, from a service, or from a directory.
 
-How a service is read stands in a module of this room for each (`asynccache.node.store_kinds` names them).
+How a service is read is in a module of this room for each (`asynccache.node.store_kinds` names them).
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Aliases:
 
     Args:
         store: An open store that honours conditional writes.
-        keys: Where names lie.
+        keys: Where names are.
         user: Who moves names; the operating system's user when None.
     """
 
@@ -262,7 +262,9 @@ class Aliases:
         return there[len(here) :]
 
     async def _stood_for(self, ids: Ids, last: list[str], later: list[str] | None) -> bool:
-        """Tell whether the last entry that another store has, too, or one of those that it lacks, is a move to this."""
+        """Return whether the last entry that another store has, too, or one of those that it lacks, is a move to
+        this.
+        """
         if later is None:
             return False
         return any([Move.from_json(await self._store.get(key)).target == ids for key in (*last, *later)])

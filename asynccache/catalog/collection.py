@@ -1,4 +1,4 @@
-"""How whoever names something that lies in a store and whoever collects there take notice of each other.
+"""How whoever names something that is in a store and whoever collects there take notice of each other.
 
     asynccache/gc/state.json                     what was marked, and which list is claimed for how long
     asynccache/uses/REQ_ID/FULL_ID/ARCH.json     an environment that somebody uses, with the addresses of its packages
@@ -111,7 +111,7 @@ async def read_state(store: Store) -> KnownState:
     """Return what is being collected.
 
     Raises:
-        IntegrityError: What lies there says nothing of it.
+        IntegrityError: What is there says nothing of it.
         StoreError: The store cannot be read.
     """
     try:
@@ -157,7 +157,7 @@ def used_ids(info: ObjectInfo) -> tuple[str, str] | None:
 
 
 def is_of_a_launch(info: ObjectInfo) -> bool:
-    """Tell whether a use is of an environment that was there, not of one that somebody was publishing."""
+    """Return whether a use is of an environment that was there, not of one that somebody was publishing."""
     return not info.key.endswith(f"{PUBLISHING}.json")
 
 
@@ -189,7 +189,7 @@ async def used_directories(store: Store, key: str) -> list[str]:
 
 
 async def unclaimed(store: Store) -> bool:
-    """Wait until the list that is claimed now is done; tell whether anything was ever marked here.
+    """Wait until the list that is claimed now is done; return whether anything was ever marked here.
 
     Call it after a use was written, and look again afterwards whether what shall be named is there: whoever claims a
     list later meets the use.

@@ -23,7 +23,7 @@ class EnvironmentDigests:
 
     Args:
         store: An open store.
-        keys: Where they lie.
+        keys: Where they are.
     """
 
     def __init__(self, store: Store, keys: CatalogKeys | None = None) -> None:
@@ -35,7 +35,7 @@ class EnvironmentDigests:
 
         Args:
             digests: Of one environment, each for another architecture; at least one.
-            archs: Architectures that were resolved together; those without a digest given have the one that lies there.
+            archs: Architectures that were resolved together; those without a digest given have the one that is there.
 
         Returns:
             The digest by which the environment is named: that of its only architecture, else the common one; of a
@@ -65,7 +65,7 @@ class EnvironmentDigests:
         """Return what a digest, or the common one of several architectures, stands for; None where it is not there.
 
         Raises:
-            IntegrityError: What lies there is something else.
+            IntegrityError: What is there is something else.
             StoreError: The store cannot be read.
         """
         data = await self._read(env_id, sha256)
@@ -76,7 +76,7 @@ class EnvironmentDigests:
         return None if data is None else EnvironmentDigest.parse(data)
 
     async def has(self, env_id: EnvID, sha256: str) -> bool:
-        """Tell whether an environment has, or had, a digest.
+        """Return whether an environment has, or had, a digest.
 
         Raises:
             StoreError: The store cannot be read.

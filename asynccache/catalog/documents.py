@@ -31,7 +31,7 @@ class EnvironmentDocuments:
 
     Args:
         store: An open store.
-        keys: Where they lie.
+        keys: Where they are.
     """
 
     def __init__(self, store: Store, keys: CatalogKeys | None = None) -> None:

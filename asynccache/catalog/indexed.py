@@ -158,7 +158,7 @@ def _version(file: int) -> str:
 
 
 def _is_still(file: int, version: str) -> bool:
-    """Tell whether a file was not replaced, after which it may be written into, while it was read."""
+    """Return whether a file was not replaced, after which it may be written into, while it was read."""
     return os.fstat(file).st_nlink > 0 and _version(file) == version
 
 

@@ -1,6 +1,6 @@
-"""Where documents and names of environments lie below a store's root (contract, section 2.4).
+"""Where documents and names of environments are below a store's root (contract, section 2.4).
 
-What is ours alone lies under a top-level name that other readers ignore.
+What is ours alone is under a top-level name that other readers ignore.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Listed(Documented):
         return self.summary.resolved_by.partition(" (")[0]
 
     def matches(self, pattern: str) -> bool:
-        """Tell whether a shell pattern fits a name, the ids, or the beginning of one of them."""
+        """Return whether a shell pattern fits a name, the ids, or the beginning of one of them."""
         env_id = self.summary.id
         texts = [*map(str, self.names), *(n.stored for n in self.names), str(env_id), env_id.req_id, env_id.full_id]
         return any(fnmatch.fnmatchcase(t, pattern) or (len(pattern) >= 6 and t.startswith(pattern)) for t in texts)
@@ -71,7 +71,7 @@ class StoreCatalog:
 
     Args:
         store: An open store.
-        keys: Where environments lie.
+        keys: Where environments are.
         index: Where what was read is remembered.
     """
 

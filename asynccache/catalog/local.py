@@ -114,7 +114,7 @@ class LocalManifest:
     Args:
         path: `<local datastore root>/conda_v2.cnd`.
         lock_timeout: Seconds to wait for another writer.
-        say: Told when a damaged file was quarantined.
+        say: Called with a sentence when a damaged file was quarantined.
     """
 
     def __init__(self, path: Path, lock_timeout: float = 3600.0, say: Callable[[str], None] | None = None) -> None:
@@ -183,7 +183,9 @@ class LocalManifest:
             yield file, data
 
     def _written_lately(self, file: int) -> bool:
-        """Tell whether somebody else may have read the file before it was what it is now, and not have written yet."""
+        """Return whether somebody else may have read the file before it was what it is now, and not have written
+        yet.
+        """
         status = os.fstat(file)
         own = (status.st_ino, status.st_mtime_ns) == self._own
         return not own and abs(time.time() - status.st_mtime) < _LATELY

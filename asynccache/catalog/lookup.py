@@ -61,7 +61,7 @@ class RemotePolicy:
         return cls(users=frozenset(username if n == ":username:" else n for n in names))
 
     def allows(self, resolved_by: str) -> bool:
-        """Tell whether a resolution by this user may be taken; `NAME (compatible with ...)` counts as NAME's."""
+        """Return whether a resolution by this user may be taken; `NAME (compatible with ...)` counts as NAME's."""
         return self.anyone or resolved_by.partition(" (")[0] in self.users
 
     @property
@@ -80,7 +80,7 @@ class Lookup:
         aliases: Names in the store; None to look here only.
         policy: Whose resolutions are taken.
         pathspecs: Finds what a step used; None when there is nobody to ask.
-        say: Told in a sentence what was passed over.
+        say: Called with a sentence on what was passed over.
         vouched: Returns an environment as a request may mean it, None where nobody vouches for it.
     """
 

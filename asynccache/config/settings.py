@@ -1,4 +1,4 @@
-"""Every setting, in one frozen dataclass; what each is stands in `asynccache.node.settings_table`."""
+"""Every setting, in one frozen dataclass; what each is is in `asynccache.node.settings_table`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _with_fields(cls: type[_C]) -> type[_C]:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 @_with_fields
 class Settings(SettingFields):
-    """What can be set. What each field is stands in the table, `asynccache config --json` and docs/settings.md.
+    """What can be set. What each field is is in the table, `asynccache config --json` and docs/settings.md.
 
     Raises:
         ConfigurationError: A value that its setting cannot have.

@@ -185,7 +185,7 @@ class Adoption:
             return Different(archive, "members", str(exc.expected), str(exc.found))
 
     async def _has_receipt(self, key: str, wanted: Receipt) -> bool:
-        """Tell whether there is a receipt that says the same of both archives."""
+        """Return whether there is a receipt that says the same of both archives."""
         from asynccache.archive import Receipt  # noqa: PLC0415 - as above
 
         try:

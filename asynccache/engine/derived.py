@@ -8,7 +8,7 @@ and a receipt too. So a derived archive is used only where one of these vouches 
 - the setting `derived_digests` names it, which is how a submitter's manifest tells nodes;
 - whoever named the environment by its digest: `EnvironmentPackage.vouched_derived`.
 
-What was compared is a statement on bytes, whatever store they lie in: the md5 or sha256 of the published archive, md5
+What was compared is a statement on bytes, whatever store they are in: the md5 or sha256 of the published archive, md5
 and sha256 of the derived one.
 """
 
@@ -31,7 +31,7 @@ _AT_ONCE: Final = 200  # statements that are written together: what a killed run
 
 
 def is_derived(kind: Kind, fmt: str, url_format: str) -> bool:
-    """Tell whether a format of a package is a derived one."""
+    """Return whether a format of a package is a derived one."""
     return kind == "conda" and fmt != url_format
 
 
@@ -107,7 +107,7 @@ class DerivedArchives:
         await self._threads.certainly(self._write)
 
     async def has_receipt(self, store: str, archive: StoredArchive) -> bool:
-        """Tell whether a receipt of an archive was found before: it saves asking, and nothing more.
+        """Return whether a receipt of an archive was found before: it saves asking, and nothing more.
 
         Args:
             store: Identity of the store.

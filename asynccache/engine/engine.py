@@ -131,8 +131,8 @@ class Engine:
     ) -> Report:
         """Make the store hold packages.
 
-        Packages with the same URL are one. Every package is tried, whatever becomes of the others; what failed stands
-        in the report.
+        Packages with the same URL are one. Every package is tried, whatever becomes of the others; the failure is in
+        the report.
 
         Args:
             packages: Any number, in any order.

@@ -1,7 +1,7 @@
 """A download as far as it has come: the bytes, what the server said of them, and their running digests.
 
-Beside `NAME.part` lies `NAME.part.json` with the address and the validator (ETag or Last-Modified) that the bytes
-belong to, so that a later process can ask for the rest and only for the rest. All methods block: call them in a thread.
+Beside `NAME.part` is `NAME.part.json` with the address and the validator (ETag or Last-Modified) that the bytes belong
+to, so that a later process can ask for the rest and only for the rest. All methods block: call them in a thread.
 """
 
 from __future__ import annotations

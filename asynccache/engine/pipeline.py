@@ -1,8 +1,8 @@
 """One package is one coroutine: locate, fetch, verify, transmute, upload, record.
 
-Nothing is visible in the store before its digest was checked, and everything up to that point lies in a working
-directory that belongs to whoever holds the package's lock. Sources in order: the published archive in the store
-(verified on the way), then upstream.
+Nothing is visible in the store before its digest was checked, and everything up to that point is in a working directory
+that belongs to whoever holds the package's lock. Sources in order: the published archive in the store (verified on the
+way), then upstream.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Pipeline:
             await self.host.threads.run(memory.add, place, [asked])
 
     async def _is_still(self, damaged: Damaged) -> bool:
-        """Tell whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
+        """Return whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
         there = await self.sources.store.head(damaged.archive.key)
         return there is not None and there.etag == damaged.version
 

@@ -3,8 +3,8 @@
 Two files of a machine; both can be removed at any time. All functions block: call them in a thread.
 
 `verified.sqlite` in the cache directory saves reading. It is shared by all who share that directory, so nothing may be
-run on its word. `vouched.sqlite` holds what this user made or compared himself and therefore vouches for. It lies in
-the cache directory where nobody else can write there, else in the user's home, else nowhere.
+run on its word. `vouched.sqlite` holds what this user made or compared himself and therefore vouches for. It is in the
+cache directory where nobody else can write there, else in the user's home, else nowhere.
 """
 
 from __future__ import annotations

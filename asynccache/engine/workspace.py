@@ -94,7 +94,7 @@ class Workspace:
     def passing_file(self, name: str) -> Path:
         """Return the path of a file that is read once and removed by the caller, with its directory made.
 
-        Where the cache directory cannot be written it lies among the user's temporary files: reading a store does not
+        Where the cache directory cannot be written it is among the user's temporary files: reading a store does not
         need that directory.
         """
         import tempfile  # noqa: PLC0415 - most commands do without

@@ -1,4 +1,4 @@
-"""Byte code: the same bytes each time, valid wherever the files come to lie, never checked against their sources.
+"""Byte code: the same bytes each time, valid wherever the files end up, never checked against their sources.
 
 Python writes the real path of a source into what it loads from byte code, so that the path in there does not matter.
 Blocking: call these in threads.
@@ -81,7 +81,7 @@ def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: 
 
 
 def is_byte_code_of(path: Path, source: Path) -> bool:
-    """Tell whether a file is byte code that names its source's time and size, and the source is as it was then.
+    """Return whether a file is byte code that names its source's time and size, and the source is as it was then.
 
     Its first 16 bytes are Python's number of the format, flags (0: checked by time), time and size of the source
     (PEP 552).

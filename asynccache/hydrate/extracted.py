@@ -133,14 +133,14 @@ def read_record(directory: Path, package: EnvironmentPackage) -> Extracted | Non
         foreign = _document(directory / _FOREIGN) if package.kind == "conda" else None
         if foreign is None or not _is_same_conda(package, foreign):
             return None
-        # no record of ours can be added where another program's package lies: it may be read-only
+        # no record of ours can be added where another program's package is: it may be read-only
         return Extracted(package, directory, summarised(directory, "conda"), foreign.get("sha256"))
     except (KeyError, TypeError, ValueError, OSError):
         return None
 
 
 def is_trusted(extracted: Extracted, owner: int | None) -> bool:
-    """Tell whether nobody but this user, root and `owner` can have written an extracted package. Blocking."""
+    """Return whether nobody but this user, root and `owner` can have written an extracted package. Blocking."""
     return is_closed(extracted.path, extracted.record, owner, said=extracted.closed)
 
 
@@ -212,7 +212,7 @@ def _walked(directory: Path) -> tuple[int, int]:
 
 
 def _is_same(package: EnvironmentPackage, hashes: Mapping[str, str], url: str) -> bool:
-    """Tell whether recorded digests are those that the environment names; without any, the address decides."""
+    """Return whether recorded digests are those that the environment names; without any, the address decides."""
     both = [fmt for fmt in hashes if fmt in package.hashes]
     if both:
         return all(hashes[fmt] == package.hashes[fmt] for fmt in both)

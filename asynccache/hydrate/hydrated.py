@@ -60,7 +60,7 @@ class Hydrated(Documented):
 
 
 def use(prefix: Path, env_id: EnvID) -> Path | None:
-    """Return where a complete environment lies that is wanted at a place, and remember that it was used now. Blocking.
+    """Return where a complete environment is that is wanted at a place, and remember that it was used now. Blocking.
 
     It may have the other name of the two by which steps and `create` call the same environment.
     """

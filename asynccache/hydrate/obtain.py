@@ -167,7 +167,7 @@ class Archives:
         )
 
     async def _here(self, package: EnvironmentPackage) -> Obtained | None:
-        """Take an archive that lies on this node and whose digest is known and right."""
+        """Take an archive that is on this node and whose digest is known and right."""
         for fmt in INSTALLABLE[package.kind]:
             recorded = self._recorded(package, fmt)
             expected = package.digests_of(fmt) or (recorded.digests if recorded is not None else Digests())
@@ -212,7 +212,7 @@ class Archives:
         return self._sources.derived.allowed(published, md5, package.vouched_derived)
 
     def _is_recorded(self, package: EnvironmentPackage) -> bool:
-        """Tell whether the document says where something lies that can be used."""
+        """Return whether the document says where something is that can be used."""
         recorded = [self._recorded(package, fmt) for fmt in INSTALLABLE[package.kind]]
         return any(a is not None and self._allowed(package, a.format, a.hash) != frozenset() for a in recorded)
 
@@ -229,7 +229,7 @@ class Archives:
         return [a for a in found if a.stem == package.filename]
 
     async def _listed(self, package: EnvironmentPackage) -> list[StoredArchive]:
-        """Ask the store what lies below the package's address, whatever the document records."""
+        """Ask the store what is below the package's address, whatever the document records."""
         sources = self._sources
         if package.downloadable:
             url = fetched_from(package)

@@ -40,8 +40,8 @@ def close_to_others(tree: Path) -> None:
 
 
 def is_only_ours(file: Path, top: Path) -> bool:
-    """Tell whether nobody but this user and root can have changed a file, or have put another one in its place, as far
-    up as `top`; False where it lies elsewhere.
+    """Return whether nobody but this user and root can have changed a file, or have put another one in its place, as
+    far up as `top`; False where it is elsewhere.
     """
     if top not in file.parents:
         return False
@@ -63,7 +63,7 @@ def owner_in(directory: Path) -> tuple[int, bool] | None:
 
 
 def is_closed(directory: Path, record: Path, owner: int | None, *, said: bool) -> bool:
-    """Tell whether nobody else can have written an extracted package.
+    """Return whether nobody else can have written an extracted package.
 
     Args:
         directory: The package's.

@@ -1,4 +1,4 @@
-"""Whether a pack that lies in a store is what an environment's packages give.
+"""Whether a pack that is in a store is what an environment's packages give.
 
 Somebody else made it, so its index is compared with that of the tree that was linked here from verified packages: every
 directory, link, file, mode, digest and change. Whoever unpacks it then checks each file against that index. Byte code

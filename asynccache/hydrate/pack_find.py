@@ -1,4 +1,4 @@
-"""Where packs lie in a store, and whether one is there."""
+"""Where packs are in a store, and whether one is there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Packed(Documented):
 
 
 def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
-    """Return where a pack lies: beside the environment's document, under a name that other readers never look for."""
+    """Return where a pack is: beside the environment's document, under a name that other readers never look for."""
     return f"{envs_dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/{packs.OBJECT_NAME}"
 
 

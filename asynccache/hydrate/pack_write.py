@@ -311,7 +311,7 @@ def _row(entry: _Entry) -> bytes:
 
 
 def _frames(entries: list[_Entry]) -> Iterator[bytes]:
-    """Yield the content of frames; a file that will be changed lies in one frame, another large one in several.
+    """Yield the content of frames; a file that will be changed is in one frame, another large one in several.
 
     Each entry knows its own sha256 when the frames are done.
     """

@@ -48,11 +48,11 @@ class PackageDirectory:
         return None
 
     def archive(self, filename: str, fmt: Format) -> Path:
-        """Return where an archive lies, by its name without extension."""
+        """Return where an archive is, by its name without extension."""
         return self.of_kind(fmt.kind) / (filename + fmt)
 
     def of_kind(self, kind: Kind) -> Path:
-        """Return where packages of a kind lie."""
+        """Return where packages of a kind are."""
         return self.path if kind == "conda" else self.path / "pypi"
 
     def take(self, files: Iterable[tuple[Path, Path]], addresses: Iterable[str]) -> None:
@@ -60,7 +60,7 @@ class PackageDirectory:
 
         Args:
             files: (file in the same file system, its place) pairs; what is there is replaced.
-            addresses: For `urls.txt`; what stands in it is not repeated.
+            addresses: For `urls.txt`; what it contains is not repeated.
 
         Raises:
             LockTimeoutError: Another program holds the directory for too long.

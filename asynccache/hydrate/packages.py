@@ -85,7 +85,7 @@ class NodePackages:
         return self._archives.notes
 
     async def has_all(self, packages: Sequence[EnvironmentPackage]) -> bool:
-        """Tell whether all packages are extracted on this node."""
+        """Return whether all packages are extracted on this node."""
         return await self._host.threads.run(lambda: all(self._find(package) is not None for package in packages))
 
     async def ensure(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted]:
@@ -129,7 +129,7 @@ class NodePackages:
         return None
 
     def _trusts(self, directory: PackageDirectory, extracted: Extracted) -> bool:
-        """Tell whether nobody else can have written a package, as far as its file system tells users apart."""
+        """Return whether nobody else can have written a package, as far as its file system tells users apart."""
         if is_trusted(extracted, directory.owner):
             return True
         if not self._here:
@@ -313,7 +313,7 @@ def _names_in(*directories: Path) -> set[str]:
 
 
 def _places(directory: PackageDirectory, package: EnvironmentPackage) -> tuple[Path, Path, Path]:
-    """Return where a package lies: by its name, by its digest where others have that name, and this user's own."""
+    """Return where a package is: by its name, by its digest where others have that name, and this user's own."""
     name = package.published_hash or hashlib.sha256(package.url.encode()).hexdigest()[:32]
     return (
         directory.of_kind(package.kind) / package.filename,
@@ -323,7 +323,7 @@ def _places(directory: PackageDirectory, package: EnvironmentPackage) -> tuple[P
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether this user can put a package at a place: what is there is his."""
+    """Return whether this user can put a package at a place: what is there is his."""
     parents = [each for each in (path, path.parent, path.parent.parent) if each.exists()]
     return not parents or (parents[0].stat().st_uid == os.geteuid() and os.access(parents[-1], os.W_OK))
 

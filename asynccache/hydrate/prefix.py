@@ -67,7 +67,7 @@ def lock_path(prefix: Path) -> Path:
 
 
 def register(settings: Settings, prefix: Path) -> None:
-    """Remember a prefix that does not lie among the environments, so that it is listed with them."""
+    """Remember a prefix that is not among the environments, so that it is listed with them."""
     if prefix.parent == environments_directory(settings):
         return
     with disk_errors(settings.cache_dir):

@@ -14,5 +14,5 @@ def offline_client() -> Client:
 
 
 def is_full(error: Exception) -> bool:
-    """Tell whether a failure of the library means a full disk, which it says in words only."""
+    """Return whether a failure of the library means a full disk, which it says in words only."""
     return "No space left on device" in str(error) or "Disk quota exceeded" in str(error)

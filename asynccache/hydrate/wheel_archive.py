@@ -57,7 +57,7 @@ def wheel_parts(archive: Path, target: Path, *, limits: Limits = DEFAULT_LIMITS)
     """Check what a wheel holds, make the directories of its files, and return its parts, the largest first.
 
     Raises:
-        HostileArchiveError: A member would lie outside, or it is beyond the limits.
+        HostileArchiveError: A member would be outside, or it is beyond the limits.
         ArchiveError: It cannot be unpacked.
     """
     with _refused(archive), zipfile.ZipFile(archive) as opened:

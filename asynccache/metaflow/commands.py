@@ -50,7 +50,7 @@ def environment(  # noqa: D103 - click shows the help above
         raise click.ClickException(str(exc)) from exc
     from asynccache.metaflow.command_work import Work  # noqa: PLC0415
 
-    # what `spin` steps keep lies on this machine, too
+    # what `spin` steps keep is on this machine, too
     datastore = "local" if datastore == "spin" else datastore
     ctx.obj = Work(
         quiet=quiet, metadata=metadata, datastore=datastore, conda_root=conda_root, quiet_file=quiet_file_output

@@ -47,7 +47,7 @@ class DebugFiles:
         """Write the module that both import, the script, and the notebook unless there is no kernel for it.
 
         Args:
-            directory: Where the code package lies.
+            directory: Where the code package is.
             kernel: (name, display name) of the notebook's kernel.
 
         Returns:

@@ -20,7 +20,7 @@ class EnvironmentText:
         self._presence = presence
 
     def present(self, found: ResolvedEnvironment) -> bool:
-        """Tell whether an environment is on this machine."""
+        """Return whether an environment is on this machine."""
         return bool(self._presence(found).prefixes)
 
     def long(

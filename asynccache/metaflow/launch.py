@@ -134,7 +134,7 @@ class Launch:
         )
 
     def remote(self, step: str) -> bool:
-        """Tell whether a step runs elsewhere."""
+        """Return whether a step runs elsewhere."""
         return step in self.asks and self.asks[step].remote
 
     def target(self, step: str, task_id: str | None = None) -> list[str] | None:

@@ -32,7 +32,7 @@ class LocalEnvironments:
     Args:
         settings: All settings.
         loop: Where to work.
-        say: Told what is used and made, a line each.
+        say: Called with what is used and made, a line each.
     """
 
     def __init__(self, settings: Settings, loop: LoopThread, say: Callable[[str], None]) -> None:
@@ -64,7 +64,7 @@ class LocalEnvironments:
         return self._others[env_id]
 
     def complete(self, env_id: EnvID) -> bool:
-        """Tell whether it is there."""
+        """Return whether it is there."""
         return read_marker(str(self.prefix(env_id))) == _triple(env_id)
 
     def want(self, environment: ResolvedEnvironment) -> None:
@@ -102,7 +102,7 @@ class LocalEnvironments:
         for each in making:
             each.cancel()
         if session is not None and not interrupted:
-            with suppress(Exception):  # what failed stands in the task's log
+            with suppress(Exception):  # the failure is in the task's log
                 self._loop.call(session.__aexit__(None, None, None))
         if self._failures is not None:
             self._failures.cleanup()

@@ -34,7 +34,7 @@ def resolve_env_alias(env_alias: str) -> tuple[AliasType, str]:
 
 
 def is_alias_mutable(alias_type: AliasType, resolved_alias: str) -> bool:
-    """Tell whether a stored name may be moved to another environment."""
+    """Return whether a stored name may be moved to another environment."""
     from asynccache.api import Alias  # noqa: PLC0415 - Python 3.11
 
     return Alias(alias_type.value, resolved_alias).mutable

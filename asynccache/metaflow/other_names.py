@@ -128,7 +128,7 @@ def install() -> None:
 
 
 def other_extension_installed() -> bool:
-    """Tell whether the extension is there whose names these are."""
+    """Return whether the extension is there whose names these are."""
     package = sys.modules.get(ROOT) or importlib.import_module(ROOT)
     return other_extension(package.__path__) is not None
 

@@ -14,7 +14,7 @@ _BLOCK = 1 << 20  # bytes that are digested at once
 
 
 class CachePackage:
-    """Where an archive lies in the cache.
+    """Where an archive is in the cache.
 
     Args:
         url: Its key, relative to the root.
@@ -75,7 +75,7 @@ class PackageSpecification:
         is_real_url: Whether something can be downloaded there.
         url_format: Extension of what is at `url`; None: as the address says.
         hashes: Format -> digest.
-        cache_info: Format -> where it lies in the cache.
+        cache_info: Format -> where it is in the cache.
         environment_marker: Marker that held when it was chosen.
     """
 
@@ -132,15 +132,15 @@ class PackageSpecification:
 
     @property
     def cached_versions(self) -> list[tuple[str, CachePackage]]:
-        """(format, where it lies in the cache) pairs."""
+        """(format, where it is in the cache) pairs."""
         return list(self._cached.items())
 
     def cached_version(self, pkg_format: str) -> CachePackage | None:
-        """Return where an archive lies in the cache, None when it is not known to."""
+        """Return where an archive is in the cache, None when it is not known to."""
         return self._cached.get(pkg_format)
 
     def is_cached(self, formats: Sequence[str]) -> bool:
-        """Tell whether all these formats lie in the cache."""
+        """Return whether all these formats are in the cache."""
         return all(fmt in self._cached for fmt in formats)
 
     @property
@@ -175,7 +175,7 @@ class PackageSpecification:
         self._local[pkg_format] = local_path
 
     def is_downloadable_url(self, pkg_format: str | None = None) -> bool:
-        """Tell whether a format can be downloaded at `url`; None for the one that is published there."""
+        """Return whether a format can be downloaded at `url`; None for the one that is published there."""
         return pkg_format in (None, self.url_format) and "//_fake/" not in self.url
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Progress:
     """Says how far a run of the engine is.
 
     Args:
-        say: Told a line.
+        say: Called with each line.
         what: What is done, in front of a line.
         clock: Seconds, monotonic.
     """
@@ -91,7 +91,7 @@ def _counts(run: api.Progress) -> str:
 
 
 class Announcement:
-    """A line that is begun before some work and ended after it; what is said in between stands on lines of its own.
+    """A line that is begun before some work and ended after it; what is said in between is on lines of its own.
 
     Args:
         write: Writes a text; `nl` says whether the line ends.

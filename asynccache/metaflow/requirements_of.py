@@ -127,7 +127,7 @@ def _gpu(step: Any, remote: list[Any]) -> bool:
 
 
 def task_variables(flow: Any, store: Any, run_id: str, step: str, task_id: str) -> dict[str, str]:
-    """Return what may stand in the name of an environment that is looked up when a task starts.
+    """Return what may appear in the name of an environment that is looked up when a task starts.
 
     Args:
         flow: The flow.

@@ -159,7 +159,7 @@ async def known_of_step(session: Session, asked: StepAsk, datastore_type: str) -
 
 
 def caching(datastore_type: str) -> bool:
-    """Tell whether what is resolved for flows with a datastore is cached."""
+    """Return whether what is resolved for flows with a datastore is cached."""
     from metaflow import metaflow_config  # noqa: PLC0415 - this module is also used without it
 
     return datastore_type not in metaflow_config.CONDA_IGNORE_CACHING_DATASTORES

@@ -1,7 +1,7 @@
 """Results as plain values: what `--json` prints, receipts hold and programs store.
 
-A class says what its document holds. The values' types are those of its fields and properties, and their meaning stands
-in its docstrings: docs/json.md and the JSON Schemas are made of these.
+A class says what its document holds. The values' types are those of its fields and properties, and their meaning is in
+its docstrings: docs/json.md and the JSON Schemas are made of these.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class EnvironmentPackage:
         return f"//{_FAKE}/" not in self.url
 
     def with_cached(self, fmt: str, key: str) -> EnvironmentPackage:
-        """Return the package knowing where a format of it lies; the digest is the key's last directory.
+        """Return the package knowing where a format of it is; the digest is the key's last directory.
 
         Raises:
             IntegrityError: Another key or digest is recorded for this format: other readers refuse a second one.

@@ -7,7 +7,7 @@ It is the sha256 of a text in ASCII, each line with a newline at its end:
     package FILENAME PUBLISHED_FORMAT FORMAT=SHA256 ...
     pack SHA256
 
-Packages stand in the order of installation, formats in that of their names. There is no last line where no pack is
+Packages are in the order of installation, formats in that of their names. There is no last line where no pack is
 meant. Environments that were resolved together have a digest in common besides, that of the text
 
     asynccache environments 1

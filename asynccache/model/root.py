@@ -1,4 +1,4 @@
-"""Roots of stores: where a cache lies, as a value that is parsed once and cannot be taken for something else."""
+"""Roots of stores: where a cache is, as a value that is parsed once and cannot be taken for something else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOCAL_SCHEMES: Final = frozenset({"", "file"})
 
 @dataclass(frozen=True, slots=True)
 class StoreRoot:
-    """Where a store lies.
+    """Where a store is.
 
     Attributes:
         kind: What holds it: `local`, a name in `store_kinds`, or `memory`, for tests and trials.

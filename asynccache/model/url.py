@@ -39,7 +39,7 @@ _WITH_SIGNATURE = re.compile(
 
 
 def holds_token(address: str) -> bool:
-    """Tell whether an address has conda's `/t/TOKEN/` in its path; on the way to a PyPI file `/t/` is a directory.
+    """Return whether an address has conda's `/t/TOKEN/` in its path; on the way to a PyPI file `/t/` is a directory.
 
     >>> holds_token("https://host/t/abc/chan"), holds_token("https://host/source/t/tqdm/tqdm-4.0.tar.gz")
     (True, False)

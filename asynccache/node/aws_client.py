@@ -18,7 +18,7 @@ _MODES = ("legacy", "standard", "adaptive")
 
 
 def is_retry_config(value: Any) -> bool:
-    """Tell whether botocore takes this for how a client retries."""
+    """Return whether botocore takes this for how a client retries."""
     counts = [value[name] for name in _COUNTS if name in value]
     return (
         set(value) <= {"mode", *_COUNTS}

@@ -47,7 +47,7 @@ class Authorization:
     kind = "nobody"
 
     def waits(self) -> bool:
-        """Tell whether `sign` would ask the network now, so that it must not run on an event loop."""
+        """Return whether `sign` would ask the network now, so that it must not run on an event loop."""
         return False
 
     def sign(self, method: str, url: str, headers: dict[str, str]) -> str:
@@ -195,7 +195,7 @@ class AzureAccount:
         self.authorization.close()
 
     def waits(self) -> bool:
-        """Tell whether `prepare` would ask the network now."""
+        """Return whether `prepare` would ask the network now."""
         return self.authorization.waits()
 
     def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -46,7 +46,7 @@ def lock_path(prefix: str) -> str:
 
 
 def use(prefix: str, env: Triple) -> str | None:
-    """Return where a complete environment lies that is wanted at a prefix, and remember that it was used now.
+    """Return where a complete environment is that is wanted at a prefix, and remember that it was used now.
 
     Whoever made it may have been killed right after it was complete: the lock that such a one left is removed.
     """
@@ -77,7 +77,7 @@ class Building:
     Args:
         prefix: The final place, absolute.
         env: Which environment.
-        among_environments: Whether the prefix lies in a directory of environments, at which other programs look.
+        among_environments: Whether the prefix is in a directory of environments, at which other programs look.
         exclusive: Whether the caller holds the prefix's kernel lock: nobody else can be making it.
         force: Replace a complete environment, and another one.
 
@@ -141,7 +141,7 @@ class Building:
             scripts: Run at the final place; each returns what it tells the user.
             lock_timeout: Seconds to wait for other programs that look at the directory.
             sync: Declare it only when all of it is on disk.
-            waiting: Told the seconds waited for such a program.
+            waiting: Called with the seconds waited for such a program.
 
         Returns:
             What scripts told; None when another process has made the same in the meantime, which stays.
@@ -176,7 +176,7 @@ class Building:
         self._lock = None
 
     def _may_be_replaced(self) -> bool:
-        """Tell whether the final place is free or has what may be removed; False when it has what is wanted.
+        """Return whether the final place is free or has what may be removed; False when it has what is wanted.
 
         Raises:
             HydrationError: Something is there that is not ours to remove.
@@ -273,7 +273,7 @@ def _work_directory(prefix: str) -> str:
 
 
 def _is_abandoned(path: str, *, sure: bool) -> bool:
-    """Tell whether nobody works in a directory; one that was just made may not have its lock yet."""
+    """Return whether nobody works in a directory; one that was just made may not have its lock yet."""
     try:
         age = time.time() - os.stat(path).st_mtime
         if not sure and age < _YOUNG:

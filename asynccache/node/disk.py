@@ -61,7 +61,7 @@ def remove_below(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     """Remove what has a name of ours in a directory of ours, as far as it can be.
 
     Raises:
-        DiskError: It lies elsewhere, whatever its path looks like: nothing is removed.
+        DiskError: It is elsewhere, whatever its path looks like: nothing is removed.
     """
     directory, name = os.path.split(os.path.abspath(path))
     top = os.path.realpath(root)

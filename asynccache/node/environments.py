@@ -1,4 +1,4 @@
-"""Where environments lie on a node, what they are called, and how one is recognised (contract, section 4.4).
+"""Where environments are on a node, what they are called, and how one is recognised (contract, section 4.4).
 
     <environments>/metaflow_<req_id>_<full_id>            of a step
     <environments>/metaflow_builder_<req_id>_<full_id>    a helper for resolving and building
@@ -84,7 +84,7 @@ def ids_in_name(name: str) -> tuple[str, str] | None:
 
 
 def find_complete(prefix: str, env: Triple) -> str | None:
-    """Return where a complete environment lies that is wanted at a prefix; None when it is to be made.
+    """Return where a complete environment is that is wanted at a prefix; None when it is to be made.
 
     That is the prefix itself or, where its name says the environment's ids, beside it under the other name: a step uses
     what `create` made, and the other way round.

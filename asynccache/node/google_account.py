@@ -63,7 +63,7 @@ class GoogleAccount:
         return "Application Default Credentials" + (f" ({known})" if known else "")
 
     def waits(self) -> bool:
-        """Tell whether `prepare` would ask the network now, so that it must not run on an event loop."""
+        """Return whether `prepare` would ask the network now, so that it must not run on an event loop."""
         known = self._nobody or self._handed or (self._credentials is not None and self._credentials.valid)
         return not known
 

@@ -161,7 +161,7 @@ class KernelLock:
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Take it without waiting; tell whether it was free.
+        """Take it without waiting; return whether it was free.
 
         Raises:
             LocksUnsupportedError: The file system has no locks; no file is left.
@@ -188,7 +188,7 @@ class KernelLock:
         self._descriptor = None
 
     def is_held(self) -> bool:
-        """Tell whether anyone holds it now; True where that cannot be known."""
+        """Return whether anyone holds it now; True where that cannot be known."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -238,7 +238,7 @@ def pauses(
         started: When waiting began, on any monotonic clock.
         timeout: Seconds.
         now: That clock.
-        waiting: Told the seconds waited so far, after one and every half minute after that.
+        waiting: Called with the seconds waited so far, after one and every half minute after that.
     """
     yield 0.0
     pause, say_at = _POLL_FIRST, _SAY_AFTER
@@ -282,7 +282,7 @@ def held(
         path: Of its file.
         timeout: Seconds to wait for it.
         label: What it protects, for messages.
-        waiting: Told the holder and the seconds waited so far.
+        waiting: Called with the holder and the seconds waited so far.
 
     Raises:
         LockTimeoutError: Not free within the time-out; names the holder.

@@ -24,7 +24,7 @@ def lock_file(path: str, timeout: float, waiting: Callable[[float], None] | None
     Args:
         path: The file; its directory must exist.
         timeout: Seconds to wait.
-        waiting: Told the seconds waited so far, after one and every half minute after that.
+        waiting: Called with the seconds waited so far, after one and every half minute after that.
 
     Raises:
         LockTimeoutError: Another program holds it for longer than that.
@@ -56,7 +56,7 @@ def lock_file(path: str, timeout: float, waiting: Callable[[float], None] | None
 
 
 def _removed_dead(path: str) -> bool:
-    """Remove a lock that was left by a process of this host and this program that has ended; tell whether it is gone.
+    """Remove a lock that was left by a process of this host and this program that has ended; return whether it is gone.
 
     Of those who find it at the same time one holds the file's kernel lock: else the second could remove what the first
     has made again. Where there are no kernel locks, it looks right before it removes.

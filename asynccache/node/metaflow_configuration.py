@@ -76,7 +76,7 @@ class MetaflowConfiguration:
         return self.variable(name) or self.in_files(name)
 
     def default_root(self, datastore: str) -> Said | None:
-        """Return the root that follows from where a datastore lies, None when that is not said."""
+        """Return the root that follows from where a datastore is, None when that is not said."""
         said = self.said("DATASTORE_SYSROOT_" + datastore.upper())
         if said is None or not said.raw:
             return None

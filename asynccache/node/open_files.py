@@ -7,7 +7,7 @@ import os
 
 
 def replaced_is_open(path: str) -> bool | None:
-    """Tell whether another process has a file open that was at a path before another one took its place.
+    """Return whether another process has a file open that was at a path before another one took its place.
 
     Args:
         path: Absolute.

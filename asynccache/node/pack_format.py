@@ -42,7 +42,7 @@ def damaged(reason: str) -> PackUnusableError:
 
 
 class Footer(NamedTuple):
-    """Where the index lies.
+    """Where the index is.
 
     Attributes:
         offset: Of the index in the object, in bytes.

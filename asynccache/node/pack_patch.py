@@ -42,7 +42,7 @@ def patched(
         old: The placeholder.
         new: The prefix.
         arch: conda platform of the environment.
-        digests: Of files whose digests stand in this one, by number.
+        digests: Of files whose digests are in this one, by number.
 
     Raises:
         PackUnusableError: The placeholder is not where it should be.

@@ -37,8 +37,9 @@ class Ranges:
         name: For messages; without credentials.
         requests: How many were made.
         received: Bytes.
-        say: Told what failed and is tried again.
-        arrived: Told of bytes as they come, in whatever thread reads; what it raises ends the reading.
+        say: Called with a description of what failed and is tried again.
+        arrived: Called with the number of bytes as they come, in whatever thread reads; what it raises ends the
+            reading.
         streams: How many ranges are worth reading at once.
         patience: How long failures that may pass are borne.
     """
@@ -134,7 +135,7 @@ class Ranges:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Tell whether something that failed is worth another try; boto3 brings the errors of its own HTTP library."""
+    """Return whether something that failed is worth another try; boto3 brings the errors of its own HTTP library."""
     if isinstance(error, AsyncCacheError):
         return False
     if isinstance(error, (PassingError, OSError, http.client.HTTPException)):

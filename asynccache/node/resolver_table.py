@@ -15,7 +15,7 @@ class ResolverLine(NamedTuple):
         kind: Of environments that it solves: `conda`, `pypi` or `mixed`.
         place: `MODULE:CLASS` below `asynccache.resolve`; imported when chosen, since each brings libraries of its own.
         takes: What its constructor takes by name besides the settings: `program`, its own name; `environ`, variables
-            that programs are found by; `prefix`, who makes prefixes; `conda`, who solves what lies below.
+            that programs are found by; `prefix`, who makes prefixes; `conda`, who solves what is below.
     """
 
     kind: str

@@ -6,9 +6,9 @@ from asynccache.errors import ConfigurationError
 
 
 def sendable(text: str, what: str) -> str:
-    """Return a secret without the space around it, as it stands in many a variable and file.
+    """Return a secret without the space around it, as it is in many a variable and file.
 
-    Clients show what cannot stand in a header or an address, so it is refused before it reaches them.
+    Clients show what cannot appear in a header or an address, so it is refused before it reaches them.
 
     Args:
         text: The secret.

@@ -177,7 +177,7 @@ def _number(raw: Any, *, whole: bool) -> Any:
 
 
 def _has_shape(value: Any, shape: tuple[type, ...], anything: bool = False) -> bool:
-    """Tell whether a value is texts, or anything, in containers of these types, the outermost first."""
+    """Return whether a value is texts, or anything, in containers of these types, the outermost first."""
     if not shape:
         return anything or isinstance(value, str)
     inner = value.values() if isinstance(value, dict) else value

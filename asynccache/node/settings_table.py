@@ -85,14 +85,16 @@ def default_google_endpoint() -> str | None:
 
 
 def is_remote_latest(text: str) -> bool:
-    """Tell whether a text says whose resolutions are taken: one word, or names with commas (`:username:` is one)."""
+    """Return whether a text says whose resolutions are taken: one word, or names with commas (`:username:` is one)."""
     words = [word.strip() for word in text.split(",")]
     alone = len(words) > 1 and (":none:" in words or ":any:" in words)
     return all(words) and not alone and all(word in REMOTE_LATEST for word in words if word.startswith(":"))
 
 
 def is_prices(found: dict[str, Any]) -> bool:
-    """Tell whether a map says what a store costs: numbers from 0 by what is charged for, and the name of a currency."""
+    """Return whether a map says what a store costs: numbers from 0 by what is charged for, and the name of a
+    currency.
+    """
     rates = {name: rate for name, rate in found.items() if name != "currency"}
     if set(rates) - {*REQUEST_KINDS, "stored", "out"} or not isinstance(found.get("currency", ""), str):
         return False
@@ -219,7 +221,7 @@ class SettingFields:
             "Channels that requests are solved against after their own, highest priority first. Unset: those that the"
             " conda program, else conda's configuration files and `CONDA_CHANNELS`, name; else `conda-forge`.",
             metaflow="CONDA_CHANNELS", default_text="as conda is configured")
-    channel_alias: str = setting("text", "https://conda.anaconda.org", "Where a channel that is a bare name lies.")
+    channel_alias: str = setting("text", "https://conda.anaconda.org", "The address of channels that are given by a bare name.")
     hack_channel_alias: str | None = setting("text", None,
             "Host and path of a mirror that counts as conda.anaconda.org in requests and documents.",
             metaflow="CONDA_HACK_CHANNEL_ALIAS")

@@ -17,7 +17,7 @@ class StoreKind(NamedTuple):
     """One kind of store that other machines can read.
 
     Attributes:
-        name: Metaflow's type of datastore; in capitals it stands in names of its configuration (`CONDA_S3ROOT`).
+        name: Metaflow's type of datastore; in capitals it is in names of its configuration (`CONDA_S3ROOT`).
         schemes: Of addresses; the first one is written, all are read.
         container: What holds the objects is called so by the service.
         store: `MODULE:CLASS` below `asynccache.store`, made of (root, options).
@@ -136,7 +136,7 @@ def kind_with(scheme: str) -> StoreKind | None:
 
 
 def kind_of(address: str) -> StoreKind | None:
-    """Return the kind of the store that an address lies in; None where that is no store that other machines can read.
+    """Return the kind of the store that an address is in; None where that is no store that other machines can read.
 
     >>> kind_of("az://container/prefix").name, kind_of("/data"), kind_of("https://host/a")
     ('azure', None, None)

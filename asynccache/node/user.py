@@ -25,7 +25,7 @@ def user_name() -> str:
 
 
 def others_can_write(status: os.stat_result, owner: int | None = None) -> bool:
-    """Tell whether somebody other than this user and root can write what has this status: by owner and mode.
+    """Return whether somebody other than this user and root can write what has this status: by owner and mode.
 
     A group counts as others, unless it has the user's name and no other members, as systems make one for each user.
 
@@ -43,7 +43,7 @@ def others_can_write(status: os.stat_result, owner: int | None = None) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _is_of_one(group: int, user: int) -> bool:
-    """Tell whether a group is the user's alone."""
+    """Return whether a group is the user's alone."""
     import grp  # noqa: PLC0415 - most files are not a group's
     import pwd  # noqa: PLC0415
 

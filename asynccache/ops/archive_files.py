@@ -48,7 +48,7 @@ async def archive_files(
 
 
 def _place(path: Path, place: Path, ours: bool) -> None:
-    """Put an archive where it was wanted, whole or not at all; what lies in a shared directory stays there."""
+    """Put an archive where it was wanted, whole or not at all; what is in a shared directory stays there."""
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
     if ours:
         path.replace(temporary)

@@ -3,7 +3,7 @@
 One listing of the archives, one of the receipts and one of the environments are enough, each in the order of its keys,
 so that what belongs together is met together: of an archive that a document names, a number of eight bytes is kept.
 Of several shards each lists its range of archives and receipts, and reads all documents, since any of them may name
-what lies in its range; whatever else there is belongs to the first one.
+what is in its range; whatever else there is belongs to the first one.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Auditor:
     Args:
         host: What it is done with.
         sources: The store, and what reads archives.
-        found: Told of each finding.
+        found: Called with each finding.
         keys: Archives of this range only.
         first: Whether what belongs to no range is audited, too.
-        take: Told of documents as they are read.
-        lacking: Told of each environment that lacks something; a finding names only the first one.
+        take: Called with documents as they are read.
+        lacking: Called with each environment that lacks something; a finding names only the first one.
 
     Attributes:
         result: What was found so far.
@@ -109,8 +109,8 @@ class Auditor:
 
         Args:
             read: Archives that are read and digested; None for none.
-            checked: Told of each archive that was read.
-            total: Told how much there is to read.
+            checked: Called with each archive that was read.
+            total: Called with the amount to read.
             quarantine: Move the damaged ones to the quarantine (see `verify_store`).
             journal_key: Where the store keeps how far reading has come; empty to keep it nowhere.
 
@@ -239,7 +239,7 @@ class Auditor:
         return f"{self._keys.document(env_id).removesuffix('env')}{OBJECT_NAME}"
 
     async def _has_document(self, env_id: EnvID) -> bool:
-        """Tell whether a document lies beside a pack; if not, whether one was published since it was listed."""
+        """Return whether a document is beside a pack; if not, whether one was published since it was listed."""
         key = self._keys.document(env_id)
         return number_of(key) in self._listed or await self._sources.store.head(key) is not None
 

@@ -19,7 +19,7 @@ class ReceiptsOfArchives:
         store: An open store.
         dirname: Directory of the packages.
         keys: The range of the archives.
-        orphan: Told of the key of each receipt without an archive.
+        orphan: Called with the key of each receipt without an archive.
 
     Attributes:
         count: How many there were so far.
@@ -34,7 +34,7 @@ class ReceiptsOfArchives:
         self._next: str | None = ""
 
     async def has(self, name: str) -> bool:
-        """Tell whether an archive has a receipt, given its key below the packages; ask in the order of the store."""
+        """Return whether an archive has a receipt, given its key below the packages; ask in the order of the store."""
         while self._next is not None and await self._passed(self._next, name):
             await self._step()
         if self._next != name:
@@ -52,7 +52,7 @@ class ReceiptsOfArchives:
         await self._listing.aclose()
 
     async def _passed(self, receipt: str, name: str) -> bool:
-        """Tell whether a listing that has come to an archive has passed that of a receipt.
+        """Return whether a listing that has come to an archive has passed that of a receipt.
 
         Stores order keys by bytes or by segments (see `key_range`). Where that makes a difference the store is asked:
         had the archive been there and passed, its receipt would have been met.

@@ -57,11 +57,11 @@ async def audit(
 
     Args:
         engine: An open engine.
-        found: Told of each finding.
+        found: Called with each finding.
         selection: What the audit is about; None for a whole store, nothing of which is read or mended.
         others: Stores to take archives from, in this order, before upstream is asked.
-        checked: Told of each archive that was read.
-        total: Told how much there is to read.
+        checked: Called with each archive that was read.
+        total: Called with the amount to read.
 
     Raises:
         StoreError: The store, or one of the others, cannot be read.
@@ -154,7 +154,7 @@ class _Other:
         await self._store.__aexit__(*error)
 
     async def give(self, key: str, package: Package | None, digests: Digests) -> bool:
-        """Bring an archive to the engine's store, under its key here; tell whether it is there now.
+        """Bring an archive to the engine's store, under its key here; return whether it is there now.
 
         Args:
             key: Where the engine's store has it, or would; or the place of any digest.

@@ -175,7 +175,7 @@ async def audit_run(host: Host, store: Store, selection: AuditSelection, found: 
         host: What it is done with.
         store: An open store.
         selection: Any of its shards.
-        found: Told of each finding.
+        found: Called with each finding.
 
     Raises:
         StoreError: The store cannot be read.

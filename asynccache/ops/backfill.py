@@ -2,7 +2,7 @@
 
 The store itself says what is left to do: a package that has the wanted format is passed over, so a rerun after any
 interruption does the rest. A journal in the store saves the rerun (`resume`), on whatever machine, from looking again
-at what lies behind.
+at what is behind.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Selection:
         return Division("backfill", about, f"{dirname}/conda/", self.shard.count if self.shard else 1)
 
     def means(self, group: list[StoredArchive]) -> bool:
-        """Tell whether a source directory fits the pattern."""
+        """Return whether a source directory fits the pattern."""
         return any(matches(archive, self.pattern) for archive in group)
 
 
@@ -153,7 +153,7 @@ class Backfill:
 
     @property
     def journal_key(self) -> str:
-        """Where the journal of this selection lies in the store."""
+        """Where the journal of this selection is in the store."""
         return self._division.part_key(self.selection.shard.index if self.selection.shard else 1)
 
     async def keys(self, *, dry_run: bool = False) -> KeyRange:
@@ -167,7 +167,7 @@ class Backfill:
         return await range_of(self.engine.store, self._division, shard, self.engine.host.clock, write=not dry_run)
 
     async def has_plan(self) -> bool:
-        """Tell whether shards have agreed on their ranges.
+        """Return whether shards have agreed on their ranges.
 
         Raises:
             StoreError: The store cannot be asked.
@@ -223,7 +223,7 @@ class Backfill:
             resume: Go on behind the mark of the last interrupted run, its failures first, whatever machine it was on.
 
         Returns:
-            What was done; failures stand in it and stay in the journal for the next `resume`.
+            What was done, failures included; they stay in the journal for the next `resume`.
 
         Raises:
             StoreError: The store cannot be listed, or the journal cannot be written.

@@ -94,7 +94,7 @@ class Catalog:
     Args:
         settings: All settings.
         store: An open store; None to know only what this machine knows.
-        say: Told in a sentence when something damaged was quarantined.
+        say: Called with a sentence when something damaged was quarantined.
     """
 
     def __init__(self, settings: Settings, store: Store | None, say: Callable[[str], None] | None = None) -> None:
@@ -183,7 +183,7 @@ class Catalog:
     async def _at_hand(self, env_id: EnvID) -> ResolvedEnvironment | None:
         try:
             return await self.lookup.by_id(env_id)
-        except AsyncCacheError:  # what another architecture's document is stands in the way of none
+        except AsyncCacheError:  # what another architecture's document is stops none
             return None
 
     async def _with_digest(self, environment: ResolvedEnvironment, digest: str) -> ResolvedEnvironment:

@@ -198,7 +198,7 @@ def _alone(directory: Path, timeout: float) -> Iterator[None]:
 
 
 def _packages(directory: Path) -> list[Removal]:
-    """Return what lies in the package directory; the kind of a package that an environment shares is `shared`."""
+    """Return what is in the package directory; the kind of a package that an environment shares is `shared`."""
     found = []
     by_digest = [path for path in _directories(directory) if path.name.startswith(BY_DIGEST)]
     places_of_packages = [directory, directory / "pypi", *(p for each in by_digest for p in _directories(each))]

@@ -1,6 +1,6 @@
 """The code of a past step, unpacked beside its environment (contract, section 6.1.5).
 
-Where the code package lies is read out of Metaflow's local datastore, else asked of Metaflow's client when it can be
+Where the code package is is read out of Metaflow's local datastore, else asked of Metaflow's client when it can be
 imported. The package itself is read from a local path or out of a store; from elsewhere by Metaflow's client.
 """
 
@@ -41,7 +41,7 @@ from asynccache.runtime.scratch import scratch_directory
 
 PYTHON_LINK: Final = "__conda_python"
 SETUP: Final = "metaflow_setup.sh"
-CODE: Final = ".mf_code"  # where Metaflow and its extensions lie in a code package
+CODE: Final = ".mf_code"  # where Metaflow and its extensions are in a code package
 _CLIENT_SECONDS: Final = 60.0
 _VERSION: Final = "metaflow_version:"
 
@@ -65,7 +65,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A step's code, before it lies where it is wanted.
+    """A step's code, before it is where it is wanted.
 
     Attributes:
         directory: Which has it; None where there is none.
@@ -187,7 +187,7 @@ async def _unpack(settings: Settings, pathspec: str, directory: Path) -> None:
 
 
 def _recorded(datastore: Path, parts: list[str]) -> str | None:
-    """Read where a step's code package lies out of the local datastore."""
+    """Read where a step's code package is out of the local datastore."""
     step = parts[2] if len(parts) > 2 else END
     task = parts[3] if len(parts) > 3 else "*"
     found = []
@@ -243,7 +243,7 @@ async def _by_client(parts: list[str], location: str | None, directory: Path) ->
 
 
 def _asked(parts: list[str], directory: Path) -> tuple[bool, str | None]:
-    """Unpack what Metaflow's client gives; tell whether it has something, and which Metaflow the run had. Blocking.
+    """Unpack what Metaflow's client gives; return whether it has something, and which Metaflow the run had. Blocking.
 
     Importing it takes a second.
     """

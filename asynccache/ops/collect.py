@@ -73,7 +73,7 @@ class Collector:
     Args:
         store: An open store.
         rules: What may go.
-        keys: Where environments lie.
+        keys: Where environments are.
         dirname: Directory of the packages.
         runs: Environments of runs that are known.
         user: Who does it, as the settings say.
@@ -100,8 +100,8 @@ class Collector:
         """Tell what would go; nothing is written.
 
         Args:
-            found: Told of each.
-            watcher: Told of all that is met, also of what stays.
+            found: Called with each.
+            watcher: Called with all that is met, also of what stays.
 
         Raises:
             IntegrityError: A name, lease, history or document cannot be read: what it keeps is not known.
@@ -118,7 +118,7 @@ class Collector:
         """Sweep what was marked long enough ago, and mark what nothing keeps now.
 
         Raises:
-            LockTimeoutError: Somebody else collects.
+            LockTimeoutError: Another process collects.
             IntegrityError: As in `look`.
             StoreError: The store cannot be read or written.
         """

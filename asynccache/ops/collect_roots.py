@@ -47,7 +47,7 @@ class RootReader:
 
     Args:
         store: An open store.
-        keys: Where environments lie.
+        keys: Where environments are.
         runs: Environments of runs that are known.
     """
 

@@ -58,7 +58,7 @@ class Rules:
             )
 
     def named(self, key: str) -> bool:
-        """Tell whether an object was asked for by name."""
+        """Return whether an object was asked for by name."""
         return bool(self.also) and fnmatch.fnmatchcase(key, self.also)
 
 
@@ -69,7 +69,7 @@ class Garbage(Documented):
     Attributes:
         kind: Of an environment the document stands for all that goes with it.
         info: The object, as it was listed.
-        beside: Bytes of what lies beside a document.
+        beside: Bytes of what is beside a document.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("kind", "key", "bytes")

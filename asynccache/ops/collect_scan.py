@@ -54,15 +54,15 @@ class Scan:
 
     Args:
         store: An open store.
-        keys: Where environments lie.
+        keys: Where environments are.
         dirname: Directory of the packages.
         rules: What may go.
         roots: What is kept.
         now: Seconds since the epoch.
-        watcher: Told of what is met; then eight bytes more are held of each address that a kept environment names.
+        watcher: Called with what is met; then eight bytes more are held of each address that a kept environment names.
 
     Attributes:
-        archives: How many objects lie below the packages, as far as was read.
+        archives: How many objects are below the packages, as far as was read.
         documents: How many documents were read.
     """
 
@@ -91,7 +91,7 @@ class Scan:
         self._there = KeySet()  # REQ_ID/FULL_ID of all documents
 
     async def environments(self) -> AsyncGenerator[Garbage]:
-        """Yield the environments that go, and what lies beside no document.
+        """Yield the environments that go, and what is beside no document.
 
         Raises:
             IntegrityError: A document cannot be read, so nobody knows what it names.
@@ -125,7 +125,7 @@ class Scan:
             following = await anext(receipts, None)
             async for directory, group in self._groups():
                 own: dict[str, ObjectInfo] = {}
-                # an object of no known layout may lie within a group: no receipt is of it
+                # an object of no known layout may be within a group: no receipt is of it
                 in_layout = layout.parse_key(group[0].key, self._dirname) is not None
                 if self._watcher is not None:
                     self._watcher.archives(group, self._reach(directory))
@@ -261,7 +261,7 @@ class Scan:
             yield info
 
     async def _comes(self, receipt: ObjectInfo, directory: str) -> bool:
-        """Tell whether a receipt is of a source directory, or of one that was passed.
+        """Return whether a receipt is of a source directory, or of one that was passed.
 
         Stores order keys by bytes or by segments (see `key_range`). Where that makes a difference the store is asked:
         had the archive been passed, its receipt would have been met.
@@ -275,7 +275,7 @@ class Scan:
         return await self._store.head(name) is None
 
     async def _orphan(self, receipt: ObjectInfo) -> bool:
-        """Tell whether a receipt goes since its archive is not there."""
+        """Return whether a receipt goes since its archive is not there."""
         archive = self._archive_of(receipt)
         if not self._old(receipt) or source_of(archive, self._dirname) in self._reached:
             return False
@@ -286,7 +286,7 @@ class Scan:
 
 
 def is_old(info: ObjectInfo, now: float, days: float) -> bool:
-    """Tell whether an object was written so long ago; what has no time is not."""
+    """Return whether an object was written so long ago; what has no time is not."""
     return info.modified is not None and info.modified < now - days * DAY
 
 
@@ -296,7 +296,7 @@ def str_of(env_id: EnvID) -> str:
 
 
 def is_ours_beside(key: str) -> bool:
-    """Tell whether an object beside a document is one of ours: a pack, or what a digest stands for."""
+    """Return whether an object beside a document is one of ours: a pack, or what a digest stands for."""
     name = key.rpartition("/")[2]
     return name == OBJECT_NAME or name.startswith("env.sha256-")
 

@@ -61,7 +61,7 @@ async def write_lists(store: Store, mark: str, found: AsyncIterator[Garbage], am
         store: An open store.
         mark: Name of the lists.
         found: Environments first.
-        amount: Told of each.
+        amount: Called with each.
 
     Returns:
         How many lists there are.
@@ -114,7 +114,7 @@ class Sweep:
 
     Args:
         store: An open store.
-        keys: Where environments lie.
+        keys: Where environments are.
         dirname: Directory of the packages.
         known: What was marked, and how far it is swept.
         runs: Environments of runs that are known.
@@ -154,7 +154,7 @@ class Sweep:
         """Sweep all lists that are left; return what there is to be known afterwards.
 
         Raises:
-            LockTimeoutError: Somebody else sweeps.
+            LockTimeoutError: Another process sweeps.
             IntegrityError: A root or a document cannot be read.
             StoreError: The store cannot be read or written.
         """
@@ -169,7 +169,7 @@ class Sweep:
         return self._known
 
     async def _list(self, number: int, until: float) -> bool:
-        """Sweep a list; tell whether it was done in time."""
+        """Sweep a list; return whether it was done in time."""
         state = self._known.state
         candidates = await read_list(self._store, state.mark, number)
         used_since = self._store.timestamp() - state.keep_days * DAY
@@ -239,7 +239,7 @@ class Sweep:
         await read()
 
     async def _environment(self, garbage: Garbage) -> bool:
-        """Remove an environment: its name by full id, its document, what lies beside, uses; tell whether it went."""
+        """Remove an environment: its name by full id, its document, what is beside, uses; return whether it went."""
         env_id = self._keys.parse_document(garbage.key)
         if env_id is None:
             return False
@@ -278,7 +278,7 @@ class Sweep:
                 await self._store.put(name, json.dumps([env_id.req_id, env_id.full_id]).encode(), if_absent=True)
 
     async def _object(self, garbage: Garbage) -> bool:
-        """Remove an object; tell whether it went."""
+        """Remove an object; return whether it went."""
         if garbage.kind == "beside":
             document = f"{garbage.key.rpartition('/')[0]}/env"
             if await self._store.head(document) is not None:

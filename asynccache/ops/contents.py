@@ -25,7 +25,7 @@ async def archives(
         dirname: Directory of the packages (setting `packages_dirname`).
         pattern: Shell pattern that the file name, or the key when the pattern has a `/`, must match.
         below: Only of this directory; all when empty.
-        keys: Only those whose key lies in this range; no others are listed.
+        keys: Only those whose key is in this range; no others are listed.
     """
     async for info in keys.scan(store, f"{below or dirname}/"):
         archive = StoredArchive.listed(info, dirname)
@@ -34,7 +34,7 @@ async def archives(
 
 
 def matches(archive: StoredArchive, pattern: str | None) -> bool:
-    """Tell whether an archive is meant by a pattern (see `archives`)."""
+    """Return whether an archive is meant by a pattern (see `archives`)."""
     if pattern is None:
         return True
     subject = archive.key if "/" in pattern else archive.filename
@@ -88,7 +88,7 @@ class Totals(Documented):
 
 
 def in_both_formats(group: Sequence[StoredArchive]) -> bool:
-    """Tell whether a conda package is there in both formats."""
+    """Return whether a conda package is there in both formats."""
     return len({archive.format for archive in group if archive.kind == "conda"}) == 2
 
 
@@ -101,7 +101,7 @@ async def totals(store: Store, dirname: str) -> Totals:
 
 
 async def counted(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredArchive]:
-    """Yield the archives of a store in the order of their keys, and count what else lies among them."""
+    """Yield the archives of a store in the order of their keys, and count what else is among them."""
     async for info in store.scan(dirname + "/"):
         archive = StoredArchive.listed(info, dirname)
         if archive is None:

@@ -100,7 +100,7 @@ async def create_environments(
     Args:
         opening: Store and engine are opened once, and only where they are needed.
         wanted: Which, and where.
-        done: Told of each as it ends.
+        done: Called with each as it ends.
 
     Raises:
         UsageError: Nothing is asked for, or different ones at one place.

@@ -94,7 +94,7 @@ async def examine(opening: Opening, found: Callable[[Finding], object] | None = 
 
     Args:
         opening: Opens the store, which is one of the checks.
-        found: Told of each finding as it is made.
+        found: Called with each finding as it is made.
     """
     findings: list[Finding] = []
 

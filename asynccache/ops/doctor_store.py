@@ -29,7 +29,7 @@ async def examine_store(opening: Opening, note: Note) -> None:
 
     Args:
         opening: Opens the store.
-        note: Told what was found.
+        note: Called with what was found.
 
     Raises:
         AsyncCacheError: It cannot be opened or listed, or something else failed than a right.

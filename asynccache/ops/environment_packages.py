@@ -1,7 +1,7 @@
 """What environments need of a store, and what the store has of it: found by listing, whatever documents record.
 
 A document is written once; archives that were cached later are never added to it, and what it records may be gone.
-So presence is looked up where the objects lie (contract, sections 2.4 and 3.4).
+So presence is looked up where the objects are (contract, sections 2.4 and 3.4).
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Needs:
                 need.error = need.error or exc
 
     async def _take_named(self, need: Need, fmt: Format) -> None:
-        """Take the archive that the document names, where it lies elsewhere or there are two of one name.
+        """Take the archive that the document names, where it is elsewhere or there are two of one name.
 
         Raises:
             IntegrityError: The store has another one.

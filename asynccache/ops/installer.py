@@ -55,7 +55,7 @@ _LEFT_OUT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Published(Documented):
-    """What lies in the store now.
+    """What is in the store now.
 
     Attributes:
         key: Of the object.
@@ -157,7 +157,7 @@ def _architecture(platform: str) -> str | None:
 
 
 async def configured_bundle(host: Host, store: Store, arch: str) -> Published | None:
-    """Return the bundle that lies where the settings say, None when none is configured or it is none of ours."""
+    """Return the bundle that is where the settings say, None when none is configured or it is none of ours."""
     key = host.settings.bundle_key(arch)
     return None if key is None else await _listed(store, key + _LISTING, key)
 
@@ -188,11 +188,11 @@ async def publish_bundle(host: Host, store: Store, *, force: bool = False, confi
     Args:
         host: What it is done with.
         store: An open store.
-        force: Make it again, and put it in place of what lies where it is configured.
+        force: Make it again, and put it in place of what is where it is configured.
         configured: Put it where `remote_installer` says, if it says anything, and name it to all who have no manifest.
 
     Raises:
-        UsageError: Something else, such as another program, lies where it is configured.
+        UsageError: Something else, such as another program, is where it is configured.
     """
     arch = current_architecture()
     named = host.settings.bundle_key(arch) if configured else None
@@ -307,7 +307,7 @@ def _members() -> dict[str, Path]:
 
 
 def _cli() -> Path:
-    import importlib.util  # noqa: PLC0415 - the command line lies above this room and is only looked for
+    import importlib.util  # noqa: PLC0415 - the command line is above this room and is only looked for
 
     spec = importlib.util.find_spec("asynccache_cli")
     if spec is None or spec.origin is None:

@@ -59,7 +59,7 @@ class KeyList:
     async def archives(
         self, threads: Threads, keys: KeyRange = WHOLE, *, after: str = ""
     ) -> AsyncGenerator[StoredArchive]:
-        """Yield those whose source directory lies in a range.
+        """Yield those whose source directory is in a range.
 
         Args:
             threads: Where it is read.
@@ -137,7 +137,7 @@ async def _files(host: Host, fetcher: Fetcher, place: str, work: Path) -> AsyncI
 async def _named(host: Host, fetcher: Fetcher, manifest: str, bucket: str, name: str, work: Path) -> Path:
     """Return a file that a manifest names by its key.
 
-    It lies below the same root as the manifest, which Amazon writes as `CONFIG/DATE/manifest.json` for a file
+    It is below the same root as the manifest, which Amazon writes as `CONFIG/DATE/manifest.json` for a file
     `CONFIG/data/FILE`; or was brought elsewhere with it, beside it or in `data` beside it.
     """
     if (kind := kind_of(manifest)) is not None:
@@ -159,7 +159,7 @@ async def _named(host: Host, fetcher: Fetcher, manifest: str, bucket: str, name:
 
 
 async def _local(host: Host, fetcher: Fetcher, place: str, work: Path) -> Path:
-    """Return a file with what lies at a place."""
+    """Return a file with what is at a place."""
     if place.startswith(_WEB):
         url, access = PackageURL.parse(place)
         if url.scheme != "https" and url.host not in _LOOPBACK:

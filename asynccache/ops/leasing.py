@@ -25,7 +25,7 @@ async def write_lease(store: Store, keys: CatalogKeys, lease: Lease) -> None:
 
     Args:
         store: An open store.
-        keys: Where environments lie.
+        keys: Where environments are.
         lease: Which.
 
     Raises:

@@ -2,7 +2,7 @@
 
 With `conda_local_path` set and not complete, `<local_dist_dirname>/<local_dist>` is fetched and unpacked beside it, and
 takes its place whole: the marker file is in it before it is there. It says which object was unpacked, so that a
-corrected one is taken. What lies at the place and has no marker is somebody else's and stays.
+corrected one is taken. What is at the place and has no marker is somebody else's and stays.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def install_local_distribution(opening: Opening) -> Path | None:
 
     Raises:
         ResolverMissingError: The store has no such object, it lacks the program that is to be used, or something else
-            lies at its place.
+            is at its place.
         ArchiveError: It is no tar archive, or would write outside its directory.
         LockTimeoutError: Another process installs it for too long.
         DiskError: The disk is full or cannot be written.
@@ -125,7 +125,7 @@ def _marker(root: Path) -> dict[str, object] | None:
 
 
 def _complete(root: Path, wanted: dict[str, str]) -> bool:
-    """Tell whether an installation is there that is the wanted one, or another program's."""
+    """Return whether an installation is there that is the wanted one, or another program's."""
     marker = _marker(root)
     return marker is not None and (_OBJECT not in marker or wanted.items() <= marker.items())
 
@@ -163,7 +163,9 @@ def _check_programs(unpacked: Path, root: Path, settings: Settings, source: str)
 
 
 def _take_place(unpacked: Path, old: Path, root: Path, wanted: dict[str, str], timeout: float) -> bool:
-    """Put an installation at its place unless another program has done so meanwhile; tell whether it was put there."""
+    """Put an installation at its place unless another program has done so meanwhile; return whether it was put
+    there.
+    """
     with disk_errors(root), lock_file(str(root.parent / _LOCK), timeout):
         if _complete(root, wanted):
             return False

@@ -33,7 +33,7 @@ class Opening(AsyncExitStack):
         writing: Whether what is done may store something. A store that somebody has named and that is not there is made
             then; it is an error for what only reads. The default store that was never written is empty for both.
         emit: Where an engine that is opened here sends its events.
-        say: Told in a sentence when something damaged was quarantined.
+        say: Called with a sentence when something damaged was quarantined.
         clock: Time to measure with and to wait on, of what is opened here.
 
     Attributes:

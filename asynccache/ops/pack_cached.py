@@ -45,7 +45,9 @@ class PacksMade(Documented):
 
 
 def packs_wanted(settings: Settings) -> bool:
-    """Tell whether an environment that is cached gets a pack: `auto` means in a store that other machines can read."""
+    """Return whether an environment that is cached gets a pack: `auto` means in a store that other machines can
+    read.
+    """
     return settings.pack == "always" or (settings.pack == "auto" and settings.root.remote)
 
 
@@ -61,7 +63,7 @@ async def pack_cached(
         verify: Read packs that this machine has never read; make a damaged one again.
 
     Returns:
-        What there is now; what failed stands in it.
+        What there is now, failures included.
     """
     result = PacksMade()
     chosen = list({environment.id: environment for environment in environments}.values())

@@ -23,7 +23,7 @@ class Reached:
 
     Attributes:
         environment: Which, as its document says.
-        beside: What lies beside the document: what its digests stand for, its pack.
+        beside: What is beside the document: what its digests stand for, its pack.
         archives: Of its packages, in every format, also in those that no document records.
         receipts: Of those that were transmuted.
         document: The document; None where it is not there.
@@ -48,7 +48,7 @@ async def reached(
     Args:
         store: An open store.
         environment: Which.
-        keys: Where environments lie.
+        keys: Where environments are.
         dirname: Directory of the packages.
 
     Raises:
@@ -106,7 +106,7 @@ async def names_of_environments(store: Store, keys: CatalogKeys) -> AsyncIterato
 
 
 def source_directories(package: EnvironmentPackage, dirname: str = layout.DIRNAME) -> set[str]:
-    """Return the directories below which a package's archives may lie, in every format.
+    """Return the directories below which a package's archives may be, in every format.
 
     They are that of its address, where readers look for archives that no document records, also as others keep it
     with a token in it, and those of all keys that the document records. Of a key of no known layout it is the directory
@@ -121,7 +121,7 @@ def source_directories(package: EnvironmentPackage, dirname: str = layout.DIRNAM
 
 
 def needed_places(package: EnvironmentPackage, dirname: str = layout.DIRNAME) -> list[str]:
-    """Return where the archives lie that readers of a document take: keys; of any digest where none is known."""
+    """Return where the archives are that readers of a document take: keys; of any digest where none is known."""
     places = []
     for fmt in needed_formats(package, None):
         if (key := package.cached.get(fmt)) is not None:

@@ -129,5 +129,5 @@ class Readiness(Documented):
 
 
 def is_host(source: str) -> bool:
-    """Tell whether a source is an upstream address."""
+    """Return whether a source is an upstream address."""
     return source.startswith(("http://", "https://", "file:"))

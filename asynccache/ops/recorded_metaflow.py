@@ -58,7 +58,7 @@ async def place_metaflow(settings: Settings, text: str, directory: Path, below: 
 
 
 def _is_here() -> bool:
-    """Tell whether Metaflow can be imported, and import it; any directory of its name is found like a package."""
+    """Return whether Metaflow can be imported, and import it; any directory of its name is found like a package."""
     try:
         return importlib.util.find_spec("metaflow.metaflow_version") is not None
     except ModuleNotFoundError:
@@ -135,7 +135,7 @@ async def _installed(settings: Settings, requirements: list[str], directory: Pat
 
 
 def _marked(text: str, directory: Path) -> None:
-    """Write what tells Metaflow that its modules lie beside, and which it is."""
+    """Write what tells Metaflow that its modules are beside, and which it is."""
     with disk_errors(directory):
         (directory / ".mf_meta").mkdir(exist_ok=True)
         (directory / ".mf_meta" / "INFO").write_text(json.dumps({"metaflow_version": text}))

@@ -83,7 +83,7 @@ async def replica_selection(
 
     Args:
         source: The store, open.
-        keys: Where its environments lie.
+        keys: Where its environments are.
         environments: Aliases and ids, `REQ_ID:FULL_ID` or `FULL_ID`; none of them for everything.
         aliases: Only what aliases stand for now, if no environments are named.
         shard: As in `ReplicaSelection`.
@@ -128,7 +128,7 @@ class Replication:
         store: Open, to be copied into.
         source: The other store, open; it is only read.
         selection: What is copied.
-        told: Told of each finding.
+        told: Called with each finding.
         dry_run: Copy nothing.
     """
 
@@ -151,7 +151,7 @@ class Replication:
         """Do it.
 
         Returns:
-            What was copied; what was not stands in it.
+            What was copied, and what was not.
 
         Raises:
             StoreError: One of the stores cannot be listed, or the journal of a shard not be written.
@@ -183,7 +183,7 @@ class Replication:
         return self.selection.division(self.source, self.host.settings.packages_dirname)
 
     async def _share(self) -> None:
-        """Copy the packages of a shard; its journal lies in the store that is copied into."""
+        """Copy the packages of a shard; its journal is in the store that is copied into."""
         shard, division = self.selection.shard, self._division
         dry_run, store = self.dry_run, self.store
         keys = await range_of(self.source, division, shard, self.host.clock, write=not dry_run, kept=store)

@@ -1,4 +1,4 @@
-"""Replicating environments: what lies beside a document before it, documents after their packages, names last."""
+"""Replicating environments: what is beside a document before it, documents after their packages, names last."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _AT_ONCE: Final = 16
 async def objects_of_environments(
     store: Store, keys: CatalogKeys, ids: frozenset[Ids] | None
 ) -> AsyncGenerator[tuple[EnvID, ObjectInfo]]:
-    """Yield documents and what lies beside them, each environment's together.
+    """Yield documents and what is beside them, each environment's together.
 
     Args:
         store: An open store.
-        keys: Where they lie.
+        keys: Where they are.
         ids: Of the environments that are meant, of all architectures; None for all.
 
     Raises:
@@ -81,7 +81,7 @@ class EnvironmentReplica:
         self._met: set[Ids] = set()  # those of the selection that the source has
 
     async def copy(self) -> None:
-        """Copy documents whose packages are there, and before each what lies beside it.
+        """Copy documents whose packages are there, and before each what is beside it.
 
         Raises:
             StoreError: One of the stores cannot be listed.
@@ -226,7 +226,7 @@ class EnvironmentReplica:
             result.tally("names").there += 1
 
     def _is_there(self, ids: Ids, name: str) -> bool:
-        """Tell whether all of an environment is there; say that a name waits for it otherwise."""
+        """Return whether all of an environment is there; say that a name waits for it otherwise."""
         if ids not in self._held and "/".join(ids) in self._there:
             return True
         self._objects.tell("held back", name, f"not all of {':'.join(ids)} is in {self._objects.result.store}")

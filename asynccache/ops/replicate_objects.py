@@ -30,7 +30,7 @@ class ObjectReplica:
         store: Open, to be copied into.
         copier: From the other store.
         result: Where it is counted.
-        told: Told of each finding.
+        told: Called with each finding.
     """
 
     def __init__(self, host: Host, store: Store, copier: Copier, result: Replicated, told: Told) -> None:
@@ -62,15 +62,15 @@ class ObjectReplica:
             self._places.add(place_of(archive))
 
     def same(self, info: ObjectInfo) -> bool:
-        """Tell whether an object of this key and size is there."""
+        """Return whether an object of this key and size is there."""
         return f"{info.size} {info.key}" in self._sizes
 
     def has(self, key: str) -> bool:
-        """Tell whether an object is there, or an archive of any digest at a place (see `place_of`)."""
+        """Return whether an object is there, or an archive of any digest at a place (see `place_of`)."""
         return key in self._keys or key in self._places
 
     async def archive(self, archive: StoredArchive) -> bool:
-        """Copy an archive; tell whether it is there now."""
+        """Copy an archive; return whether it is there now."""
 
         async def copy() -> str | None:
             place = place_of(archive)
@@ -86,11 +86,11 @@ class ObjectReplica:
         return await self._once("archives", archive.info, copy)
 
     async def file(self, kind: ReplicaKind, info: ObjectInfo, wrong: Callable[[Path, Digests], str]) -> bool:
-        """Copy an object whose bytes `wrong` judges (see `Copier.file`); tell whether it is there now."""
+        """Copy an object whose bytes `wrong` judges (see `Copier.file`); return whether it is there now."""
         return await self._once(kind, info, lambda: self._copier.file(info, wrong))
 
     async def small(self, kind: ReplicaKind, info: ObjectInfo, read: Callable[[bytes], object]) -> bool:
-        """Copy a small object that `read` judges (see `Copier.look`); tell whether it is there now."""
+        """Copy a small object that `read` judges (see `Copier.look`); return whether it is there now."""
 
         async def copy() -> None:
             _value, data = await self._copier.look(info.key, read)
@@ -103,7 +103,7 @@ class ObjectReplica:
         return await self._copier.look(key, read)
 
     async def given(self, kind: ReplicaKind, info: ObjectInfo, data: bytes) -> bool:
-        """Write a small object that was read with `look_at`, unless it is there; tell whether it is there now."""
+        """Write a small object that was read with `look_at`, unless it is there; return whether it is there now."""
         return await self._once(kind, info, lambda: self.store.put(info.key, data, if_absent=True))
 
     async def changing(self, kind: ReplicaKind, info: ObjectInfo) -> None:
@@ -172,5 +172,5 @@ class ObjectReplica:
 
 
 def place_of(archive: StoredArchive) -> str:
-    """Return where all digests of an archive's name lie; readers of the layout take one (contract, section 3.4)."""
+    """Return where all digests of an archive's name are; readers of the layout take one (contract, section 3.4)."""
     return f"{archive.parts.source_directory}/{archive.filename}"

@@ -44,7 +44,7 @@ class _Unit:
         place: The source directory; the key of an object of an older layout.
         objects: What the source has of it.
         receipts: Whether receipts go with the archives; else they are listed by themselves.
-        again: Whether it lies before the journal's mark and failed.
+        again: Whether it is before the journal's mark and failed.
     """
 
     place: str
@@ -242,7 +242,7 @@ class PackageReplica:
             await self._objects.small("receipts", info, _checked_receipt)
 
     def _of_receipts(self, keys: KeyRange) -> KeyRange:
-        """Return where the receipts of a range of archives lie."""
+        """Return where the receipts of a range of archives are."""
 
         def moved(place: str) -> str:
             prefix = f"{self._dirname}/"

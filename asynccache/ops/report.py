@@ -51,7 +51,7 @@ async def report_on(
         store: An open store.
         rules: What `gc` may collect.
         collector: Of this store, with these rules.
-        keys: Where environments lie.
+        keys: Where environments are.
         dirname: Directory of the packages.
         now: Seconds since the epoch, by the store's clock.
 

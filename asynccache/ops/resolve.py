@@ -60,10 +60,10 @@ async def resolve(
             requests bring along (`Assembled.auth`, `Wanted.auth`) reach only an engine that is opened here.
         choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go: `ResolveStarted`, `ResolveEnded`, and those of the engine if it is opened here.
-        say: Told in a sentence when a damaged list of environments was quarantined.
+        say: Called with a sentence when a damaged list of environments was quarantined.
 
     Returns:
-        One row for each environment and architecture. What failed stands in it; `raise_for_failures` raises it.
+        One row for each environment and architecture. What failed is in it; `raise_for_failures` raises it.
 
     Raises:
         UsageError: The requests contradict each other, or the options.

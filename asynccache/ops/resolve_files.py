@@ -74,7 +74,7 @@ async def resolve_files(
         options: How.
         choose: Who resolves an environment of a type; None: as the settings say.
         emit: Where events go (see `resolve`).
-        say: Told in a sentence when a damaged list of environments was quarantined.
+        say: Called with a sentence when a damaged list of environments was quarantined.
         machine: What of this machine enters requests; found out when None.
 
     Returns:

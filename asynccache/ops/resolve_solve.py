@@ -207,7 +207,7 @@ class Solver:
         return identified(environments)
 
     async def _known(self, environments: Sequence[ResolvedEnvironment]) -> list[ResolvedEnvironment]:
-        """Put what is known under the same ids in the place of what was found: it knows where its packages lie."""
+        """Put what is known under the same ids in the place of what was found: it knows where its packages are."""
         opening, options = self._opening, self._options
         alone = options.dry_run or options.local_only or not options.cache
         catalog = opening.local if alone else await opening.catalog()
@@ -272,7 +272,7 @@ def _lacks_digest(package: EnvironmentPackage, *, locked: bool) -> bool:
 def _with_base_objects(
     packages: Sequence[EnvironmentPackage], base: ResolvedEnvironment | None
 ) -> list[EnvironmentPackage]:
-    """Take the package objects of a base, which know where their archives lie (contract, section 5.2)."""
+    """Take the package objects of a base, which know where their archives are (contract, section 5.2)."""
     known = {(p.kind, p.filename): p for p in base.packages} if base is not None else {}
     result = []
     for package in packages:

@@ -21,7 +21,7 @@ from asynccache.runtime.scratch import scratch_directory
 async def with_built_wheels(
     opening: Opening, problem: Problem, solution: Solution, packages: Sequence[EnvironmentPackage], *, locked: bool
 ) -> list[EnvironmentPackage]:
-    """Return the packages of a solution with wheels for what it has as source only, which lie in the store.
+    """Return the packages of a solution with wheels for what it has as source only, which are in the store.
 
     They are built with the Python of the solution, in a prefix that is made of its conda packages when the first of
     them has to be built: what the store has needs none.

@@ -1,8 +1,8 @@
 """How far a job, or one shard of it, has come: kept in the store, so that it goes on wherever it is started next.
 
-What is counted belongs to the mark: everything that lies before it, and nothing else. So what a killed worker did
-behind its last mark is done or found done by the one that goes on and is counted there, and the counts of all shards
-add up. What one looks at, a source directory or an archive, is a unit here; units come in the order of the store.
+What is counted belongs to the mark: everything that is before it, and nothing else. So what a killed worker did behind
+its last mark is done or found done by the one that goes on and is counted there, and the counts of all shards add up.
+What one looks at, a source directory or an archive, is a unit here; units come in the order of the store.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Journal(Generic[T]):
 
     Args:
         store: An open store.
-        key: Where it lies in it.
+        key: Where it is in it.
         kind: What is counted.
 
     Attributes:

@@ -104,7 +104,7 @@ async def transmute_files(
         to: The format to make.
         out: Directory for the results; beside each source when None.
         check_with: Who compares each result with its source as well, before it is there: `cph`.
-        done: Told of each file as it ends.
+        done: Called with each file as it ends.
 
     Raises:
         DiskError: `out` cannot be made.

@@ -184,7 +184,7 @@ class Sample:
         return self.shard is not None and self.shard.count > 1
 
     def takes(self, key: str) -> bool:
-        """Tell whether an archive that the pattern means is read."""
+        """Return whether an archive that the pattern means is read."""
         number = int.from_bytes(hashlib.sha256(f"{self.seed}:{key}".encode()).digest()[:8], "big")
         return number < self.share * 2**64
 
@@ -222,8 +222,8 @@ async def verify_store(
             something else is damaged.
         check_with: Compare each derived archive that has a receipt with its published archive, and have this
             program compare them as well (`asynccache.archive.second_opinion`); one that differs for either is damaged.
-        checked: Told of each archive that was read.
-        total: Told how much there is to read; costs another listing, beside the reading.
+        checked: Called with each archive that was read.
+        total: Called with the amount to read; costs another listing, beside the reading.
 
     Raises:
         StoreError: The store cannot be listed, or the journal cannot be written.
@@ -248,12 +248,12 @@ async def verify_store(
 
 
 def left_of(journal: Journal[Verification], keys: KeyRange) -> KeyRange:
-    """Return what of a range lies behind the mark of a journal."""
+    """Return what of a range is behind the mark of a journal."""
     return keys.from_(journal.behind) if journal.behind else keys
 
 
 class _Reading:
-    """Reads what lies behind the mark of a journal, and before that what could not be read."""
+    """Reads what is behind the mark of a journal, and before that what could not be read."""
 
     def __init__(
         self,

@@ -103,8 +103,8 @@ async def verify_whole(
         quarantine: Move damaged objects to the quarantine.
         adopt: Compare derived archives with the published ones.
         check_with: Who compares those that we wrote as well: `cph`.
-        checked: Told of each archive that was read.
-        total: Told how much there is to read.
+        checked: Called with each archive that was read.
+        total: Called with the amount to read.
 
     Raises:
         StoreError: The store cannot be listed.

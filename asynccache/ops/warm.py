@@ -96,7 +96,7 @@ class Warm:
             environments: (as it was asked for, environment) pairs.
 
         Returns:
-            What is there now; what failed stands in it.
+            What is there now, failures included.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -205,7 +205,7 @@ class Warm:
         return sum(not need.complete for need in others)
 
     async def _treat(self, suspects: Sequence[Suspect], needs: Needs) -> bool:
-        """Decide what becomes of what is not as the store says; tell whether something is to be brought again."""
+        """Decide what becomes of what is not as the store says; return whether something is to be brought again."""
         absent = [need for need, reading in suspects if isinstance(reading, Absent)]
         again = bool(absent)
         for need, reading in suspects:
@@ -351,7 +351,7 @@ class Warm:
         return [result for result in results if isinstance(result, tuple)]
 
     def _knows_sha256(self, need: Need, archive: StoredArchive) -> bool:
-        """Tell whether an archive need not be read for the digest of the environment; for a derived one it is known
+        """Return whether an archive need not be read for the digest of the environment; for a derived one it is known
         where it was compared.
         """
         if archive.format != need.package.url_format or need.package.digests_of(archive.format).sha256 is not None:

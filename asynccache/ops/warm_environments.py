@@ -96,7 +96,7 @@ async def named_environments(
 
 
 def packs_asked_for(settings: Settings, to: Target, pack: bool | None) -> bool:
-    """Tell whether warming puts packs into the store (see `warm_environments`)."""
+    """Return whether warming puts packs into the store (see `warm_environments`)."""
     return to != "local" and (packs_wanted(settings) if pack is None else pack)
 
 

@@ -65,7 +65,7 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
 
     Args:
         text: Any text.
-        secrets: Words that must not stand in it, wherever they occur.
+        secrets: Words that must not appear in it, wherever they occur.
 
     >>> scrubbed("GET https://me:pw@host/x?sig=1 password=abc failed for pw", ["pw"])
     'GET https://host/x password=*** failed for ***'

@@ -70,7 +70,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SourceBuild(Documented):
-    """A package of a solution that is published, or lies, as source only: a wheel has to be built of it.
+    """A package of a solution that is published, or is, as source only: a wheel has to be built of it.
 
     Attributes:
         name: Normalised name.
@@ -155,13 +155,13 @@ class Resolver(Protocol):
 
 
 class HelperEnvironments(Protocol):
-    """Who knows the conda packages that lie below environments of PyPI packages (contract, section 5.2)."""
+    """Who knows the conda packages that are below environments of PyPI packages (contract, section 5.2)."""
 
     async def below(self, problem: Problem, solve: Callable[[], Awaitable[Solution]]) -> Solution:
         """Return a helper environment that is known for a problem, else what `solve` finds.
 
         Args:
-            problem: Asks for the helper environment, not for what lies above it.
+            problem: Asks for the helper environment, not for what is above it.
             solve: Finds it.
 
         Raises:

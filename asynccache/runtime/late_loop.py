@@ -26,7 +26,7 @@ _interrupts: Final[list[int]] = []  # signals that came meanwhile
 
 
 def without_loop() -> bool:
-    """Tell whether this runs in a coroutine of `run_late` before its loop: whatever is called runs alone then."""
+    """Return whether this runs in a coroutine of `run_late` before its loop: whatever is called runs alone then."""
     return get_ident() in _driving
 
 

@@ -52,7 +52,7 @@ class LockDirectory:
         path: The directory; made when first needed.
         timeout: Seconds to wait for a lock before giving up.
         clock: Time to wait on.
-        observer: Told about waiting and about directories without locks.
+        observer: Notified about waiting and about directories without locks.
     """
 
     path: Path
@@ -73,7 +73,7 @@ class LockDirectory:
         """Hold a lock for the length of the block.
 
         Args:
-            name: File name of the lock, or the absolute path of one that lies elsewhere.
+            name: File name of the lock, or the absolute path of one that is elsewhere.
             label: What it protects, for messages; `name` when empty.
 
         Raises:
@@ -131,7 +131,7 @@ class LockDirectory:
         yield
 
     def is_held(self, name: str | Path) -> bool:
-        """Tell whether anyone holds a lock now; True where that cannot be known."""
+        """Return whether anyone holds a lock now; True where that cannot be known."""
         return KernelLock(str(self.path / name)).is_held()
 
     def sweep(self, name: str | Path) -> None:

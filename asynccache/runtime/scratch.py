@@ -29,7 +29,7 @@ _EARLIER: Final = "asynccache-bundle-"  # in the system's temporary directory, w
 
 
 def this_host() -> str:
-    """Return this machine's name as it stands in the names of directories, without dashes."""
+    """Return this machine's name as it is in the names of directories, without dashes."""
     return socket.gethostname().split(".", 1)[0].replace("-", "_") or "localhost"
 
 
@@ -37,7 +37,7 @@ class OwnDirectory:
     """A directory that its process locks as long as it lives. Blocking.
 
     Args:
-        parent: Where it lies; made when it is missing.
+        parent: Where it is; made when it is missing.
         prefix: Start of its name; the rest is host, process and a random number.
         mode: Its mode.
 
@@ -80,7 +80,7 @@ def sweep_dead(parent: Path, unknown_seconds: float, *, prefix: str = "") -> set
     """Remove the directories of dead processes.
 
     Args:
-        parent: Where they lie.
+        parent: Where they are.
         unknown_seconds: After which one is removed of which only its age is known.
         prefix: Only those whose names begin so.
 
@@ -118,7 +118,7 @@ def sweep_temporary(unknown_seconds: float) -> None:
 
 
 def _removed(path: Path, unknown_seconds: float, *, locked: bool) -> bool:
-    """Remove a directory of this user's if its process is dead, or it is old; tell whether it is gone."""
+    """Remove a directory of this user's if its process is dead, or it is old; return whether it is gone."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -141,7 +141,7 @@ async def scratch_directory(prefix: str, parent: Path | None = None) -> AsyncIte
 
     Args:
         prefix: Start of its name; in the system's temporary directory it begins with `asynccache-`.
-        parent: Where it lies, made when absent; the system's temporary directory when None.
+        parent: Where it is, made when absent; the system's temporary directory when None.
 
     Raises:
         DiskError: It cannot be made.

@@ -84,7 +84,7 @@ class SQLiteCache:
         return memory
 
     def _prepare(self, connection: sqlite3.Connection) -> bool:
-        """Make the tables where they are not; tell whether that was done."""
+        """Make the tables where they are not; return whether that was done."""
         if _format_of(connection) == self._format:
             return False
         # under the write lock, and looked at again: others may find the new file at the same time

@@ -94,7 +94,7 @@ async def read_floor(store: Store) -> Floor:
     """Return who may write.
 
     Raises:
-        IntegrityError: What lies there is none.
+        IntegrityError: What is there is none.
         StoreError: The store cannot be read.
     """
     try:

@@ -117,7 +117,7 @@ class Store(ABC):
     credentials), the key, and what to do. Cancelling a call leaves no partial object.
 
     Args:
-        root: Where it lies; its `identity` keys what is remembered about the store.
+        root: Where it is; its `identity` keys what is remembered about the store.
 
     Attributes:
         lists_by_page: Whether a listing is a request of up to 1000 keys, so that neighbouring prefixes are better
@@ -141,7 +141,7 @@ class Store(ABC):
 
     @property
     def root(self) -> StoreRoot:
-        """Where the store lies."""
+        """Where the store is."""
         return self._root
 
     @property
@@ -263,7 +263,7 @@ class Store(ABC):
             if_match: In its place: only when the object's etag is this one.
             consume: The caller gives the file away: a store in the same file system takes it instead of copying it,
                 and after success it may be gone. On failure, and without `consume`, the file stays as it is.
-            moved: Told of progress, in bytes; what is sent again after a failure counts again.
+            moved: Called with progress, in bytes; what is sent again after a failure counts again.
 
         Raises:
             UsageError: The file is empty.
@@ -340,7 +340,7 @@ class Store(ABC):
         return RequestCounts(put=1)
 
     def can_hold(self, key: str) -> bool:
-        """Tell whether this kind of store can have an object of a well-formed key, or below a prefix."""
+        """Return whether this kind of store can have an object of a well-formed key, or below a prefix."""
         return self.holds_empty_segments or "//" not in key
 
     async def _honours_conditions(self, *, again: bool) -> bool:
@@ -390,7 +390,7 @@ class Store(ABC):
 
 
 def same_version(one: ObjectInfo, other: ObjectInfo) -> bool:
-    """Tell whether two answers of a store are about the same version of an object.
+    """Return whether two answers of a store are about the same version of an object.
 
     By their etags where both have one, as not all listings do; else by size and time, which a store may give in whole
     seconds in one place and in parts of them in another.

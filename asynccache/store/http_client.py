@@ -173,7 +173,7 @@ class Account(Protocol):
         ...
 
     def waits(self) -> bool:
-        """Tell whether `prepare` would ask the network now, so that it must not run on an event loop."""
+        """Return whether `prepare` would ask the network now, so that it must not run on an event loop."""
         ...
 
     def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:

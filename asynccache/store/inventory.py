@@ -64,7 +64,7 @@ class Inventory:
         if not self._store.lists_by_page:
             await self._each(sorted(wanted))
             return
-        # one group a kind and host to begin with: between hosts lies nothing wanted
+        # one group a kind and host to begin with: there is nothing wanted between hosts
         groups = _groups(wanted, depth=self._dirname.count("/") + 3)
         await run_together([self._together(group) for group in groups])
 
@@ -172,7 +172,9 @@ def _groups(wanted: Iterable[str], depth: int) -> list[list[str]]:
 
 
 def _is_behind(key: str, directory: str) -> bool:
-    """Tell whether a listing that has come to `key` has passed all of a directory, in either order (see `_groups`)."""
+    """Return whether a listing that has come to `key` has passed all of a directory, in either order (see
+    `_groups`).
+    """
     segments = directory.split("/")
     return key >= directory + "0" and key.split("/")[: len(segments)] > segments  # "0" follows "/"
 

@@ -32,19 +32,19 @@ class KeyRange:
     order: Order = "bytes"
 
     def holds(self, key: str) -> bool:
-        """Tell whether a key, or a directory with a slash at its end, lies in the range."""
+        """Return whether a key, or a directory with a slash at its end, is in the range."""
         return self.begun(key) and not self.passed(key)
 
     def begun(self, key: str) -> bool:
-        """Tell whether a listing that has come to a key is in the range or behind it."""
+        """Return whether a listing that has come to a key is in the range or behind it."""
         return not self.after or self._place(key) > self._place(self.after)
 
     def passed(self, key: str) -> bool:
-        """Tell whether a listing that has come to a key is behind the range."""
+        """Return whether a listing that has come to a key is behind the range."""
         return bool(self.upto) and self._place(key) > self._place(self.upto)
 
     def from_(self, key: str) -> KeyRange:
-        """Return what of the range lies behind a key."""
+        """Return what of the range is behind a key."""
         return KeyRange(key, self.upto, self.order) if self.begun(key) else self
 
     def moved(self, prefix: str, other: str) -> KeyRange:

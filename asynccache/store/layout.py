@@ -4,7 +4,7 @@
     asynccache/receipts/KIND/.../FILE.json              how a derived archive was made
     asynccache/quarantine/TIME/KEY                      a damaged object, out of every reader's way
 
-The part up to PATH is the *source directory*: everything that was ever made from one URL lies below it. Other readers
+The part up to PATH is the *source directory*: everything that was ever made from one URL is below it. Other readers
 abort on foreign objects there, so side-car objects live under a top-level name of our own (contract, section 3.4).
 """
 

@@ -133,7 +133,7 @@ class LocalStore(Store):
     async def _upload(
         self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
     ) -> ObjectInfo:
-        """Verify the size alone, since nothing lies between the file and the disk."""
+        """Verify the size alone, since nothing is between the file and the disk."""
         target = self._path(key)
 
         def write(progress: Progress) -> ObjectInfo:

@@ -258,7 +258,7 @@ def _link(staged: Path, target: Path) -> None:
 
 
 def can_link(directory: Path) -> bool:
-    """Tell whether a directory's file system has hard links, by making one."""
+    """Return whether a directory's file system has hard links, by making one."""
     first, second = directory / "link-probe", directory / "link-probe-2"
     try:
         first.touch()

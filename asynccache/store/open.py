@@ -1,4 +1,4 @@
-"""Opening the store that lies at a root."""
+"""Opening the store that is at a root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_a
     Opening makes nothing: neither a directory, which the first write makes, nor ever a bucket.
 
     Args:
-        root: Where it lies.
+        root: Where it is.
         options: How to reach it.
         may_be_absent: Whether a directory that is not there is an empty store. Say no for what only reads from a store
             that somebody has named, where an absent one means a mistyped path (see `ops.opening`).

@@ -102,7 +102,7 @@ def unit_of(key: str, prefix: str) -> str:
 
 
 def _divided(marks: Iterable[tuple[float, str]], total: float, count: int) -> list[str]:
-    """Return the places at which the weight passes each share of the total; marks say what lies up to each."""
+    """Return the places at which the weight passes each share of the total; marks say what is up to each."""
     places: list[str] = []
     wanted = 1
     for weight, place in marks:

@@ -68,7 +68,7 @@ class RemoteStore(Store):
     """Objects below a prefix of a bucket or container.
 
     Args:
-        root: Where they lie.
+        root: Where they are.
         options: How to reach them.
         client: Makes the requests.
         smallest_part: Bytes that a part has at least.
@@ -290,7 +290,7 @@ class RemoteStore(Store):
         return True
 
     async def _removed(self, key: str, etag: str) -> bool:
-        """Remove an object of this version; tell whether it was there."""
+        """Remove an object of this version; return whether it was there."""
         try:
             await self._remove(key, etag)
         except CallFailedError as exc:

@@ -83,7 +83,7 @@ class S3Store(RemoteStore):
                     await self._delete(_PROBE)
 
     async def _accepts(self, request: dict[str, Any]) -> bool:
-        """Tell whether the server writes an object whose condition may not hold."""
+        """Return whether the server writes an object whose condition may not hold."""
         try:
             await self.client.call("put_object", request)
         except S3FailedError as exc:

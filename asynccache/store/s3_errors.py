@@ -136,7 +136,7 @@ def status_of(exc: BaseException) -> int:
 
 
 def is_throttled(exc: BaseException) -> bool:
-    """Tell whether the store wants to be asked more slowly.
+    """Return whether the store wants to be asked more slowly.
 
     A 503 to a HEAD is taken so: it has no body to say SlowDown, which is what S3 means by it most often.
     """
@@ -145,7 +145,7 @@ def is_throttled(exc: BaseException) -> bool:
 
 
 def is_transient(exc: BaseException) -> bool:
-    """Tell whether the same request may succeed when tried again."""
+    """Return whether the same request may succeed when tried again."""
     if isinstance(exc, ClientError):
         return code_of(exc) in _TRANSIENT or status_of(exc) in TRANSIENT_STATUSES | _ELSEWHERE
     if isinstance(exc, SSLError):

@@ -104,7 +104,7 @@ class Transfer(Generic[C]):
         path: The file.
         part_bytes: Size of a part, at least.
         at_once: Parts under way.
-        moved: Told of progress.
+        moved: Called with progress.
     """
 
     client: C

@@ -128,7 +128,7 @@ class VerifiedReader:
         threads: Where files are digested.
         memory: Budget of bytes held in memory.
         cpu: Budget of cores.
-        report: Told of what is wrong with an object, or with reading it.
+        report: Called with what is wrong with an object, or with reading it.
     """
 
     store: Store
@@ -153,7 +153,7 @@ class VerifiedReader:
             path: The file; there is none afterwards unless the archive is whole.
             wanted: What the reader knows of the bytes that it wants.
             allowed: The sha256 that will do; None for any.
-            moved: Told of progress.
+            moved: Called with progress.
 
         Raises:
             StoreError: The store cannot be read: nothing is known of the object then.

@@ -181,7 +181,7 @@ def _ended(error: BaseException, words: list[str]) -> int:
 
 
 def _asked(words: list[str]) -> tuple[bool, bool]:
-    """Tell whether a traceback and whether JSON was asked for.
+    """Return whether a traceback and whether JSON was asked for.
 
     What follows `--`, and the words of `run` and `shell`, may be another program's.
     """

@@ -22,7 +22,7 @@ def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
 
 
 def colours() -> bool | None:
-    """Tell whether texts have colours: none with NO_COLOR, otherwise on terminals only."""
+    """Return whether texts have colours: none with NO_COLOR, otherwise on terminals only."""
     return False if os.environ.get("NO_COLOR") else None
 
 

@@ -170,7 +170,7 @@ def _image(
     """Return a Debian where `python` is None, else a virtual environment, with what Metaflow installs.
 
     The Debian has the packages for S3; what others need, its containers install themselves, as Metaflow has them do,
-    from wheels that lie beside them.
+    from wheels that are beside them.
     """
     installed = {"METAFLOW_SKIP_INSTALL_DEPENDENCIES": "1"}
     seen = (*volumes, kept.files) if kept.files else volumes

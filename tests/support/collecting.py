@@ -129,7 +129,7 @@ class WatchedStore(Store):
     Attributes:
         time: Seconds since the epoch.
         chance: Decides how long each request takes.
-        removing: Told of what is about to be removed.
+        removing: Called with what is about to be removed.
         kill_at: After how many removals `killed` is called; None for never.
         killed: Called then.
     """
@@ -241,7 +241,7 @@ class World:
 
     @property
     def keys(self) -> CatalogKeys:
-        """Where environments lie."""
+        """Where environments are."""
         return self.catalog.keys
 
     def document(self, number: int) -> str:
@@ -249,7 +249,7 @@ class World:
         return self.keys.document(environment(number).id)
 
     def reachable(self, number: int) -> bool:
-        """Tell whether an environment must stay."""
+        """Return whether an environment must stay."""
         there = self.store.contents()
         around = [info for key, info in there.items() if key.startswith(self.document(number).removesuffix("env"))]
         if self.document(number) not in there or number not in self.published:
@@ -268,7 +268,7 @@ class World:
         return not recorded
 
     def _recorded(self, number: int) -> bool:
-        """Tell whether a history says that an environment is ours."""
+        """Return whether a history says that an environment is ours."""
         word = ids(number)[1].encode()
         return any(key.startswith(ALIAS_LOG) and word in self.store.data(key) for key in self.store.contents())
 

@@ -77,7 +77,7 @@ class Metadata:
     """What `info/index.json` and its neighbours say of a package.
 
     Attributes:
-        noarch: `python` or `generic`; the package then lies in the subdir `noarch`.
+        noarch: `python` or `generic`; the package then is in the subdir `noarch`.
         entry_points: `name = module:function` lines of a `noarch: python` package.
         track_features: Features that make a solver prefer other builds.
         python_site_packages_path: Only of `python` itself.

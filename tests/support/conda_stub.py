@@ -1,6 +1,6 @@
 """An executable that answers as conda, mamba or micromamba do: from a table, or with what was recorded.
 
-`write_stub` writes it as a script whose behaviour stands in a JSON file beside it. Every call is appended to `calls`
+`write_stub` writes it as a script whose behaviour is in a JSON file beside it. Every call is appended to `calls`
 with its arguments and the environment variables that conda reads.
 """
 
@@ -30,9 +30,9 @@ def write_stub(directory: Path, program: str, **behaviour: Any) -> Path:
     """Write a stub and return its path.
 
     Args:
-        directory: Where programs lie; made when absent.
+        directory: Where programs are; made when absent.
         program: Its name.
-        behaviour: `style` (conda, mamba, micromamba), `version`, `alias` (where channels lie), `channels` (configured
+        behaviour: `style` (conda, mamba, micromamba), `version`, `alias` (where channels are), `channels` (configured
             ones), `stdout`, `stderr`, `code` (recorded answer to `create`), `hang` (seconds), `orphan` (file that gets
             the id of a process that it leaves behind), `info` (recorded answer to `info`).
     """

@@ -47,7 +47,7 @@ def debian_image(*, with_pip: bool = False) -> Path | None:
 
 
 def _may_mount() -> bool:
-    """Tell whether an overlay can be mounted here: not so inside most containers."""
+    """Return whether an overlay can be mounted here: not so inside most containers."""
     with tempfile.TemporaryDirectory(prefix="asynccache-overlay-") as name:
         mounts = "mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m && mkdir m/p && mount -t proc p m/p"
         script = f"cd $0 && mkdir l u w m && {mounts}"

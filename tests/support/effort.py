@@ -23,7 +23,7 @@ def share(items: Sequence[T], of: int) -> list[T]:
 
 
 def long_only() -> bool:
-    """Tell whether what takes minutes is left out."""
+    """Return whether what takes minutes is left out."""
     return not _LONG
 
 

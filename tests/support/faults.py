@@ -41,7 +41,7 @@ class Fault:
         times: Happens to the first so many requests that match; None for no limit.
         rate: Share of the matching requests it happens to, 0 to 1.
         skip: Lets so many matching requests pass first.
-        after: Share of the body that is sent before it happens, or where the wrong byte lies, 0 to below 1.
+        after: Share of the body that is sent before it happens, or where the wrong byte is, 0 to below 1.
         seconds: How long a stall lasts.
         status: Of `STATUS`.
         retry_after: Value of the Retry-After header: seconds, or a moment, which is written as an HTTP date.

@@ -53,7 +53,7 @@ def environment_with(packages: Sequence[Package], *, arch: str | None = None, no
 async def cached(
     engine: Engine, packages: Sequence[Package], *, wanted: Format | None = None, **about: str
 ) -> ResolvedEnvironment:
-    """Put packages into the engine's store; return their environment, whose document records where they lie.
+    """Put packages into the engine's store; return their environment, whose document records where they are.
 
     Args:
         engine: An open engine.

@@ -226,7 +226,7 @@ def _rclone_server(binary: str, ports: Sequence[int]) -> Iterator[ObjectServer]:
 
 
 def has_module(name: str) -> bool:
-    """Tell whether a module can be imported, without importing it."""
+    """Return whether a module can be imported, without importing it."""
     return importlib.util.find_spec(name) is not None
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import psutil  # type: ignore[import-untyped]
 
-# Below what the kernel gives to connections (from 32,768 on), and so that what lies an offset above is so, too.
+# Below what the kernel gives to connections (from 32,768 on), and so that what is an offset above is so, too.
 LOWEST: Final = 11_000
 HIGHEST: Final = 20_999
 OFFSET: Final = 10_000  # above each of its ports, where SeaweedFS listens as well

@@ -22,7 +22,7 @@ from typing import Final, Self
 from urllib.parse import unquote
 
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
-# A backend that needs nothing from any index: it lies in the source tree itself.
+# A backend that needs nothing from any index: it is in the source tree itself.
 BACKEND: Final = """
 import base64, hashlib, os, sys, zipfile
 
@@ -178,7 +178,7 @@ class PyPIIndex:
     """Serves a directory of archives by the simple API on 127.0.0.1; use as a context manager.
 
     Attributes:
-        directory: Where the archives lie; what is written there later is served, too.
+        directory: Where the archives are; what is written there later is served, too.
         json_api: Answer with the JSON form to who accepts it, else HTML.
         login: (user, password) that is asked for; None for nobody's.
         status: Answer all requests with this status; 0 for none.

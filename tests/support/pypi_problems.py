@@ -1,4 +1,4 @@
-"""Problems of PyPI packages, and the conda packages that lie below them."""
+"""Problems of PyPI packages, and the conda packages that are below them."""
 
 from __future__ import annotations
 

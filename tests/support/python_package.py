@@ -72,7 +72,7 @@ class Interpreter:
         shared: Whether the executable needs libpython as a shared library.
         framework: Whether it is a macOS framework build.
         library: File name of libpython.
-        library_directories: Where libpython may lie.
+        library_directories: Where libpython may be.
         multiarch: Debian's subdirectory for libraries, or empty.
         site_packages: Whether it looks for packages in `site-packages` by itself; Debian's looks in `dist-packages`.
     """

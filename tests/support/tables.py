@@ -1,4 +1,4 @@
-"""Reading the tables of an HTML page, and what else stands in it."""
+"""Reading the tables of an HTML page, and what else is in it."""
 
 from __future__ import annotations
 

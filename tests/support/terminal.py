@@ -38,7 +38,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What stands on the screen, without the empty lines at its end."""
+        """What is on the screen, without the empty lines at its end."""
         lines = [line.rstrip() for line in self._screen.display]
         while lines and not lines[-1]:
             lines.pop()

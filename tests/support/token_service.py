@@ -43,7 +43,7 @@ class TokenService:
 
     Args:
         certificate: What it shows.
-        files: Directory for what identities lie in on a machine.
+        files: Directory for what identities are in on a machine.
 
     Attributes:
         lifetime: Seconds for which a token is good, as the service says.
@@ -81,7 +81,7 @@ class TokenService:
         await self._runner.cleanup()
 
     def is_good(self, token: str) -> bool:
-        """Tell whether it gave a token that has not ended."""
+        """Return whether it gave a token that has not ended."""
         return self.tokens.get(token, 0.0) > time.time()
 
     def token(self, how: str = "by hand") -> str:

@@ -25,7 +25,7 @@ async def until_it_holds(holds: Callable[[], object]) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process runs."""
+    """Return whether a process runs."""
     try:
         os.kill(pid, 0)
         # a zombie that nobody here can reap is dead

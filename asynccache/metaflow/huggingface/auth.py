@@ -13,7 +13,7 @@ from typing import Any, Mapping
 from asynccache.metaflow.huggingface.models import HuggingFaceException
 
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-_TOKEN = re.compile(r"[!-~]+")  # what can stand in a header: visible ASCII
+_TOKEN = re.compile(r"[!-~]+")  # what can appear in a header: visible ASCII
 
 
 class HuggingFaceAuthProvider:

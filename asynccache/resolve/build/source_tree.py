@@ -83,7 +83,7 @@ def project(root: Path, subdirectory: str, name: str) -> Path:
     """Return the project's directory.
 
     Raises:
-        BuildError: It lies outside, or holds neither pyproject.toml nor setup.py.
+        BuildError: It is outside, or holds neither pyproject.toml nor setup.py.
     """
     path = root / subdirectory if subdirectory else root
     if not path.resolve().is_relative_to(root.resolve()):

@@ -1,4 +1,4 @@
-"""Channels as the built-in solver asks them: where they lie, with whose credentials, what is kept on disk.
+"""Channels as the built-in solver asks them: where they are, with whose credentials, what is kept on disk.
 
 One `ChannelIndex` holds one gateway, so that solves which run at once share what was fetched. Indexes are kept below
 `repodata` in the cache directory. Addresses in the result are those that the channel publishes, whatever mirror
@@ -60,11 +60,11 @@ def _as_conda_is_configured() -> Iterator[None]:
 
 
 def channel_addresses(channel: str, alias: str) -> tuple[str, ...]:
-    """Return where a channel lies.
+    """Return where a channel is.
 
     Args:
         channel: A name, an address, or a directory.
-        alias: Address below which names lie.
+        alias: Address below which names are.
 
     Raises:
         UsageError: The address holds a token.
@@ -104,7 +104,7 @@ class ChannelIndex:
         return self._settings.cache_dir / "repodata"
 
     def addresses(self, channels: Iterable[str]) -> list[str]:
-        """Return where channels lie, best first.
+        """Return where channels are, best first.
 
         Raises:
             UsageError: An address holds a token.
@@ -135,8 +135,8 @@ class ChannelIndex:
         """Return the gateway that solves share.
 
         Args:
-            offline: Take what lies on disk, however old; ask nobody.
-            fresh: Take nothing that lies on disk. What this object fetched itself counts in every case.
+            offline: Take what is on disk, however old; ask nobody.
+            fresh: Take nothing that is on disk. What this object fetched itself counts in every case.
         """
         action: _Action = "force-cache-only" if offline else "no-cache" if fresh else "cache-or-fetch"
         if action not in self._gateways:

@@ -29,8 +29,8 @@ class CondaConfiguration:
 
     Attributes:
         channels: Names, addresses and directories, the one that counts most first; empty where nothing names any.
-        alias: Address below which names lie.
-        custom: Name -> address below which it lies.
+        alias: Address below which names are.
+        custom: Name -> address below which it is.
         several: Name -> channels that it stands for.
         subdir: conda platform of the machine.
     """
@@ -42,7 +42,7 @@ class CondaConfiguration:
     subdir: str
 
     def addresses(self) -> list[str]:
-        """Return where the channels lie, with their credentials."""
+        """Return where the channels are, with their credentials."""
         return list(dict.fromkeys(address for channel in self.channels for address in self._addresses(channel, ())))
 
     def printed(self) -> list[str]:

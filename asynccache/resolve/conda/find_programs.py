@@ -58,7 +58,7 @@ def find_program(
         name: `mamba`, `conda`, `micromamba` or `conda-lock`.
         settings: `conda_local_path` counts.
         environ: Environment variables; the process's own when None.
-        cwd: Directory beside which a bootstrapped micromamba lies; the current one when None.
+        cwd: Directory beside which a bootstrapped micromamba is; the current one when None.
     """
     env = os.environ if environ is None else environ
     if settings.conda_local_path is not None:
@@ -132,5 +132,5 @@ def instead_of(name: str) -> str:
 
 
 def runs(path: Path) -> bool:
-    """Tell whether a file is there that can be executed."""
+    """Return whether a file is there that can be executed."""
     return path.is_file() and os.access(path, os.X_OK)

@@ -61,7 +61,7 @@ class KeptIndex:
             )
 
     def was_read(self, channels: Iterable[str], arch: str) -> None:
-        """Remember that the indexes of channels lie here."""
+        """Remember that the indexes of channels are here."""
         self._marker(channels, arch).touch()
 
     def _marker(self, channels: Iterable[str], arch: str) -> Path:

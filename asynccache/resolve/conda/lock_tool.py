@@ -162,7 +162,7 @@ class CondaLockResolver:
             )
             output = temp / "conda-lock-gen"
             if finished.returncode or not output.is_file():
-                # what the conda program answered stands in what it prints
+                # what the conda program answered is in what it prints
                 raise failure(finished, find_document(finished.stdout), self.name, self._secrets)
             text = await read_text(output)
         found = read_explicit(text)

@@ -39,7 +39,7 @@ class CondaProblem:
         requirements: Those of `conda`, then those of `npconda`, read.
         values: The same as texts for programs: `pandas>=1.0`, `six==1.16`, `x`.
         channels: Names and addresses, best first; those that only a requirement names come last.
-        own_channels: Those of them that stand in the request itself.
+        own_channels: Those of them that are in the request itself.
         sys: Virtual package -> version without build, as the request has it.
         base: conda packages that must be kept.
         alone: Whether channels that a program is configured with do not count.

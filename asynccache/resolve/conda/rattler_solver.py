@@ -67,7 +67,7 @@ class RattlerResolver:
     async def resolve(self, problem: Problem) -> Solution:
         """Find conda packages; see `Resolver.resolve` for the errors.
 
-        Packages stand in the order in which they can be linked, each after what it depends on.
+        Packages are in the order in which they can be linked, each after what it depends on.
         """
         conda, profile = await in_thread(self._read, problem)
         if not conda.requirements and not conda.base:

@@ -27,7 +27,7 @@ class Entry:
 
     Args:
         values: The mapping.
-        place: The list it stands in.
+        place: The list it is in.
     """
 
     def __init__(self, values: Mapping[Any, Any], place: SourcePosition) -> None:

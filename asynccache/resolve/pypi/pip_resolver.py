@@ -90,7 +90,7 @@ class PipResolver(PypiResolver):
 
     def _arguments(self, task: PypiTask, kept: Sequence[str], directory: Path) -> list[str | Path]:
         pypi, target, address = task.pypi, task.target, self._logins.address
-        # addresses can hold credentials: they stand in a file that only this user can read
+        # addresses can hold credentials: they are in a file that only this user can read
         lines = []
         if not pypi.flags.no_index:
             first, *others = map(address, pypi.indexes)

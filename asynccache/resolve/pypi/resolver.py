@@ -39,7 +39,7 @@ Command = tuple[Sequence[str | Path], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class PypiTask:
-    """The PyPI part of an environment, with what lies below it.
+    """The PyPI part of an environment, with what is below it.
 
     Attributes:
         problem: The whole problem.

@@ -85,7 +85,7 @@ class UvProgram:
         ]
 
     def index_flags(self, problem: PypiProblem) -> list[str]:
-        """Return the flags of commands that ask indexes; the rest stands in the environment."""
+        """Return the flags of commands that ask indexes; the rest is in the environment."""
         hosts = [word for host in problem.flags.trusted_hosts for word in ("--allow-insecure-host", host)]
         return [*(["--no-index"] if problem.flags.no_index else []), *hosts]
 

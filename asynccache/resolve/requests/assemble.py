@@ -1,7 +1,7 @@
 """Requirements become requests: pins, Python, virtual packages and sources added (contract, sections 1.2.1, 6.1.1).
 
 A request does not name its architecture; architectures that are resolved together share one, so that they share an id.
-What enters an id from the machine stands in `Machine`: give the same one, and the ids are the same anywhere.
+What enters an id from the machine is in `Machine`: give the same one, and the ids are the same anywhere.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def assemble(
         machine: What of the machine enters the request.
 
     Raises:
-        UsageError: Python stands in the file and on the command line, an unknown architecture or datastore.
+        UsageError: Python is in the file and on the command line, an unknown architecture or datastore.
         ConfigurationError: pip's configuration cannot be read.
     """
     machine = machine or Machine()
@@ -270,7 +270,7 @@ def with_pins(
 
 
 def values_by_category(deps: Mapping[str, Iterable[Requirement]]) -> dict[str, list[str]]:
-    """Return the values that stand in a request."""
+    """Return the values that are in a request."""
     return {category: [requirement.value for requirement in found] for category, found in deps.items()}
 
 

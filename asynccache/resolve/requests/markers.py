@@ -178,7 +178,7 @@ def _evaluate(parsed: Marker, marker: str, values: Mapping[str, str]) -> bool:
 
 
 def python_allows(constraint: str, version: str) -> bool:
-    """Tell whether a constraint allows a version of Python.
+    """Return whether a constraint allows a version of Python.
 
     Raises:
         UsageError: The constraint is malformed.

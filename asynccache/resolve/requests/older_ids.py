@@ -1,4 +1,4 @@
-"""Ids of a request as other writers compute them: with the credentials that stand in addresses (contract, 2.2.3).
+"""Ids of a request as other writers compute them: with the credentials that are in addresses (contract, 2.2.3).
 
 Only looked up, never written: whoever knows a token, a signature or a login here finds what was resolved with it there.
 """

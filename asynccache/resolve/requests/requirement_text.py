@@ -184,7 +184,7 @@ def read_requirement(value: str, category: str = "conda") -> ReadRequirement:
     """Take a value apart for solving and comparing.
 
     Args:
-        value: As it stands in a request.
+        value: As it is in a request.
         category: `conda`, `npconda` or `sys` may have a build (`1.0=py38_0`, `1.0-py38_0`), `pypi` has none.
 
     Raises:

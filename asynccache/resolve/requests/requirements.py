@@ -27,7 +27,7 @@ class Requirement:
 
     Attributes:
         name: May carry a channel (`channel::name`), extras (`name[a,b]`) or an address (`name@URL`).
-        constraint: As it stands in a request after `==`; empty for any version.
+        constraint: As it is in a request after `==`; empty for any version.
         marker: Environment marker; empty for none.
         place: Where it was written.
         prefix: Whether conda takes the constraint for the beginning of a version (`name=1.2`).
@@ -41,7 +41,7 @@ class Requirement:
 
     @property
     def value(self) -> str:
-        """The text that stands in a request."""
+        """The text that is in a request."""
         return join_value(self.name, self.constraint, self.marker)
 
     def check_exists(self) -> None:

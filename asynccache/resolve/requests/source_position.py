@@ -1,4 +1,4 @@
-"""Where in a list something stands, and packages made from what stands there."""
+"""Where in a list something stands, and packages made from what is there."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class SourcePosition:
             raise self.error(exc.message, expected=exc.expected, found=exc.found, hint=exc.hint) from exc
 
 
-NOWHERE = SourcePosition("")  # of what stands in no list: decorators, the command line
+NOWHERE = SourcePosition("")  # of what is in no list: decorators, the command line
 
 
 def local_url(text: str, place: SourcePosition) -> str:
