@@ -9,8 +9,8 @@
             print(row.name, row.arch, row.environment.id)
 
 Settings come from the environment and the configuration files unless they are given. Nothing is printed; progress goes
-to `emit`, notes go to `say` or are in the results. A name is imported when it is first asked for, so importing this
-module costs nothing; docs/api.md says what is promised about it.
+to `emit`, notes go to `say` or are in the results. A name is imported on first use, so importing this module costs
+nothing; docs/api.md says what is promised about it.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ __all__ = [
     "with_beside",
     "without_secrets",
 ]
-# module -> what is taken from it; each is imported when it is first asked for
+# module -> names taken from it; each is imported on first use
 _PLACES: Final = {
     "api.environment_results": ("History", "RolledBack", "Shown", "Taken"),
     "api.session": ("Session",),

@@ -1,4 +1,4 @@
-"""Verbs on what a store keeps and what nobody needs: gc, report, lease, leases, remove_leases, use."""
+"""Verbs on what a store keeps and what can be removed: gc, report, lease, leases, remove_leases, use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CollectingVerbs(Opened):
-    """What is collected, and what nobody may collect."""
+    """Garbage collection, and what is protected from it."""
 
     async def gc(
         self,
@@ -34,21 +34,22 @@ class CollectingVerbs(Opened):
         """Sweep what an earlier call has marked, and mark what nothing keeps now (docs/collecting.md).
 
         Args:
-            keep_days: What was written or used within that many days stays.
+            keep_days: What was written or used within this many days is kept.
             unreferenced: Also collect environments that no name, lease, use or run keeps; `keep_days` is at least 30
                 then.
-            also: Shell pattern of keys of documents and archives that may go although nothing says that they are ours.
-            grace_hours: How long what is marked waits, at least 1.
-            dry_run: Only tell what would be marked.
-            found: Called with each of that, in a dry run.
+            also: Shell pattern for keys of documents and archives that may be removed although no record says that they
+                are ours.
+            grace_hours: How long marked objects are kept before they are swept, at least 1.
+            dry_run: Only report what would be marked.
+            found: Called with each candidate, in a dry run.
 
         Returns:
-            What was marked and swept: `raise_for_failures()` raises what could not be.
+            What was marked and swept: `raise_for_failures()` raises what failed.
 
         Raises:
             UsageError: The rules exclude each other.
-            LockTimeoutError: Another process collects.
-            IntegrityError: A name, lease or document cannot be read, so that nobody knows what it keeps.
+            LockTimeoutError: Another process is collecting.
+            IntegrityError: An alias, lease or document cannot be read, so what it keeps is unknown.
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be read or written.
         """
@@ -59,16 +60,16 @@ class CollectingVerbs(Opened):
         return await (collector.look(found or (lambda _garbage: None)) if dry_run else collector.run())
 
     async def report(self, *, keep_days: float = 90.0, unreferenced: bool = False) -> StoreReport:
-        """Say what the store holds, who needs it, what was done to it last, and what `gc` would mark.
+        """Report what the store holds, what refers to it, what was done to it last, and what `gc` would mark.
 
-        Takes the requests of a dry run of `gc`, and some for the names that were written last. No archive is read.
+        Costs the requests of a dry run of `gc`, and a few for the aliases that were written last. No archive is read.
 
         Args:
             keep_days: As in `gc`.
             unreferenced: As in `gc`.
 
         Returns:
-            The figures: `raise_for_failures()` raises where something cannot be read that says what is needed.
+            The figures: `raise_for_failures()` raises if something that says what is needed cannot be read.
 
         Raises:
             UsageError: The rules exclude each other.
@@ -108,19 +109,19 @@ class CollectingVerbs(Opened):
         objects: Sequence[str] = (),
         arches: Iterable[str] = (),
     ) -> Lease:
-        """Let nobody collect environments, for ever: those of a flow that is deployed.
+        """Protect the environments of a deployed flow from collection until the lease is removed.
 
         Args:
-            name: Of what is deployed.
-            environments: Which, or any names of them.
+            name: Name of the lease: what is deployed.
+            environments: The environments, or any names of them.
             deployer: What it is deployed on.
             flow: Name of the flow.
-            objects: Keys of what its nodes are told of besides.
-            arches: conda platforms of those that are named; none for this machine's.
+            objects: Keys of other objects that its manifest names.
+            arches: conda platforms of environments given by name; none for this machine's.
 
         Raises:
-            UsageError: There is no name, or nothing to keep.
-            ObjectNotFoundError: Nothing is known under a name, or an environment was collected just before.
+            UsageError: The name is empty, or there is nothing to keep.
+            ObjectNotFoundError: Nothing is known under a name, or an environment has just been collected.
             StoreError: The store cannot be written.
         """
         from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415 - other verbs do without
@@ -139,7 +140,7 @@ class CollectingVerbs(Opened):
         return made
 
     async def leases(self) -> Leases:
-        """Return all leases, in the order of their names.
+        """Return all leases, sorted by name.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -152,13 +153,13 @@ class CollectingVerbs(Opened):
         return Leases(store.address, tuple([lease async for lease in read_leases(store)]))
 
     async def remove_leases(self, pattern: str) -> list[str]:
-        """Remove leases; return the names of those that are gone.
+        """Remove leases; return the names of those that were removed.
 
         Args:
             pattern: A name, or a shell pattern of names.
 
         Raises:
-            ObjectNotFoundError: There is none of that name.
+            ObjectNotFoundError: There is no lease of that name.
             StoreError: The store cannot be written.
         """
         from asynccache.catalog.leases import remove_leases  # noqa: PLC0415 - other verbs do without
@@ -173,10 +174,11 @@ class CollectingVerbs(Opened):
         return gone
 
     async def use(self, *environments: ResolvedEnvironment) -> None:
-        """Say that environments are used now, so that `gc` keeps them for its `keep_days`; at most once a day here.
+        """Record that environments are used now, so that `gc` keeps them for its `keep_days`; at most once a day on one
+        machine.
 
         Args:
-            environments: Which.
+            environments: The environments.
 
         Raises:
             StoreError: The store cannot be written.

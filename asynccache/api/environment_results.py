@@ -1,4 +1,4 @@
-"""What verbs on environments return, where no lower room has a type for it."""
+"""Results of verbs on environments, where no lower room has a type for them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shown(Documented):
-    """An environment and how it is called.
+    """An environment and its names.
 
     Attributes:
         environment: What it was asked for and what it holds.
-        names: Its names, here and in the store, in order.
-        digest: sha256 that was named, else the one by which the store has it with exactly its bytes now: the common one
-            of all its architectures; empty where there is none.
+        names: Its aliases, local and in the store, sorted.
+        digest: The sha256 in the name, else the digest under which the store has exactly its bytes now: the common one
+            of all its architectures; empty if there is none.
         own_digest: sha256 of this architecture's environment alone.
     """
 
@@ -49,18 +49,18 @@ class Shown(Documented):
 
     @property
     def resolved_at(self) -> datetime:
-        """When it was resolved; a document that says no zone is taken to mean this machine's."""
+        """When it was resolved; a time without a zone is taken to be in this machine's zone."""
         return self.environment.resolved_on
 
 
 @dataclass(frozen=True, slots=True)
 class Taken(Documented):
-    """Environments that were taken into this machine's list.
+    """Environments that were added to this machine's list.
 
     Attributes:
         environments: The one that was asked for, and those resolved together with it for other architectures.
         manifest: The file that holds the list.
-        default: Whether their request means them on this machine now.
+        default: Whether they are now the default for their request on this machine.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("ids as environments", "manifest", "default")
@@ -77,11 +77,11 @@ class Taken(Documented):
 
 @dataclass(frozen=True, slots=True)
 class History(Documented):
-    """Every move of a name.
+    """Every move of an alias.
 
     Attributes:
-        name: Which.
-        moves: The first one first.
+        name: The alias.
+        moves: The oldest first.
     """
 
     name: Alias
@@ -90,12 +90,12 @@ class History(Documented):
 
 @dataclass(frozen=True, slots=True)
 class RolledBack(Documented):
-    """A name that was moved back.
+    """An alias that was moved back.
 
     Attributes:
-        name: Which.
-        now: (req_id, full_id) of what it means now.
-        before: Of what it meant before.
+        name: The alias.
+        now: (req_id, full_id) that it refers to now.
+        before: (req_id, full_id) that it referred to before.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("name", "before as from", "now as to")

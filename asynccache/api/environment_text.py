@@ -1,4 +1,4 @@
-"""An environment in words: paragraphs for people, one line for programs (contract, section 6.1.1)."""
+"""An environment as text: paragraphs for people, one line for programs (contract, section 6.1.1)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def long_text(
     none: str = "NONE",
     by_name: bool = False,
 ) -> Iterator[str]:
-    """Yield the lines for people.
+    """Yield the lines for people to read.
 
     Args:
         found: The environment.
         here: What this machine knows of it.
-        aliases: Names beside those that this machine knows.
-        default: Whether it is what its request means on this machine.
-        resolver: Who found it now, and how fast; empty when it was known.
-        none: Stands for no source at all.
-        by_name: Say the names of the directories that it is in, not their paths.
+        aliases: Aliases other than those that this machine knows.
+        default: Whether it is the default for its request on this machine.
+        resolver: The resolver that has just found it, and how fast; empty if it was known.
+        none: Text that is shown for no source at all.
+        by_name: Show the names of the directories that it is in, not their paths.
     """
     yield f"{'DEFAULT ' if default else ''}Environment of type {found.environment_type} full hash {found.id}"
     if names := _names(here, aliases, " (mutable)"):
@@ -57,7 +57,7 @@ def long_text(
 
 
 def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Alias] = ()) -> str:
-    """Return the line for programs: twelve fields with blanks between them, lists with commas."""
+    """Return the line for programs: twelve fields separated by blanks, lists separated by commas."""
     fields: Sequence[str] = (
         found.id.req_id,
         found.id.full_id,
@@ -76,7 +76,7 @@ def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Ali
 
 
 def _names(here: Presence, more: Iterable[Alias], mark: str) -> list[str]:
-    """Return the names that people gave, those that move last and with a mark."""
+    """Return the aliases that people gave; those that can be moved come last and have a mark."""
     known = sorted({*here.names, *more}, key=lambda alias: (alias.mutable, str(alias)))
     return [f"{alias}{mark if alias.mutable else ''}" for alias in known if alias.kind == "generic"]
 

@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
 
 class EnvironmentVerbs(Opened):
-    """What is done with environments as documents and names: nothing here touches a prefix.
+    """Operations on environments as documents and aliases: none of them touches a prefix.
 
-    A name is whatever means an environment: `team/env:TAG` (`latest` without a tag), `REQ:FULL`, a full id, the step of
-    a run, the path of a document.
+    A name is anything that identifies an environment: `team/env:TAG` (`latest` without a tag), `REQ:FULL`, a full id,
+    the step of a run, the path of a document.
     """
 
     async def find(self, name: str, *, arch: str | None = None, local_only: bool = False) -> ResolvedEnvironment:
-        """Return the environment that a name means, of whatever kind (see `asynccache env --help`).
+        """Return the environment that a name of any kind identifies (see `asynccache env --help`).
 
         Args:
             name: An alias, ids, the step of a run, an environment on this machine, or the path of a document.
             arch: conda platform; None for this machine's.
-            local_only: Ask no store.
+            local_only: Do not ask the store.
 
         Raises:
-            UsageError: The text is no name.
-            ObjectNotFoundError: Nothing is known under it, or not for this architecture.
+            UsageError: The text is not a valid name.
+            ObjectNotFoundError: No environment is known under it, or none for this architecture.
             StoreError: The store cannot be used.
         """
         return await self._opening.find(name, arch, local_only=local_only)
 
     async def show(self, name: str, *, arch: str | None = None) -> Shown:
-        """Return an environment and all its names (see `asynccache env show`).
+        """Return an environment and all its aliases (see `asynccache env show`).
 
-        Says what does not fit together in its document.
+        Reports inconsistencies in its document.
 
         Args:
             name: Any name of it.
@@ -70,14 +70,14 @@ class EnvironmentVerbs(Opened):
         local: bool = True,
         remote: bool = True,
     ) -> AsyncGenerator[Listed]:
-        """Yield the environments that this machine's list and the store have, the latest resolution first.
+        """Yield the environments in this machine's list and in the store, most recently resolved first.
 
         Args:
-            pattern: Shell pattern of a name or id, or how one begins; None for all.
+            pattern: Shell pattern for an alias or id, or the beginning of one; None for all.
             arch: conda platform; None for all.
-            by: Only what this user resolved.
-            local: Whether to look into this machine's list.
-            remote: Whether to look into the store.
+            by: Only environments that this user resolved.
+            local: Whether to include this machine's list.
+            remote: Whether to include the store.
 
         Raises:
             UsageError: There is no such architecture.
@@ -91,9 +91,9 @@ class EnvironmentVerbs(Opened):
                 yield row
 
     async def get(self, name: str, *, arch: str | None = None, default: bool = True) -> Taken:
-        """Take an environment, for all architectures that it was resolved for, into this machine's list.
+        """Add an environment, for all architectures that it was resolved for, to this machine's list.
 
-        Says what does not fit together in its documents.
+        Reports inconsistencies in its documents.
 
         Args:
             name: Any name of it.
@@ -111,45 +111,45 @@ class EnvironmentVerbs(Opened):
         return Taken(tuple(taken), catalog.manifest.path, default)
 
     async def keep(self, *environments: ResolvedEnvironment, default: bool = False) -> None:
-        """Enter environments into this machine's list.
+        """Add environments to this machine's list.
 
         Args:
-            environments: Which.
-            default: Make each what its request means on this machine.
+            environments: The environments.
+            default: Make each the default for its request on this machine.
 
         Raises:
             DiskError: The list cannot be written.
-            LockTimeoutError: Another program holds it.
+            LockTimeoutError: Another program holds the list's lock.
         """
         await self._opening.local.keep(environments, default=default)
 
     async def alias(self, name: str, *names: str) -> Aliased:
-        """Give an environment further names, for everybody who uses the store (see `asynccache env alias`).
+        """Give an environment aliases, for all users of the store (see `asynccache env alias`).
 
         Args:
             name: Any name of it; one that only this machine knows is published first.
-            names: Names to give, `NAME[:TAG]`; the tags `latest`, `candidate` and `stable` move.
+            names: Aliases to assign, `NAME[:TAG]`; the tags `latest`, `candidate` and `stable` can be moved later.
 
         Returns:
-            What was given, failures in it: `raise_for_failures()` raises them.
+            What was assigned, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: A text is no name.
+            UsageError: A text is not a valid name.
             ObjectNotFoundError: There is no such environment.
-            StoreError: The store has not all of its packages, or cannot be written.
+            StoreError: The store does not have all of its packages, or cannot be written.
         """
         return await (await self._opening.catalog(writing=True)).alias(name, names)
 
     async def history(self, name: str, *, repair: bool = False) -> History:
-        """Return every move of a name: when, by whom, from, to.
+        """Return every move of an alias: when, by whom, from, to.
 
         Args:
-            name: One whose tag moves.
-            repair: Chain what is left of a broken history again before.
+            name: An alias whose tag can be moved.
+            repair: First rebuild the chain of a broken history from what is left of it.
 
         Raises:
-            UsageError: It is no name, or one that never moves.
-            ObjectNotFoundError: The store has no such name.
+            UsageError: It is not an alias, or one that is permanent.
+            ObjectNotFoundError: The store has no such alias.
             IntegrityError: The history was changed.
             StoreError: The store cannot be read.
         """
@@ -157,22 +157,22 @@ class EnvironmentVerbs(Opened):
         return History(Alias.parse(name), tuple(moves))
 
     async def rollback(self, name: str, *, to: int | None = None) -> RolledBack:
-        """Let a name mean again what it meant before; that is a move of its own.
+        """Move an alias back to an earlier environment; the history records this as a new move.
 
         Args:
-            name: One whose tag moves.
+            name: An alias whose tag can be moved.
             to: Number of the move to go back to; None for the last but one.
 
         Raises:
-            UsageError: It is no name, never moves, or has no such move.
-            ObjectNotFoundError: The store has no such name.
+            UsageError: It is not an alias, is permanent, or has no such move.
+            ObjectNotFoundError: The store has no such alias.
             StoreError: The store cannot be written.
         """
         now, before = await (await self._opening.catalog()).rollback(name, to)
         return RolledBack(Alias.parse(name), now, before)
 
     async def diff(self, first: str, second: str, *, arch: str | None = None) -> Difference:
-        """Compare two environments package by package, with the sizes that the store has.
+        """Compare two environments package by package, with sizes from the store.
 
         Args:
             first: Any name of one.
@@ -200,10 +200,10 @@ class EnvironmentVerbs(Opened):
             arch: conda platform; None for this machine's.
 
         Returns:
-            The text, and what the format cannot hold.
+            The text, and what the format cannot express.
 
         Raises:
-            UsageError: There is no such format, or nothing that it can hold; see `find` as well.
+            UsageError: There is no such format, or the environment has nothing that it can hold; see `find` as well.
             ObjectNotFoundError: See `find`.
             StoreError: The store cannot be used.
         """
@@ -222,25 +222,26 @@ class EnvironmentVerbs(Opened):
         environment: str | None = None,
         python: str | None = None,
     ) -> Imported:
-        """Make an environment of a lock, a list or an exported document: cache its packages, publish and name it.
+        """Create an environment from a lock file, a list or an exported document: cache its packages, publish it and
+        give it aliases.
 
         The setting `preferred_format` says which format of conda packages is stored besides the published one.
 
         Args:
             file: Path; `-` for standard input.
-            names: Names to give, `NAME[:TAG]`.
-            arches: conda platforms to take, which get one common id; none for this machine's.
-            specs: What was asked for, `CATEGORY::VALUE`; none for the list itself.
+            names: Aliases to assign, `NAME[:TAG]`.
+            arches: conda platforms, which get one common id; none for this machine's.
+            specs: What was asked for, `CATEGORY::VALUE`; if empty, the list itself.
             sources: Channels and indexes that go with `specs`, `CATEGORY::VALUE`.
             environment: Environment to take from a pixi.lock; None for `default`.
-            python: Version that wheels in a lock are chosen for; None for the running one.
+            python: Python version that wheels in a lock file are chosen for; None for the running one.
 
         Returns:
-            What was made; aliases that could not be assigned are in it: `raise_for_failures()` raises them.
+            What was created, with the aliases that could not be assigned: `raise_for_failures()` raises those failures.
 
         Raises:
-            UsageError: The file, a name, a requirement or an architecture is wrong.
-            PartialFailureError: Packages could not be cached: then nothing is published and no name given.
+            UsageError: The file, an alias, a requirement or an architecture is invalid.
+            PartialFailureError: Packages could not be cached; nothing is published and no alias assigned.
             StoreError: The store cannot be used.
         """
         from asynccache.ops.import_environment import Import, import_file  # noqa: PLC0415 - other verbs do without

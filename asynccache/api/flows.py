@@ -1,6 +1,7 @@
-"""What Metaflow's front needs beside the verbs. It ships with this version, so nothing is promised about these names.
+"""What the Metaflow extension needs besides the verbs. It ships with this version, so these names may change at any
+time.
 
-As in `asynccache.api`, a name is imported when it is first asked for.
+As in `asynccache.api`, a name is imported on first use.
 """
 
 from __future__ import annotations

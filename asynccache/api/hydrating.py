@@ -26,10 +26,10 @@ UNUSED_AFTER: Final = 30 * 86400.0  # seconds
 
 
 class HydratingVerbs(Opened):
-    """What is done with environments on this machine.
+    """Operations on environments on this machine.
 
-    An environment is named by whatever means one (see `find`). Store and engine are opened only where they are needed:
-    an environment that is there is used without them.
+    An environment is given by any name of it (see `find`). Store and engine are opened only when they are needed: an
+    environment that exists is used without them.
     """
 
     async def create(
@@ -47,18 +47,18 @@ class HydratingVerbs(Opened):
         kernel: bool = False,
         options: HydrateOptions | None = None,
     ) -> Created:
-        """Make an environment on disk, or find that it is there (see `asynccache create`).
+        """Create an environment on disk, or find that it exists (see `asynccache create`).
 
         Args:
-            environment: Which, or any name of it.
-            prefix: Where; None for this machine's environments, under a name made of its ids.
+            environment: The environment, or any name of it.
+            prefix: The path; None for a name made of its ids among this machine's environments.
             name: Name among this machine's environments, instead of one made of its ids.
-            arch: conda platform of an environment that is named; None for this machine's.
-            kind: Whose name it gets where none is given: `tmp`, or `step` as the steps of flows do. One that is there
-                under the other name is used.
-            exist_ok: Use what has the name already if it is this environment.
+            arch: conda platform of an environment given by name; None for this machine's.
+            kind: Whose naming scheme applies if no name is given: `tmp`, or `step` as for steps of flows. An
+                environment that exists under the other name is used.
+            exist_ok: Accept an existing prefix of that name if it is this environment.
             pathspec: `environment` must be a step's pathspec, whose code `into_dir` then gets.
-            into_dir: Directory to work in: with the environment's Python, variables, and the step's code.
+            into_dir: Working directory to prepare: the environment's Python, its variables, and the step's code.
             strict: Fail when neither the step's code nor the run's Metaflow can be obtained.
             kernel: Install a Jupyter kernel; what it needs is resolved on top.
             options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
@@ -67,12 +67,12 @@ class HydratingVerbs(Opened):
             Its prefix, its interpreter, and what was done.
 
         Raises:
-            UsageError: Wishes contradict each other, or the text is no name.
-            ObjectNotFoundError: Nothing is known under the name.
+            UsageError: Arguments contradict each other, or the text is not a valid name.
+            ObjectNotFoundError: No environment is known under the name.
             HydrationError: What is at the prefix is not ours, or a package cannot be linked.
-            FetchError: A package that no source has, or code that is not there.
-            IntegrityError: A package that all sources have wrong.
-            LockTimeoutError: Another process makes the same prefix for too long.
+            FetchError: No source has a package, or the step's code is missing.
+            IntegrityError: Every source has other bytes of a package than its digest says.
+            LockTimeoutError: Another process has been creating the same prefix for too long.
             DiskError: The disk is full or cannot be written.
         """
         from asynccache.hydrate.hydrated import HydrateOptions  # noqa: PLC0415 - other verbs do without
@@ -107,25 +107,26 @@ class HydratingVerbs(Opened):
         options: HydrateOptions | None = None,
         done: Callable[[Attempt], object] | None = None,
     ) -> Attempts:
-        """Make several environments on disk, or find that they are there, with one engine (see `asynccache create`).
+        """Create several environments on disk, or find that they exist, with one engine (see `asynccache create`).
 
         Each appears whole or not at all, and one that fails does not stop the others. A package that several need is
         fetched and extracted once.
 
         Args:
-            environments: Which, or any names of them; with a prefix each where one is to be given: `(NAME, PREFIX)`.
-            into: Directory for those without a prefix, by names made of theirs (`team/env:v1` in `team_env_v1`), and
-                that relative prefixes start from; None for this machine's environments, as with `create`.
-            arch: conda platform of those that are named; None for this machine's.
-            pathspec: Each is named by a step's pathspec.
+            environments: The environments, or any names of them; `(NAME, PREFIX)` to give one a prefix.
+            into: Directory for environments without a prefix, under names derived from theirs (`team/env:v1` in
+                `team_env_v1`); relative prefixes are relative to it. None for this machine's environments, as with
+                `create`.
+            arch: conda platform of environments given by name; None for this machine's.
+            pathspec: Each is given by a step's pathspec.
             options: `HydrateOptions(force=..., link_scripts=..., bytecode=...)`.
-            done: Called with each as it ends.
+            done: Called with each result as it is ready.
 
         Returns:
-            What became of each, failures in it: `raise_for_failures()` raises them.
+            The outcome of each, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: Nothing is named, or different environments would be made at one place.
+            UsageError: No environment is given, or different environments would be created at one path.
         """
         from asynccache.hydrate.hydrated import HydrateOptions  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.create_environments import create_environments, place_of  # noqa: PLC0415
@@ -148,15 +149,16 @@ class HydratingVerbs(Opened):
         *,
         environ: Mapping[str, str] | None = None,
     ) -> Activation:
-        """Return what to execute to run a command in an environment, which is made when it is not on this machine.
+        """Return what to execute to run a command in an environment, which is created if it is not on this machine.
 
         Args:
-            environment: Which, or any name of it; that of a directory among this machine's environments comes first.
+            environment: The environment, or any name of it; the name of a directory of this machine's environments
+                takes precedence.
             words: The command.
             environ: Variables to start from; None for this process's.
 
         Raises:
-            UsageError: There is no command, or the text is no name.
+            UsageError: There is no command, or the text is not a valid name.
             AsyncCacheError: As `create`.
         """
         return (await self._activated(environment, environ)).running(words)
@@ -171,8 +173,9 @@ class HydratingVerbs(Opened):
         """Return what to execute to open a shell in an environment (see `run`).
 
         Args:
-            environment: Which, or any name of it; that of a directory among this machine's environments comes first.
-            shell: Path of the shell; None for what `SHELL` says.
+            environment: The environment, or any name of it; the name of a directory of this machine's environments
+                takes precedence.
+            shell: Path of the shell; None for that in `SHELL`.
             environ: Variables to start from; None for this process's.
 
         Raises:
@@ -190,25 +193,25 @@ class HydratingVerbs(Opened):
         return await in_thread(activate, prefix, self.settings, os.environ if environ is None else environ)
 
     async def on_disk(self, *environments: str, sizes: bool = True) -> list[OnDisk]:
-        """Return the complete environments of this machine, the last used first.
+        """Return the complete environments of this machine, most recently used first.
 
         Args:
-            environments: Only those that these names mean; all when there is none.
-            sizes: Look at every file to say how large they are.
+            environments: Only those that these names identify; all if empty.
+            sizes: Compute their sizes, which looks at every file.
 
         Raises:
-            UsageError: A text is no name.
-            ObjectNotFoundError: Nothing is known under a name.
+            UsageError: A text is not a valid name.
+            ObjectNotFoundError: No environment is known under a name.
         """
         from asynccache.ops.hydrated import on_disk  # noqa: PLC0415 - other verbs do without
 
         return await on_disk(self._opening, environments, sizes=sizes)
 
     async def presence(self, *environments: ResolvedEnvironment) -> list[Presence]:
-        """Return what this machine knows of environments: how they are called and where they are hydrated.
+        """Return what this machine knows about environments: their aliases and where they are hydrated.
 
         Args:
-            environments: Which.
+            environments: The environments.
 
         Raises:
             IntegrityError: This machine's list is damaged.
@@ -218,14 +221,15 @@ class HydratingVerbs(Opened):
         return await in_thread(presence, self._opening.local, [each.id for each in environments])
 
     async def remove(self, *environments: str, force: bool = False) -> Removed:
-        """Remove environments from this machine; their documents and packages in the store stay.
+        """Remove environments from this machine; their documents and packages stay in the store.
 
         Args:
-            environments: The name or path of a prefix means that one, any other name every prefix of the environment.
-            force: Also when a process runs out of it.
+            environments: The name or path of a prefix selects that prefix, any other name every prefix of the
+                environment.
+            force: Remove it even if a process runs from it.
 
         Returns:
-            What was removed, failures in it: `raise_for_failures()` raises them.
+            What was removed, failures included: `raise_for_failures()` raises them.
         """
         from asynccache.ops.hydrated import remove  # noqa: PLC0415 - other verbs do without
 
@@ -242,18 +246,18 @@ class HydratingVerbs(Opened):
         """Free disk space: environments by their last use, then packages that no environment shares.
 
         Args:
-            older_than: Seconds since the last use; None for 30 days unless `keep_bytes` says how much may be left.
-            keep_bytes: What may be left; None for no such limit.
-            keep: Environments that stay whenever they were used, by any name.
+            older_than: Seconds since the last use; None for 30 days unless `keep_bytes` is given.
+            keep_bytes: Bytes that may be left; None for no such limit.
+            keep: Environments to keep whenever they were used, by any name.
             dry_run: Remove nothing.
 
         Returns:
-            What was removed, failures in it: `raise_for_failures()` raises them.
+            What was removed, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: A text is no name.
-            ObjectNotFoundError: Nothing is known under a name.
-            LockTimeoutError: Other processes hydrate for too long.
+            UsageError: A text is not a valid name.
+            ObjectNotFoundError: No environment is known under a name.
+            LockTimeoutError: Other processes have been hydrating for too long.
             DiskError: The package directory cannot be written.
         """
         from asynccache.ops.clean import clean  # noqa: PLC0415 - other verbs do without

@@ -12,14 +12,14 @@ from asynccache.ops.opening import Opening
 
 
 class Opened:
-    """Settings, and what the first verb that needs it opens: store, engine, catalog.
+    """Settings, and what is opened by the first verb that needs it: store, engine, catalog.
 
     Args:
-        settings: All settings; None: as the environment and the configuration files say.
-        writing: Whether what is done may store something: a store that somebody has named and that is not there is made
-            then. A verb that only reads reports it as not found otherwise; one that writes says so itself.
-        emit: Where events go; None for nowhere.
-        say: Called with a sentence that the user should see and no result holds.
+        settings: All settings; None to read them from the environment and the configuration files.
+        writing: Whether something may be stored: a store that was named and does not exist is then created. Otherwise a
+            verb that only reads reports it as not found; one that writes sets this itself.
+        emit: Called with each event; None to discard events.
+        say: Called with sentences that the user should see and no result contains.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Opened:
         return self
 
     async def open(self, *, writing: bool = False) -> None:
-        """Open store, connections and threads now; otherwise the first verb that needs them waits for that.
+        """Open store, connections and threads now; otherwise the first verb that needs them does so.
 
         Args:
-            writing: Something may be stored: a store that is named and not there is made then.
+            writing: Something may be stored: a store that was named and does not exist is then created.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -52,7 +52,7 @@ class Opened:
 
     @property
     def store_requests(self) -> int:
-        """How many requests the store was sent so far; file operations for a local store."""
+        """Number of requests sent to the store so far; file operations for a local store."""
         return self._opening.store_requests
 
     async def __aexit__(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PackageVerbs(Opened):
-    """What is done with packages."""
+    """Operations on packages."""
 
     async def cache(
         self,
@@ -40,25 +40,26 @@ class PackageVerbs(Opened):
     ) -> Report:
         """Fetch packages, verify them and publish them in the store (see `asynccache cache`).
 
-        The setting `preferred_format` says which format of conda packages is stored. Says what was left out of a list.
+        The setting `preferred_format` says which format of conda packages is stored. Reports what was left out of a
+        list.
 
         Args:
-            urls: Of packages, with a digest as fragment where it is known: `URL#MD5`, `URL#sha256=DIGEST`.
-            packages: Further ones.
-            lists: Files that name further ones: lists and locks; `-` for standard input.
-            arches: conda platforms to take from locks; none for this machine's.
+            urls: URLs of packages, with the digest as fragment if it is known: `URL#MD5`, `URL#sha256=DIGEST`.
+            packages: Further packages.
+            lists: Files that name further packages: lists and lock files; `-` for standard input.
+            arches: conda platforms to take from lock files; none for this machine's.
             environment: Environment to take from a pixi.lock.
-            python: Version that wheels in a lock are chosen for; None for the running one.
-            extras: Extras to take from a lock as well.
-            groups: Dependency groups to take from a lock; none for its default ones.
-            skip_sources: Leave out what is no archive instead of refusing the list.
+            python: Python version that wheels in a lock file are chosen for; None for the running one.
+            extras: Extras to take from a lock file as well.
+            groups: Dependency groups to take from a lock file; if empty, its default groups.
+            skip_sources: Leave out entries that are not archives instead of refusing the list.
             keep_published: Store the published archive as well as the preferred one.
 
         Returns:
-            The receipt, failures in it: `raise_for_failures()` raises them.
+            The receipt, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: A URL is none of a package, a list cannot be read, or there is nothing to cache.
+            UsageError: A URL is not that of a package, a list cannot be read, or there is nothing to cache.
             StoreError: The store cannot be used.
         """
         everything = await listed_packages(
@@ -83,16 +84,16 @@ class PackageVerbs(Opened):
         Args:
             files: Archives.
             to: `.conda` or `.tar.bz2`.
-            out: Directory for the results, made when it is not there; None for beside each source.
+            out: Directory for the results, created if missing; None to write each next to its source.
             check_with: `cph` to have conda-package-handling compare each result with its source as well.
-            done: Called with each file as it ends.
+            done: Called with the result of each file as it is ready.
 
         Returns:
-            What became of each file, failures in it: `raise_for_failures()` raises them.
+            The outcome of each file, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: There is no such format, or nobody of that name who checks.
-            DiskError: `out` cannot be made.
+            UsageError: There is no such format, or no such program to check with.
+            DiskError: `out` cannot be created.
         """
         from asynccache.ops.transmute_files import transmute_files  # noqa: PLC0415 - other verbs do without
 
@@ -114,25 +115,25 @@ class PackageVerbs(Opened):
         report: bool = False,
         found: Callable[[Job], object] | None = None,
     ) -> Backfilled:
-        """Give every conda package of the store its other format, beside the published one.
+        """Add the other format of every conda package in the store, next to the published archive.
 
         Args:
-            to: `.conda` or `.tar.bz2`: the format to make.
+            to: `.conda` or `.tar.bz2`: the format to add.
             pattern: Only packages whose file name (or key, with a slash) matches.
             shard: (I, N): the I-th of N ranges of their keys, from 1.
-            run_id: Name of the run, which all its shards have in common; each goes on where it was.
+            run_id: Name of the run, shared by all its shards; each continues where it stopped.
             keys: List of keys to look at in place of a listing: a path or address (https, an object of a store). An S3
-                Inventory (its manifest.json, CSV, Parquet), lines of `ls --keys`, or a key in each line.
-            resume: Go on where the last interrupted run stopped, its failures first.
-            dry_run: Only find what would be done.
+                Inventory (its manifest.json, CSV, Parquet), lines of `ls --keys`, or one key per line.
+            resume: Continue where the last interrupted run stopped, its failures first.
+            dry_run: Only report what would be done.
             report: Add up what all shards have done so far.
             found: Called with each package that would be converted, in a dry run.
 
         Returns:
-            What there was to do and what was done, failures in it: `raise_for_failures()` raises them.
+            What there was to do and what was done, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: There is no such format or shard, or `keys` is no list.
+            UsageError: There is no such format or shard, or `keys` is not a list of keys.
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be listed.
         """
@@ -154,17 +155,17 @@ class PackageVerbs(Opened):
     async def backfill_run(
         self, to: Format | str, count: int = 1, *, pattern: str | None = None, run_id: str = "", keys: str = ""
     ) -> BackfillRun:
-        """Add up what all shards of a backfill have done so far, as they have written it into the store.
+        """Add up what all shards of a backfill have done so far, as recorded in the store.
 
         Args:
             to: As in `backfill`.
-            count: Of the shards.
+            count: Number of shards.
             pattern: As in `backfill`.
             run_id: As in `backfill`.
             keys: As in `backfill`.
 
         Returns:
-            The sums, and which shards are not done: `raise_for_failures()` raises then.
+            The totals, and the shards that are not done: `raise_for_failures()` raises if there are any.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -178,19 +179,19 @@ class PackageVerbs(Opened):
     async def plan_backfill(
         self, to: Format | str, count: int, *, pattern: str | None = None, run_id: str = ""
     ) -> tuple[str, ...]:
-        """Divide the store's conda packages evenly among the shards of a backfill, with one listing of all keys.
+        """Divide the store's conda packages evenly among the shards of a backfill, using one listing of all keys.
 
-        Shards that find no plan make one themselves with few requests, and weigh less evenly.
+        Shards that find no plan make one themselves with few requests; theirs is less even.
 
         Args:
             to: As in `backfill`.
-            count: Of the shards.
+            count: Number of shards.
             pattern: As in `backfill`.
             run_id: As in `backfill`.
 
         Returns:
-            The places between the shards; fewer than `count` - 1 where there is too little to divide. A plan that is
-            there already stays.
+            The boundaries between the shards; fewer than `count` - 1 if there is too little to divide. An existing plan
+            is kept.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -214,7 +215,7 @@ async def listed_packages(
     groups: Iterable[str],
     skip_sources: bool,
 ) -> list[Package]:
-    """Read what is to be cached (see `PackageVerbs.cache`); tell what was left out."""
+    """Read what to cache (see `PackageVerbs.cache`); report what was left out."""
     from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - other verbs do without
     from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
 
@@ -242,7 +243,7 @@ async def listed_packages(
 def selection_of(
     to: Format | str, pattern: str | None, shard: Shard | tuple[int, int] | None, run_id: str, keys: str = ""
 ) -> Selection:
-    """Return which packages a backfill is about (see `PackageVerbs.backfill`)."""
+    """Return the packages that a backfill covers (see `PackageVerbs.backfill`)."""
     from asynccache.model.shard import Shard  # noqa: PLC0415 - others do without
     from asynccache.ops.backfill import Selection  # noqa: PLC0415
 

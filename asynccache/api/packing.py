@@ -1,4 +1,4 @@
-"""Verbs that publish what nodes read first: pack, supply_nodes, publish_engine, publish_decoders."""
+"""Verbs that publish what nodes fetch first: pack, supply_nodes, publish_engine, publish_decoders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PackingVerbs(Opened):
-    """What is published for nodes."""
+    """Publishing for nodes."""
 
     async def pack(
         self,
@@ -29,16 +29,16 @@ class PackingVerbs(Opened):
         """Put packed environments into the store, one after the other: packing one uses all cores.
 
         Args:
-            environments: Which, or any names of them.
-            arches: conda platforms of those that are named; none for this machine's.
-            force: Make one again although there is one.
-            level: Of zstd, from 1 to 22; None for the usual one.
+            environments: The environments, or any names of them.
+            arches: conda platforms of environments given by name; none for this machine's.
+            force: Build a pack even if one exists.
+            level: zstd level, from 1 to 22; None for the default.
 
         Raises:
-            UsageError: A text is no name.
-            ObjectNotFoundError: Nothing is known under a name.
-            FetchError: A package that no source has.
-            HydrationError: A package that cannot be linked with the placeholder.
+            UsageError: A text is not a valid name.
+            ObjectNotFoundError: No environment is known under a name.
+            FetchError: No source has a package.
+            HydrationError: A package cannot be linked with the placeholder.
             DiskError: The disk is full or cannot be written.
             StoreError: The store cannot be written.
         """
@@ -60,11 +60,11 @@ class PackingVerbs(Opened):
         return packs
 
     async def supply_nodes(self, *environments: ResolvedEnvironment, arches: Iterable[str] = ()) -> NodeSupplies:
-        """Make what nodes need of environments: packs, and an engine for nodes that cannot take one.
+        """Publish what nodes need to run environments: packs, and an engine for nodes that cannot use one.
 
         Args:
-            environments: Those that run there.
-            arches: conda platforms of nodes that look up by themselves what they run.
+            environments: The environments that nodes run.
+            arches: conda platforms of nodes that look up their environment by name.
 
         Raises:
             ConfigurationError: Nodes would have neither a pack nor an engine that this machine vouches for.
@@ -81,13 +81,13 @@ class PackingVerbs(Opened):
         return await supply_nodes(engine.host, engine.sources, vouched, looking)
 
     async def publish_engine(self, *, force: bool = False) -> Published:
-        """Put this Python with the engine in it where nodes of this architecture find it, or where settings say.
+        """Publish this Python with the engine where nodes of this architecture find it, or where the settings say.
 
         Args:
             force: Build it again even if one exists.
 
         Raises:
-            DiskError: It cannot be made here.
+            DiskError: It cannot be built on the local disk.
             StoreError: The store cannot be written.
         """
         from asynccache.ops.installer import publish_bundle  # noqa: PLC0415 - other verbs do without
@@ -96,16 +96,16 @@ class PackingVerbs(Opened):
         return await publish_bundle(engine.host, engine.store, force=force, configured=True)
 
     async def publish_decoders(self, *wheels: str | PathLike[str]) -> dict[str, Published]:
-        """Put wheels of a zstd decoder where nodes whose Python has none find them.
+        """Publish wheels of a zstd decoder where nodes whose Python has none find them.
 
         Args:
             wheels: Paths of wheels of `backports.zstd` or `zstandard`, for any Python and machine.
 
         Returns:
-            All that are published now, by Python and architecture: `cp310-linux-64`.
+            All wheels that are now published, by Python and architecture: `cp310-linux-64`.
 
         Raises:
-            UsageError: A file is no such wheel.
+            UsageError: A file is not such a wheel.
             StoreError: The store cannot be written.
         """
         from asynccache.ops.installer import publish_zstd_wheels  # noqa: PLC0415 - other verbs do without

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 
 class Planning(Opened):
-    """The verbs that can be planned. Each takes what the verb of `Session` with its name takes, and raises as that.
+    """The verbs that can be planned. Each takes the arguments of the verb of `Session` with its name, and raises as it
+    does.
 
-    Listings and documents are read, a few objects more to measure; nothing is written to the store.
+    Listings and documents are read, and a few objects to measure the store's speed; nothing is written to the store.
 
     Args:
-        session: Whose store is planned for, with what it has opened.
+        session: The session whose store is planned for.
     """
 
     def __init__(self, session: Opened) -> None:

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class ResolvingVerbs(Opened):
-    """What is done with requirements."""
+    """Operations on requirements."""
 
     async def read(self, *inputs: Inputs | StepInputs | str | PathLike[str], local_only: bool = False) -> list[Wanted]:
-        """Return what is asked for, read and identified, to be given to `known` and `resolve`.
+        """Read and identify requests, to be passed to `known` and `resolve`.
 
         Args:
             inputs: One for each environment: a file as `asynccache resolve` takes it, `Inputs`, or `StepInputs`.
-            local_only: Look for environments that are named on this machine only.
+            local_only: Look up environments given by name on this machine only.
 
         Raises:
             UsageError: A file is malformed, or options contradict each other.
             ObjectNotFoundError: No environment is known under a name.
-            PartialFailureError: Of several, some are wrong; says what, by name.
+            PartialFailureError: Several requests were given and some are invalid; the failures, by name.
         """
         from asynccache.errors import AsyncCacheError, raise_failures  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.resolve_files import read_inputs  # noqa: PLC0415
@@ -51,10 +51,10 @@ class ResolvingVerbs(Opened):
         return [outcome for outcome in outcomes if isinstance(outcome, Wanted)]
 
     async def known(self, *wanted: Wanted, local_only: bool = False) -> list[Known]:
-        """Return what is known of requests: a row for each and each of its architectures; nothing is resolved.
+        """Return what is known about requests, a row for each request and architecture; nothing is resolved.
 
         Args:
-            wanted: As `read` returns it.
+            wanted: As returned by `read`.
             local_only: Look on this machine only.
 
         Raises:
@@ -75,10 +75,10 @@ class ResolvingVerbs(Opened):
             options: `ResolveOptions(force=..., dry_run=..., cache=..., create=..., set_default=..., local_only=...)`.
 
         Returns:
-            A row for each environment and architecture, failures in it: `raise_for_failures()` raises them.
+            A row for each environment and architecture, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: The environments contradict each other, or the options.
+            UsageError: The environments or the options contradict each other.
         """
         from asynccache.ops.resolve_files import resolve_files  # noqa: PLC0415 - other verbs do without
         from asynccache.runtime.arenas import share_arenas  # noqa: PLC0415
@@ -88,10 +88,10 @@ class ResolvingVerbs(Opened):
         return await resolve_files(self._opening, given, options=options, emit=self._emit, say=self._say)
 
     async def published(self, *environments: ResolvedEnvironment) -> list[bool]:
-        """Tell of environments, in their order, whether their documents are in the store.
+        """Return, for each environment in order, whether its document is in the store.
 
         Args:
-            environments: Which.
+            environments: The environments.
 
         Raises:
             StoreError: The store cannot be used.
@@ -112,23 +112,23 @@ class ResolvingVerbs(Opened):
         pack: bool | None = None,
         shard: Shard | tuple[int, int] | None = None,
     ) -> Warmed:
-        """Bring what environments need into the store, onto this node, or both (see `asynccache warm`).
+        """Fetch what environments need into the store, onto this node, or both (see `asynccache warm`).
 
         Args:
-            environments: Which, or any names of them.
-            arches: conda platforms of those that are named; none for this machine's.
-            to: `remote`, `local` or `both`; with `local` nothing is written into a store that the settings name.
-            verify: Read what was never verified from this machine.
-            pack: Put packed environments into the store; None: as the setting of that name says.
-            shard: (I, N): bring the I-th of N ranges of the packages' keys, from 1. Whoever comes last publishes
+            environments: The environments, or any names of them.
+            arches: conda platforms of environments given by name; none for this machine's.
+            to: `remote`, `local` or `both`; with `local` nothing is written to the store.
+            verify: Read objects that were never verified from this machine.
+            pack: Publish packs; None to do as the setting `pack` says.
+            shard: (I, N): fetch the I-th of N ranges of the packages' keys, from 1. The last shard to finish publishes
                 documents and packs.
 
         Returns:
-            A row for each environment, failures in it: `raise_for_failures()` raises them.
+            A row for each environment, failures included: `raise_for_failures()` raises them.
 
         Raises:
-            UsageError: A text is no name, or nothing is named.
-            ObjectNotFoundError: Nothing is known under a name.
+            UsageError: A text is not a valid name, or no environment is given.
+            ObjectNotFoundError: No environment is known under a name.
             StoreError: The store cannot be used.
             DiskError: This machine's disk cannot be written.
         """
@@ -142,7 +142,7 @@ class ResolvingVerbs(Opened):
 
 
 def _inputs(given: Iterable[_Asked | str | PathLike[str]]) -> list[_Asked]:
-    """Return what is asked for, a path as `Inputs`."""
+    """Return the inputs, with paths turned into `Inputs`."""
     from asynccache.ops.resolve_inputs import InputFile, Inputs  # noqa: PLC0415 - warming does without
 
     return [Inputs((InputFile(fspath(each)),)) if isinstance(each, str | PathLike) else each for each in given]

@@ -1,11 +1,11 @@
-"""The front for everybody: one session holds settings and what was opened with them, and has every verb.
+"""The entry point: one session holds settings and what was opened with them, and has every verb.
 
     async with Session() as session:
         readiness = await session.warm("team/env:v1")
         readiness.raise_for_failures()
 
-Store, connections and threads are opened by the first verb that needs them and closed with the session. Verbs are in a
-module per subject; a default or a decision is there or below, never in a front that calls them.
+Store, connections and threads are opened by the first verb that needs them and closed with the session. Each subject
+has a module with its verbs; defaults and decisions belong there or below, never in a caller such as the command line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Session(
 
     @property
     def plan(self) -> Planning:
-        """The verbs that can be planned: each takes what the one of its name takes, and says what that would do."""
+        """The verbs that can be planned: each takes the arguments of the verb of its name, and reports what that would
+        do.
+        """
         from asynccache.api.planning import Planning  # noqa: PLC0415 - few ask for it
 
         return Planning(self)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is asked for of a replication, as `StoreVerbs.replicate` has it."""
+    """What a replication copies, as in `StoreVerbs.replicate`."""
 
     environments: Sequence[str]
     aliases: bool
@@ -38,10 +38,10 @@ class _Wanted:
 
 
 class StoreVerbs(Opened):
-    """What is done with a store as a whole."""
+    """Operations on a store as a whole."""
 
     async def list_packages(self, pattern: str | None = None) -> AsyncGenerator[StoredArchive]:
-        """Yield the archives of the store in the order of their keys; says when there is none.
+        """Yield the archives of the store in the order of their keys; says so if there are none.
 
         Args:
             pattern: Shell pattern that the file name must match, or the whole key when it contains a slash.
@@ -61,7 +61,7 @@ class StoreVerbs(Opened):
             self._tell(f"{store.address} has no packages{f' that match {pattern!r}' if pattern else ': it is empty'}")
 
     async def stat(self) -> Totals:
-        """Count the packages and bytes of the store, one request per thousand objects; says when there is none.
+        """Count the packages and bytes in the store, with one request per thousand objects; says so if there are none.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -89,29 +89,29 @@ class StoreVerbs(Opened):
         checked: Callable[[StoredArchive], object] | None = None,
         total: Callable[[int, int], object] | None = None,
     ) -> StoreVerification:
-        """Read and digest the archives of the store; all of it, also documents, names and packs of environments.
+        """Read and digest the archives of the store; if all are read, also the documents, aliases and packs of
+        environments.
 
         Args:
-            pattern: Only archives whose file name (or key, with a slash) matches; nothing of environments then.
-            sample: Share of the archives to read, above 0 up to 1; below 1 nothing of environments.
-            seed: Which archives a sample takes; another text takes others.
-            quarantine: Move damaged objects to the quarantine, so that `cache` brings them again.
-            adopt: Compare each derived archive with the published one, member by member; remember that, and write a
-                receipt. One that holds something else is damaged.
-            check_with: `cph` to compare each derived archive that asynccache wrote with the published one, and to have
-                conda-package-handling compare them as well. One that differs for either is damaged.
-            shard: (I, N): the I-th of N ranges of the archives' keys, from 1. The first shard reads what there is of
-                environments.
-            run_id: Name of the run, which all its shards have in common; each goes on where it was.
+            pattern: Only archives whose file name (or key, with a slash) matches; environments are not checked then.
+            sample: Share of the archives to read, above 0 up to 1; below 1, environments are not checked.
+            seed: Seed of the sample; another text selects other archives.
+            quarantine: Move damaged objects to the quarantine, so that `cache` fetches them again.
+            adopt: Compare each derived archive with the published one, member by member; record the result and write a
+                receipt. An archive whose content differs counts as damaged.
+            check_with: `cph` to compare each derived archive that asynccache wrote with the published one, also by
+                conda-package-handling. An archive that differs for either of them counts as damaged.
+            shard: (I, N): the I-th of N ranges of the archives' keys, from 1. The first shard also checks environments.
+            run_id: Name of the run, shared by all its shards; each continues where it stopped.
             checked: Called with each archive that was read.
             total: Called with the number of archives to read and their bytes; costs another listing, beside the
                 reading.
 
         Returns:
-            What was read and what is wrong with it: `raise_for_failures()` raises that.
+            What was read and what is wrong with it: `raise_for_failures()` raises the latter.
 
         Raises:
-            UsageError: `sample` is no share, there is no such shard, or nobody of that name who checks.
+            UsageError: `sample` is not a share, there is no such shard, or no such program to check with.
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be listed.
         """
@@ -146,27 +146,28 @@ class StoreVerbs(Opened):
         checked: Callable[[StoredArchive], object] | None = None,
         total: Callable[[int, int], object] | None = None,
     ) -> Audit:
-        """Return whether everything in the store fits together, by listings and documents.
+        """Check that everything in the store fits together, using listings and documents.
 
         Args:
             read_data: Share of the archives that are read and digested as well, 0 for none, 1 for all.
             seed: Seed of the sample; another text selects other archives.
-            repair: Mend what can be mended: out of the other stores, from the other format of a package, from upstream.
+            repair: Repair what can be repaired: from the other stores, from the other format of a package, or from
+                upstream.
             others: Roots of stores to take archives from.
-            shard: (I, N): the I-th of N ranges of the archives' keys, from 1. What is of no range, such as names and
-                packs, belongs to the first one.
-            run_id: Name of the run, which all its shards have in common. A shard of it that is done is not done again.
-            report: Add up what all shards have shown so far.
+            shard: (I, N): the I-th of N ranges of the archives' keys, from 1. What belongs to no range, such as aliases
+                and packs, is done by the first one.
+            run_id: Name of the run, shared by all its shards. A shard that is done is not done again.
+            report: Add up what all shards have found so far.
             found: Called with each finding.
             checked: Called with each archive that was read.
             total: Called with the number of archives to read and their bytes; costs another listing, beside the
                 reading.
 
         Returns:
-            What was found and mended: `raise_for_failures()` raises what is left.
+            What was found and repaired: `raise_for_failures()` raises what is left.
 
         Raises:
-            UsageError: `read_data` is no share, or there is no such shard.
+            UsageError: `read_data` is not a share, or there is no such shard.
             StoreNotFoundError: There is no store at an address.
             StoreError: A store cannot be listed.
         """
@@ -188,18 +189,19 @@ class StoreVerbs(Opened):
         run_id: str = "",
         found: Callable[[AuditFinding], object] | None = None,
     ) -> AuditRun:
-        """Add up what all shards of an audit showed, as they have written it into the store.
+        """Add up what all shards of an audit found, as recorded in the store.
 
         Args:
-            count: Of the shards.
+            count: Number of shards.
             read_data: As in `audit`.
             seed: As in `audit`.
             repair: As in `audit`.
             run_id: As in `audit`.
-            found: Called with each finding of any of them.
+            found: Called with each finding of any shard.
 
         Returns:
-            The sums, and which shards are not done: `raise_for_failures()` raises then, and what is left of findings.
+            The totals, and the shards that are not done: `raise_for_failures()` raises if there are any, or findings
+            that are left.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -223,26 +225,26 @@ class StoreVerbs(Opened):
         dry_run: bool = False,
         found: Callable[[ReplicaFinding], object] | None = None,
     ) -> Replicated:
-        """Bring into the store what another one has, packages first and names last.
+        """Copy the content of another store into this one, packages first and aliases last.
 
-        Nothing is overwritten. What is there is known by listing it, so a run that was killed goes on where it was.
+        Nothing is overwritten. The target is listed first, so a run that was killed continues where it stopped.
 
         Args:
             source: Root of the other store, which is only read.
-            environments: Aliases or ids of the only environments that are brought; none for all of the store.
-            aliases: Only environments that aliases refer to now.
-            move_aliases: Move aliases, too, that were moved in this store since.
-            shard: (I, N): the I-th of N ranges of the packages' keys, from 1. The last one to come brings the rest.
-            run_id: Name of the run, which all its shards have in common; each goes on where it was.
-            dry_run: Only find what would be copied.
+            environments: Aliases or ids of the only environments to copy; if empty, the whole store.
+            aliases: Copy only environments that aliases refer to now.
+            move_aliases: Also move aliases that were moved in this store since.
+            shard: (I, N): the I-th of N ranges of the packages' keys, from 1. The last shard to finish copies the rest.
+            run_id: Name of the run, shared by all its shards; each continues where it stopped.
+            dry_run: Only report what would be copied.
             found: Called with each object that is not copied.
 
         Returns:
-            What was copied and what was there: `raise_for_failures()` raises what was not.
+            What was copied and what existed: `raise_for_failures()` raises what failed.
 
         Raises:
-            UsageError: A text is no name, there is no such shard, or both stores are one.
-            ObjectNotFoundError: The other store knows nothing under a name.
+            UsageError: A text is not a valid name, there is no such shard, or both addresses are of one store.
+            ObjectNotFoundError: The other store has no environment of a name.
             StoreNotFoundError: There is no store at the other address.
             StoreError: A store cannot be listed.
         """
@@ -253,17 +255,17 @@ class StoreVerbs(Opened):
     async def replicate_run(
         self, source: str, count: int, *, environments: Sequence[str] = (), aliases: bool = False, run_id: str = ""
     ) -> BackfillRun:
-        """Add up what all shards of a replication have copied so far, as they have written it into the store.
+        """Add up what all shards of a replication have copied so far, as recorded in the store.
 
         Args:
             source: As in `replicate`.
-            count: Of the shards.
+            count: Number of shards.
             environments: As in `replicate`.
             aliases: As in `replicate`.
             run_id: As in `replicate`.
 
         Returns:
-            The sums, and which shards are not done: `raise_for_failures()` raises then.
+            The totals, and the shards that are not done: `raise_for_failures()` raises if there are any.
 
         Raises:
             StoreNotFoundError: There is no store at an address.
@@ -300,13 +302,13 @@ class StoreVerbs(Opened):
             yield Replication(engine.host, engine.store, other, selection, found or (lambda _finding: None), dry_run)
 
     async def floor(self, wanted: int | None = None) -> Writers:
-        """Say which clients may write to the store, and tell who may and who has written lately.
+        """Set which clients may write to the store, and report which may and which have written lately.
 
         Args:
             wanted: The oldest format of clients that may write from now on, 0 for any; None to change nothing.
 
         Raises:
-            UsageError: A format that this version has not.
+            UsageError: This version does not have such a format.
             StoreError: The store cannot be read or written.
         """
         from asynccache.store.admission import read_writers, set_floor  # noqa: PLC0415 - other verbs do without
@@ -320,11 +322,11 @@ class StoreVerbs(Opened):
         """Remove what dead processes left in the store: probes, and uploads that were never completed.
 
         Args:
-            older_than: Seconds; what is younger may be somebody's work. None for a day.
+            older_than: Seconds; younger objects may belong to work in progress. None for a day.
             dry_run: Remove nothing.
 
         Returns:
-            What was removed, failures in it: `raise_for_failures()` raises them.
+            What was removed, failures included: `raise_for_failures()` raises them.
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -337,9 +339,10 @@ class StoreVerbs(Opened):
         return await clean_store(store, older_than=age, dry_run=dry_run, user=self.settings.username)
 
     async def doctor(self, found: Callable[[Finding], object] | None = None) -> Examination:
-        """Look at everything that a run depends on: this machine, its tools, the store.
+        """Check everything that a run depends on: this machine, its tools, the store.
 
-        Writes one object of 8 MiB below `asynccache/doctor/` in the store and removes it; makes no directory or bucket.
+        Writes one object of 8 MiB below `asynccache/doctor/` in the store and removes it; creates no directory or
+        bucket.
 
         Args:
             found: Called with each finding as it is made.
@@ -361,7 +364,7 @@ def audit_selection(
     repair: bool,
     report: bool = False,
 ) -> AuditSelection:
-    """Return what an audit is about (see `StoreVerbs.audit`)."""
+    """Return what an audit covers (see `StoreVerbs.audit`)."""
     from asynccache.model.shard import Shard  # noqa: PLC0415 - others do without
     from asynccache.ops.audit_run import AuditSelection  # noqa: PLC0415
     from asynccache.ops.verify import Sample  # noqa: PLC0415
@@ -374,7 +377,7 @@ def check_apart(source: StoreRoot, target: StoreRoot) -> None:
     """Refuse to copy a store into itself.
 
     Raises:
-        UsageError: Both are one.
+        UsageError: Both addresses are of one store.
     """
     if source.identity == target.identity:
         raise UsageError(f"{source} would be copied into itself", hint="name two stores")

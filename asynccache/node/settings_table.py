@@ -221,7 +221,8 @@ class SettingFields:
             "Channels that requests are solved against after their own, highest priority first. Unset: those that the"
             " conda program, else conda's configuration files and `CONDA_CHANNELS`, name; else `conda-forge`.",
             metaflow="CONDA_CHANNELS", default_text="as conda is configured")
-    channel_alias: str = setting("text", "https://conda.anaconda.org", "The address of channels that are given by a bare name.")
+    channel_alias: str = setting(
+            "text", "https://conda.anaconda.org", "The address of channels that are given by a bare name.")
     hack_channel_alias: str | None = setting("text", None,
             "Host and path of a mirror that counts as conda.anaconda.org in requests and documents.",
             metaflow="CONDA_HACK_CHANNEL_ALIAS")

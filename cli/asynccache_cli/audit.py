@@ -53,7 +53,7 @@ def command(
     """Check that a store is consistent: archives, receipts, documents, aliases and packs.
 
     Takes one request per thousand objects, and one for each document, alias and pack. Findings are printed as they are
-    made. The exit code is 5 if a finding would affect somebody who uses the store.
+    made. The exit code is 5 if a finding would affect a user of the store.
 
     --repair restores missing or damaged objects from the stores named with --from, from the package's other format, or
     from upstream; a damaged archive is quarantined first. It writes receipts for transmuted archives whose content

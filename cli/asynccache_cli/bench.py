@@ -43,7 +43,7 @@ def command(
 
     Every contender runs in a process of its own, in turn with the others. Writes results.json, targets.md and
     peers.md after each case and index.html (a page with plots) at the end, below bench/results or into --out.
-    Programs of others are looked for on PATH, or named by ASYNCCACHE_PEER_MICROMAMBA, ASYNCCACHE_PEER_CONDA and
+    Other tools are looked up on PATH, or named by ASYNCCACHE_PEER_MICROMAMBA, ASYNCCACHE_PEER_CONDA and
     ASYNCCACHE_PEER_UV. Works in a source checkout only.
 
     \b
@@ -79,7 +79,7 @@ def command(
 
 
 class Cases(TypedDict):
-    """The cases that there are.
+    """The available cases.
 
     Attributes:
         cases: Name -> what is measured.
@@ -89,14 +89,15 @@ class Cases(TypedDict):
 
 
 class Changed(TypedDict):
-    """By how much a contender changed since another run.
+    """How much a contender changed since another run.
 
     Attributes:
         case: Name of the case.
         group: What was done.
-        contender: Who did it.
-        ratios: For `cpu`, `wall` and `peak`, what it needs now by what it needed then: `all`, and `beside` the first
-            contender of its group, which the state of the machine does not change; null where nothing is compared.
+        contender: What did it.
+        ratios: For `cpu`, `wall` and `peak`, the ratio of what it needs now to what it needed then: `all`, and `beside`
+            relative to the first contender of its group, which does not depend on the state of the machine; null where
+            nothing is compared.
     """
 
     case: str
@@ -111,8 +112,8 @@ class Measured(TypedDict):
     Attributes:
         format: Version of what follows.
         machine: Cores, memory, load, versions.
-        command: How to measure the same again.
-        quick: Whether the inputs were small, so that the figures mean nothing.
+        command: The command that repeats the measurement.
+        quick: Whether the inputs were small, so the figures mean nothing.
         rounds: How often each contender ran.
         cases: Every sample of every round, targets, and the error of a case that could not be measured.
         against: How each contender changed since the run that `--against` names; none without it.

@@ -40,7 +40,7 @@ def _taken(taken: Taken) -> Iterator[str]:
 @click.argument("names", metavar="NEW_ALIAS...", nargs=-1, required=True)
 @common_options
 def alias(*, env: str, names: tuple[str, ...]) -> None:
-    """Give an environment aliases, for everybody who uses the store.
+    """Give an environment aliases, for all users of the store.
 
     The tags latest, candidate and stable can be moved later; their history is kept. Every other tag is permanent: if
     several users claim it at once, exactly one wins, and the others see which environment has the alias and since when.

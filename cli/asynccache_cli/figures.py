@@ -1,4 +1,4 @@
-"""What a command leaves for other programs: a receipt as JSON, and figures for Prometheus' node exporter.
+"""What a command writes for other programs: a receipt as JSON, and figures for Prometheus' node exporter.
 
 The names of the figures are an interface (docs/operating.md): new ones may be added, and none changes its meaning.
 """
@@ -34,7 +34,7 @@ _COUNTED: Final = {
 
 
 class CommandReceipt(TypedDict):
-    """What a command did, whatever it prints.
+    """What a command did, independent of what it prints.
 
     Attributes:
         command: Its path, such as `asynccache env import`.
@@ -43,9 +43,9 @@ class CommandReceipt(TypedDict):
         ended: Likewise.
         seconds: In all.
         cpu_seconds: Of this process and its children.
-        peak_memory_bytes: The largest resident size that the process has had.
+        peak_memory_bytes: The largest resident size of the process.
         exit_code: How it ended.
-        result: What `--json` shows as the result, without its type and schema; None where there is none.
+        result: The result that `--json` shows, without its type and schema; None if there is none.
     """
 
     command: str
@@ -66,8 +66,8 @@ class Figures:
         command: Its path, such as `asynccache cache`.
 
     Attributes:
-        receipt: Where its receipt is written; None for nowhere.
-        metrics: Where its figures are written; None for nowhere.
+        receipt: Where its receipt is written; None to write none.
+        metrics: Where its figures are written; None to write none.
     """
 
     def __init__(self, command: str) -> None:
@@ -85,15 +85,15 @@ class Figures:
         self._progress.take(event)
 
     def take_result(self, result: object) -> None:
-        """Take what the command shows in the end."""
+        """Take the result that the command shows."""
         self._result = result
 
     def end(self, exit_code: int, failure: AsyncCacheError | None) -> None:
-        """Write what was asked for, each file whole or not at all.
+        """Write the files that were asked for, each whole or not at all.
 
         Args:
             exit_code: Of the command.
-            failure: Why it ended so; None where there was none, or the words were wrong.
+            failure: Why it failed; None if it did not, or its arguments were invalid.
 
         Raises:
             DiskError: A file cannot be written.
@@ -155,7 +155,7 @@ class Figures:
             moved.labels(command, phase).set(totals.bytes)
             busy.labels(command, phase).set(totals.busy_seconds)
             span.labels(command, phase).set(totals.span_seconds)
-        audit = getattr(self._result, "audit", self._result)  # of all shards, where these are added up
+        audit = getattr(self._result, "audit", self._result)  # of all shards, if they are added up
         findings = getattr(audit, "found", None)
         if isinstance(findings, dict):
             found = gauge("audit_findings", "What an audit found and did not mend.", "kind")
@@ -164,7 +164,7 @@ class Figures:
 
 
 def wanted(ctx: click.Context, parameter: click.Parameter, value: str) -> None:
-    """Note where figures of this command go: what its options call."""
+    """Record where figures of this command are written: the callback of its options."""
     figures = ctx.meta.get(__name__)
     if figures is None:
         figures = ctx.meta[__name__] = Figures(ctx.command_path)

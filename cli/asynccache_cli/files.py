@@ -1,4 +1,4 @@
-"""Files that their readers find whole, or as they were before."""
+"""Writing files so that readers find the new or the old content, never a part."""
 
 from __future__ import annotations
 

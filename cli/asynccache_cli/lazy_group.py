@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported when they run, so that `--help` starts at once."""
+"""A group of commands whose modules are imported when they run, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LazyGroup(click.Group):
         return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None when there is none of that name."""
+        """Import a command; None if there is none of that name."""
         del ctx
         if cmd_name not in self._modules:
             return None
@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, naming near ones when there is none."""
+        """Find the command; if there is none, name similar ones."""
         import difflib  # noqa: PLC0415
 
         if args and args[0] not in self._modules and not args[0].startswith("-"):

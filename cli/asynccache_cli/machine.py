@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @click.argument("environments", metavar="[ENV]...", nargs=-1)
 @common_options
 def envs(*, environments: tuple[str, ...]) -> None:
-    """List the environments that are hydrated on this machine, the last used first; with ENV only those.
+    """List the environments that are hydrated on this machine, most recently used first; with ENV only those.
 
-    NAME is the shortest name by which every command finds it. OWN is what removing an environment frees: files that it
-    does not share with the node's packages.
+    NAME is the shortest name that every command accepts for it. OWN is what removing an environment frees: files that
+    it does not share with the node's packages.
 
     \b
     Examples:
@@ -55,10 +55,10 @@ def _on_disk(found: Sequence[OnDisk]) -> Iterator[str]:
 @click.option("--force", is_flag=True, help="Also when a process runs out of it.")
 @common_options
 def rm(*, environments: tuple[str, ...], force: bool) -> None:
-    """Remove environments from this machine; their documents and packages in the store stay.
+    """Remove environments from this machine; their documents and packages stay in the store.
 
-    The name or path of an environment on this machine means that one; an alias, ids or a step mean every place on this
-    machine that holds the environment.
+    The name or path of an environment on this machine selects that one; an alias, ids or a step select every prefix on
+    this machine that holds the environment.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""How the process begins and ends: signals, standard streams, and how a failure is shown with its exit code.
+"""How the process begins and ends: signals, standard streams, and how a failure is shown, with its exit code.
 
 Imports nothing that takes time: an interrupt that comes while the commands are imported must find its handler.
 """
@@ -27,15 +27,15 @@ _STOPPED = {
     signal.SIGTERM: "terminated: what is complete stays; run the same command again to continue",
 }
 _USUAL = gc.get_threshold()
-_IMPORTING = 50_000  # new objects after which garbage is looked for: what imports make is none
+_IMPORTING = 50_000  # new objects after which garbage is looked for: imports create none
 _received: list[int] = []  # SIGTERM, once it came
 _failures: list[AsyncCacheError] = []
 _unwritten: dict[int, OSError] = {}  # standard streams that could not be written, by number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
-    # one that is ignored, as by nohup, stays ignored
+    """Run the command line and exit with its exit code."""
+    # a signal that is ignored, as by nohup, stays ignored
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop_at_once)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -43,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.set_threshold(_IMPORTING)
     _open_streams()
     code = run(list(sys.argv[1:] if arguments is None else arguments))
-    gc.freeze()  # the interpreter's end looks for garbage in what there is, and frees it anyway
+    gc.freeze()  # at exit the interpreter would look for garbage in all objects, and frees them anyway
     sys.exit(code)
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> None:
-    """End where nothing is begun: an exception could get lost in an import."""
+    """Exit at once, before any work has begun: an exception could get lost in an import."""
     del frame
     try:
         os.write(2, (_STOPPED[signal.Signals(number)] + "\n").encode())
@@ -57,7 +57,7 @@ def _stop_at_once(number: int, frame: FrameType | None) -> None:
 
 
 def stop_in_order() -> None:
-    """From now on signals end what runs as a cancellation does, so that nothing is left half made."""
+    """From now on signals cancel what runs, so that nothing is left incomplete."""
     if signal.getsignal(signal.SIGINT) is _stop_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGTERM) is _stop_at_once:
@@ -65,12 +65,12 @@ def stop_in_order() -> None:
 
 
 def collect_as_usual() -> None:
-    """Look for garbage as often as any program does: from now on work is done that makes some."""
+    """Look for garbage as often as any program does: the work from now on creates some."""
     gc.set_threshold(*_USUAL)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """End as an interrupt does."""
+    """Exit as after an interrupt."""
     _received.append(number)
     interrupt = signal.getsignal(signal.SIGINT)
     if callable(interrupt):
@@ -80,7 +80,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 class _Output(io.FileIO):
-    """A standard stream that remembers that it could not be written: what that raises may be swallowed on the way."""
+    """A standard stream that remembers a failed write, whose exception may be swallowed on the way."""
 
     def write(self, data: Buffer, /) -> int:
         """Write bytes."""
@@ -92,9 +92,8 @@ class _Output(io.FileIO):
 
 
 def _open_streams() -> None:
-    """Tell failures of our output from others; put the null device where a stream is closed.
-
-    Else a file of ours would get its number.
+    """Recognise failures of our output; open the null device for a closed stream, whose number a file of ours would get
+    otherwise.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         given = getattr(sys, name)
@@ -193,7 +192,7 @@ def _asked(words: list[str]) -> tuple[bool, bool]:
 
 
 def _usage_error(error: click.ClickException) -> UsageError:
-    """Return what click says of the words of the command line as an error of ours."""
+    """Return click's complaint about the arguments as one of our errors."""
     import click  # noqa: PLC0415
 
     from asynccache.errors import UsageError  # noqa: PLC0415
@@ -203,7 +202,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
 
 
 def _output_ended(*, as_json: bool) -> int:
-    """Say that the output cannot be written where somebody still listens; return the exit code."""
+    """Report that the output cannot be written, if standard error still can be; return the exit code."""
     for number in _unwritten:
         _abandon(number)
     error = next(iter(_unwritten.values()))
@@ -219,14 +218,14 @@ def _output_ended(*, as_json: bool) -> int:
 
 
 def _abandon(number: int) -> None:
-    """Let what is still in a stream's buffer go nowhere: the interpreter flushes it at its end."""
+    """Discard what is still in a stream's buffer, which the interpreter flushes at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
 
 
 def _say(text: str) -> None:
-    """Write a line to standard error, if anybody can be told."""
+    """Write a line to standard error, if it can be written."""
     import click  # noqa: PLC0415
 
     try:
@@ -236,7 +235,7 @@ def _say(text: str) -> None:
 
 
 def _short(name: str) -> str:
-    """Return what follows the last slash of an address, key or path, and names of environments whole."""
+    """Return what follows the last slash of an address, key or path; names of environments are not shortened."""
     long = "://" in name or name.startswith(("/", "packages/")) or name.endswith((".conda", ".tar.bz2", ".whl"))
     return name.rpartition("/")[2] if long else name
 

@@ -1,8 +1,8 @@
-"""Options that several commands share, running a verb with what they say, and showing its result.
+"""Options that several commands share, running a verb with them, and showing its result.
 
-An option that makes a setting, and those that say how results are shown, are kept in click's context: `run_verb` and
-`show` find them there, so a command takes only what is its own. An option that a command merely hands on has the name
-of the parameter of the verb that takes it.
+Options that set a setting, and those that say how results are shown, are kept in click's context: `run_verb` and `show`
+find them there, so a command takes only its own options. An option that a command merely passes on has the name of the
+verb's parameter.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ D = TypeVar("D", bound="Documented | Mapping[str, Any]")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _KEPT: Final = "asynccache"  # in click's context: name -> value of the options that are kept
-_SETTINGS: Final = "asynccache.settings"  # the same of those that make settings
-_PLANNING: Final = "asynccache.planning"  # whether verbs are planned in place of being run
+_SETTINGS: Final = "asynccache.settings"  # the same for options that set settings
+_PLANNING: Final = "asynccache.planning"  # whether verbs are planned instead of run
 
 
 def kept_option(*names: str, place: str = _KEPT, **attributes: Any) -> Callable[[Decorated], Decorated]:
@@ -56,7 +56,7 @@ def kept_option(*names: str, place: str = _KEPT, **attributes: Any) -> Callable[
 
 
 def setting_option(*names: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    """Make an option that gives the setting of its name; None where the option was not given."""
+    """Make an option that sets the setting of its name; None if the option was not given."""
     return kept_option(*names, place=_SETTINGS, **attributes)
 
 
@@ -66,12 +66,12 @@ def kept(name: str) -> Any:
 
 
 def given_settings() -> dict[str, object]:
-    """Return the settings that the command's options give; None where an option was not given."""
+    """Return the settings that the command's options set; None for an option that was not given."""
     return dict(click.get_current_context().meta.get(_SETTINGS, {}))
 
 
 def listed(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
-    """Put the lines of standard input in the place of an argument `-`: a callback of arguments that can be repeated."""
+    """Replace an argument `-` by the lines of standard input: a callback for arguments that can be repeated."""
     words: list[str] = []
     for word in value:
         if word == "-":
@@ -90,7 +90,7 @@ def format_option(text: str) -> Callable[[Decorated], Decorated]:
 
 
 def quiet_option(text: str = "No progress.") -> Callable[[Decorated], Decorated]:
-    """Make the option that silences displays."""
+    """Make the option that silences progress displays."""
     return kept_option("--quiet", "-q", is_flag=True, help=text)
 
 
@@ -208,7 +208,7 @@ def check_with_option(function: Decorated) -> Decorated:
 
 
 def shard_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the options that say which shard is done; the command gets them as `shard` and `run_id`."""
+    """Make the options that select a shard; the command gets them as `shard` and `run_id`."""
 
     @functools.wraps(function)
     def chosen(
@@ -237,7 +237,7 @@ def load(chosen: Mapping[str, object] | None = None) -> LoadedSettings:
     """Collect settings from this command's options, the environment and the configuration files.
 
     Args:
-        chosen: Further ones that the command has made of its options.
+        chosen: Further settings that the command derives from its options.
     """
     from asynccache.config import load_settings  # noqa: PLC0415 - a command's help needs none
 
@@ -249,7 +249,7 @@ def load(chosen: Mapping[str, object] | None = None) -> LoadedSettings:
 
 
 class PlannedInsteadError(Exception):
-    """A verb was planned, and not run: ends the command whose verb it is.
+    """A verb was planned instead of run: ends its command.
 
     Attributes:
         plan: What it would do.
@@ -278,9 +278,9 @@ def run_verb(
     Args:
         verb: `lambda session: session.VERB(...)`.
         display: Shows what happens meanwhile.
-        busy: Moves so much that it is worth loading a faster event loop.
-        known: What it is asked for is often known or there: the event loop begins only when it has to wait.
-        chosen: Settings that the command has made of its options.
+        busy: Whether it transfers so much that a faster event loop is worth loading.
+        known: Whether its result is often known already: the event loop starts only when it has to wait.
+        chosen: Settings that the command derives from its options.
     """
     settings = load(chosen).settings
     planning = bool(click.get_current_context().meta.get(_PLANNING))
@@ -288,7 +288,7 @@ def run_verb(
 
     import asyncio  # noqa: PLC0415 - a command's help needs none
 
-    from asynccache.api import Session, named_command, run_late, with_beside  # noqa: PLC0415 - after the settings, which are told at once
+    from asynccache.api import Session, named_command, run_late, with_beside  # noqa: PLC0415 - after the settings, whose errors are reported at once
 
     named_command(click.get_current_context().command_path)
 
@@ -327,7 +327,7 @@ def run_verb(
 
 
 def run_listing(verb: Callable[[Session], AsyncGenerator[T]], take: Callable[[T], object]) -> None:
-    """Run one verb that yields, and give each of its results on as it comes (see `run_verb`)."""
+    """Run one verb that yields, and pass each of its results on as it comes (see `run_verb`)."""
 
     async def run(session: Session) -> None:
         async with aclosing(verb(session)) as results:
@@ -338,7 +338,7 @@ def run_listing(verb: Callable[[Session], AsyncGenerator[T]], take: Callable[[T]
 
 
 def show(result: D, text: Callable[[D], Iterable[str]], *, as_json: bool | None = None) -> D:
-    """Print a result, its document where `--json` was given and lines of text otherwise; return it."""
+    """Print a result, as its document if `--json` was given and as lines of text otherwise; return it."""
     if kept("json") if as_json is None else as_json:
         show_json("result", result)
     else:
@@ -348,7 +348,7 @@ def show(result: D, text: Callable[[D], Iterable[str]], *, as_json: bool | None 
 
 
 def added_up(run: BackfillRun, made: str, there: str) -> Iterator[str]:
-    """Yield what the shards of a run have done, which made something of packages, or found it there."""
+    """Yield what the shards of a run have done that converted or copied packages, or found them done."""
     counts = run.counts
     yield (
         f"{run.shards - len(run.unfinished)} of {run.shards} shards done: {counts.looked_at} packages,"
@@ -363,11 +363,11 @@ def show_json(kind: LineType, value: Documented | Mapping[str, Any]) -> None:
 
 
 class Counted(TypedDict):
-    """What a command found, an item after the other.
+    """What a command found, one item after the other.
 
     Attributes:
-        count: Lines of items that came before.
-        failed: Those of them that say that something failed.
+        count: Number of item lines that came before.
+        failed: How many of them report a failure.
     """
 
     count: int
@@ -375,7 +375,7 @@ class Counted(TypedDict):
 
 
 class Items(Generic[D]):
-    """Prints what a command finds one after the other; with `--json` a line each, and last how many there were.
+    """Prints what a command finds, one after the other; with `--json` one line each, and the count as the last line.
 
     Args:
         text: Makes the lines of text for one of them.
@@ -389,8 +389,8 @@ class Items(Generic[D]):
         """Print one.
 
         Args:
-            item: It.
-            failed: Whether it says that something failed.
+            item: The item.
+            failed: Whether it reports a failure.
         """
         self._count += 1
         self._failed += failed
@@ -401,13 +401,13 @@ class Items(Generic[D]):
                 echo(line)
 
     def end(self) -> None:
-        """Say that this was all."""
+        """Print the end of the list."""
         if kept("json"):
             show_json("result", Counted(count=self._count, failed=self._failed))
 
 
 def show_items(items: Sequence[D], text: Callable[[Sequence[D]], Iterable[str]]) -> None:
-    """Print results that are all there, and one table for people."""
+    """Print results that are complete, and as one table for people."""
     if not kept("json"):
         for line in text(items):
             echo(line)
@@ -430,7 +430,7 @@ def write_json(path: Path, value: Documented) -> None:
 
 
 def warn(*sentences: str) -> None:
-    """Say something on standard error that is no failure, at most ten sentences of it."""
+    """Print notes, which are not failures, on standard error: at most ten sentences."""
     for sentence in sentences[:10]:
         echo(click.style("note: ", fg="yellow") + sentence, err=True)
     if len(sentences) > 10:

@@ -1,7 +1,7 @@
-"""Modules of the standard library that are loaded when something of theirs is first used, not when they are imported.
+"""Modules of the standard library that are loaded when they are first used, not when they are imported.
 
-Many modules import them for what few commands do. `importlib.util.LazyLoader` does not serve: with it the second
-`import` of a module loads it, and until Python 3.12 another thread may see a half of one.
+Many modules import them for what few commands do. `importlib.util.LazyLoader` does not do: with it the second `import`
+of a module loads it, and until Python 3.12 another thread may see a half-loaded module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# only such as are used by `MODULE.NAME`: `from MODULE import NAME` loads one at once
+# only modules used as `MODULE.NAME`: `from MODULE import NAME` loads one at once
 _MODULES = (
     "asyncio", "configparser", "ctypes", "difflib", "getpass", "hmac", "linecache", "platform", "secrets", "shutil",
     "socket", "ssl", "subprocess", "tempfile", "tokenize",
@@ -23,7 +23,7 @@ _MODULES = (
 
 
 class _Postponed(ModuleType):
-    """A module that has nothing yet but its name."""
+    """A module that has nothing but its name yet."""
 
     def __getattribute__(self, name: str) -> Any:
         own: dict[str, Any] = ModuleType.__getattribute__(self, "__dict__")
@@ -36,7 +36,7 @@ class _Postponed(ModuleType):
 
 
 def postpone() -> None:
-    """Postpone loading those that are not loaded yet."""
+    """Postpone loading the modules that are not loaded yet."""
     for name in _MODULES:
         if name not in sys.modules:
             sys.modules[name] = module = _Postponed(name)

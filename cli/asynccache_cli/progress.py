@@ -1,4 +1,4 @@
-"""What commands say on stderr while they work: after a second how far they are, redrawn on a terminal."""
+"""What commands print on stderr while they work: their progress after a second, redrawn on a terminal."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _REDRAW_EVERY: Final = 0.1
 
 
 class Display:
-    """Says what somebody should know of events, and shows a line of progress; with `--quiet` or `--json` none."""
+    """Prints what users should know about events, and shows a line of progress; none with `--quiet` or `--json`."""
 
     line_every: ClassVar = 5.0
     """Seconds between lines where stderr is no terminal."""
 
     def __init__(self) -> None:
         self._quiet = bool(kept("quiet") or kept("json"))
-        # what cannot move its cursor gets lines, as a file does
+        # a terminal that cannot move its cursor gets lines, as a file does
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
         self._started = self._shown = time.monotonic()
         self._open = False
-        self._without_locks: set[str] = set()  # directories that were named
+        self._without_locks: set[str] = set()  # directories that were mentioned
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +64,7 @@ class Display:
         self.refresh()
 
     async def keep_showing(self) -> None:
-        """Show how far it is also while nothing happens, until cancelled."""
+        """Show the progress even while nothing happens, until cancelled."""
         import asyncio  # noqa: PLC0415 - a command's help needs none
 
         while not self._quiet:
@@ -72,7 +72,7 @@ class Display:
             self.refresh()
 
     def refresh(self) -> None:
-        """Show how far it is, unless that was shown just now."""
+        """Show the progress, unless it was shown just now."""
         now = time.monotonic()
         every = _REDRAW_EVERY if self._terminal else self.line_every
         if not self._quiet and now - self._started >= _SHOW_AFTER and now - self._shown >= every:
@@ -80,13 +80,13 @@ class Display:
             self.draw(now - self._started)
 
     def draw(self, seconds: float) -> None:
-        """Show how far it is after so many seconds."""
+        """Show the progress after so many seconds."""
         line = self.line(seconds)
         echo(f"\r\x1b[K{line}" if self._terminal else line, nl=not self._terminal, err=True)
         self._open = self._terminal
 
     def line(self, seconds: float) -> str:
-        """Return how far it is after so many seconds."""
+        """Return the progress after so many seconds."""
         raise NotImplementedError
 
     def say(self, line: str) -> None:
@@ -110,12 +110,12 @@ class EventLines(Display):
 
 
 def events_or_progress() -> Display:
-    """Return what shows a run of the engine: its events as JSON where that was asked for."""
+    """Return the display of a run of the engine: its events as JSON if that was asked for."""
     return EventLines() if kept("json") else ProgressDisplay()
 
 
 class Counter(Display):
-    """Shows how many objects and bytes were verified, and of how many once somebody has counted them."""
+    """Shows how many objects and bytes were verified, and out of how many once they are counted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Counter(Display):
 
     @property
     def wants(self) -> Callable[[int, int], None] | None:
-        """What is told the total; None where nothing is shown, so that nobody need count."""
+        """The callback for the total; None if nothing is shown, so that nothing need be counted."""
         return None if self._quiet else self.know
 
     def know(self, count: int, size: int) -> None:
@@ -206,7 +206,7 @@ class ProgressDisplay(Display):
                 super().take(event)
 
     def refresh(self) -> None:
-        """Show how far it is, unless that was shown just now, or nothing has begun."""
+        """Show the progress, unless it was shown just now, or nothing has begun."""
         if self._progress.packages or self._progress.finished or self._progress.phases["fetch"].count:
             super().refresh()
 
@@ -220,7 +220,7 @@ class ProgressDisplay(Display):
         self._update(self._bars)
 
     def line(self, seconds: float) -> str:
-        """Return the counts, what each phase moved, the speed and the time left."""
+        """Return the counts, what each phase transferred, the speed and the time left."""
         del seconds
         run = self._progress
         moved = ", ".join(f"{phase} {_of(totals)}" for phase, totals in run.phases.items())
@@ -247,7 +247,7 @@ class ProgressDisplay(Display):
     def _update(self, bars: Bars) -> None:
         run, now = self._progress, time.monotonic()
         for phase, totals in run.phases.items():
-            # what is being fetched counts before all is known, too, but fills no bar
+            # what is being fetched counts before the total is known, too, but fills no bar
             bars.update(
                 self._tasks[phase],
                 completed=totals.bytes,
@@ -266,7 +266,7 @@ class ProgressDisplay(Display):
         )
 
     def say(self, line: str) -> None:
-        """Print a line, above the bars where there are some."""
+        """Print a line, above the bars if there are any."""
         if self._bars is not None:
             self._bars.console.print(without_tokens(line), highlight=False, markup=False)
         else:
@@ -274,7 +274,7 @@ class ProgressDisplay(Display):
 
 
 def _of(totals: PhaseTotals) -> str:
-    """Say what a phase moved, and of how much where that is known."""
+    """Return what a phase transferred, and out of how much if that is known."""
     return _moved_of(totals.bytes, totals.expected)
 
 

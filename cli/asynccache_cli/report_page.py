@@ -49,7 +49,7 @@ svg { display: block; width: 100%; height: 1.4rem; border-radius: .3rem; }
   svg, .legend i, .facts li { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 _COLOURS: Final = ("var(--one)", "var(--two)", "var(--three)", "var(--four)")
-_SHOWN: Final = 100  # channels; the others are one row
+_SHOWN: Final = 100  # channels; the others share one row
 _AGES: Final = ("up to 7 days", "up to 30 days", "up to 90 days", "up to a year", "older", "not known")
 _REACH: Final = {
     "kept": "kept: a name, its history, a lease, a use or a run keeps an environment of it",
@@ -67,7 +67,7 @@ def render(report: StoreReport) -> str:
     """Return the page.
 
     Args:
-        report: What it says; any text in it may be of somebody who means harm.
+        report: What it says; any text in it may come from an attacker.
     """
     parts = [
         "<!doctype html>",
@@ -244,9 +244,9 @@ def _table(name: str, caption: str, head: Sequence[str], rows: Sequence[Sequence
     Args:
         name: Its id.
         caption: What it shows.
-        head: Of the columns.
-        rows: The first cell of each says what the others are about.
-        numbers: How many columns at the right are numbers.
+        head: Titles of the columns.
+        rows: The first cell of each is its heading.
+        numbers: How many of the last columns are numbers.
     """
     first = len(head) - numbers
     titles = "".join(
@@ -305,7 +305,7 @@ def _when(when: datetime | None) -> str:
 
 
 def _bar(label: str, parts: Sequence[tuple[str, int]]) -> str:
-    """Return a bar whose parts are as long as their share is large, and what their colours mean."""
+    """Return a bar whose parts are as long as their shares, and a legend of its colours."""
     whole = sum(count for _text_of, count in parts)
     if not whole:
         return ""

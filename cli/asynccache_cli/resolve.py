@@ -133,7 +133,7 @@ def inputs_of(
     aliases: Sequence[str],
     **rest: Any,
 ) -> list[Inputs]:
-    """Put the options together, one `Inputs` for each environment.
+    """Combine the options into one `Inputs` for each environment.
 
     Raises:
         UsageError: Two of them exclude each other.

@@ -1,4 +1,4 @@
-"""What `asynccache resolve` tells people: a paragraph for each environment, notes on standard error."""
+"""What `asynccache resolve` prints for people: a paragraph for each environment, notes on standard error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ResolveDisplay(ProgressDisplay):
 
 
 def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) -> None:
-    """Print what was found; what failed is told by the error that follows."""
+    """Print what was found; failures are reported by the error that follows."""
     for note in resolved.notes:
         echo(click.style("note: ", fg="yellow") + note, err=True)
     known_here = iter(presences)

@@ -59,7 +59,7 @@ def shell(*, environment: str) -> None:
 
 
 def become(activation: Activation) -> None:
-    """Replace this process by what is to be executed; ends it with 127, as a shell does, when there is no program."""
+    """Replace this process by the command; exit with 127, as a shell does, if there is no such program."""
     sys.stdout.flush()
     sys.stderr.flush()
     try:

@@ -1,6 +1,7 @@
 """Spans of a command for OpenTelemetry, as its own variables say: one for the command, one for a package and phase.
 
-Nothing of it is loaded unless `OTEL_EXPORTER_OTLP_ENDPOINT` (or that of traces) is set; the extra `otel` has the parts.
+Nothing of this is loaded unless `OTEL_EXPORTER_OTLP_ENDPOINT` (or the one for traces) is set; it needs the extra
+`otel`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ _FLUSH_MILLISECONDS: Final = 5_000
 
 
 class Spans:
-    """Makes spans of events.
+    """Turns events into spans.
 
     Args:
-        command: Path of the command, such as `asynccache cache`: the name of the span that all others are in.
+        command: Path of the command, such as `asynccache cache`: the name of the outermost span.
         provider: Where spans go.
     """
 
@@ -40,7 +41,7 @@ class Spans:
 
     @classmethod
     def of(cls, command: str) -> Spans:
-        """Return the spans of a command, which go where the variables of OpenTelemetry say.
+        """Return the spans of a command, exported as the variables of OpenTelemetry say.
 
         Raises:
             ConfigurationError: The extra `otel` is not installed.
@@ -90,7 +91,9 @@ def _provider() -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # who listens no longer is no trouble of the command
+    logging.getLogger("opentelemetry").setLevel(
+        logging.CRITICAL
+    )  # a receiver that is gone is no failure of the command
     named = os.environ.get("OTEL_SERVICE_NAME")
     provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "asynccache"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=_FLUSH_MILLISECONDS // 1000)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
-    """Print a text; tokens in keys that other writers made are taken out."""
+    """Print a text; tokens in keys made by other writers are removed."""
     click.echo(without_tokens(text), nl=nl, err=err, color=colours())
 
 
@@ -45,7 +45,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
     Args:
         head: Titles.
         rows: Texts, as many as titles.
-        right: Columns that are aligned at their right.
+        right: Columns that are right-aligned.
     """
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
@@ -58,17 +58,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
 
 
 def short_ids(env_id: EnvID) -> str:
-    """Abbreviate ids for people."""
+    """Abbreviate ids for display."""
     return f"{env_id.req_id[:12]}:{env_id.full_id[:12]}"
 
 
 def moment(text: str) -> str:
-    """Cut a time to minutes for people."""
+    """Cut a time to minutes for display."""
     return text[:16].replace("T", " ")
 
 
 def ago(moment: float) -> str:
-    """Say for people how long ago a time was, in seconds since the epoch; the day when it is longer than two days."""
+    """Return for people how long ago a time (seconds since the epoch) was, or its date after two days."""
     seconds = time.time() - moment
     if seconds < 3600:
         return f"{max(0, seconds) / 60:.0f} min ago"

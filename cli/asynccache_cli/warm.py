@@ -61,7 +61,7 @@ def command(*, names: tuple[str, ...], run_id: str, **how: Any) -> None:
       asynccache warm --env team/train:latest --env team/serve:latest --to remote --format .conda
       asynccache warm --env Flow/123/train --arch linux-64 --arch osx-arm64 --to remote --json
     """
-    del run_id  # the environments say what is divided
+    del run_id  # the environments determine what is divided
     warmed = run_verb(lambda session: session.warm(*names, **how), display=ProgressDisplay(), busy=True)
     for note in warmed.notes:
         warn(note)

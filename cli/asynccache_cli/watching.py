@@ -1,4 +1,4 @@
-"""Who else is told what a command does, besides whoever looks at the screen: receipts, figures, spans."""
+"""What else follows a command besides the display: receipts, figures, spans."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from asynccache.errors import AsyncCacheError
 
     class Watcher(Protocol):
-        """Is told of a command."""
+        """Follows a command."""
 
         def take(self, event: events.Event) -> None:
             """Take an event of the engine."""
 
         def take_result(self, result: object) -> None:
-            """Take what the command shows in the end."""
+            """Take the result that the command shows."""
 
         def end(self, exit_code: int, failure: AsyncCacheError | None) -> None:
             """Take how the command ended."""
@@ -31,12 +31,12 @@ _watchers: list[Watcher] = []
 
 
 def add(watcher: Watcher) -> None:
-    """Tell somebody of this command."""
+    """Add a watcher of this command."""
     _watchers.append(watcher)
 
 
 def begin(command: str) -> list[Watcher]:
-    """Return who is told, a listener for spans among them where the variables of OpenTelemetry name one.
+    """Return the watchers, one for spans among them if the variables of OpenTelemetry ask for it.
 
     Args:
         command: Its path, such as `asynccache cache`.
@@ -52,7 +52,7 @@ def begin(command: str) -> list[Watcher]:
 
 
 def end(exit_code: int, failure: AsyncCacheError | None) -> None:
-    """Tell how the command ended: everybody, whatever becomes of what another one writes.
+    """Report to every watcher how the command ended, even if another one fails to write.
 
     Raises:
         DiskError: A file that was asked for cannot be written; the first of them.
@@ -60,7 +60,9 @@ def end(exit_code: int, failure: AsyncCacheError | None) -> None:
     failed: AsyncCacheError | None = None
     while _watchers:
         try:
-            _watchers.pop(0).end(exit_code, failure)  # files first: others hear of it if one cannot be written
+            _watchers.pop(0).end(
+                exit_code, failure
+            )  # files first: the other watchers learn of a file that cannot be written
         except DiskError as error:
             failed = failed or error
             exit_code, failure = exit_code or error.exit_code, failure or error
