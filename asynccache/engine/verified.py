@@ -3,8 +3,8 @@
 Two files of a machine; both can be removed at any time. All functions block: call them in a thread.
 
 `verified.sqlite` in the cache directory saves reading. It is shared by all who share that directory, so nothing may be
-run on its word. `vouched.sqlite` holds what this user made or compared himself and therefore vouches for. It is in the
-cache directory where nobody else can write there, else in the user's home, else nowhere.
+run on its word. `vouched.sqlite` holds what this user made, compared or read himself and therefore vouches for. It is
+in the cache directory where nobody else can write there, else in the user's home, else nowhere.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asynccache.node.user import home_directory, others_can_write
 from asynccache.runtime.sqlite_cache import SQLiteCache
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _FORMAT: Final = 1
 _SCHEMA: Final = "create table verified (place text, name text, version text, primary key (place, name)) without rowid"
@@ -58,11 +61,24 @@ class Verified:
         found = self._cache.do(lambda c: c.execute(sql, (place, name)).fetchone())
         return None if found is None else str(found[0])
 
-    def add(self, place: str, entries: Iterable[tuple[str, str]]) -> None:
-        """Remember (name, version) pairs; a version is any text that changes with the object."""
+    def add(self, place: str, entries: Iterable[tuple[str, str]], *, most: int | None = None) -> None:
+        """Remember (name, version) pairs; a version is any text that changes with the object.
+
+        Args:
+            place: As for `known`.
+            entries: The pairs.
+            most: How many of the place are remembered before all that are older are forgotten; None for all.
+        """
         rows = [(place, *entry) for entry in entries]
+
+        def write(connection: sqlite3.Connection) -> None:
+            count = "select count(*) from verified where place = ?"
+            if most is not None and connection.execute(count, (place,)).fetchone()[0] + len(rows) > most:
+                connection.execute("delete from verified where place = ?", (place,))
+            connection.executemany("insert or replace into verified values (?, ?, ?)", rows)
+
         if rows:
-            self._cache.do(lambda c: c.executemany("insert or replace into verified values (?, ?, ?)", rows))
+            self._cache.do(write)
 
 
 def _own_file(cache_dir: Path) -> Path | None:

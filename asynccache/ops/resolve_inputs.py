@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from asynccache.config import Settings
+from asynccache.engine.verified import Verified
 from asynccache.errors import ObjectNotFoundError, UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.environment import ResolvedEnvironment
@@ -127,7 +128,10 @@ async def wanted_of(inputs: Inputs, settings: Settings, catalog: Catalog, *, mac
             return Wanted(named, asked, inputs.aliases)
         options: dict[str, Any] = {"arches": arches, "settings": settings, "machine": machine}
         options |= {"datastore": inputs.datastore, "python": inputs.python}
-        requirements = merge_requirements([t.format.read_requirements(t.text, SourcePosition(t.path)) for t in rest])
+        memory = Verified.own(settings.cache_dir)
+        requirements = merge_requirements(
+            [t.format.read_requirements(t.text, SourcePosition(t.path), memory) for t in rest]
+        )
         requirements = with_conda_equals(requirements, settings.conda_equals)
         if locks:
             from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - brings the readers of locks

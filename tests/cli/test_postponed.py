@@ -38,6 +38,15 @@ threads = [threading.Thread(target=use) for _ in range(6)]
 [thread.join() for thread in threads]
 assert not failed, failed
 """
+_INSTEAD = """
+import inspect, platform, uuid
+texts = ["", " ", "a", " a", "a  ", "\\ta\\tb", "  a b  "]
+cleaned, system = [inspect.cleandoc(text) for text in texts], platform.system()
+assert type(inspect) is not types.ModuleType and type(platform) is not types.ModuleType
+assert inspect.cleandoc("a\\n  b\\n    c") == "a\\nb\\n  c" and type(inspect) is types.ModuleType
+assert cleaned == [inspect.cleandoc(text) for text in texts]
+assert platform.python_version() and type(platform) is types.ModuleType and platform.system() == system
+"""
 
 
 def _run(code: str) -> None:
@@ -55,3 +64,7 @@ def test_parts_of_a_module_can_be_imported_first() -> None:
 
 def test_threads_that_use_a_module_at_once_all_see_the_whole() -> None:
     _run(_THREADS)
+
+
+def test_what_stands_for_a_function_of_a_module_says_what_the_function_says() -> None:
+    _run(_INSTEAD)

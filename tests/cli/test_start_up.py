@@ -1,6 +1,6 @@
 """What each command imports when everything that it needs is on this machine: nothing that it does not use.
 
-What a library brings along is not named: asyncio brings ssl, subprocess and logging; click brings inspect and uuid.
+What a library brings along is not named: asyncio brings ssl, subprocess and logging; click brings uuid.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HEAVY: Final = (
     "aiobotocore", "aiofiles",
     "aiohttp", "azure", "backports.zstd", "botocore", "conda_package_handling", "conda_package_streaming",
     "ctypes", "email", "fractions", "google", "http.client", "http.cookies", "importlib.metadata", "indexed_bzip2",
-    "isal", "multiprocessing", "netrc", "packaging", "random", "rattler", "requests", "rich", "sqlite3", "tarfile",
-    "tempfile", "tomllib", "urllib.request", "uvloop", "yaml", "zipfile", "zstandard",
+    "inspect", "isal", "multiprocessing", "netrc", "packaging", "random", "rattler", "requests", "rich", "sqlite3",
+    "tarfile", "tempfile", "tomllib", "urllib.request", "uvloop", "yaml", "zipfile", "zstandard",
 )  # fmt: skip
 WATCH: Final = """
 import os, sys
@@ -51,12 +51,12 @@ WARM: Final = {
     f"env get {ENVIRONMENT}": "asyncio sqlite3",
     f"env export {ENVIRONMENT}": "asyncio sqlite3",
     f"env diff {ENVIRONMENT} {ENVIRONMENT}": "asyncio sqlite3",
-    "resolve environment.yml --python 3.11.* --arch linux-64": "sqlite3 yaml",
+    "resolve environment.yml --python 3.11.* --arch linux-64": "sqlite3",
     f"create {ENVIRONMENT}": "sqlite3",
     f"run {ENVIRONMENT} -- true": "sqlite3",
     f"shell {ENVIRONMENT}": "sqlite3",
     "envs": "asyncio sqlite3",
-    f"warm --to local --env {ENVIRONMENT}": "asyncio asynccache.engine.engine random sqlite3 tempfile uvloop",
+    f"warm --to local --env {ENVIRONMENT}": "asyncio asynccache.engine.engine inspect random sqlite3 tempfile uvloop",
     "transmute channel/noarch/extra-0.3-py_0.tar.bz2 --to .conda --out made": (
         "asynccache.archive backports.zstd random tempfile zipfile zstandard"
     ),
@@ -94,7 +94,8 @@ def imported(run: Commands, *words: str, **more: str) -> set[str]:
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)
 def test_help_imports_nothing_but_the_command_line(warm: Commands, words: tuple[str, ...]) -> None:
-    assert imported(warm, *words) == set()
+    # click takes the indentation off help of several lines
+    assert imported(warm, *words) <= ({"inspect"} if "--help" in words else set())
 
 
 @pytest.mark.parametrize("words", WARM)

@@ -17,7 +17,7 @@ pypi-indices: [https://host/simple]
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asynccache.model.url import redacted
 from asynccache.resolve.formats.conda_item import is_prefix, read_conda_item, read_item
@@ -26,13 +26,16 @@ from asynccache.resolve.formats.yaml_document import Entry, parse_yaml
 from asynccache.resolve.requests.requirements import SYS_PACKAGES, Collector, Requirement, Requirements
 from asynccache.resolve.requests.source_position import SourcePosition
 
+if TYPE_CHECKING:
+    from asynccache.engine.verified import Verified
+
 _ADDRESS: Final = ("/", "git+", "https://", "http://", "ssh://", "file://")
 _NAMED_ADDRESS: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)\s*@\s*(?P<address>\S.*)")
 _SECTIONS: Final = ("name", "prefix", "channels", "dependencies", "pypi-indices")
 
 
-def read_environment_yml(text: str, place: SourcePosition) -> Requirements:
-    """Read an environment.yml.
+def read_environment_yml(text: str, place: SourcePosition, memory: Verified | None = None) -> Requirements:
+    """Read an environment.yml. Blocking where there is a memory of what was read before.
 
     Raises:
         UsageError: Not YAML, or an item that is not supported; the message names file, line and reason.
@@ -40,7 +43,7 @@ def read_environment_yml(text: str, place: SourcePosition) -> Requirements:
     collector = Collector()
     if not re.search(r"^\s*[^\s#]", text.removeprefix("\ufeff"), re.MULTILINE):
         return collector.result()
-    document = parse_yaml(text, place)
+    document = parse_yaml(text, place, memory)
     for category, section in (("conda", "channels"), ("pypi", "pypi-indices")):
         for where, item in document.items(section):
             collector.source(category, _text(item, where), where)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asynccache.model.dataclass import dataclass
 
 if TYPE_CHECKING:
+    from asynccache.engine.verified import Verified
     from asynccache.model.package import Package
     from asynccache.resolve.formats.selection import Selection
     from asynccache.resolve.formats.source_trees import SourceTree
@@ -31,6 +32,7 @@ class FileFormat:
         name: What people call it, in help texts and errors.
         reader: `MODULE.FUNCTION` of this room; empty for a format that is known and not read.
         lock: Whether it names archives; else it says what is wanted.
+        remembers: Of requirements: its reader takes what was read before, since parsing it takes long.
         named: Pattern of a whole file name that is always of this format.
         holds: Whether a text can only be of this format.
         likely: Whether a file name and text are probably of this format, where nothing is certain.
@@ -44,6 +46,7 @@ class FileFormat:
     name: str
     reader: str = ""
     lock: bool = False
+    remembers: bool = False
     named: str = ""
     holds: Callable[[str], bool] | None = None
     likely: Callable[[str, str], bool] | None = None
@@ -64,14 +67,20 @@ class FileFormat:
         found: tuple[list[Package], list[SourceTree]] = self._reader()(text, place, selection)
         return found
 
-    def read_requirements(self, text: str, place: SourcePosition) -> Requirements:
-        """Read requirements of this format.
+    def read_requirements(self, text: str, place: SourcePosition, memory: Verified | None = None) -> Requirements:
+        """Read requirements of this format. Blocking where there is a memory.
+
+        Args:
+            text: The file's.
+            place: The file.
+            memory: What this user read before.
 
         Raises:
             UsageError: It is malformed, asks for what is not supported or for what is not there; names file, line and
                 reason.
         """
-        found: Requirements = self._reader()(text, place)
+        memories = (memory,) if self.remembers else ()
+        found: Requirements = self._reader()(text, place, *memories)
         for requirement in found.deps.get("pypi", ()):
             requirement.check_exists()
         return found
@@ -157,6 +166,7 @@ FORMATS: Final = (
     FileFormat(
         "environment.yml",
         "environment_yml.read_environment_yml",
+        remembers=True,
         holds=_lines("^dependencies:"),
         likely=_suffix(".yml", ".yaml"),
     ),

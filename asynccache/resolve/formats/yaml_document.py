@@ -1,24 +1,21 @@
-"""YAML lock files as plain values with line numbers.
+"""YAML files as plain values with line numbers.
 
-Every scalar is read as text: a digest of digits alone or a version `1.10` must not become a number. Tags, and with them
-the construction of objects, are ignored; a key that occurs twice is an error.
+Every scalar is read as text: a digest of digits alone or a version `1.10` must not become a number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
-
-import yaml
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asynccache.model.digest import Digests
+from asynccache.resolve.formats.yaml_values import LINE, kind_of
 from asynccache.resolve.requests.source_position import SourcePosition
 
-_Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C one where libyaml is there
+if TYPE_CHECKING:
+    from asynccache.engine.verified import Verified
+
 T = TypeVar("T")
-_DEEPEST: Final = 64  # levels; lock files have about 8
-_LINE: Final = object()  # no key of a document equals it
-_MERGE: Final = object()  # what a plain `<<` is as a key; in quotes it is a text like any other
 _ABSENT: Final = {"", "~", "null", "Null", "NULL"}
 
 
@@ -32,10 +29,10 @@ class Entry:
 
     def __init__(self, values: Mapping[Any, Any], place: SourcePosition) -> None:
         self._values = values
-        self.place = place.at(values.get(_LINE))
+        self.place = place.at(values.get(LINE))
 
     def __iter__(self) -> Iterator[str]:
-        return (key for key in self._values if key is not _LINE)
+        return (key for key in self._values if key is not LINE)
 
     def text(self, key: str) -> str | None:
         """Return a scalar, None when it is absent or null.
@@ -112,7 +109,7 @@ class Entry:
         if value is None or (isinstance(value, str) and value in _ABSENT):
             return None
         if not isinstance(value, kind):
-            raise self.place.error(f"`{key}` is malformed", expected=expected, found=f"a {_kind(value)}")
+            raise self.place.error(f"`{key}` is malformed", expected=expected, found=f"a {kind_of(value)}")
         return value
 
     def digests(self, *, size: bool = True) -> Digests:
@@ -127,101 +124,27 @@ class Entry:
             return Digests(md5=md5, sha256=sha256, size=known_size)
 
 
-def _kind(value: object) -> str:
-    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else "text"
+def parse_yaml(text: str, place: SourcePosition, memory: Verified | None = None) -> Entry:
+    """Read a document whose top is a mapping. Blocking where there is a memory.
 
-
-class _Item(str):
-    """A text of a list, which knows its line."""
-
-    __slots__ = ("line",)
-    line: int
-
-
-class _Builder:
-    """Builds values from a parser's events, without recursion: a document nested deeply must not end the process."""
-
-    def __init__(self, place: SourcePosition) -> None:
-        self._place = place
-        self._open: list[dict[Any, Any] | list[Any]] = []
-        self._keys: list[object] = []
-        self._anchors: dict[str, Any] = {}
-        self.documents: list[Any] = []
-
-    def take(self, event: yaml.Event) -> None:
-        """Take the next event."""
-        line = event.start_mark.line + 1 if event.start_mark is not None else 0
-        if isinstance(event, yaml.ScalarEvent):
-            self._add(event.value, line, merges=event.value == "<<" and event.implicit[0])
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self._anchors:
-                raise self._place.at(line).error(f"not a YAML document (nothing is called {event.anchor!r})")
-            self._add(self._anchors[event.anchor], line)
-            return
-        elif isinstance(event, yaml.CollectionStartEvent):
-            collection: dict[Any, Any] | list[Any] = {_LINE: line} if isinstance(event, yaml.MappingStartEvent) else []
-            self._add(collection, line)
-            self._open.append(collection)
-            self._keys.append(None)
-            if len(self._open) > _DEEPEST:
-                raise self._place.at(line).error("the document is nested too deeply", expected=f"{_DEEPEST} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            ended = self._open.pop()
-            self._keys.pop()
-            if isinstance(ended, dict) and _MERGE in ended:
-                self._merge(ended)
-            return
-        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-            self._anchors[event.anchor] = event.value if isinstance(event, yaml.ScalarEvent) else self._open[-1]
-
-    def _merge(self, collection: dict[Any, Any]) -> None:
-        """Take over what mappings under `<<` hold: a mapping's own keys count, then those of the first."""
-        value = collection.pop(_MERGE)
-        for source in value if isinstance(value, list) else [value]:
-            if not isinstance(source, dict):
-                raise self._place.at(collection[_LINE]).error(
-                    "what is merged with `<<` is malformed", expected="mappings", found=f"a {_kind(source)}"
-                )
-            for key in source:
-                collection.setdefault(key, source[key])
-
-    def _add(self, value: Any, line: int, *, merges: bool = False) -> None:
-        if not self._open:
-            self.documents.append(value)
-            return
-        collection, key = self._open[-1], self._keys[-1]
-        if isinstance(collection, list):
-            if isinstance(value, str):
-                value = _Item(value)
-                value.line = line
-            collection.append(value)
-        elif key is not None:
-            collection[key] = value
-            self._keys[-1] = None
-        elif not isinstance(value, str):
-            raise self._place.at(line).error("a key is malformed", expected="a text", found=f"a {_kind(value)}")
-        elif (_MERGE if merges else value) in collection:
-            raise self._place.at(line).error(f"`{value[:40]}` occurs twice in one mapping")
-        else:
-            self._keys[-1] = _MERGE if merges else value
-
-
-def parse_yaml(text: str, place: SourcePosition) -> Entry:
-    """Read a document whose top is a mapping.
+    Args:
+        text: The document.
+        place: The file it is.
+        memory: What this user read before, where the text is one that is read again and again.
 
     Raises:
         UsageError: Not YAML, or its top is something else.
     """
-    builder = _Builder(place)
-    try:
-        for event in yaml.parse(text, Loader=_Loader):
-            builder.take(event)
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark is not None else None
-        raise place.at(line).error(f"not a YAML document ({exc.problem or exc.context})") from exc
-    except (yaml.YAMLError, UnicodeError) as exc:
-        raise place.error(f"not a YAML document ({type(exc).__name__})") from exc
-    if len(builder.documents) != 1 or not isinstance(builder.documents[0], dict):
-        kinds = ", ".join(f"a {_kind(document)}" for document in builder.documents[:3])
-        raise place.error("the document is malformed", expected="one mapping at its top", found=kinds or "nothing")
-    return Entry(builder.documents[0], place)
+    kept = None
+    if memory is not None:
+        from asynccache.resolve.formats.kept_document import KeptDocument  # noqa: PLC0415 - not of locks
+
+        kept = KeptDocument(memory, text)
+        if (known := kept.read()) is not None:
+            return Entry(known, place)
+    from asynccache.resolve.formats.yaml_events import read_values  # noqa: PLC0415 - brings PyYAML
+
+    values, shared = read_values(text, place)
+    if kept is not None and not shared:
+        kept.write(values)
+    return Entry(values, place)
