@@ -1,4 +1,4 @@
-"""Archives of an environment's packages in a directory that a program names."""
+"""Putting archives of an environment's packages into a directory of the caller's choice."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from asynccache.runtime.tasks import run_together
 async def archive_files(
     settings: Settings, packages: Sequence[EnvironmentPackage], directory: Path
 ) -> list[tuple[str, Path]]:
-    """Bring archives into a directory, verified, from wherever they are; return their (format, path), in this order.
+    """Fetch archives into a directory, verified, from wherever they are; return their (format, path), in the same
+    order.
 
     Raises:
-        AsyncCacheError: One that cannot be obtained, or a disk that is full.
+        AsyncCacheError: An archive cannot be obtained, or the disk is full.
     """
     async with Opening(settings) as opening:
         engine = await opening.engine()
@@ -48,7 +49,7 @@ async def archive_files(
 
 
 def _place(path: Path, place: Path, ours: bool) -> None:
-    """Put an archive where it was wanted, whole or not at all; what is in a shared directory stays there."""
+    """Move an archive to its destination, whole or not at all; one in a shared directory is copied."""
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
     if ours:
         path.replace(temporary)

@@ -1,9 +1,9 @@
-"""Auditing a store: does everything in it fit together? Told from listings and documents; archives are read if asked.
+"""Auditing a store: does everything in it fit together? Uses listings and documents; archives are read on request.
 
 One listing of the archives, one of the receipts and one of the environments are enough, each in the order of its keys,
-so that what belongs together is met together: of an archive that a document names, a number of eight bytes is kept.
-Of several shards each lists its range of archives and receipts, and reads all documents, since any of them may name
-what is in its range; whatever else there is belongs to the first one.
+so that what belongs together is seen together. For each archive that a document names, eight bytes are kept. Of several
+shards each lists its range of archives and receipts, and reads all documents, since any of them may name what is in its
+range; everything else belongs to the first shard.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from asynccache.store.key_set import number_of
 from asynccache.store.stored import StoredArchive
 
 _AT_ONCE: Final = 50  # documents held in memory, each of up to a thousand packages
-_ASKED: Final = 16  # names, or packs of which only the end is read, that are asked for at once
+_ASKED: Final = 16  # aliases, or packs of which only the end is read, that are requested at once
 _READ: Final = 2  # packs that are read at once; each reads up to four parts
 
 TakeDocuments = Callable[[Sequence[ResolvedEnvironment]], object]
@@ -55,17 +55,17 @@ class Auditor:
     """Audits one store, or one shard of it.
 
     Args:
-        host: What it is done with.
-        sources: The store, and what reads archives.
+        host: Settings, threads and budgets to work with.
+        sources: The store, and how archives are read.
         found: Called with each finding.
-        keys: Archives of this range only.
-        first: Whether what belongs to no range is audited, too.
+        keys: Range of archives to audit.
+        first: Whether to audit also what belongs to no range.
         take: Called with documents as they are read.
         lacking: Called with each environment that lacks something; a finding names only the first one.
 
     Attributes:
         result: What was found so far.
-        incomplete: Environments whose documents name something that is not there.
+        incomplete: Environments whose documents name something that does not exist.
     """
 
     def __init__(
@@ -90,10 +90,12 @@ class Auditor:
         self._lacking = lacking
         self._dirname = host.settings.packages_dirname
         self._keys = CatalogKeys(host.settings.envs_dirname)
-        self._wanted: dict[int, int] = {}  # number of a key, or of the place of any digest -> of its first document
+        self._wanted: dict[
+            int, int
+        ] = {}  # number of a key, or of the place of any digest -> number of its first document
         self._named: set[int] = set()  # numbers of the source directories of all of them
-        self._ids: list[EnvID] = []  # of documents that name something in the range
-        self._listed: set[int] = set()  # numbers of documents' keys, and of what names stand for
+        self._ids: list[EnvID] = []  # number of documents that name something in the range
+        self._listed: set[int] = set()  # numbers of documents' keys, and of what aliases refer to
         self._since = time.time() - LEFT_AFTER
 
     async def run(
@@ -108,11 +110,11 @@ class Auditor:
         """Audit everything.
 
         Args:
-            read: Archives that are read and digested; None for none.
+            read: Archives to read and digest; None for none.
             checked: Called with each archive that was read.
             total: Called with the amount to read.
-            quarantine: Move the damaged ones to the quarantine (see `verify_store`).
-            journal_key: Where the store keeps how far reading has come; empty to keep it nowhere.
+            quarantine: Move damaged ones to the quarantine (see `verify_store`).
+            journal_key: Key under which progress is recorded; empty to record none.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -142,7 +144,7 @@ class Auditor:
         return self.result
 
     async def environments(self) -> Audit:
-        """Audit only environments, and whether what they need is there; packs are read to their last byte.
+        """Audit only environments and whether what they need exists; packs are read to their last byte.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -169,7 +171,7 @@ class Auditor:
             self._tell("unreadable", key, str(error))
 
     async def _environments(self, *, read_packs: bool) -> None:
-        # documents first: what is published later than a listing of the archives would be missed in it
+        # documents first: archives published after their listing would be reported missing
         packs: list[tuple[EnvID, int]] = []
         batch: list[EnvID] = []
         async for info in self._sources.store.scan(f"{self._keys.dirname}/"):
@@ -239,7 +241,7 @@ class Auditor:
         return f"{self._keys.document(env_id).removesuffix('env')}{OBJECT_NAME}"
 
     async def _has_document(self, env_id: EnvID) -> bool:
-        """Return whether a document is beside a pack; if not, whether one was published since it was listed."""
+        """Return whether a pack has a document beside it, or one was published since the listing."""
         key = self._keys.document(env_id)
         return number_of(key) in self._listed or await self._sources.store.head(key) is not None
 
@@ -283,7 +285,9 @@ class Auditor:
         self.result.receipts = receipts.count
 
     def _other(self, info: ObjectInfo) -> None:
-        """Look at an object that is no archive: an empty one, or one of a very old layout that documents name."""
+        """Check an object that is not an archive of the layout: an empty one, or one of a very old layout that
+        documents name.
+        """
         if not info.size and layout.parse_key(info.key, self._dirname) is not None:
             self._tell("empty", info.key, "it has no bytes, and keeps an archive from being published there")
         elif info.size:
@@ -297,7 +301,7 @@ class Auditor:
         self._wanted.pop(number_of(f"{archive.parts.source_directory}/{archive.filename}"), None)
 
     def _group(self, group: list[StoredArchive]) -> None:
-        """Look at all that was made from one address."""
+        """Check everything that was made from one address."""
         parts = group[0].parts
         named = number_of(parts.source_directory) in self._named
         for archive in group:
@@ -307,11 +311,11 @@ class Auditor:
                 text = f"there are {count} digests of it; readers may take any"
                 self._tell("two digests", f"{parts.source_directory}/{filename}", text)
         newest = max(archive.info.modified or 0.0 for archive in group)
-        if not named and newest <= self._since:  # what is young may be of an environment that comes to be just now
+        if not named and newest <= self._since:  # a recent one may belong to an environment that is just being created
             self._tell("unnamed", parts.source_directory, f"{len(group)} archives that no document names")
 
     async def _missing(self) -> None:
-        """Say which archives the documents name that were not met."""
+        """Report archives that documents name and that were not found."""
         lost = set(self._wanted)
         ids = self._ids if self._lacking is not None else [self._ids[n] for n in sorted(set(self._wanted.values()))]
         for begin in range(0, len(ids) if lost else 0, _AT_ONCE):
@@ -328,7 +332,7 @@ class Auditor:
             if number_of(place) not in lost:
                 continue
             if not place.startswith(f"{self._dirname}/") and await self._sources.store.head(place) is not None:
-                lost.discard(number_of(place))  # of a very old cache: nothing there is listed
+                lost.discard(number_of(place))  # of a very old cache: its directory is not listed
                 continue
             places.append(place)
         if not places:

@@ -13,7 +13,7 @@ RECEIPTS: Final = f"{layout.OWN}/receipts/"
 
 
 class ReceiptsOfArchives:
-    """The receipts of a range, in the order of their archives' keys; tells of those that are passed without archive.
+    """The receipts of a range, in the order of their archives' keys; reports those without an archive.
 
     Args:
         store: An open store.
@@ -22,7 +22,7 @@ class ReceiptsOfArchives:
         orphan: Called with the key of each receipt without an archive.
 
     Attributes:
-        count: How many there were so far.
+        count: How many were listed so far.
     """
 
     def __init__(self, store: Store, dirname: str, keys: KeyRange, orphan: Callable[[str], None]) -> None:
@@ -34,7 +34,9 @@ class ReceiptsOfArchives:
         self._next: str | None = ""
 
     async def has(self, name: str) -> bool:
-        """Return whether an archive has a receipt, given its key below the packages; ask in the order of the store."""
+        """Return whether an archive has a receipt, given its key below the packages; to be called in the order of the
+        store.
+        """
         while self._next is not None and await self._passed(self._next, name):
             await self._step()
         if self._next != name:
@@ -43,7 +45,7 @@ class ReceiptsOfArchives:
         return True
 
     async def to_the_end(self) -> None:
-        """Tell of all that are left."""
+        """Report all receipts that are left."""
         while self._next is not None:
             await self._step()
 
@@ -52,10 +54,10 @@ class ReceiptsOfArchives:
         await self._listing.aclose()
 
     async def _passed(self, receipt: str, name: str) -> bool:
-        """Return whether a listing that has come to an archive has passed that of a receipt.
+        """Return whether a listing that has reached an archive has passed the archive of a receipt.
 
         Stores order keys by bytes or by segments (see `key_range`). Where that makes a difference the store is asked:
-        had the archive been there and passed, its receipt would have been met.
+        if the archive existed and had been passed, its receipt would have been found.
         """
         before = receipt < name
         if before == (receipt.split("/") < name.split("/")) or receipt == name:

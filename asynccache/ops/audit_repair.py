@@ -1,7 +1,7 @@
-"""Mending what an audit found: what is missing or damaged comes from other stores, the other format, or upstream.
+"""Repairing what an audit found: missing or damaged objects come from other stores, the other format, or upstream.
 
-Nothing is lost by it: a damaged archive is quarantined before another one takes its key, and an object is deleted only
-where it has no bytes.
+Nothing is lost: a damaged archive is quarantined before another one takes its key, and an object is deleted only if it
+is empty.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from asynccache.store.options import store_options
 from asynccache.store.stored import StoredArchive
 from asynccache.store.verified import Whole
 
-_AT_ONCE: Final = 100  # environments whose packages are brought together
+_AT_ONCE: Final = 100  # environments whose packages are fetched in one run
 _MENDED: Final = frozenset({"empty", "missing", "no receipt", "name"})
 
 
@@ -53,13 +53,13 @@ async def audit(
     checked: Checked | None = None,
     total: Total | None = None,
 ) -> Audit:
-    """Audit a store or a shard of it (see `Auditor`), and mend what can be mended if that is wanted.
+    """Audit a store or a shard of it (see `Auditor`), and repair what can be repaired if requested.
 
     Args:
         engine: An open engine.
         found: Called with each finding.
-        selection: What the audit is about; None for a whole store, nothing of which is read or mended.
-        others: Stores to take archives from, in this order, before upstream is asked.
+        selection: What to audit; None for a whole store without reading archives or repairing.
+        others: Stores to take archives from, in this order, before upstream.
         checked: Called with each archive that was read.
         total: Called with the amount to read.
 
@@ -128,7 +128,7 @@ async def _audited(
         left = await repairs.damaged(result.read.damaged if result.read is not None else [])
         missing = [f.key for f in kept if f.kind == "missing"]
         again: list[AuditFinding] = []
-        if left:  # documents know addresses and digests of them
+        if left:  # documents hold their addresses and digests
             auditor = Auditor(engine.host, engine.sources, again.append, keys=keys, first=first)
             await auditor.run()
         await repairs.missing(auditor.incomplete, missing, [f.key for f in again if f.kind == "missing"])
@@ -154,12 +154,12 @@ class _Other:
         await self._store.__aexit__(*error)
 
     async def give(self, key: str, package: Package | None, digests: Digests) -> bool:
-        """Bring an archive to the engine's store, under its key here; return whether it is there now.
+        """Copy an archive into the engine's store, under its key in that store; return whether it exists now.
 
         Args:
-            key: Where the engine's store has it, or would; or the place of any digest.
-            package: What it is made from, where it can be fetched.
-            digests: What is known of its bytes.
+            key: Its key in the engine's store, or its place if any digest will do.
+            package: The package it belongs to, if that can be fetched.
+            digests: Known digests of its bytes.
 
         Raises:
             StoreError: One of the stores fails.
@@ -173,7 +173,7 @@ class _Other:
                 if isinstance(await Copier(self._host, self._target, self._store).archive(archive, digests), Whole):
                     return True
             except PreconditionFailedError:
-                return True  # somebody was faster
+                return True  # another process was faster
         return False
 
     async def _below(self, key: str, package: Package | None) -> list[StoredArchive]:
@@ -185,11 +185,11 @@ class _Other:
 
 
 class Repairs:
-    """Mends findings of one audit, and counts what was mended in its result.
+    """Repairs findings of one audit, and counts the repairs in its result.
 
     Args:
         engine: An open engine.
-        result: Of the audit.
+        result: Result of the audit.
         others: Stores to take archives from.
     """
 
@@ -200,11 +200,11 @@ class Repairs:
         self._result = result
         self._others = others
         self._keys = CatalogKeys(engine.host.settings.envs_dirname)
-        # place of a file -> why it could not be obtained where a document says
+        # place of a file -> why it could not be obtained from the address in a document
         self._tried: dict[str, AsyncCacheError] = {}
 
     async def empty(self, findings: Sequence[AuditFinding]) -> None:
-        """Delete objects that have no bytes, once that was logged: no archive can be published where they are."""
+        """Delete empty objects, after logging it: no archive can be published under their keys."""
         store = self._store
         if findings:
             await journal.enter(store, "delete", (f.key for f in findings), user=self._host.settings.username)
@@ -215,7 +215,7 @@ class Repairs:
             self._result.mended["empty"] += 1
 
     async def damaged(self, damages: Sequence[Damage]) -> list[StoredArchive]:
-        """Bring archives that were quarantined out of other stores; return those that are nowhere there."""
+        """Restore quarantined archives from other stores; return those that no other store has."""
         left: list[StoredArchive] = []
         for damage in damages:
             parts = layout.parse_key(damage.key, self._host.settings.packages_dirname)
@@ -231,7 +231,7 @@ class Repairs:
         return left
 
     async def again(self, archives: Sequence[StoredArchive]) -> None:
-        """Bring archives again that were quarantined, where no document has brought them meanwhile."""
+        """Fetch quarantined archives again that no document has restored meanwhile."""
         engine, store = self._engine, self._store
         for archive in archives:
             failure = self._tried.get(f"{archive.parts.source_directory}/{archive.filename}")
@@ -248,18 +248,20 @@ class Repairs:
     async def missing(
         self, incomplete: Sequence[EnvID], places: Iterable[str], quarantined: Iterable[str] = ()
     ) -> None:
-        """Bring what documents name and the store has not.
+        """Fetch what documents name and the store lacks.
 
         Args:
-            incomplete: Whose documents.
-            places: Keys of what is missing, and is counted when it is mended.
-            quarantined: Keys of what is missing since it was damaged.
+            incomplete: The environments of those documents.
+            places: Keys of missing archives, counted when they are repaired.
+            quarantined: Keys of archives that were quarantined as damaged.
         """
         engine, host, store = self._engine, self._host, self._store
         by_file: dict[str, list[str]] = {}
         for place in places:
             by_file.setdefault(place.rpartition("/")[2], []).append(place)
-        files = {place.rpartition("/")[2] for place in quarantined} | set(by_file)  # what else is missing, others bring
+        files = {place.rpartition("/")[2] for place in quarantined} | set(
+            by_file
+        )  # other shards fetch what else is missing
         documents = EnvironmentDocuments(store, self._keys)
         for begin in range(0, len(incomplete), _AT_ONCE):
             found, _unreadable = await documents.get_all(list(incomplete[begin : begin + _AT_ONCE]))
@@ -307,7 +309,7 @@ class Repairs:
             await engine.sources.derived.save()
 
     async def names(self, findings: Sequence[AuditFinding]) -> None:
-        """Let names that stand for nothing stand for the last environment of their history that is there."""
+        """Move aliases that refer to nothing back to the last environment of their history that exists."""
         if not findings:
             return
         aliases = Aliases(self._store, self._keys, self._host.settings.username)
@@ -356,7 +358,7 @@ class Repairs:
 
 
 def _source_of(archive: StoredArchive) -> Package | None:
-    """Return what an archive was published as, as far as its key says; None where nothing can be downloaded there.
+    """Return the package an archive was published as, as far as its key says; None if it cannot be downloaded.
 
     A key does not say whether its address begins with http or https.
     """

@@ -1,4 +1,4 @@
-"""What an audit of a store found, and how several of them add up."""
+"""What an audit of a store found, and how the results of several add up."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _COUNTS: Final = ("archives", "bytes", "documents", "names", "packs", "pack_byte
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding(Documented):
-    """Something that does not fit.
+    """Something that is wrong or inconsistent.
 
     Attributes:
-        kind: `damaged`: an archive differs from its key. `unreadable`: a document or name cannot be read. `missing`: a
-            document names an archive that is not there. `unnamed`: an archive that no document names. `name`: a name
-            stands for nothing. `pack`: a pack has no document, is not whole, or is not the one that the environment's
-            digest names. `receipt`: a receipt of an archive that is not there. `no receipt`: an archive was transmuted,
-            and nothing says how. `two digests`: two archives of one name were made from one address. `empty`: an object
-            without a byte. `upload`: one that was begun a day ago and never completed.
-        key: Of the object, or of what an upload would have become.
+        kind: `damaged`: an archive differs from its key. `unreadable`: a document or alias cannot be read. `missing`: a
+            document names an archive that does not exist. `unnamed`: an archive that no document names. `name`: an
+            alias refers to nothing. `pack`: a pack has no document, is incomplete, or is not the one that the
+            environment's digest names. `receipt`: a receipt of an archive that does not exist. `no receipt`: an archive
+            was transmuted, and no receipt says how. `two digests`: two archives of one name were made from one address.
+            `empty`: an empty object. `upload`: an upload that was begun more than a day ago and never completed.
+        key: Key of the object, or the one that an upload would have got.
         text: What is wrong with it.
     """
 
@@ -55,22 +55,22 @@ class AuditFinding(Documented):
 
 @dataclass(slots=True)
 class Audit(Documented):
-    """What auditing showed.
+    """What an audit found.
 
     Attributes:
         store: Address of the store.
-        archives: How many it has.
-        bytes: Of the archives.
-        documents: How many were read; of several shards the first one counts them, as it does names and packs.
+        archives: How many archives it has.
+        bytes: Total size of the archives.
+        documents: How many were read; of several shards the first one counts documents, aliases and packs.
         names: How many were read.
         packs: How many there are.
-        pack_bytes: What they have together.
+        pack_bytes: Their total size.
         receipts: How many there are.
-        read: What reading archives showed, where that was asked for.
+        read: The result of reading archives, if that was requested.
         found: How many findings there are, by kind.
-        mended: How many of them were mended, by kind.
-        unmended: Why others could not be, by key.
-        run: What all shards have shown so far; None unless it was asked for.
+        mended: How many of them were repaired, by kind.
+        unmended: Why others could not be repaired, by key.
+        run: What all shards have found so far; None unless requested.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -94,11 +94,11 @@ class Audit(Documented):
 
     @property
     def wrong(self) -> int:
-        """How many findings are left that somebody who uses the store will meet."""
+        """How many findings are left that affect users of the store."""
         return sum(count - self.mended[kind] for kind, count in self.found.items() if kind in WRONG)
 
     def add(self, other: Audit) -> None:
-        """Add what the audit of another part of the store showed."""
+        """Add the result of another part of the store."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.read is not None:
@@ -113,7 +113,7 @@ class Audit(Documented):
         """Read what `as_document` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: It is not such a document.
         """
         audit = cls(
             str(said["store"]),
@@ -127,10 +127,10 @@ class Audit(Documented):
         return audit
 
     def raise_for_failures(self) -> None:
-        """Raise when something is wrong that was not mended.
+        """Raise if something is wrong that was not repaired.
 
         Raises:
-            PartialFailureError: What could not be mended, or not be read.
+            PartialFailureError: What could not be repaired or read.
             IntegrityError: Something is wrong.
         """
         errors = {**self.unmended, **(self.read.errors if self.read is not None else {})}
@@ -148,10 +148,10 @@ class AuditRun(Documented):
     """The shards of one audit, added up.
 
     Attributes:
-        audit: What those that are done showed.
-        shards: How many there are.
-        unfinished: Those that are not done, from 1.
-        begun_at: When the first was begun; UTC, ISO 8601 with zone; empty where none is done.
+        audit: What the finished shards found.
+        shards: Number of shards.
+        unfinished: Shards that are not done, from 1.
+        begun_at: When the first was begun; UTC, ISO 8601 with zone; empty if none is done.
         updated_at: When the last ended, likewise.
     """
 
@@ -165,15 +165,15 @@ class AuditRun(Documented):
 
     @property
     def complete(self) -> bool:
-        """Whether all are done."""
+        """Whether all shards are done."""
         return not self.unfinished
 
     def raise_for_failures(self) -> None:
-        """Raise when a shard is not done, or something is wrong that was not mended.
+        """Raise if a shard is not done, or something is wrong that was not repaired.
 
         Raises:
             StoreError: Something is left to do; the same shards may be started again.
-            PartialFailureError: What could not be mended, or not be read.
+            PartialFailureError: What could not be repaired or read.
             IntegrityError: Something is wrong.
         """
         if self.unfinished:

@@ -1,9 +1,9 @@
-"""What each shard of an audit found, kept in the store: so that it is not done twice, and that all of them add up.
+"""What each shard of an audit found, recorded in the store, so that no shard is done twice and all can be added up.
 
     asynccache/shards/audit-HASH/N/I.jsonl           findings, one in each line; in the last line the sums
     asynccache/shards/audit-HASH/N/I.json            how far reading archives has come (`shard_journal`)
 
-A shard is written whole when it has ended: of two workers on one shard the last one counts.
+A shard's record is written when it has ended: if two workers do one shard, the last one counts.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _BATCH: Final = 64 << 10  # bytes of findings that are read at once
 
 @dataclass(frozen=True, slots=True)
 class AuditSelection:
-    """What an audit is about.
+    """What an audit covers.
 
     Attributes:
-        read: Archives that are read and digested; None for none.
-        shard: Which part; None for all, which is kept in the store only where the run has a name.
-        run_id: Name of the run that shards have in common. A shard of it that is done is not done again.
-        repair: Mend what can be mended.
-        report: Add up what all shards have shown so far: it is kept in the store, then.
+        read: Archives to read and digest; None for none.
+        shard: Which part; None for all, which is recorded in the store only if the run has a name.
+        run_id: Name of the run, shared by all shards. A shard that is done is not done again.
+        repair: Repair what can be repaired.
+        report: Add up what all shards have found so far; findings are then recorded in the store.
     """
 
     read: Sample | None = None
@@ -54,12 +54,12 @@ class AuditSelection:
 
     @property
     def kept(self) -> bool:
-        """Whether what was found is kept in the store."""
+        """Whether findings are recorded in the store."""
         return self.shard is not None or bool(self.run_id) or self.report
 
     @property
     def first(self) -> bool:
-        """Whether what is of no range of keys belongs to it."""
+        """Whether what belongs to no range of keys belongs to this shard."""
         return self.index == 1
 
     @property
@@ -68,7 +68,7 @@ class AuditSelection:
         return 1 if self.shard is None else self.shard.index
 
     def journal_key(self, dirname: str) -> str:
-        """Return where the store keeps how far reading has come; empty where it keeps that nowhere."""
+        """Return the key under which progress is recorded; empty if it is not."""
         return self.division(dirname).part_key(self.index) if self.read is not None and self.run_id else ""
 
     def division(self, dirname: str) -> Division:
@@ -83,8 +83,8 @@ class _Record:
     """A shard that has ended.
 
     Attributes:
-        path: Its lines, on this machine.
-        said: The last one.
+        path: File with its lines, on this machine.
+        said: The last line.
     """
 
     path: Path
@@ -92,7 +92,7 @@ class _Record:
 
     @property
     def audit(self) -> Audit:
-        """The sums."""
+        """The totals."""
         return Audit.from_document(self.said["result"])
 
 
@@ -100,7 +100,7 @@ class KeptFindings:
     """Collects the findings of one shard on this machine, and writes them into the store at its end.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         store: An open store.
         selection: Which shard.
     """
@@ -151,7 +151,7 @@ class KeptFindings:
 
 
 async def done_before(host: Host, store: Store, selection: AuditSelection, found: Found) -> Audit | None:
-    """Return what a shard of a named run showed, and tell its findings; None where it has not ended, or in part.
+    """Return what a shard of a named run found, and report its findings; None if it has not ended completely.
 
     Raises:
         StoreError: The store cannot be read.
@@ -169,10 +169,10 @@ async def done_before(host: Host, store: Store, selection: AuditSelection, found
 
 
 async def audit_run(host: Host, store: Store, selection: AuditSelection, found: Found) -> AuditRun:
-    """Add up what all shards of a run showed, and tell their findings.
+    """Add up what all shards of a run found, and report their findings.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         store: An open store.
         selection: Any of its shards.
         found: Called with each finding.
@@ -202,7 +202,7 @@ def _key(division: Division, selection: AuditSelection) -> str:
 
 @asynccontextmanager
 async def _record(host: Host, store: Store, selection: AuditSelection) -> AsyncIterator[_Record | None]:
-    """Bring what is kept of a shard; None where it has not ended. What cannot be read says nothing."""
+    """Fetch the record of a shard; None if it has not ended. A record that cannot be read counts as none."""
     key = _key(selection.division(host.settings.packages_dirname), selection)
     path = await host.threads.run(host.workspace.passing_file, "findings.jsonl")
     try:

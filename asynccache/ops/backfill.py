@@ -1,8 +1,8 @@
-"""Giving every conda package of a store its other format.
+"""Adding the other format of every conda package in a store.
 
-The store itself says what is left to do: a package that has the wanted format is passed over, so a rerun after any
-interruption does the rest. A journal in the store saves the rerun (`resume`), on whatever machine, from looking again
-at what is behind.
+The store itself says what is left to do: a package that has the wanted format is skipped, so a rerun after any
+interruption does the rest. With a journal in the store the rerun (`resume`), on any machine, does not look again at
+what is done.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from asynccache.store.stored import StoredArchive
 
 @dataclass(slots=True)
 class Plan(Documented):
-    """What a backfill found to do, counted while it goes.
+    """What a backfill found to do, counted as it runs.
 
     Attributes:
         complete: Packages that have the wanted format already.
         todo: Packages that do not.
         todo_bytes: Bytes of their published archives.
-        unpublished: Source directories without the published archive: it must come from upstream.
+        unpublished: Source directories without the published archive, which must come from upstream.
         skipped: Packages outside the pattern.
-        shared: Whether others look at other parts of the store.
-        resumed: Whether packages that an earlier run looked at were not looked at again.
+        shared: Whether other workers look at other parts of the store.
+        resumed: Whether packages that an earlier run looked at were skipped.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("complete", "todo", "todo_bytes", "unpublished", "skipped")
@@ -57,20 +57,20 @@ class Plan(Documented):
 
     @property
     def empty(self) -> bool:
-        """Whether no package of the store is meant, as far as one worker can tell."""
+        """Whether no package in the store is selected, as far as one worker can see."""
         return not (self.complete or self.todo or self.shared or self.resumed)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which packages a backfill is about.
+    """Which packages a backfill covers.
 
     Attributes:
         to: The wanted format.
         pattern: Shell pattern of file names or keys; None for all.
         shard: Which part of their keys; None for all. Shards may run on different machines at once.
-        run_id: Name of the run that shards have in common. Whoever does a part of a run goes on where it was.
-        keys: List of keys to look at in place of a listing, a path or an address (see `key_lists`); empty for none.
+        run_id: Name of the run, shared by all shards. A shard continues where its last worker stopped.
+        keys: List of keys to look at instead of a listing, a path or an address (see `key_lists`); empty for none.
     """
 
     to: Format
@@ -96,8 +96,8 @@ class Backfilled(Documented):
     Attributes:
         store: Address of the store.
         plan: What there was to do.
-        report: What was done; None when it was only asked for.
-        run: What all shards have done so far; None unless it was asked for.
+        report: What was done; None for a dry run.
+        run: What all shards have done so far; None unless requested.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "plan", "*totals", "run")
@@ -108,15 +108,15 @@ class Backfilled(Documented):
     run: BackfillRun | None = None
 
     def raise_for_failures(self, *, allow_empty: bool = False) -> None:
-        """Raise when a package was not converted, or no package was meant.
+        """Raise if a package was not converted, or no package was selected.
 
         Args:
-            allow_empty: Succeed although no package was meant.
+            allow_empty: Succeed even if no package was selected.
 
         Raises:
-            AsyncCacheError: The failure, when it is the only package.
+            AsyncCacheError: The failure, if there was only one package.
             PartialFailureError: What failed, by URL.
-            ObjectNotFoundError: The store has no package that is meant.
+            ObjectNotFoundError: No package in the store is selected.
         """
         if self.report is not None:
             self.report.raise_for_failures()
@@ -129,7 +129,7 @@ class Backfilled(Documented):
 
     @property
     def totals(self) -> RunTotals | None:
-        """What the run did and took; None when it was only asked for."""
+        """What the run did and took; None for a dry run."""
         return None if self.report is None else self.report.totals
 
 
@@ -140,7 +140,7 @@ class Backfill:
     Attributes:
         engine: An open engine.
         selection: Which packages.
-        plan: Counted while it goes.
+        plan: Counted as it runs.
     """
 
     engine: Engine
@@ -175,11 +175,11 @@ class Backfill:
         return await self.engine.store.head(self._division.plan_key) is not None
 
     async def todo(self, journal: Journal[Counts] | None = None, keys: KeyRange = WHOLE) -> AsyncGenerator[Job]:
-        """Yield a job for every selected package that lacks the wanted format, or has one that somebody else made.
+        """Yield a job for every selected package that lacks the wanted format, or has one that another tool made.
 
         Args:
-            journal: Where to go on, and what is told of each package on which nothing is to be done; None to look at
-                the whole range.
+            journal: Where to continue, and where packages that need nothing are recorded; None to look at the whole
+                range.
             keys: Which keys are looked at.
         """
         store, dirname = self.engine.store, self.engine.host.settings.packages_dirname
@@ -212,15 +212,16 @@ class Backfill:
                 if not isinstance(job := self._job(group), Job):
                     journal.passed(directory, Counts.of(job))
                     continue
-                if noted:  # what is only looked for never ends, and would be kept
+                if noted:  # in a dry run no package ends, so all would be kept
                     journal.begin(directory)
                 yield job
 
     async def run(self, *, resume: bool = False) -> Report:
-        """Do it.
+        """Run the backfill.
 
         Args:
-            resume: Go on behind the mark of the last interrupted run, its failures first, whatever machine it was on.
+            resume: Continue after the mark of the last interrupted run, its failures first, whichever machine it ran
+                on.
 
         Returns:
             What was done, failures included; they stay in the journal for the next `resume`.
@@ -259,7 +260,7 @@ class Backfill:
             with engine.listening(take):
                 report = await engine.run(noted(), keep=False)
         except BaseException:
-            with suppress(StoreError):  # why it ended is what is to be told
+            with suppress(StoreError):  # report why it ended, not this
                 await journal.save()
             raise
         journal.complete = not journal.failed
@@ -275,7 +276,7 @@ class Backfill:
         return await backfill_run(self.engine.store, self._division)
 
     async def _journal(self, *, resume: bool) -> Journal[Counts] | None:
-        """Return the journal to go on with; None when this part of the run is done."""
+        """Return the journal to continue; None if this part of the run is done."""
         journal = Journal(self.engine.store, self.journal_key, Counts)
         if resume or self.selection.run_id:
             await journal.load()
@@ -287,12 +288,12 @@ class Backfill:
         if await self.engine.store.list_page(f"{self.engine.host.settings.packages_dirname}/conda/", limit=1):
             await journal.begin_again()
         else:
-            # a store that has no package may be a mistyped directory: nothing is written there
+            # a store without packages may be a mistyped directory: nothing is written to it
             journal.superseded = True
         return journal
 
     def _job(self, group: list[StoredArchive]) -> Job | Ending:
-        """Return what is to be done on a source directory, or what it is already."""
+        """Return what has to be done for a source directory, or that it is complete."""
         if not self.selection.means(group):
             self.plan.skipped += 1
             return "skipped"

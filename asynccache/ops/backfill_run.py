@@ -23,14 +23,14 @@ Ending = Literal["there", "made", "failed", "skipped"]
 
 @dataclass(slots=True)
 class Counts(Documented):
-    """Packages that were looked at, by what came of them.
+    """Packages that were looked at, by outcome.
 
     Attributes:
-        there: They had the wanted format, or were in the store already.
-        made: They were given it, or were copied.
-        failed: They were not; each is tried again by the next worker that goes on.
-        skipped: The pattern does not mean them.
-        made_bytes: Bytes of the published archives of those that were given it; of those that were copied.
+        there: Packages that had the wanted format, or were in the store already.
+        made: Packages that were given it, or were copied.
+        failed: Packages that failed; each is retried by the next worker that continues.
+        skipped: Packages that the pattern does not select.
+        made_bytes: Bytes of the published archives of those that were converted, or of those that were copied.
     """
 
     there: int = 0
@@ -41,7 +41,7 @@ class Counts(Documented):
 
     @property
     def looked_at(self) -> int:
-        """How many there are in all."""
+        """How many in all."""
         return self.there + self.made + self.failed + self.skipped
 
     @classmethod
@@ -56,7 +56,7 @@ class Counts(Documented):
         """Read what `as_document` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: It is not such a document.
         """
         return cls(*(int(said[each.name]) for each in fields(cls)))
 
@@ -66,7 +66,7 @@ class Counts(Documented):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def forget_failure(self, unit: str) -> None:
-        """Take out one that failed, and is tried again."""
+        """Remove one that failed and is retried."""
         del unit
         self.failed -= 1
 
@@ -77,11 +77,11 @@ class BackfillRun(Documented):
 
     Attributes:
         store: Address of the store.
-        shards: How many there are.
-        counts: Packages that were looked at, by what came of them: `there`, `made`, `failed`, `skipped`.
-        unfinished: Shards that are not done, from 1: nobody has begun, is at work, or something failed.
+        shards: Number of shards.
+        counts: Packages that were looked at, by outcome: `there`, `made`, `failed`, `skipped`.
+        unfinished: Shards that are not done, from 1: not begun, still running, or with failures.
         failed_directories: Source directories of packages that failed.
-        begun_at: When the first was begun; UTC, ISO 8601 with zone; empty where none was.
+        begun_at: When the first was begun; UTC, ISO 8601 with zone; empty if none was.
         updated_at: When the last wrote something, likewise.
     """
 
@@ -133,12 +133,12 @@ async def backfill_run(store: Store, division: Division) -> BackfillRun:
 
 
 async def run_of_base(store: Store, base: str, count: int) -> BackfillRun:
-    """Read the journals of all shards of a run, whatever it is about.
+    """Read the journals of all shards of a run of any kind.
 
     Args:
         store: An open store.
         base: What the keys of all of them begin with (`Division.base`).
-        count: Of the shards.
+        count: Number of shards.
 
     Raises:
         StoreError: One cannot be read.

@@ -1,8 +1,8 @@
-"""Everything that is known of environments, opened together: this machine's manifest, the store's documents and names.
+"""Everything that is known about environments, opened together: this machine's manifest, the store's documents and
+aliases.
 
 async with open_store(...) as store:
-    catalog = Environments(settings, store)
-    environment = await catalog.find("team/env:v1", "linux-64")
+    catalog = Catalog(settings, store) environment = await catalog.find("team/env:v1", "linux-64")
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Aliased(Documented):
-    """What giving names to an environment did.
+    """The result of assigning aliases to an environment.
 
     Attributes:
         ids: (req_id, full_id) of the environment.
-        changed: Names that mean it since now.
-        unchanged: Names that meant it already.
-        failed: Names that could not be given, and why.
+        changed: Aliases that refer to it now.
+        unchanged: Aliases that referred to it already.
+        failed: Aliases that could not be assigned, and why.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("req_id", "full_id", "changed", "unchanged", "failed")
@@ -67,14 +67,14 @@ class Aliased(Documented):
     failed: dict[str, AsyncCacheError]
 
     def raise_for_failures(self) -> None:
-        """Raise when a name could not be given.
+        """Raise if an alias could not be assigned.
 
         Raises:
-            AsyncCacheError: The failure, when it is the only one.
-            PartialFailureError: Why, by name.
+            AsyncCacheError: The failure, if it is the only one.
+            PartialFailureError: Why, by alias.
         """
         asked = len(self.failed) + len(self.changed) + len(self.unchanged)
-        # each failure says its name: one alone needs no sentence above it, although others were given
+        # each failure names its alias: one alone needs no sentence above it, even if others were assigned
         raise_failures(f"{len(self.failed)} of {asked} names were not given", self.failed, asked=len(self.failed))
 
     @property
@@ -93,7 +93,7 @@ class Catalog:
 
     Args:
         settings: All settings.
-        store: An open store; None to know only what this machine knows.
+        store: An open store; None to use only what this machine knows.
         say: Called with a sentence when something damaged was quarantined.
     """
 
@@ -109,7 +109,7 @@ class Catalog:
         self.documents = self.aliases = self.digests = None
         self.remote: StoreCatalog | None = None
         if store is not None:
-            from asynccache.catalog.listing import StoreCatalog  # noqa: PLC0415 - what is known here does without
+            from asynccache.catalog.listing import StoreCatalog  # noqa: PLC0415 - not needed for what is known locally
 
             self.documents = EnvironmentDocuments(store, self.keys)
             self.aliases = Aliases(store, self.keys, settings.username)
@@ -129,7 +129,7 @@ class Catalog:
         self._doubted: set[str] = set()
 
     async def listed(self, arch: str | None = None, *, local: bool = True, remote: bool = True) -> Sequence[Listed]:
-        """Return what is known, the latest resolution first.
+        """Return the known environments, most recently resolved first.
 
         Raises:
             IntegrityError: The local manifest is damaged.
@@ -140,7 +140,7 @@ class Catalog:
         return await list_environments(self.local if local else None, self.remote if remote else None, arch)
 
     async def known(self, text: str, *, here_first: bool = False) -> Meaning | None:
-        """Return what a text means if no store has to be asked for it; None where one has to be."""
+        """Return what a text means if that is known without asking a store; otherwise None."""
         try:
             found = await meaning_of(self, text, here_first=here_first)
         except (UsageError, ObjectNotFoundError):
@@ -151,8 +151,9 @@ class Catalog:
         """Return the environment that a text means (see `asynccache.ops.naming`).
 
         Raises:
-            UsageError: It is no name, or the file no document.
-            ObjectNotFoundError: Nothing is known under it, or not for this architecture; says for which.
+            UsageError: It is not a valid name, or the file is not a document.
+            ObjectNotFoundError: No environment is known under it, or none for this architecture (the message says for
+                which).
         """
         meaning = await meaning_of(self, text, arch)
         environment = meaning.document or await self.lookup.by_id(EnvID(*meaning.ids, arch))
@@ -167,10 +168,10 @@ class Catalog:
         )
 
     async def doubt(self, environment: ResolvedEnvironment) -> None:
-        """Say what does not fit together in a document, once."""
+        """Report inconsistencies in a document, once."""
         if self._say is None:
             return
-        from asynccache.model.doubts import doubts  # noqa: PLC0415 - nobody is told otherwise
+        from asynccache.model.doubts import doubts  # noqa: PLC0415 - nothing is reported otherwise
 
         ids, archs = environment.id, [a for a in environment.resolved_archs if a != environment.id.arch]
         together = await run_together([self._at_hand(EnvID(ids.req_id, ids.full_id, arch)) for arch in archs])
@@ -183,11 +184,11 @@ class Catalog:
     async def _at_hand(self, env_id: EnvID) -> ResolvedEnvironment | None:
         try:
             return await self.lookup.by_id(env_id)
-        except AsyncCacheError:  # what another architecture's document is stops none
+        except AsyncCacheError:  # another architecture's document is only looked at if it can be read
             return None
 
     async def _with_digest(self, environment: ResolvedEnvironment, digest: str) -> ResolvedEnvironment:
-        """Return an environment bound to a digest that somebody named, for which this machine vouches from then on."""
+        """Return an environment bound to a digest in its name, for which this machine vouches from then on."""
         cache_dir = self.settings.cache_dir
         known = await in_thread(remembered, cache_dir, environment.id)
         stands_for = known.digest if known is not None and digest in {known.name, known.digest.sha256} else None
@@ -210,7 +211,7 @@ class Catalog:
         return bound
 
     async def get(self, text: str, arch: str, *, default: bool = True) -> list[ResolvedEnvironment]:
-        """Take an environment, and those resolved together with it, into the local manifest; return them.
+        """Add an environment, and those resolved together with it, to the local manifest; return them.
 
         Raises:
             UsageError: See `find`.
@@ -236,11 +237,11 @@ class Catalog:
         *,
         default: bool = False,
     ) -> None:
-        """Enter environments, and names with the (req_id, full_id) that they mean, into the local manifest.
+        """Add environments, and aliases with the (req_id, full_id) that they refer to, to the local manifest.
 
         Raises:
             DiskError: It cannot be written.
-            LockTimeoutError: Another program holds it.
+            LockTimeoutError: Another program holds its lock.
         """
         kept, named = list(environments), dict(names or {})
 
@@ -253,12 +254,12 @@ class Catalog:
         await in_thread(self.manifest.update, change)
 
     async def alias(self, text: str, names: Sequence[str]) -> Aliased:
-        """Give names to an environment whose document is in the store; one known only here is published first.
+        """Assign aliases to an environment whose document is in the store; a local one is published first.
 
         Raises:
-            UsageError: A text is no name.
-            ObjectNotFoundError: There is no such environment: no name is given to nothing.
-            StoreError: The store has not all of its packages, or cannot be written.
+            UsageError: A text is not a valid alias.
+            ObjectNotFoundError: There is no such environment.
+            StoreError: The store lacks some of its packages, or cannot be written.
         """
         wanted = [checked_name(name) for name in names]
         if self.aliases is None or self.documents is None:
@@ -286,10 +287,10 @@ class Catalog:
         return Aliased(ids, tuple(changed), tuple(unchanged), failed)
 
     async def _digests_by_arch(self, environments: Sequence[ResolvedEnvironment], named: str) -> dict[str, str]:
-        """Return architecture -> sha256 of environments, as the store has them or as somebody named them.
+        """Return architecture -> sha256 of environments, as the store has them or as their name says.
 
         Raises:
-            IntegrityError: None of them has the digest that is named.
+            IntegrityError: None of them has the digest in the name.
         """
         found, refused = dict[str, str](), list[IntegrityError]()
         for environment in environments:
@@ -306,7 +307,7 @@ class Catalog:
         return found
 
     async def names_of(self, ids: tuple[str, str]) -> list[Alias]:
-        """Return what an environment is called, here and in the store, in order.
+        """Return the aliases of an environment, local and in the store, sorted.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -317,7 +318,7 @@ class Catalog:
         return sorted(names, key=str)
 
     async def digests_of(self, environment: ResolvedEnvironment, name: str = "") -> tuple[str, str]:
-        """Return (the digest that a name says, or by which an environment is named, that of its architecture alone).
+        """Return (the digest in the name or else that of the environment, the digest of its architecture alone).
 
         Raises:
             StoreError: The store cannot be read.
@@ -328,15 +329,15 @@ class Catalog:
         return common or own, own
 
     async def history(self, name: str, *, repair: bool = False) -> list[Move]:
-        """Return every move of a mutable name in the store, the first one first.
+        """Return every move of a mutable alias in the store, oldest first.
 
         Args:
-            name: One whose tag moves.
-            repair: Chain what is left of a broken history again before.
+            name: An alias whose tag can be moved.
+            repair: First rebuild the chain of a broken history from what is left of it.
 
         Raises:
-            UsageError: It is no name, or immutable.
-            ObjectNotFoundError: It is not known (says near names), or to this machine only.
+            UsageError: It is not an alias, or immutable.
+            ObjectNotFoundError: It is unknown (the message lists similar ones), or known to this machine only.
             IntegrityError: The history was changed.
         """
         alias = checked_name(name)
@@ -355,11 +356,11 @@ class Catalog:
         return moves
 
     async def rollback(self, name: str, to: int | None) -> tuple[tuple[str, str], tuple[str, str] | None]:
-        """Move a mutable name back; return what it stands for now and stood for before.
+        """Move a mutable alias back; return what it refers to now and referred to before.
 
         Raises:
             UsageError: It is immutable, or has no such move.
-            ObjectNotFoundError: It is not known (says near names), or to this machine only.
+            ObjectNotFoundError: It is unknown (the message lists similar ones), or known to this machine only.
         """
         alias = checked_name(name)
         if self.aliases is None:
@@ -374,17 +375,17 @@ class Catalog:
     async def publish(
         self, environment: ResolvedEnvironment, needs: Sequence[Need] | None = None
     ) -> ResolvedEnvironment:
-        """Write a document and its name by full id, if the store has every package that it names.
+        """Write a document and its alias by full id, if the store has every package that it names.
 
         Args:
-            environment: Which.
-            needs: What the store has of its packages, in their order; looked up when None.
+            environment: The environment.
+            needs: What the store has of its packages, in their order; looked up if None.
 
         Returns:
             What the store holds now: the document that was written first.
 
         Raises:
-            StoreError: Packages are missing; names them.
+            StoreError: Packages are missing; the message names them.
         """
         from asynccache.catalog.collection import PUBLISHING, about_to_name  # noqa: PLC0415 - looking up does without
         from asynccache.ops.environment_packages import needs_of, with_stored_keys  # noqa: PLC0415
@@ -395,7 +396,7 @@ class Catalog:
         dirname, env_id = self.settings.packages_dirname, environment.id
         if needs is None:
             needs = (await needs_of(self.store, dirname, [environment])).by_environment[env_id]
-        # found, and not written again: whoever collects must not take it before the document says that it is needed
+        # it exists and is not written again: `gc` must not collect it before the document says that it is needed
         directories = {each for package in environment.packages for each in source_directories(package, dirname)}
         directories |= {source_of(archive.key, dirname) for need in needs for archive in need.found.values()}
         if await about_to_name(self.store, (env_id.req_id, env_id.full_id), f"{env_id.arch}{PUBLISHING}", directories):
@@ -410,16 +411,16 @@ class Catalog:
         return await self.documents.put(with_stored_keys(environment, needs))
 
     async def _of(self, ids: tuple[str, str]) -> list[ResolvedEnvironment]:
-        """Return the documents of all architectures that can be found."""
+        """Return the documents of all architectures that are found."""
         found = await run_together([self.lookup.by_id(EnvID(*ids, arch)) for arch in ARCHITECTURES])
         return [environment for environment in found if environment is not None]
 
 
 def checked_name(text: str) -> Alias:
-    """Return a name that can be given to an environment.
+    """Return an alias that can be assigned to an environment.
 
     Raises:
-        UsageError: It is none, or means an environment already: ids, the step of a run.
+        UsageError: It is not an alias, or identifies an environment already: ids, the step of a run.
     """
     alias = Alias.parse(text)
     if alias.kind != "generic":

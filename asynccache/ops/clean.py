@@ -1,7 +1,7 @@
 """Freeing disk space on this machine: environments by their last use, then packages that no environment shares.
 
 An environment that a process runs out of is left alone, and so is a prefix outside the environments directory. Packages
-are removed while nobody hydrates: hydrating processes are waited for, and wait.
+are removed while no process hydrates: running ones are waited for, and new ones wait.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Removal(Documented):
 
     Attributes:
         kind: `environment`, `package`, `archive` or `leftover`.
-        path: What.
-        bytes: What that frees.
-        last_used: Seconds since the epoch; 0 where unknown.
+        path: The path.
+        bytes: Bytes that this frees.
+        last_used: Seconds since the epoch; 0 if unknown.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("kind", "path", "bytes", "last_used_at as last_used")
@@ -54,7 +54,7 @@ class Removal(Documented):
 
     @property
     def last_used_at(self) -> datetime | None:
-        """When it was used last; None where unknown."""
+        """When it was used last; None if unknown."""
         return datetime.fromtimestamp(self.last_used, UTC) if self.last_used else None
 
 
@@ -64,9 +64,9 @@ class Cleaned(Documented):
 
     Attributes:
         removed: In order.
-        kept_bytes: Of environments' own files, packages and archives that are left.
+        kept_bytes: Bytes of environments' own files, packages and archives that are left.
         failed: What could not be removed, and why.
-        dry_run: Whether it would only be removed.
+        dry_run: Whether nothing was removed.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("dry_run", "removed", "freed_bytes", "kept_bytes", "failed")
@@ -99,18 +99,18 @@ async def clean(
     keep: Collection[Path] = (),
     dry_run: bool = False,
 ) -> Cleaned:
-    """Remove what was not used for long, or the least recently used until little enough is left.
+    """Remove what was not used for long, or the least recently used until the rest is small enough.
 
     Args:
         settings: All settings.
         older_than: Seconds since the last use; None for no such limit.
-        keep_bytes: What may be left; None for no such limit.
-        keep: Prefixes that stay whenever they were used.
+        keep_bytes: Bytes that may be left; None for no such limit.
+        keep: Prefixes to keep whenever they were used.
         dry_run: Remove nothing. Packages that only removed environments share are not counted then.
 
     Raises:
         LockTimeoutError: Other processes hydrate for longer than `lock_timeout`.
-        DiskError: The package directory cannot be written, or not be locked.
+        DiskError: The package directory cannot be written or locked.
     """
     done = Cleaned(dry_run=dry_run)
     due = partial(_is_due, cutoff=time.time() - older_than if older_than is not None else None, keep_bytes=keep_bytes)
@@ -165,7 +165,7 @@ def _clean_packages(
 
 
 def _remove(path: Path, work: Path) -> None:
-    """Remove a package so that none is ever seen half removed."""
+    """Remove a package so that it is never seen half removed."""
     if not path.is_dir():
         path.unlink()
         return
@@ -178,10 +178,10 @@ def _remove(path: Path, work: Path) -> None:
 
 @contextmanager
 def _alone(directory: Path, timeout: float) -> Iterator[None]:
-    """Wait until nobody uses the packages and let nobody begin, for the length of the block.
+    """Wait until no process uses the packages, and keep others from starting, for the length of the block.
 
     Raises:
-        LocksUnsupportedError: That cannot be known here: others may be linking what would be removed.
+        LocksUnsupportedError: The file system has no locks: other processes may be linking what would be removed.
     """
     path = directory / IN_USE
     with disk_errors(directory):
@@ -230,7 +230,7 @@ def _directories(directory: Path) -> list[Path]:
 
 
 def _looked_at(directory: Path) -> tuple[int, bool]:
-    """Return a package's bytes, and whether one of its files has a name elsewhere."""
+    """Return a package's bytes, and whether one of its files has another hard link."""
     size = 0
     names: dict[int, tuple[int, int]] = {}
     for path, _directories_below, files in os.walk(directory):

@@ -1,7 +1,7 @@
 """The code of a past step, unpacked beside its environment (contract, section 6.1.5).
 
-Where the code package is is read out of Metaflow's local datastore, else asked of Metaflow's client when it can be
-imported. The package itself is read from a local path or out of a store; from elsewhere by Metaflow's client.
+The location of the code package is read from Metaflow's local datastore, or else obtained from Metaflow's client if it
+can be imported. The package itself is read from a local path or a store; from elsewhere by Metaflow's client.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _VERSION: Final = "metaflow_version:"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A directory to work in.
+    """A working directory.
 
     Attributes:
-        directory: Where.
+        directory: Its path.
         code: Whether the step's code is in it.
-        pythonpath: What its Python has to find modules in.
+        pythonpath: Directories in which its Python has to find modules.
         notes: What the user should know, a sentence each.
     """
 
@@ -65,10 +65,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A step's code, before it is where it is wanted.
+    """A step's code, before it is moved to its destination.
 
     Attributes:
-        directory: Which has it; None where there is none.
+        directory: The directory with the code; None if there is none.
         notes: What the user should know, a sentence each.
     """
 
@@ -77,11 +77,11 @@ class Code:
 
 
 def checked_directory(directory: Path, *, force: bool) -> None:
-    """Refuse a directory that is not empty, and make it where there is none. Blocking.
+    """Refuse a directory that is not empty, and create a missing one. Blocking.
 
     Raises:
-        UsageError: It is not empty, or no directory, and `force` does not say to work there anyhow.
-        DiskError: It cannot be made.
+        UsageError: It is not empty or not a directory, and `force` is not set.
+        DiskError: It cannot be created.
     """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is no directory")
@@ -93,12 +93,12 @@ def checked_directory(directory: Path, *, force: bool) -> None:
 
 @asynccontextmanager
 async def fetched_code(settings: Settings, pathspec: str | None, *, strict: bool) -> AsyncIterator[Code]:
-    """Have a step's code, or of a run that kept none Metaflow and its extensions, until the block ends.
+    """Provide a step's code, or Metaflow and its extensions if the run kept no code, until the block ends.
 
     Args:
         settings: All settings.
         pathspec: `Flow/Run/Step` whose code is wanted; None for none.
-        strict: Fail when it cannot be obtained; else it is only said.
+        strict: Fail if it cannot be obtained; otherwise it is only noted.
 
     Raises:
         FetchError: The step's code package cannot be read, or there is none and the run's Metaflow cannot be obtained.
@@ -123,10 +123,10 @@ async def place_code(environment: ResolvedEnvironment, prefix: Path, directory: 
     """Fill a directory with a link to the environment's Python, a step's code, and the variables to work with it.
 
     Args:
-        environment: Which.
+        environment: The environment.
         prefix: Where it is hydrated.
-        directory: Where to; what is in it stays, but for files of the same names.
-        code: The step's.
+        directory: The target; existing files are kept, except those of the same names.
+        code: The step's code.
 
     Raises:
         DiskError: The directory cannot be written.
@@ -187,7 +187,7 @@ async def _unpack(settings: Settings, pathspec: str, directory: Path) -> None:
 
 
 def _recorded(datastore: Path, parts: list[str]) -> str | None:
-    """Read where a step's code package is out of the local datastore."""
+    """Read the location of a step's code package from the local datastore."""
     step = parts[2] if len(parts) > 2 else END
     task = parts[3] if len(parts) > 3 else "*"
     found = []
@@ -202,7 +202,7 @@ def _recorded(datastore: Path, parts: list[str]) -> str | None:
 
 
 def _recorded_version(datastore: Path, parts: list[str]) -> str | None:
-    """Read which Metaflow a run had out of the local datastore; None for a run that is not there."""
+    """Read which Metaflow a run had from the local datastore; None for an unknown run."""
     if len(parts) < 2:
         return None
     try:
@@ -218,7 +218,7 @@ def _version(tags: Iterable[str]) -> str | None:
 
 
 async def _by_client(parts: list[str], location: str | None, directory: Path) -> str | None:
-    """Unpack what Metaflow's client gives; return which Metaflow the run had where there is no code."""
+    """Unpack the code from Metaflow's client; return which Metaflow the run had if there is no code."""
     shown = "/".join(parts)
     if importlib.util.find_spec("metaflow") is None:
         where = f"lies at {location}" if location else "is not recorded here"
@@ -243,7 +243,7 @@ async def _by_client(parts: list[str], location: str | None, directory: Path) ->
 
 
 def _asked(parts: list[str], directory: Path) -> tuple[bool, str | None]:
-    """Unpack what Metaflow's client gives; return whether it has something, and which Metaflow the run had. Blocking.
+    """Unpack the code from Metaflow's client; return whether there is any, and which Metaflow the run had. Blocking.
 
     Importing it takes a second.
     """
@@ -264,7 +264,7 @@ def _asked(parts: list[str], directory: Path) -> tuple[bool, str | None]:
 
 
 def _extracted(archive: Path, directory: Path) -> None:
-    import tarfile  # noqa: PLC0415 - few environments come with code
+    import tarfile  # noqa: PLC0415 - few environments are created with code
 
     if not archive.is_file():
         raise ObjectNotFoundError(f"the code package {archive} is not there any more")

@@ -1,4 +1,4 @@
-"""Collecting: mark what nothing keeps, and sweep it after a grace period (docs/collecting.md)."""
+"""Garbage collection: mark what nothing refers to, and sweep it after a grace period (docs/collecting.md)."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Told = Callable[[Garbage], object]
 
 @dataclass(slots=True)
 class Collected(Documented):
-    """What collecting did.
+    """The result of a collection.
 
     Attributes:
         store: Its address.
         dry_run: Whether nothing was marked or swept.
         archives: How many objects below the packages were looked at.
         documents: How many documents were read.
-        marked: What nothing keeps; swept by a later run. Nothing where an earlier mark still waits.
+        marked: What nothing refers to; swept by a later run. Empty while an earlier mark is waiting.
         swept: What an earlier run had marked and is gone now: removed by this one, or by one that was killed before it
             could tell of it.
         kept: How much of that stayed, since something reaches it now or it has changed.
-        due_at: When what is marked may be swept; None where nothing is.
+        due_at: When the marked objects may be swept; None if there are none.
         failed: What could not be removed, and why.
     """
 
@@ -72,11 +72,11 @@ class Collector:
 
     Args:
         store: An open store.
-        rules: What may go.
+        rules: What may be collected.
         keys: Where environments are.
         dirname: Directory of the packages.
-        runs: Environments of runs that are known.
-        user: Who does it, as the settings say.
+        runs: Environments of known runs.
+        user: The user, from the settings.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Collector:
         self._user = user
 
     async def look(self, found: Told = lambda _garbage: None, watcher: Watcher | None = None) -> Collected:
-        """Tell what would go; nothing is written.
+        """Report what would be collected; nothing is written.
 
         Args:
             found: Called with each.
-            watcher: Called with all that is met, also of what stays.
+            watcher: Called with everything that is scanned, including what is kept.
 
         Raises:
-            IntegrityError: A name, lease, history or document cannot be read: what it keeps is not known.
+            IntegrityError: An alias, lease, history or document cannot be read: what it keeps is unknown.
             StoreError: The store cannot be read.
         """
         result = Collected(self._store.address, dry_run=True)
@@ -118,7 +118,7 @@ class Collector:
         """Sweep what was marked long enough ago, and mark what nothing keeps now.
 
         Raises:
-            LockTimeoutError: Another process collects.
+            LockTimeoutError: Another process is collecting.
             IntegrityError: As in `look`.
             StoreError: The store cannot be read or written.
         """
@@ -142,7 +142,7 @@ class Collector:
         return (state.keep_days, state.unreferenced, state.also) == (rules.keep_days, rules.unreferenced, rules.also)
 
     async def _mark(self, known: KnownState, result: Collected) -> KnownState:
-        """Write what nothing keeps into lists, then say that they are there; lists of earlier marks go."""
+        """Write the candidates into lists, then record that the lists exist; lists of earlier marks are removed."""
         began = datetime.fromtimestamp(self._store.timestamp(), UTC)
         mark = f"{began.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}"
         async with aclosing(self._scanned(result)) as scanned:

@@ -1,4 +1,6 @@
-"""Roots of a collection: what names, leases, uses and runs keep; read again as often as wanted, what is known once."""
+"""Roots of a collection: what aliases, leases, uses and runs keep; can be read repeatedly, and each object is read
+once.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from asynccache.store.key_set import number_of
 
 _AT_ONCE: Final = 32  # small objects read at once
 _TOGETHER: Final = 1000  # of them held
-_CLOCKS: Final = 3600.0  # seconds by which a store's times may be off, and more
+_CLOCKS: Final = 3600.0  # an upper bound of the seconds by which a store's times may be off
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Roots:
     Attributes:
         ids: Of `REQ_ID/FULL_ID` that something keeps.
         ours: Of `REQ_ID/FULL_ID` that asynccache has a record of, whether or not that keeps them.
-        directories: Of source directories that somebody is about to name.
+        directories: Of source directories that a document being written is about to name.
         objects: Keys of what else is kept.
     """
 
@@ -48,7 +50,7 @@ class RootReader:
     Args:
         store: An open store.
         keys: Where environments are.
-        runs: Environments of runs that are known.
+        runs: Environments of known runs.
     """
 
     def __init__(self, store: Store, keys: CatalogKeys, runs: Collection[Ids] = ()) -> None:
@@ -61,11 +63,11 @@ class RootReader:
         """Read what is new since the last time.
 
         Args:
-            used_since: Uses of then or later keep environments; seconds since the epoch.
-            marked_at: What uses that are younger name is kept as well; None for nothing.
+            used_since: Uses since then keep environments; seconds since the epoch.
+            marked_at: Packages in uses since then are kept as well; None for none.
 
         Raises:
-            IntegrityError: A name, an entry of a history or a lease cannot be read: what it keeps is not known then.
+            IntegrityError: An alias, an entry of a history or a lease cannot be read, so what it keeps is unknown.
             StoreError: The store cannot be read.
         """
         names = {info.key async for info in self._store.scan(self._keys.alias_prefix)}
@@ -92,7 +94,7 @@ class RootReader:
         return Roots(frozenset(ids), frozenset(ours), frozenset(directories), frozenset(objects))
 
     async def _histories(self, names: Collection[str]) -> tuple[set[int], set[int]]:
-        """Return what names that are given stood for, and what all names stood for that ever were."""
+        """Return what current aliases have referred to, and what all aliases that ever existed have referred to."""
         kept: set[int] = set()
         all_of: set[int] = set()
 
@@ -140,7 +142,7 @@ class RootReader:
     ) -> tuple[str, frozenset[int], frozenset[str]] | None:
         version = f"{info.size} {info.etag} {info.modified}"
         known = self._known.get(info.key)
-        # one that moves may move twice within the resolution of a listing's times
+        # a mutable alias may move twice within the resolution of a listing's times
         if known is not None and known[0] == version and info.key.rpartition("/")[2] not in MUTABLE_TAGS:
             return known
         try:

@@ -1,4 +1,4 @@
-"""What collecting is asked for, and the candidates that it finds (docs/collecting.md)."""
+"""The rules of a collection, and the candidates that it finds (docs/collecting.md)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ DAY: Final = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What may go.
+    """What may be collected.
 
     Attributes:
-        keep_days: What was written or used within that many days stays.
-        unreferenced: Whether environments go that no root reaches.
-        also: Shell pattern of keys of documents and archives that may go although nothing says that they are ours.
-        grace_hours: How long candidates wait from the mark to the sweep.
+        keep_days: What was written or used within this many days is kept.
+        unreferenced: Whether environments that no root reaches are collected.
+        also: Shell pattern for keys of documents and archives that may be collected although no record says that they
+            are ours.
+        grace_hours: How many hours candidates wait between mark and sweep.
     """
 
     keep_days: float = KEEP_DAYS
@@ -58,18 +59,18 @@ class Rules:
             )
 
     def named(self, key: str) -> bool:
-        """Return whether an object was asked for by name."""
+        """Return whether a key matches the pattern `also`."""
         return bool(self.also) and fnmatch.fnmatchcase(key, self.also)
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage(Documented):
-    """Something that goes, or would go.
+    """Something that is collected, or would be.
 
     Attributes:
-        kind: Of an environment the document stands for all that goes with it.
+        kind: What it is; for an environment, the document stands for all that goes with it.
         info: The object, as it was listed.
-        beside: Bytes of what is beside a document.
+        beside: Bytes of the objects beside a document.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("kind", "key", "bytes")
@@ -80,12 +81,12 @@ class Garbage(Documented):
 
     @property
     def key(self) -> str:
-        """Of the object."""
+        """Key of the object."""
         return self.info.key
 
     @property
     def bytes(self) -> int:
-        """What goes with it."""
+        """Bytes that are freed with it."""
         return self.info.size + self.beside
 
     def as_list(self) -> list[object]:
@@ -97,7 +98,7 @@ class Garbage(Documented):
         """Read it.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: It is not such a record.
         """
         kind, key, size, etag, modified, beside = said
         return cls(kind, ObjectInfo(str(key), int(size), etag, modified), int(beside))
@@ -105,11 +106,11 @@ class Garbage(Documented):
 
 @dataclass(slots=True)
 class KindAmount(Documented):
-    """How much there is of one kind.
+    """Count and size of one kind.
 
     Attributes:
         objects: How many.
-        bytes: Of them.
+        bytes: Their total size.
     """
 
     objects: int = 0
@@ -123,10 +124,10 @@ class KindAmount(Documented):
 
 @dataclass(slots=True)
 class Amount(Documented):
-    """What goes, by kind.
+    """What is collected, by kind.
 
     Attributes:
-        by_kind: Kind -> how much.
+        by_kind: Kind -> count and size.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("objects", "bytes", "by_kind")
@@ -144,5 +145,5 @@ class Amount(Documented):
 
     @property
     def bytes(self) -> int:
-        """Of all."""
+        """Total size."""
         return sum(each.bytes for each in self.by_kind.values())

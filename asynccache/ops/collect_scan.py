@@ -1,6 +1,6 @@
-"""One reading of a store in the order of its keys, which tells what nothing keeps; the rules of docs/collecting.md.
+"""One scan of a store in the order of its keys, which finds what nothing keeps; the rules are in docs/collecting.md.
 
-Of each address that a document names eight bytes are held, and of each environment; nothing else grows with the store.
+Eight bytes are held for each address that a document names and for each environment; nothing else grows with the store.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ names it; `named`: only documents that nothing keeps do; `nothing`: no document 
 
 
 class Watcher(Protocol):
-    """Told of all that a scan meets, also of what stays."""
+    """Called with everything that a scan finds, including what is kept."""
 
     def environment(self, document: ObjectInfo | None, beside: Sequence[ObjectInfo]) -> None:
-        """Take an environment: its document, where there is one, and what is ours beside it."""
+        """Take an environment: its document, if there is one, and our objects beside it."""
 
     def archives(self, group: Sequence[ObjectInfo], reach: Reach) -> None:
-        """Take all that was made from one address, or one object that is no archive of the layout."""
+        """Take everything that was made from one address, or one object that is not an archive of the layout."""
 
     def receipt(self, info: ObjectInfo) -> None:
         """Take a receipt."""
@@ -56,13 +56,14 @@ class Scan:
         store: An open store.
         keys: Where environments are.
         dirname: Directory of the packages.
-        rules: What may go.
+        rules: What may be collected.
         roots: What is kept.
         now: Seconds since the epoch.
-        watcher: Called with what is met; then eight bytes more are held of each address that a kept environment names.
+        watcher: Called with what is found; another eight bytes are then held for each address that a kept environment
+            names.
 
     Attributes:
-        archives: How many objects are below the packages, as far as was read.
+        archives: How many objects are below the packages, as far as the scan has come.
         documents: How many documents were read.
     """
 
@@ -85,16 +86,16 @@ class Scan:
         self._roots = roots
         self._now = now
         self._watcher = watcher
-        self._kept = KeySet()  # source directories that kept environments name, where somebody watches
-        self._reached = KeySet()  # source directories that documents name which stay
-        self._dropped = KeySet()  # and those which go
+        self._kept = KeySet()  # source directories that kept environments name, if there is a watcher
+        self._reached = KeySet()  # source directories that kept documents name
+        self._dropped = KeySet()  # and those that collected documents name
         self._there = KeySet()  # REQ_ID/FULL_ID of all documents
 
     async def environments(self) -> AsyncGenerator[Garbage]:
-        """Yield the environments that go, and what is beside no document.
+        """Yield the environments to collect, and objects without a document.
 
         Raises:
-            IntegrityError: A document cannot be read, so nobody knows what it names.
+            IntegrityError: A document cannot be read, so what it names is unknown.
             StoreError: The store cannot be read.
         """
         waiting: list[EnvID] = []
@@ -116,7 +117,7 @@ class Scan:
         await self._read(waiting, going)
 
     async def packages(self) -> AsyncGenerator[Garbage]:
-        """Yield the archives that go, and the receipts that go with them or have no archive.
+        """Yield the archives to collect, and the receipts that belong to them or have no archive.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -125,7 +126,7 @@ class Scan:
             following = await anext(receipts, None)
             async for directory, group in self._groups():
                 own: dict[str, ObjectInfo] = {}
-                # an object of no known layout may be within a group: no receipt is of it
+                # an object of an unknown layout may be within a group: it has no receipt
                 in_layout = layout.parse_key(group[0].key, self._dirname) is not None
                 if self._watcher is not None:
                     self._watcher.archives(group, self._reach(directory))
@@ -147,7 +148,7 @@ class Scan:
                 following = await anext(receipts, None)
 
     async def others(self) -> AsyncGenerator[Garbage]:
-        """Yield what goes of our own objects that belong to no archive and no environment.
+        """Yield those of our own objects to collect that belong to no archive and no environment.
 
         Raises:
             StoreError: The store cannot be read.
@@ -173,7 +174,7 @@ class Scan:
                 yield Garbage("uses", info)
 
     async def all(self) -> AsyncGenerator[Garbage]:
-        """Yield everything that goes: environments before packages, each in the order of its keys."""
+        """Yield everything to collect: environments before packages, each in the order of its keys."""
         for part in (self.environments(), self.packages(), self.others()):
             async with aclosing(part) as found:
                 async for garbage in found:
@@ -197,7 +198,7 @@ class Scan:
         )
 
     async def _directories(self) -> AsyncGenerator[tuple[EnvID, ObjectInfo | None, list[ObjectInfo]]]:
-        """Yield each environment with its document, where it has one, and what is ours beside it."""
+        """Yield each environment with its document, if it has one, and our objects beside it."""
         prefix = f"{self._keys.dirname}/"
         async for directory, group in _grouped(self._store.scan(prefix), lambda key: key.rpartition("/")[0]):
             key = f"{directory}/env"
@@ -222,7 +223,9 @@ class Scan:
         going.clear()
 
     async def _groups(self) -> AsyncGenerator[tuple[str, list[ObjectInfo]]]:
-        """Yield all that was made from one address; what is no archive of the layout by itself."""
+        """Yield everything that was made from one address; an object that is not an archive of the layout is yielded by
+        itself.
+        """
         directory, group = "", list[ObjectInfo]()
         async for info in self._store.scan(f"{self._dirname}/"):
             self.archives += 1
@@ -261,10 +264,10 @@ class Scan:
             yield info
 
     async def _comes(self, receipt: ObjectInfo, directory: str) -> bool:
-        """Return whether a receipt is of a source directory, or of one that was passed.
+        """Return whether a receipt belongs to a source directory, or to one that was passed.
 
         Stores order keys by bytes or by segments (see `key_range`). Where that makes a difference the store is asked:
-        had the archive been passed, its receipt would have been met.
+        if the archive had been passed, its receipt would have been found.
         """
         name = self._archive_of(receipt)
         if name.startswith(f"{directory}/"):
@@ -275,7 +278,7 @@ class Scan:
         return await self._store.head(name) is None
 
     async def _orphan(self, receipt: ObjectInfo) -> bool:
-        """Return whether a receipt goes since its archive is not there."""
+        """Return whether a receipt is collected because its archive does not exist."""
         archive = self._archive_of(receipt)
         if not self._old(receipt) or source_of(archive, self._dirname) in self._reached:
             return False
@@ -286,28 +289,28 @@ class Scan:
 
 
 def is_old(info: ObjectInfo, now: float, days: float) -> bool:
-    """Return whether an object was written so long ago; what has no time is not."""
+    """Return whether an object is that old; one without a time is not."""
     return info.modified is not None and info.modified < now - days * DAY
 
 
 def str_of(env_id: EnvID) -> str:
-    """Return what stands for all architectures of an environment."""
+    """Return the text that identifies all architectures of an environment."""
     return f"{env_id.req_id}/{env_id.full_id}"
 
 
 def is_ours_beside(key: str) -> bool:
-    """Return whether an object beside a document is one of ours: a pack, or what a digest stands for."""
+    """Return whether an object beside a document is ours: a pack, or what a digest stands for."""
     name = key.rpartition("/")[2]
     return name == OBJECT_NAME or name.startswith("env.sha256-")
 
 
 def archive_of(receipt: str, dirname: str) -> str:
-    """Return the key of the archive that a receipt is of."""
+    """Return the key of the archive that a receipt belongs to."""
     return f"{dirname}/{receipt.removeprefix(RECEIPTS).removesuffix('.json')}"
 
 
 def run_of(key: str) -> str:
-    """Return what the plan and the journals of one run have in common, of a key below `SHARDS`."""
+    """Return the part of a key below `SHARDS` that the plan and the journals of one run share."""
     return "/".join(key.split("/")[:3])
 
 
@@ -317,7 +320,7 @@ def addresses_of(environment: ResolvedEnvironment, dirname: str) -> Iterable[str
 
 
 async def read_documents(store: Store, keys: CatalogKeys, ids: list[EnvID]) -> AsyncIterator[ResolvedEnvironment]:
-    """Yield the documents of some environments; those that have vanished are left out.
+    """Yield the documents of some environments; those that no longer exist are left out.
 
     Raises:
         IntegrityError: One cannot be read.
@@ -336,7 +339,7 @@ async def read_documents(store: Store, keys: CatalogKeys, ids: list[EnvID]) -> A
 
 
 async def listed_bundles(store: Store) -> frozenset[str]:
-    """Return the keys of the bundles that nodes without a manifest take.
+    """Return the keys of the bundles that nodes without a manifest use.
 
     Raises:
         StoreError: The store cannot be read.

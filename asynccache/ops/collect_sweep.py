@@ -44,8 +44,8 @@ from asynccache.store.base import ObjectInfo, Store
 from asynccache.store.key_set import KeySet, number_of
 
 LIST: Final = 5000  # candidates of one list; a megabyte
-ENVIRONMENTS: Final = 500  # of a list of environments: each takes a dozen requests, one after the other
-_AT_ONCE: Final = 32  # of them looked at at once
+ENVIRONMENTS: Final = 500  # for a list of environments: each takes a dozen requests, one after the other
+_AT_ONCE: Final = 32  # of them that are checked at once
 _DOCUMENTS: Final = 50
 
 
@@ -55,16 +55,16 @@ def list_key(mark: str, number: int) -> str:
 
 
 async def write_lists(store: Store, mark: str, found: AsyncIterator[Garbage], amount: Amount) -> int:
-    """Write candidates into lists as they are found; environments and what else goes are in different ones.
+    """Write candidates into lists as they are found; environments are in lists of their own.
 
     Args:
         store: An open store.
         mark: Name of the lists.
         found: Environments first.
-        amount: Called with each.
+        amount: Called with each candidate.
 
     Returns:
-        How many lists there are.
+        The number of lists.
 
     Raises:
         StoreError: The store cannot be read or written.
@@ -95,7 +95,7 @@ async def read_list(store: Store, mark: str, number: int) -> list[Garbage]:
     """Return the candidates of a list.
 
     Raises:
-        IntegrityError: It is none.
+        IntegrityError: It is not such a list.
         StoreError: The store cannot be read.
     """
     key = list_key(mark, number)
@@ -116,9 +116,9 @@ class Sweep:
         store: An open store.
         keys: Where environments are.
         dirname: Directory of the packages.
-        known: What was marked, and how far it is swept.
-        runs: Environments of runs that are known.
-        user: Who does it, as the settings say.
+        known: The state of the collection: what was marked, and how far it is swept.
+        runs: Environments of known runs.
+        user: The user, from the settings.
 
     Attributes:
         swept: What went, also by the hand of one who was killed before he could tell of it.
@@ -151,10 +151,10 @@ class Sweep:
         self._bundles: frozenset[str] = frozenset()
 
     async def run(self) -> KnownState:
-        """Sweep all lists that are left; return what there is to be known afterwards.
+        """Sweep all lists that are left; return the state afterwards.
 
         Raises:
-            LockTimeoutError: Another process sweeps.
+            LockTimeoutError: Another process is sweeping.
             IntegrityError: A root or a document cannot be read.
             StoreError: The store cannot be read or written.
         """
@@ -185,7 +185,7 @@ class Sweep:
         self.kept += len(candidates) - len(going)
         if going:
             await journal.enter(self._store, "delete", (each.key for each in going), user=self._user)
-        # those of one name, and of one environment, one after the other
+        # those of one alias or one environment are done one after the other
         sweep = self._environment if environments else self._object
         late = False
 
@@ -220,7 +220,7 @@ class Sweep:
                 return True
 
     async def _read_documents(self) -> None:
-        """Read the documents that have come since the last time; what those name that have gone is kept as well."""
+        """Read the documents that were written since the last time; what deleted ones named is kept as well."""
         waiting: list[EnvID] = []
 
         async def read() -> None:
@@ -239,7 +239,9 @@ class Sweep:
         await read()
 
     async def _environment(self, garbage: Garbage) -> bool:
-        """Remove an environment: its name by full id, its document, what is beside, uses; return whether it went."""
+        """Remove an environment: its alias by full id, its document, the objects beside it, uses; return whether it was
+        removed.
+        """
         env_id = self._keys.parse_document(garbage.key)
         if env_id is None:
             return False
@@ -259,7 +261,7 @@ class Sweep:
                 await self._store.delete(info.key, unless_changed=info)
         if last:
             async for info in self._store.scan(f"{USES}{str_of(env_id)}/"):
-                if self._still_old(info):  # a young one is of somebody who is publishing it again
+                if self._still_old(info):  # a recent one belongs to a process that is publishing it again
                     await self._store.delete(info.key, unless_changed=info)
         return True
 
@@ -270,7 +272,9 @@ class Sweep:
             await self._store.delete(info.key, unless_changed=info)
 
     async def _name_again(self, garbage: Garbage) -> None:
-        """Give an environment that stays its name by full id: an earlier sweep may have been killed behind it."""
+        """Restore the alias by full id of an environment that is kept: an earlier sweep may have been killed after
+        removing it.
+        """
         env_id = self._keys.parse_document(garbage.key)
         if env_id is not None and await self._store.head(garbage.key) is not None:
             name = self._keys.alias(Alias("full-id", env_id.full_id))
@@ -278,7 +282,7 @@ class Sweep:
                 await self._store.put(name, json.dumps([env_id.req_id, env_id.full_id]).encode(), if_absent=True)
 
     async def _object(self, garbage: Garbage) -> bool:
-        """Remove an object; return whether it went."""
+        """Remove an object; return whether it was removed."""
         if garbage.kind == "beside":
             document = f"{garbage.key.rpartition('/')[0]}/env"
             if await self._store.head(document) is not None:

@@ -1,4 +1,4 @@
-"""What a store holds: its archives one by one, and added up."""
+"""What a store holds: its archives one by one, and totals."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ async def archives(
         store: An open store.
         dirname: Directory of the packages (setting `packages_dirname`).
         pattern: Shell pattern that the file name, or the key when the pattern has a `/`, must match.
-        below: Only of this directory; all when empty.
-        keys: Only those whose key is in this range; no others are listed.
+        below: Only archives in this directory; all if empty.
+        keys: Only archives whose key is in this range; no others are listed.
     """
     async for info in keys.scan(store, f"{below or dirname}/"):
         archive = StoredArchive.listed(info, dirname)
@@ -34,7 +34,7 @@ async def archives(
 
 
 def matches(archive: StoredArchive, pattern: str | None) -> bool:
-    """Return whether an archive is meant by a pattern (see `archives`)."""
+    """Return whether a pattern selects an archive (see `archives`)."""
     if pattern is None:
         return True
     subject = archive.key if "/" in pattern else archive.filename
@@ -43,17 +43,17 @@ def matches(archive: StoredArchive, pattern: str | None) -> bool:
 
 @dataclass(slots=True)
 class Totals(Documented):
-    """What a store holds in all.
+    """Totals of a store.
 
     Attributes:
         store: Address of the store.
         objects: Archives by kind and format, such as `conda .conda`.
-        bytes: Their bytes, by the same.
-        transmuted: How many of the conda archives were made by transmuting.
+        bytes: Their size, likewise.
+        transmuted: How many of the conda archives were transmuted.
         hosts: Archives by the host they were published on.
         packages: Distinct source URLs.
-        both_forms: Conda packages that are there in both formats.
-        duplicates: File-name directories with more than one hash: no second writer may make these.
+        both_forms: Conda packages that exist in both formats.
+        duplicates: File-name directories with more than one hash, which no second writer may create.
         other: Objects outside the layout below the packages directory.
     """
 
@@ -73,7 +73,7 @@ class Totals(Documented):
     other: int = 0
 
     def add(self, group: Sequence[StoredArchive]) -> None:
-        """Count all that was made from one address."""
+        """Count everything that was made from one address."""
         for archive in group:
             parts = archive.parts
             label = f"{parts.kind} {parts.format}"
@@ -88,7 +88,7 @@ class Totals(Documented):
 
 
 def in_both_formats(group: Sequence[StoredArchive]) -> bool:
-    """Return whether a conda package is there in both formats."""
+    """Return whether a conda package exists in both formats."""
     return len({archive.format for archive in group if archive.kind == "conda"}) == 2
 
 
@@ -101,7 +101,7 @@ async def totals(store: Store, dirname: str) -> Totals:
 
 
 async def counted(store: Store, dirname: str, result: Totals) -> AsyncGenerator[StoredArchive]:
-    """Yield the archives of a store in the order of their keys, and count what else is among them."""
+    """Yield the archives of a store in the order of their keys, and count other objects among them."""
     async for info in store.scan(dirname + "/"):
         archive = StoredArchive.listed(info, dirname)
         if archive is None:

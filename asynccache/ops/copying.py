@@ -1,6 +1,6 @@
-"""Copying objects from another store into ours: what is copied was compared with what its key says before.
+"""Copying objects from another store into ours: each is first compared with what its key says.
 
-The other store is only read. Nothing is overwritten: where the key is taken, the write is refused.
+The other store is only read. Nothing is overwritten: if the key exists, the write is refused.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from asynccache.store.stored import StoredArchive
 from asynccache.store.verified import Reading, VerifiedReader, Whole
 
 T = TypeVar("T")
-_MOST: Final = 32 << 20  # bytes of memory that moving one object takes at most
+_MOST: Final = 32 << 20  # most bytes of memory that copying one object takes
 
 
 class Copier:
     """Copies from one store.
 
     Args:
-        host: What it is done with.
-        store: Open, to be copied into.
+        host: Settings, threads and budgets to work with.
+        store: The target, open.
         source: The other store, open.
     """
 
@@ -40,14 +40,14 @@ class Copier:
         self._reader = VerifiedReader(source, host.threads, budgets.memory, budgets.cpu, lambda _damage: None)
 
     async def archive(self, archive: StoredArchive, wanted: Digests | None = None) -> Reading:
-        """Copy an archive if it is whole; return what reading it showed.
+        """Copy an archive if it is intact; return what reading it found.
 
         Args:
-            archive: In the other store.
-            wanted: What else is known of its bytes.
+            archive: The archive in the other store.
+            wanted: Other digests that it must have.
 
         Raises:
-            PreconditionFailedError: Its key is taken.
+            PreconditionFailedError: Its key exists.
             StoreError: One of the stores fails.
             DiskError: The file between them cannot be written.
         """
@@ -62,8 +62,8 @@ class Copier:
         """Copy an object of any size whose key does not name the digest of all of it.
 
         Args:
-            info: Of the object in the other store.
-            wrong: Says what is wrong with its bytes, nothing when they are right. Called in a thread.
+            info: The object in the other store, as listed.
+            wrong: Returns what is wrong with its bytes, empty if nothing is. Called in a thread.
 
         Raises:
             IntegrityError: It is damaged in two readings.
@@ -83,11 +83,11 @@ class Copier:
         )
 
     async def look(self, key: str, read: Callable[[bytes], T]) -> tuple[T, bytes]:
-        """Return what `read` makes of a small object, and its bytes.
+        """Return what `read` returns for a small object, and its bytes.
 
         Args:
-            key: Of the object.
-            read: Raises IntegrityError where the bytes are not what they should be.
+            key: Key of the object.
+            read: Raises IntegrityError if the bytes are not what they should be.
 
         Raises:
             IntegrityError: It is damaged in two readings.
@@ -135,7 +135,7 @@ class Copier:
 
     @asynccontextmanager
     async def _passing(self, name: str, size: int) -> AsyncIterator[Path]:
-        """Yield a file for an object on its way."""
+        """Yield a temporary file for an object."""
         host = self._host
         path = await host.threads.run(host.workspace.passing_file, name)
         try:

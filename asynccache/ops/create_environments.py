@@ -1,4 +1,6 @@
-"""Creating several environments with one engine: each at a place of its own, whole or not at all, each for itself."""
+"""Creating several environments with one engine: each in its own prefix, whole or not at all, independent of the
+others.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ _AT_ONCE: Final = 4  # environments; one alone keeps network and disk busy, the 
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Documented):
-    """What became of one environment of several.
+    """The outcome for one of several environments.
 
     Attributes:
-        name: By which it was asked for.
-        place: Where; None for this machine's environments.
-        created: What was done; None when it failed.
-        error: Why it failed; None when it did not.
+        name: The name by which it was requested.
+        place: Its path; None for this machine's environments.
+        created: What was done; None if it failed.
+        error: Why it failed; None if it did not.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("name as asked", "*created", "*error")
@@ -43,10 +45,10 @@ class Attempt(Documented):
 
 @dataclass(frozen=True, slots=True)
 class Attempts(Documented):
-    """What became of several environments.
+    """The outcomes for several environments.
 
     Attributes:
-        results: One per environment, in the order in which they were asked for.
+        results: One per environment, in the order in which they were requested.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("results as environments",)
@@ -54,10 +56,10 @@ class Attempts(Documented):
     results: tuple[Attempt, ...]
 
     def raise_for_failures(self) -> None:
-        """Raise when an environment is not there.
+        """Raise if an environment was not created.
 
         Raises:
-            AsyncCacheError: The failure, when it is the only environment.
+            AsyncCacheError: The failure, if only one environment was requested.
             PartialFailureError: Why, by name.
         """
         errors: dict[str, AsyncCacheError] = {}
@@ -71,15 +73,15 @@ class Attempts(Documented):
 def place_of(
     environment: ResolvedEnvironment | str, into: str | PathLike[str] | None, prefix: str | PathLike[str] | None
 ) -> Path | None:
-    """Return where one environment of several is made; None for this machine's environments.
+    """Return the path of one of several environments; None for this machine's environments.
 
     Args:
-        environment: Which, or any name of it.
-        into: Directory for all of them, where there is one.
-        prefix: What was said of this one; a relative one begins at `into`.
+        environment: The environment, or any name of it.
+        into: Directory for all of them, if given.
+        prefix: Prefix for this one; relative to `into`.
 
     Raises:
-        UsageError: Its name has nothing to call a directory by.
+        UsageError: No directory name can be derived from its name.
 
     >>> str(place_of("team/env:v1@sha256:0123", "envs", None))
     'envs/team_env_v1'
@@ -95,15 +97,15 @@ def place_of(
 async def create_environments(
     opening: Opening, wanted: Iterable[Creation], done: Callable[[Attempt], object] | None = None
 ) -> Attempts:
-    """Create environments; one that fails does not stop the others. What is asked for twice is done once.
+    """Create environments; one that fails does not stop the others. What is requested twice is done once.
 
     Args:
         opening: Store and engine are opened once, and only where they are needed.
-        wanted: Which, and where.
-        done: Called with each as it ends.
+        wanted: The environments and their prefixes.
+        done: Called with each outcome as it is ready.
 
     Raises:
-        UsageError: Nothing is asked for, or different ones at one place.
+        UsageError: Nothing is requested, or different environments have one prefix.
     """
     chosen = {(each.text, _place(each)): each for each in wanted}
     if not chosen:
@@ -120,7 +122,7 @@ async def create_environments(
 
     outcomes = await run_works(list(chosen.values()), attempt, room=Budget(_AT_ONCE, "environments"))
     for outcome in outcomes:
-        if isinstance(outcome, AsyncCacheError):  # of whoever was told
+        if isinstance(outcome, AsyncCacheError):  # raised by `done`
             raise outcome
     return Attempts(tuple(each for each in outcomes if isinstance(each, Attempt)))
 
@@ -130,7 +132,7 @@ def _place(wanted: Creation) -> Path | None:
 
 
 def _check_places(chosen: Iterable[tuple[str, Path | None]]) -> None:
-    """Refuse two environments for one place: which of them it holds would be chance."""
+    """Refuse two environments for one prefix: which of them it would hold is undefined."""
     there: dict[Path, str] = {}
     for text, place in chosen:
         if place is not None and there.setdefault(place, text) != text:

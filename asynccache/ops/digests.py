@@ -1,4 +1,4 @@
-"""Finding out the digests of environments whose packages are in a store, and writing them beside the documents."""
+"""Computing the digests of environments whose packages are in a store, and writing them beside the documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asynccache.model.environment_digest import EnvironmentDigest
 from asynccache.model.identity import EnvID
 from asynccache.ops.vouching import Vouched, noted_sha256, remember, remembered
 
-_WRITTEN: Final = " digests"  # behind a store's identity: of what this machine remembers, digests that it wrote there
+_WRITTEN: Final = " digests"  # suffix of a store's identity: digests that this machine wrote to it
 
 
 async def publish_digests(
@@ -31,19 +31,19 @@ async def publish_digests(
     vouch: bool = False,
     fresh: Collection[EnvID] = (),
 ) -> dict[EnvID, str]:
-    """Write the digests of environments that are in the store, as far as sha256 of all their packages are known.
+    """Write the digests of environments in the store for which the sha256 of every package is known.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store that has their documents.
-        environments: Which, with the keys that the store has of their packages.
-        packs: Of them; those that nobody vouches for are left out.
-        vouch: This machine has resolved them.
-        fresh: Those whose document was not there before.
+        environments: The environments, with the keys of their packages in the store.
+        packs: Their packs; those that are not vouched for are left out.
+        vouch: Whether this machine has resolved them.
+        fresh: Those whose document did not exist before.
 
     Returns:
-        Environment -> the digest by which it is named: its own, or the common one of all its architectures; nothing
-        of those that the store does not let this user write.
+        Environment -> the digest for its name: its own, or the common one of all its architectures; none for those that
+        this user may not write to the store.
 
     Raises:
         StoreError: The store cannot be reached.
@@ -76,7 +76,7 @@ async def publish_digests(
         if common is None:
             try:
                 common = await digests.put(of_one, chosen[of_one[0].id].resolved_archs)
-            except StoreRefusedError:  # whoever may only read warms nodes all the same
+            except StoreRefusedError:  # a user who may only read can still warm nodes
                 continue
             await host.threads.run(memory.add, place + _WRITTEN, [(own, common)])
         named.update((digest.id, common) for digest in of_one)
@@ -90,7 +90,7 @@ async def publish_digests(
 def _derived(
     derived: DerivedArchives, environment: ResolvedEnvironment, noted: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Yield (key, sha256) of derived archives that this machine made or compared; of others nothing is said."""
+    """Yield (key, sha256) of derived archives that this machine made or compared."""
     for package in environment.packages:
         published = package.digests_of(package.url_format)
         key = package.cached.get(package.url_format)

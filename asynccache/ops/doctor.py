@@ -1,4 +1,4 @@
-"""Looking at this machine and the store before something fails: each finding says what to do."""
+"""Checking this machine and the store before something fails: each finding says what to do."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ _TOOLS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Finding(Documented):
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes:
-        subject: What.
+        subject: What was checked.
         level: `ok`, `warning` (works, but worse than it could) or `failure`.
         text: What was found.
-        advice: What to do about it; empty when there is nothing to do.
+        advice: What to do about it; empty if nothing.
     """
 
     subject: str
@@ -66,7 +66,7 @@ class Finding(Documented):
 
 @dataclass(frozen=True, slots=True)
 class Examination(Documented):
-    """All that was looked at.
+    """Everything that was checked.
 
     Attributes:
         findings: In the order in which they were made.
@@ -75,11 +75,11 @@ class Examination(Documented):
     findings: tuple[Finding, ...]
 
     def raise_for_failures(self) -> None:
-        """Raise when something fails that a run needs.
+        """Raise if something that a run needs does not work.
 
         Raises:
-            StoreError: The store, or that and more.
-            DiskError: This machine alone.
+            StoreError: The store does not work.
+            DiskError: Only this machine has a failure.
         """
         failed = [finding.subject for finding in self.findings if finding.level == "failure"]
         if failed:
@@ -88,9 +88,9 @@ class Examination(Documented):
 
 
 async def examine(opening: Opening, found: Callable[[Finding], object] | None = None) -> Examination:
-    """Look at everything that a run depends on. No check that fails keeps the others from being made.
+    """Check everything that a run depends on. A check that fails does not stop the others.
 
-    No directory and no bucket is made: what is not there yet is said.
+    No directory or bucket is created: a missing one is reported.
 
     Args:
         opening: Opens the store, which is one of the checks.
@@ -180,7 +180,7 @@ def _disk(path: Path, note: Note) -> None:
         if there == path:
             text = f"{path}: {_written(path):.0f} MB/s written, {text}"
         else:
-            with tempfile.TemporaryFile(dir=there):  # whether one may, without making the directory
+            with tempfile.TemporaryFile(dir=there):  # whether the user may, without creating the directory
                 text = f"{path} is made by the first command that needs it, {text}"
     except OSError as exc:
         hint = "set cache_dir to a writable place"

@@ -1,4 +1,4 @@
-"""What `doctor` finds out of a store: who asks it, and what he may do there."""
+"""What `doctor` finds out about a store: which identity is used, and what it may do."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _NOT_IN_KEYS: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
 async def examine_store(opening: Opening, note: Note) -> None:
-    """List, read, write, and write under a condition; a right that readers do without is no failure.
+    """List, read, write, and write under a condition; lacking a permission that readers do not need is not a failure.
 
     Args:
         opening: Opens the store.
         note: Called with what was found.
 
     Raises:
-        AsyncCacheError: It cannot be opened or listed, or something else failed than a right.
+        AsyncCacheError: It cannot be opened or listed, or something other than a permission failed.
     """
     store, settings = await opening.store(), opening.settings
-    store.admit(None)  # trying whether it can be written is no work on it
+    store.admit(None)  # testing whether it can be written does not count as writing
     if settings.root.is_directory and not settings.root.directory.exists():
         note("store", "ok", f"{store.address} is made by the first command that stores something")
         return
@@ -53,7 +53,7 @@ async def examine_store(opening: Opening, note: Note) -> None:
 
 
 async def _written_by(store: Store, note: Note) -> None:
-    """Say which versions have written lately, and which may."""
+    """Report which versions have written lately, and which may."""
     writers = await read_writers(store)
     lately = ", ".join(map(str, writers.versions)) or "nobody"
     warnings = writers.warnings
@@ -70,7 +70,7 @@ async def _written_by(store: Store, note: Note) -> None:
 async def _transfer(store: Store, clock: Clock, user: str, path: Path, note: Note) -> None:
     """Write one object, read it back, try to write it under a condition that does not hold, and remove it.
 
-    A user's has one key and one content, so that no more than one stays where nobody may remove it.
+    Each user has one key and one content, so that at most one object remains if it cannot be removed.
     """
     name = f"asynccache/doctor/{_NOT_IN_KEYS.sub('-', user)}"
     data = await in_thread(random.Random(name).randbytes, _PROBE_BYTES)  # noqa: S311 - sample data
@@ -102,7 +102,7 @@ async def _transfer(store: Store, clock: Clock, user: str, path: Path, note: Not
 
 
 async def _conditions(store: Store, name: str, note: Note) -> None:
-    """Try to write an object that is there as if it were not."""
+    """Try to write an existing object under the condition that it does not exist."""
     honoured = (await store.capabilities(again=True)).conditional_put
     if honoured:
         try:

@@ -1,7 +1,7 @@
-"""What environments need of a store, and what the store has of it: found by listing, whatever documents record.
+"""What environments need from a store, and what of it the store has: found by listing, whatever documents record.
 
-A document is written once; archives that were cached later are never added to it, and what it records may be gone.
-So presence is looked up where the objects are (contract, sections 2.4 and 3.4).
+A document is written once; archives that were cached later are never added to it, and what it records may no longer
+exist. So presence is looked up where the objects are (contract, sections 2.4 and 3.4).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Need:
     """One package that environments need.
 
     Attributes:
-        package: As the first of its documents has it.
-        formats: Formats that are needed.
-        fetchable: What the engine can fetch; None when nothing can be downloaded at its address.
+        package: The package as in the first of its documents.
+        formats: The needed formats.
+        fetchable: What the engine can fetch; None if nothing can be downloaded from its address.
         below: Everything that the store has below its address.
-        found: What the store has of the formats that are needed or of use.
-        damaged: What of it was read and is to be replaced.
-        error: Why it cannot be obtained; None as long as nothing failed.
+        found: What the store has of formats that are needed or useful.
+        damaged: Those that were found damaged and have to be replaced.
+        error: Why it cannot be obtained; None unless something failed.
         origins: Where its bytes came from in this run: `store`, `node`, or an upstream host.
-        ready_at: When it was ready, on the clock of whoever brought it.
+        ready_at: When it was ready, on the clock of the engine that fetched it.
     """
 
     package: EnvironmentPackage
@@ -56,17 +56,17 @@ class Need:
 
     @property
     def name(self) -> str:
-        """File name of the format that is preferred."""
+        """File name in the preferred format."""
         return self.package.filename + self.formats[0]
 
     @property
     def missing(self) -> tuple[Format, ...]:
-        """Formats that the store does not have, or has damaged."""
+        """Formats that the store lacks, or has damaged."""
         return tuple(f for f in self.formats if f not in self.found or f in self.damaged)
 
     @property
     def complete(self) -> bool:
-        """Whether the store has all that is needed, as far as is known."""
+        """Whether the store has everything that is needed, as far as is known."""
         return not self.missing and self.error is None
 
     @property
@@ -75,12 +75,12 @@ class Need:
         return sum(self.found[f].size for f in self.formats if f in self.found)
 
     def forget(self, archive: StoredArchive) -> None:
-        """Take an archive of the store for absent."""
+        """Treat an archive of the store as absent."""
         self.found.pop(archive.format, None)
         self.below = tuple(a for a in self.below if a.key != archive.key)
 
     def doubtful(self, adoption: Adoption) -> list[StoredArchive]:
-        """Return what a store has of derived archives that are needed, and nobody vouches for."""
+        """Return needed derived archives that the store has and that are not vouched for."""
         if self.fetchable is None:
             return []
         return adoption.doubtful(
@@ -88,7 +88,7 @@ class Need:
         )
 
     def job(self) -> Job | None:
-        """Return what the engine has to do, None when there is nothing; an impossible job becomes the error."""
+        """Return the job for the engine, None if there is nothing to do; an impossible job becomes the error."""
         if not self.missing or self.error is not None:
             return None
         made = [f for f in self.missing if f != self.package.url_format and f.kind != "conda"]
@@ -124,7 +124,7 @@ class Needs:
         return list(self._by_package.values())
 
     async def add(self, environments: Iterable[ResolvedEnvironment], wanted: Format | None = None) -> None:
-        """Take in environments and look up what the store has of their packages (see `take`).
+        """Add environments and look up what the store has of their packages (see `take`).
 
         Raises:
             StoreError: The store cannot be listed.
@@ -133,10 +133,10 @@ class Needs:
         await self.look_up(self.all)
 
     def take(self, environments: Iterable[ResolvedEnvironment], wanted: Format | None = None) -> None:
-        """Take in environments; nothing is looked up.
+        """Add environments; nothing is looked up.
 
         Args:
-            environments: Which.
+            environments: The environments.
             wanted: Format that conda packages are needed in; None for those that a document records, else the
                 published one.
         """
@@ -144,7 +144,7 @@ class Needs:
             self.by_environment[environment.id] = [self._merged(p, wanted) for p in environment.packages]
 
     def directory(self, need: Need) -> str:
-        """Return the source directory of a package; empty where there is nothing to make one of."""
+        """Return the source directory of a package; empty if it has none."""
         if need.fetchable is not None:
             return self._inventory.source_directory(need.fetchable.url)
         try:
@@ -199,17 +199,17 @@ class Needs:
                 need.error = need.error or exc
 
     async def _take_named(self, need: Need, fmt: Format) -> None:
-        """Take the archive that the document names, where it is elsewhere or there are two of one name.
+        """Use the archive that the document names, if it is elsewhere or there are two of one name.
 
         Raises:
             IntegrityError: The store has another one.
-            UsageError: The document names no digest but something else.
+            UsageError: The document has something other than a digest.
         """
         package, found = need.package, need.found.get(fmt)
         key = package.cached.get(fmt)
         other = found.digests.mismatch(package.digests_of(fmt)) if found is not None else None
         if key is not None and (found is None or (other is not None and found.key != key)):
-            # a key that no address leads to, such as those of very old caches, or the second archive of a name
+            # a key that does not follow from an address, as in very old caches, or the second archive of a name
             info = await self._store.head(key)
             if info is not None and info.size:
                 need.found[fmt] = StoredArchive.recorded(info, package.filename, fmt, self._dirname)
@@ -230,7 +230,7 @@ class Needs:
 
 
 async def needs_of(store: Store, dirname: str, environments: Iterable[ResolvedEnvironment]) -> Needs:
-    """Return what environments need and the store has of it, looked up now.
+    """Look up and return what environments need and what of it the store has.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -243,7 +243,7 @@ async def needs_of(store: Store, dirname: str, environments: Iterable[ResolvedEn
 def needed_formats(package: EnvironmentPackage, wanted: Format | None) -> tuple[Format, ...]:
     """Return the formats of a package that must be in the store for every reader of its document.
 
-    Readers take the format that the document records and fail when its object is missing, so all recorded ones count.
+    Readers take the format that the document records and fail if its object is missing, so all recorded ones count.
     """
     if wanted is not None and wanted.kind == package.kind:
         return (wanted,)
@@ -253,7 +253,7 @@ def needed_formats(package: EnvironmentPackage, wanted: Format | None) -> tuple[
 
 
 def with_stored_keys(environment: ResolvedEnvironment, needs: Sequence[Need]) -> ResolvedEnvironment:
-    """Return an environment whose document records what the store has; what it recorded already stays.
+    """Return an environment whose document records what the store has; existing records are kept.
 
     Raises:
         IntegrityError: The store has other bytes of a published archive.

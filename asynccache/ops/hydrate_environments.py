@@ -1,4 +1,4 @@
-"""Hydrating environments by their names: where one goes, which one there will do, and what is asked for beside it."""
+"""Hydrating environments by their names: their prefix, which existing one can be used, and additional requests."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ WithKernel = Callable[[Opening, ResolvedEnvironment, str], Awaitable[ResolvedEnv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """What is asked for.
+    """What to create.
 
     Attributes:
-        environment: Which, or any name of it.
-        arch: conda platform of an environment that is named; None for this machine's.
-        kind: Whose: of a step, or of somebody who asks; one that is there for the other is used.
+        environment: The environment, or any name of it.
+        arch: conda platform of an environment given by name; None for this machine's.
+        kind: Whose it is: a step's, or a user's; an existing one of the other kind is used.
         name: Directory name among this machine's environments; None for one made of its ids.
         prefix: Path instead of a name.
-        exist_ok: Use what has that name already if it is this environment.
+        exist_ok: Accept an existing prefix of that name if it is this environment.
         pathspec: `environment` must be a step's pathspec, whose code `into_dir` then gets.
-        into_dir: Directory to work in, with the environment's Python and the step's code.
-        strict: Fail when neither the step's code nor the run's Metaflow can be obtained.
-        kernel: Install a Jupyter kernel, with this to add what it needs; None for none.
+        into_dir: Working directory to prepare, with the environment's Python and the step's code.
+        strict: Fail if neither the step's code nor the run's Metaflow can be obtained.
+        kernel: Adds what a Jupyter kernel needs; None to install no kernel.
         options: How to hydrate.
     """
 
@@ -59,7 +59,7 @@ class Creation:
 
     @property
     def text(self) -> str:
-        """The name by which it is asked for."""
+        """The name by which it was requested."""
         if not isinstance(self.environment, str):
             return str(self.environment.id)
         return f"step:{self.environment.removeprefix('step:')}" if self.pathspec else self.environment
@@ -71,12 +71,12 @@ class Created(Documented):
 
     Attributes:
         hydrated: The environment on disk.
-        environment: Which.
-        name: The shortest name by which commands find it on this machine.
-        work: The directory to work in, when one was asked for.
-        kernel: The kernel's directory, when one was asked for.
-        fetched_bytes: Of packages that came from the store or from where they are published meanwhile.
-        store_requests: What the store was asked meanwhile, by whatever used the same session.
+        environment: The environment.
+        name: The shortest name that commands accept for it on this machine.
+        work: The working directory, if one was requested.
+        kernel: The kernel's directory, if one was requested.
+        fetched_bytes: Bytes of packages fetched meanwhile from the store or from upstream.
+        store_requests: Requests to the store meanwhile, including those of others in the same session.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -101,7 +101,7 @@ class Created(Documented):
 
     @property
     def prefix(self) -> Path:
-        """Where it is."""
+        """Its prefix."""
         return self.hydrated.prefix
 
     @property
@@ -111,12 +111,12 @@ class Created(Documented):
 
     @property
     def created(self) -> bool:
-        """Whether this call made it."""
+        """Whether this call created it."""
         return self.hydrated.created
 
     @property
     def seconds(self) -> float:
-        """From the call to when it was there."""
+        """Seconds from the call until it was complete."""
         return self.hydrated.seconds
 
     @property
@@ -126,29 +126,29 @@ class Created(Documented):
 
     @property
     def package_count(self) -> int:
-        """How many packages it has."""
+        """Number of packages."""
         return len(self.environment.packages)
 
     @property
     def into_dir(self) -> Path | None:
-        """The directory to work in, when one was asked for."""
+        """The working directory, if one was requested."""
         return None if self.work is None else self.work.directory
 
     @property
     def code(self) -> bool | None:
-        """Whether the step's code is in it; None when none was asked for."""
+        """Whether the step's code is in it; None if none was requested."""
         return None if self.work is None else self.work.code
 
 
 async def create(opening: Opening, wanted: Creation) -> Created:
-    """Hydrate an environment, and what was asked for beside it.
+    """Hydrate an environment, and fulfil the additional requests.
 
     Args:
         opening: Store and engine are opened only where they are needed.
-        wanted: What.
+        wanted: What to create.
 
     Raises:
-        UsageError: Contradicting wishes.
+        UsageError: Arguments contradict each other.
         ResolutionError: What a kernel needs does not go with the environment.
         ObjectNotFoundError: No such environment.
         AsyncCacheError: As `hydrate` and `place_code`.
@@ -158,7 +158,7 @@ async def create(opening: Opening, wanted: Creation) -> Created:
     _check(wanted)
     settings = opening.settings
     if wanted.into_dir is not None:
-        from asynccache.ops.code_package import checked_directory, fetched_code, place_code  # noqa: PLC0415 - few ask
+        from asynccache.ops.code_package import checked_directory, fetched_code, place_code  # noqa: PLC0415 - rarely requested
 
         await in_thread(checked_directory, wanted.into_dir, force=wanted.options.force)
     environment = wanted.environment
@@ -175,12 +175,12 @@ async def create(opening: Opening, wanted: Creation) -> Created:
     else:
         into = wanted.into_dir.absolute()
         pathspec = wanted.text.removeprefix("step:") if wanted.pathspec else None
-        # whatever is refused is refused before the environment is made
+        # refuse what has to be refused before the environment is created
         async with fetched_code(settings, pathspec, strict=wanted.strict) as code:
             done = done or await _made(opening, place, environment, wanted)
             work = await place_code(environment, done.prefix, into, code)
     if wanted.kernel:
-        from asynccache.hydrate.kernel import install_kernel  # noqa: PLC0415 - rarely asked for
+        from asynccache.hydrate.kernel import install_kernel  # noqa: PLC0415 - rarely requested
 
         pythonpath = work.pythonpath[0] if work else None
         kernel = await in_thread(install_kernel, done.prefix, wanted.text, pythonpath=pythonpath)
@@ -196,11 +196,12 @@ async def create(opening: Opening, wanted: Creation) -> Created:
 
 
 async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str) -> Path:
-    """Return where an environment is, made when it is not on this machine, and remember that it was used now.
+    """Return the prefix of an environment, created if it is not on this machine, and record that it is used now.
 
     Args:
         opening: Store and engine are opened only where they are needed.
-        environment: Which, or any name of it; that of a directory among this machine's environments comes first.
+        environment: The environment, or any name of it; the name of a directory of this machine's environments takes
+            precedence.
 
     Raises:
         AsyncCacheError: As `create`.
@@ -220,7 +221,7 @@ async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str
 async def _existing(
     opening: Opening, place: Path, environment: ResolvedEnvironment, wanted: Creation, started: float
 ) -> Hydrated | None:
-    """Return the environment that is there already and will do."""
+    """Return an existing environment that can be used."""
     if wanted.options.force:
         return None
     named = wanted.name is not None or wanted.prefix is not None
@@ -232,7 +233,7 @@ async def _existing(
     notes: tuple[str, ...] = ()
     found = await in_thread(use, place, environment.id)
     if found is None and not named:
-        from asynccache.hydrate.other_prefix import other_prefix  # noqa: PLC0415 - not for what is ours
+        from asynccache.hydrate.other_prefix import other_prefix  # noqa: PLC0415 - not for our own
 
         found = await in_thread(other_prefix, opening.settings, environment.id)
         notes = () if found is None else (f"{found} was made by another program, and is used as it is",)
@@ -242,7 +243,7 @@ async def _existing(
 
 
 async def _made(opening: Opening, place: Path, environment: ResolvedEnvironment, wanted: Creation) -> Hydrated:
-    from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - not for what is there
+    from asynccache.hydrate.from_pack import from_pack  # noqa: PLC0415 - not for existing ones
     from asynccache.hydrate.hydrate import hydrate  # noqa: PLC0415
 
     engine = await opening.engine()

@@ -31,15 +31,15 @@ from asynccache.ops.vouching import remembered
 
 
 async def prefixes_of(opening: Opening, text: str) -> list[Path]:
-    """Return where an environment is on this machine: the one place that a text names, else every one.
+    """Return the prefixes of an environment on this machine: the one that a text names, else all of them.
 
     Args:
-        opening: What is known; a store is opened only where it has to be asked for a name.
+        opening: What is known; a store is opened only if it has to be asked for a name.
         text: Any name of it.
 
     Raises:
-        UsageError: It is no name.
-        ObjectNotFoundError: Nothing is known under it, or it is not on this machine.
+        UsageError: It is not a valid name.
+        ObjectNotFoundError: No environment is known under it, or it is not on this machine.
     """
     absent = ObjectNotFoundError(f"no environment {text} is on this machine", hint="`asynccache envs` lists them")
     try:
@@ -56,16 +56,16 @@ async def prefixes_of(opening: Opening, text: str) -> list[Path]:
 
 
 async def on_disk(opening: Opening, names: Sequence[str] = (), *, sizes: bool = True) -> list[OnDisk]:
-    """Return the complete environments of this machine, the last used first, with the shortest names they go by.
+    """Return the complete environments of this machine, most recently used first, with their shortest names.
 
     Args:
-        opening: What is known; a store is opened only where it has to be asked for a name.
-        names: Only those that these names mean; all when there is none.
-        sizes: Look at every file to say how large they are.
+        opening: What is known; a store is opened only if it has to be asked for a name.
+        names: Only those that these names identify; all if empty.
+        sizes: Compute their sizes, which looks at every file.
 
     Raises:
-        UsageError: A text is no name.
-        ObjectNotFoundError: Nothing is known under a name, or it is not on this machine.
+        UsageError: A text is not a valid name.
+        ObjectNotFoundError: No environment is known under a name, or it is not on this machine.
     """
     chosen = {prefix for name in names for prefix in await prefixes_of(opening, name)}
     found = await in_thread(hydrated, opening.settings, sizes=sizes)
@@ -83,13 +83,13 @@ async def on_disk(opening: Opening, names: Sequence[str] = (), *, sizes: bool = 
 
 @dataclass(frozen=True, slots=True)
 class Presence(Documented):
-    """What this machine knows of an environment.
+    """What this machine knows about an environment.
 
     Attributes:
-        names: How it is called, those by full id left out.
-        prefixes: Where it is complete.
-        default: Whether it is what its request means on this machine.
-        digest: sha256 by which it is named with exactly its bytes, where this machine vouches for it; empty otherwise.
+        names: Its aliases, except those by full id.
+        prefixes: Its complete prefixes.
+        default: Whether it is the default for its request on this machine.
+        digest: sha256 that identifies exactly its bytes, if this machine vouches for it; otherwise empty.
     """
 
     names: tuple[Alias, ...]
@@ -99,7 +99,7 @@ class Presence(Documented):
 
 
 def presence(here: Catalog, ids: Iterable[EnvID]) -> list[Presence]:
-    """Return what this machine knows of environments, in their order. Blocking."""
+    """Return what this machine knows about environments, in the same order. Blocking."""
     names: dict[tuple[str, str], list[Alias]] = {}
     for alias, meant in here.local.names():
         names.setdefault(meant, []).append(alias)
@@ -122,11 +122,11 @@ def presence(here: Catalog, ids: Iterable[EnvID]) -> list[Presence]:
 
 @dataclass(slots=True)
 class Removed(Documented):
-    """What removing did.
+    """The result of removing.
 
     Attributes:
         prefixes: What was removed.
-        failed: Name -> why it was not.
+        failed: Name -> why it was not removed.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("prefixes as removed", "failed")
@@ -135,23 +135,23 @@ class Removed(Documented):
     failed: dict[str, AsyncCacheError] = field(default_factory=dict)
 
     def raise_for_failures(self) -> None:
-        """Raise when something was not removed.
+        """Raise if something was not removed.
 
         Raises:
-            AsyncCacheError: The failure, when it is the only one.
+            AsyncCacheError: The failure, if it is the only one.
             PartialFailureError: Why, by name.
         """
-        # each failure says its name: one alone needs no sentence above it, although others were removed
+        # each failure names its environment: one alone needs no sentence above it, even if others were removed
         raise_failures(f"{len(self.failed)} environments were not removed", self.failed, asked=len(self.failed))
 
 
 async def remove(opening: Opening, names: Iterable[str], *, force: bool = False) -> Removed:
-    """Remove environments by their names; what cannot be removed does not disturb the rest.
+    """Remove environments by their names; one that cannot be removed does not affect the others.
 
     Args:
-        opening: What is known; a store is opened only where it has to be asked for a name.
-        names: The name or path of a prefix means that one, any other name every prefix of the environment.
-        force: Also when a process runs out of it.
+        opening: What is known; a store is opened only if it has to be asked for a name.
+        names: The name or path of a prefix selects that prefix, any other name every prefix of the environment.
+        force: Remove it even if a process runs from it.
     """
     done = Removed()
     for name in names:
@@ -165,16 +165,16 @@ async def remove(opening: Opening, names: Iterable[str], *, force: bool = False)
 
 
 async def remove_environment(settings: Settings, prefix: Path, *, force: bool = False) -> None:
-    """Remove a hydrated environment; waits for a process that makes it.
+    """Remove a hydrated environment; waits for a process that is creating it.
 
     Args:
         settings: All settings.
         prefix: Where it is.
-        force: Also when a process runs out of it.
+        force: Remove it even if a process runs from it.
 
     Raises:
         HydrationError: It is in use.
-        LockTimeoutError: Another process holds it.
+        LockTimeoutError: Another process holds its lock.
         DiskError: It cannot be removed.
     """
     locks = Workspace(settings.cache_dir, settings.lock_timeout).locks
@@ -189,13 +189,13 @@ async def remove_environment(settings: Settings, prefix: Path, *, force: bool = 
 
 def _remove(settings: Settings, prefix: Path) -> None:
     with creation_lock(os.fspath(prefix.parent), settings.lock_timeout), disk_errors(prefix):
-        (prefix / MARKER).unlink(missing_ok=True)  # from here on it is incomplete
+        (prefix / MARKER).unlink(missing_ok=True)  # from now on it is incomplete
         remove_prefix(os.fspath(prefix))
     places.registered(settings, prefix).unlink(missing_ok=True)
 
 
 def users_of(prefix: Path) -> list[int]:
-    """Return the processes that run a program of an environment, as far as this user can see them (Linux only)."""
+    """Return the processes that run a program from an environment, as far as this user can see them (Linux only)."""
     found = []
     start = os.fspath(prefix) + os.sep
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Giving environments that were just found their identity (contract, section 1.4)."""
+"""Giving newly resolved environments their identity (contract, section 1.4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def identified(environments: Sequence[ResolvedEnvironment]) -> list[ResolvedEnvi
     Several get one common id and name each other's architectures; one alone gets an id of its own.
 
     Args:
-        environments: Of one request, each for another architecture; at least one.
+        environments: Environments of one request, each for another architecture; at least one.
     """
     archs = tuple(sorted(e.id.arch for e in environments))
     if len(environments) == 1:

@@ -1,7 +1,7 @@
-"""Making an environment of a file: caching what it names, giving it its identity, publishing and naming it.
+"""Creating an environment from a file: caching its packages, identifying it, publishing it and assigning aliases.
 
-An exported document says what was asked for and has its identity. A list says what was found only. Unless the user says
-what was asked for, the request is the list itself: every package pinned to its version (`conda::NAME==VERSION`,
+An exported document says what was asked for and has its identity. A list only says what was found. Unless the user
+gives the requirements, the request is the list itself: every package pinned to its version (`conda::NAME==VERSION`,
 `pypi::NAME==VERSION`), and the channels that its addresses name.
 """
 
@@ -40,15 +40,15 @@ _INDEX: Final = "https://pypi.org/simple"
 
 @dataclass(frozen=True, slots=True)
 class Imported(Documented):
-    """What an import made.
+    """The result of an import.
 
     Attributes:
         environments: One per architecture.
-        reports: Of caching their packages.
-        bytes: Bytes of their packages in the store.
-        packs: What packing brought; nothing unless the setting `pack` wants packs.
-        aliased: What became of the names; None when none was asked for.
-        digest: sha256 by which it is named with exactly these bytes.
+        reports: Reports of caching their packages.
+        bytes: Size of their packages in the store.
+        packs: The result of packing; empty unless the setting `pack` asks for packs.
+        aliased: The result of assigning aliases; None if none was requested.
+        digest: sha256 that identifies exactly these bytes.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -69,18 +69,18 @@ class Imported(Documented):
     digest: str = ""
 
     def raise_for_failures(self) -> None:
-        """Raise when a name could not be given.
+        """Raise if an alias could not be assigned.
 
         Raises:
-            AsyncCacheError: The failure, when it is the only one.
-            PartialFailureError: Why, by name.
+            AsyncCacheError: The failure, if it is the only one.
+            PartialFailureError: Why, by alias.
         """
         if self.aliased is not None:
             self.aliased.raise_for_failures()
 
     @property
     def names(self) -> tuple[Alias, ...]:
-        """The names that mean it now."""
+        """The aliases that refer to it now."""
         return (*self.aliased.changed, *self.aliased.unchanged) if self.aliased is not None else ()
 
     @property
@@ -95,27 +95,27 @@ class Imported(Documented):
 
     @property
     def failed(self) -> dict[str, AsyncCacheError]:
-        """Names that could not be given, and why."""
+        """Aliases that could not be assigned, and why."""
         return self.aliased.failed if self.aliased is not None else {}
 
     @property
     def runs(self) -> list[RunTotals]:
-        """What caching their packages took."""
+        """Totals of caching their packages."""
         return [report.totals for report in self.reports]
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What is to be made of a file.
+    """What to import.
 
     Attributes:
         file: Path; `-` for standard input.
-        names: Aliases to give it.
+        names: Aliases to assign to it.
         arches: Architectures to take; none for this machine's.
-        specs: What was asked for, `CATEGORY::VALUE`; none for the list itself.
+        specs: What was asked for, `CATEGORY::VALUE`; if empty, the list itself.
         sources: Channels and indexes that go with `specs`.
         environment: Environment of a pixi.lock; None for `default`.
-        python: Version that wheels of a lock are chosen for; None for the running one.
+        python: Python version that wheels of a lock file are chosen for; None for the running one.
     """
 
     file: str
@@ -128,18 +128,18 @@ class Import:
 
 
 async def import_file(engine: Engine, catalog: Catalog, asked: Import) -> Imported:
-    """Make an environment of a lock, a list or an exported document.
+    """Create an environment from a lock file, a list or an exported document.
 
     Args:
         engine: An open engine on the catalog's store.
         catalog: Where it is published.
-        asked: Of what, and how.
+        asked: What to import.
 
     Raises:
-        UsageError: The file, a requirement or an architecture is wrong.
-        AsyncCacheError: Packages could not be cached: then nothing is published and no name given.
+        UsageError: The file, a requirement or an architecture is invalid.
+        AsyncCacheError: Packages could not be cached; nothing is published and no alias assigned.
     """
-    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - whoever imports lists does without
+    from asynccache.resolve.formats.locks import read_package_list  # noqa: PLC0415 - not needed for lists
     from asynccache.resolve.formats.registry import DOCUMENT, recognise  # noqa: PLC0415
     from asynccache.resolve.formats.text import read_text  # noqa: PLC0415
 
@@ -163,8 +163,8 @@ async def import_file(engine: Engine, catalog: Catalog, asked: Import) -> Import
 async def _import_documents(
     engine: Engine, catalog: Catalog, asked: Import, text: str, arches: Sequence[str]
 ) -> Imported:
-    """Publish a document, as it is, once the store has what it names."""
-    from asynccache.ops.warm import Warm  # noqa: PLC0415 - lists do without
+    """Publish a document as it is, once the store has what it names."""
+    from asynccache.ops.warm import Warm  # noqa: PLC0415 - not needed for lists
     from asynccache.resolve.formats.document import read_document  # noqa: PLC0415
     from asynccache.resolve.requests.source_position import SourcePosition  # noqa: PLC0415
 
@@ -185,29 +185,29 @@ async def import_environment(
     names: Sequence[str] = (),
     request: Request | None = None,
 ) -> Imported:
-    """Make an environment of lists of packages.
+    """Create an environment from lists of packages.
 
     Args:
         engine: An open engine on the catalog's store.
         catalog: Where it is published.
-        lists: Architecture -> packages, in the order in which they are to be linked.
-        names: Aliases to give it.
+        lists: Architecture -> packages, in link order.
+        names: Aliases to assign to it.
         request: What was asked for; None for the lists themselves.
 
     Raises:
         UsageError: A list is empty, or an architecture unknown.
-        AsyncCacheError: Packages could not be cached: then nothing is published and no name given.
+        AsyncCacheError: Packages could not be cached; nothing is published and no alias assigned.
     """
     for arch, packages in lists.items():
         checked_architecture(arch)
         if not packages:
             raise UsageError(f"the list has no package for {arch}", hint="name another architecture with --arch")
     everything = [package for packages in lists.values() for package in packages]
-    # the published archive is stored in any case: its md5 is part of the identity, and lists may not say it
+    # the published archive is always stored: its md5 is part of the identity, and lists may lack it
     host, dirname = engine.host, engine.host.settings.packages_dirname
     report = await engine.cache(everything, wanted=host.settings.wanted_format, keep_published=True)
     created = [(form.key, form.sha256) for outcome in report.outcomes for form in outcome.forms]
-    # also of a run that failed: the next one finds these packages in the store
+    # also if the run failed: the next one finds these packages in the store
     await host.threads.run(note_sha256, host.settings.cache_dir, engine.store.root.identity, created)
     report.raise_for_failures()
     keys = {outcome.url: [form.key for form in outcome.forms] for outcome in report.outcomes}
@@ -227,7 +227,7 @@ async def _entered(
     size: int,
     names: Sequence[str],
 ) -> Imported:
-    """Pack what is published, enter it into this machine's list and name it."""
+    """Pack what is published, add it to this machine's list and assign aliases."""
     from asynccache.ops.pack_cached import PacksMade, pack_cached, packs_wanted  # noqa: PLC0415 - after the packages
 
     await catalog.keep(stored, default=True)
@@ -261,7 +261,7 @@ def request_of(specs: Sequence[str], sources: Sequence[str]) -> Request:
     """Read a request from texts `CATEGORY::VALUE`.
 
     Raises:
-        UsageError: A text is none.
+        UsageError: A text is not of this form.
     """
     return Request(_tagged("deps", specs), _tagged("sources", sources))
 

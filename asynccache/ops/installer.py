@@ -1,10 +1,10 @@
-"""What bare nodes fetch from the cache's root: a zstd decoder as a wheel, and the engine with a Python of its own.
+"""What bare nodes fetch from the store first: a zstd decoder as a wheel, and the engine with a Python of its own.
 
 asynccache/zstd/wheels.json, asynccache/zstd/<wheel>            read by asynccache/boot/zstd.py
 asynccache/bundles/<arch>.json, asynccache/bundles/<file>       read by asynccache/boot/bundle.py
 <remote_installer_dirname>/<remote_installer>, and .json        the bundle where that is configured, for submitters
 
-Whoever submits vouches for what nodes run by naming its sha256: of what this machine published, and of what the
+The submitting machine vouches for what nodes run by giving its sha256: of what it has published itself, and of what the
 setting `node_digests` names.
 """
 
@@ -43,10 +43,10 @@ from asynccache.runtime.scratch import scratch_directory
 from asynccache.store.base import Store
 
 _LISTING: Final = ".json"
-_MADE: Final = "nodes"  # of what this machine remembers: sha256 of what it published for nodes
-_LEVEL: Final = 3  # of gzip; half the time of 6 for a file that is 5 % larger, made while somebody waits for a launch
+_MADE: Final = "nodes"  # sha256 of what this machine published for nodes
+_LEVEL: Final = 3  # gzip level; half the time of 6 for a file that is 5 % larger, while a user waits for a launch
 _BUNDLES_MADE: Final = "bundles"  # likewise: the files of a bundle -> sha256 and size of it
-_OPTIONAL: Final = {"metaflow"}  # what nodes have in their code package, or do not need
+_OPTIONAL: Final = {"metaflow"}  # distributions that nodes have in their code package, or do not need
 _DECODERS: Final = {"backports-zstd", "zstandard"}
 _LEFT_OUT: Final = re.compile(
     r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3|config-[^/]*)(/|$)|\.(a|pyc)$"
@@ -58,9 +58,9 @@ class Published(Documented):
     """What is in the store now.
 
     Attributes:
-        key: Of the object.
+        key: Key of the object.
         size: In bytes.
-        sha256: Of it.
+        sha256: Its sha256.
     """
 
     key: str
@@ -69,18 +69,18 @@ class Published(Documented):
 
 
 async def publish_zstd_wheels(host: Host, store: Store, wheels: Iterable[Path]) -> dict[str, Published]:
-    """Put wheels of a zstd decoder where nodes whose Python has none find them.
+    """Publish wheels of a zstd decoder where nodes whose Python has none find them.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         store: An open store.
-        wheels: Of `backports.zstd` or `zstandard`, for any Python and machine.
+        wheels: Wheels of `backports.zstd` or `zstandard`, for any Python and architecture.
 
     Returns:
-        All that are published now, those of earlier calls included, by Python and architecture: `cp310-linux-64`.
+        All published wheels, including earlier ones, by Python and architecture: `cp310-linux-64`.
 
     Raises:
-        UsageError: A file is no such wheel.
+        UsageError: A file is not such a wheel.
     """
     new: dict[str, Published] = {}
     for wheel in wheels:
@@ -100,7 +100,7 @@ async def publish_zstd_wheels(host: Host, store: Store, wheels: Iterable[Path]) 
 
 
 async def vouched_decoders(host: Host, store: Store) -> dict[str, Published]:
-    """Return what decoders nodes may load, by Python and architecture, of those that are published."""
+    """Return the published decoders that nodes may load, by Python and architecture."""
     vouched = await _vouched(host)
     return {tag: each for tag, each in (await _listed_decoders(store)).items() if each.sha256 in vouched}
 
@@ -114,7 +114,7 @@ async def _listed_decoders(store: Store) -> dict[str, Published]:
 
 
 async def _vouched(host: Host) -> set[str]:
-    """Return the sha256 of all that this machine published for nodes, or that the settings name."""
+    """Return the sha256 of everything that this machine published for nodes, or that the settings name."""
     made = await host.threads.run(lambda: Verified.own(host.settings.cache_dir).known(_MADE))
     return {*made, *(digest.removeprefix("sha256:") for digest in host.settings.node_digests)}
 
@@ -157,16 +157,17 @@ def _architecture(platform: str) -> str | None:
 
 
 async def configured_bundle(host: Host, store: Store, arch: str) -> Published | None:
-    """Return the bundle that is where the settings say, None when none is configured or it is none of ours."""
+    """Return the bundle at the configured key; None if none is configured or it is not one of ours."""
     key = host.settings.bundle_key(arch)
     return None if key is None else await _listed(store, key + _LISTING, key)
 
 
 async def vouched_bundle(host: Host, store: Store, arch: str) -> Published | None:
-    """Return the bundle that nodes of an architecture may run: as configured or as named, else made here if it can be.
+    """Return the bundle that nodes of an architecture may run: the configured or named one, else one built on this
+    machine if possible.
 
     Returns:
-        None when there is none that this machine made or that the setting `node_digests` names.
+        None if there is none that this machine made or that the setting `node_digests` names.
     """
     vouched = await _vouched(host)
     for found in (
@@ -179,20 +180,20 @@ async def vouched_bundle(host: Host, store: Store, arch: str) -> Published | Non
 
 
 async def publish_bundle(host: Host, store: Store, *, force: bool = False, configured: bool = False) -> Published:
-    """Put this Python with the engine in it where nodes of this architecture find it, unless it is there.
+    """Publish this Python with the engine where nodes of this architecture find it, unless it exists.
 
     It is made of this process's own Python and installed distributions, so it is for this machine's architecture and
-    for systems whose C library is not older than this one's. Its key has its digest, so none replaces another one that
-    nodes of deployed flows were told of.
+    for systems whose C library is not older than this one's. Its key has its digest, so none replaces a bundle that
+    manifests of deployed flows name.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         store: An open store.
-        force: Make it again, and put it in place of what is where it is configured.
-        configured: Put it where `remote_installer` says, if it says anything, and name it to all who have no manifest.
+        force: Build it even if one exists, and replace the object at the configured key.
+        configured: Put it where `remote_installer` says, if set, and make it the one for nodes without a manifest.
 
     Raises:
-        UsageError: Something else, such as another program, is where it is configured.
+        UsageError: The configured key holds something else, such as another program.
     """
     arch = current_architecture()
     named = host.settings.bundle_key(arch) if configured else None
@@ -244,7 +245,7 @@ def _fingerprint() -> str:
 
 
 async def _listed(store: Store, listing: str, key: str | None = None) -> Published | None:
-    """Return the bundle that a listing names if it is there, of one key or of any."""
+    """Return the bundle that a listing names if it exists, under one key or any."""
     try:
         there = Published(**read_json(await store.get(listing)))
         present = key in {None, there.key} and await store.head(there.key) is not None
@@ -274,12 +275,14 @@ def _write_bundle(path: Path, stop: Callable[[], bool]) -> None:
 
 
 def _members() -> dict[str, Path]:
-    """Return path in the bundle -> file here."""
+    """Return path in the bundle -> local file."""
     base, version = Path(sys.base_prefix), f"python{sys.version_info[0]}.{sys.version_info[1]}"
     site = f"lib/{version}/site-packages"
     found = {"bin/python3": (base / "bin" / version).resolve()}
     for path in (base / "lib").glob(f"lib{version}*.so*"):
-        if path.resolve().parent != path.parent or not path.is_symlink():  # else another name of a file beside it
+        if (
+            path.resolve().parent != path.parent or not path.is_symlink()
+        ):  # otherwise it is another name of a file beside it
             found[f"lib/{path.name}"] = path
     library = base / "lib" / version
     for root, names, files in os.walk(library):
@@ -296,7 +299,7 @@ def _members() -> dict[str, Path]:
                 found[f"{site}/{file.as_posix()}"] = located
             elif file.parts[-2:-1] == ("bin",) and file.name == "uv" and located.is_file():
                 found["bin/uv"] = located
-    import asynccache  # noqa: PLC0415 - its files, also where it is installed for editing
+    import asynccache  # noqa: PLC0415 - its files, even if it is an editable install
 
     for name, package in (("asynccache", Path(asynccache.__file__).parent), ("asynccache_cli", _cli())):
         for path in package.rglob("*"):
@@ -307,7 +310,7 @@ def _members() -> dict[str, Path]:
 
 
 def _cli() -> Path:
-    import importlib.util  # noqa: PLC0415 - the command line is above this room and is only looked for
+    import importlib.util  # noqa: PLC0415 - the command line is above this room and is only located
 
     spec = importlib.util.find_spec("asynccache_cli")
     if spec is None or spec.origin is None:
@@ -316,7 +319,7 @@ def _cli() -> Path:
 
 
 def _imported() -> list[str]:
-    """Return the distributions that asynccache imports; what is installed for editing may not declare the latest."""
+    """Return the distributions that asynccache imports; the metadata of an editable install may be out of date."""
     import asynccache  # noqa: PLC0415 - its files
 
     modules = set[str]()

@@ -20,18 +20,18 @@ async def with_kernel(opening: Opening, environment: ResolvedEnvironment, name: 
     """Resolve what a kernel needs on top of an environment, whose packages stay as they are locked.
 
     Args:
-        opening: Of the store that gets what is resolved.
-        environment: Which; one that has the kernel's package is returned as it is.
-        name: What people call it.
+        opening: Opens the store that gets what is resolved.
+        environment: The environment; one that has the kernel's package is returned as it is.
+        name: Its name for messages.
 
     Raises:
-        ResolutionError: What a kernel needs does not go with the environment.
+        ResolutionError: What a kernel needs is incompatible with the environment.
     """
     if any(package.name == _KERNEL_PACKAGE for package in environment.packages):
         return environment
     arch = environment.id.arch
     category = "pypi" if environment.environment_type == "pypi-only" else "conda"
-    settings = replace(opening.settings, use_remote_latest=":any:")  # anybody's resolution will do
+    settings = replace(opening.settings, use_remote_latest=":any:")  # a resolution by any user will do
     asked = await in_thread(
         extend,
         {arch: environment},

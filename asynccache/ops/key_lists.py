@@ -1,7 +1,8 @@
-"""Keys of a store out of a list, in place of a listing: an S3 Inventory, what `asynccache ls` printed, or plain lines.
+"""Keys of a store from a list instead of a listing: an S3 Inventory, the output of `asynccache ls`, or plain lines.
 
-A list may be in any order and larger than memory, so it is sorted in a temporary database. What is no archive is passed
-over; sizes count for plans only. What a list says is checked before anything is written: it may be days old.
+A list may be in any order and larger than memory, so it is sorted in a temporary database. Entries that are not
+archives are skipped; sizes are used for plans only. Entries are checked before anything is written, since a list may be
+days old.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _EXPECTED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class KeyList:
-    """Archives of a store by a list, in the order of their keys' bytes.
+    """Archives of a store from a list, in the order of their keys' bytes.
 
     Attributes:
         path: The sorted list.
@@ -59,12 +60,12 @@ class KeyList:
     async def archives(
         self, threads: Threads, keys: KeyRange = WHOLE, *, after: str = ""
     ) -> AsyncGenerator[StoredArchive]:
-        """Yield those whose source directory is in a range.
+        """Yield the archives whose source directory is in a range.
 
         Args:
-            threads: Where it is read.
+            threads: Threads to read it in.
             keys: The range.
-            after: Only those whose key comes behind this one, in the order of bytes.
+            after: Only archives whose key comes after this one, in the order of bytes.
         """
         while True:
             rows = await threads.run(self._rows, after)
@@ -84,17 +85,17 @@ class KeyList:
 
 @asynccontextmanager
 async def key_list(host: Host, sources: Sources, place: str) -> AsyncIterator[KeyList]:
-    """Read a list, sort it, and remove that when the block ends.
+    """Read and sort a list; the sorted copy is removed when the block ends.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
         place: A path, an https address, or the address of an object of a store.
 
     Raises:
         ObjectNotFoundError: There is no such list.
-        UsageError: It is none, or would come over a line that anybody may write on.
-        FetchError: No server gives it.
+        UsageError: It is not such a list, or its address is neither https nor a store's.
+        FetchError: It cannot be downloaded.
         StoreError: It cannot be read.
         DiskError: It cannot be read or sorted on this machine.
     """
@@ -117,7 +118,7 @@ async def key_list(host: Host, sources: Sources, place: str) -> AsyncIterator[Ke
 
 
 async def _files(host: Host, fetcher: Fetcher, place: str, work: Path) -> AsyncIterator[tuple[Path, tuple[str, ...]]]:
-    """Yield files with keys, and what their columns are; of a manifest those that it names."""
+    """Yield files with keys, and their columns; for a manifest, the files that it names."""
     if not place.partition("?")[0].endswith("manifest.json"):
         yield await _local(host, fetcher, place, work), ()
         return
@@ -138,7 +139,7 @@ async def _named(host: Host, fetcher: Fetcher, manifest: str, bucket: str, name:
     """Return a file that a manifest names by its key.
 
     It is below the same root as the manifest, which Amazon writes as `CONFIG/DATE/manifest.json` for a file
-    `CONFIG/data/FILE`; or was brought elsewhere with it, beside it or in `data` beside it.
+    `CONFIG/data/FILE`; or, if it was copied elsewhere with it, beside it or in `data` beside it.
     """
     if (kind := kind_of(manifest)) is not None:
         return await _local(host, fetcher, f"{kind.schemes[0]}://{bucket}/{name}", work)
@@ -159,7 +160,7 @@ async def _named(host: Host, fetcher: Fetcher, manifest: str, bucket: str, name:
 
 
 async def _local(host: Host, fetcher: Fetcher, place: str, work: Path) -> Path:
-    """Return a file with what is at a place."""
+    """Return a file with the content of an address."""
     if place.startswith(_WEB):
         url, access = PackageURL.parse(place)
         if url.scheme != "https" and url.host not in _LOOPBACK:
@@ -189,7 +190,7 @@ def _begin(path: Path) -> None:
 
 
 def _enter(path: Path, file: Path, columns: tuple[str, ...], root: StoreRoot, dirname: str) -> None:
-    """Enter the archives that a file names."""
+    """Add the archives that a file names."""
     prefix = f"{root.path}/" if root.remote and root.path else ""
     batch: list[tuple[str, int]] = []
     with closing(sqlite3.connect(path)) as database:
@@ -205,7 +206,7 @@ def _enter(path: Path, file: Path, columns: tuple[str, ...], root: StoreRoot, di
 
 
 def _keys_of(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield (key, bytes) pairs of a file; a size that nobody says is 1."""
+    """Yield (key, bytes) pairs of a file; an unknown size is 1."""
     if file.name.endswith(".parquet"):
         yield from _parquet(file)
         return
@@ -233,7 +234,7 @@ def _with(first: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _inventory(lines: Iterator[str], columns: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield what a CSV file of an inventory says; keys are encoded as in addresses there."""
+    """Yield the entries of an inventory's CSV file, whose keys are URL-encoded."""
     key = columns.index("Key")
     size = columns.index("Size") if "Size" in columns else -1
     latest = columns.index("IsLatest") if "IsLatest" in columns else -1

@@ -17,19 +17,21 @@ from asynccache.runtime.late_loop import in_thread
 from asynccache.runtime.tasks import run_together
 from asynccache.store.base import Store
 
-_USES: Final = " uses"  # behind a store's identity: of what this machine remembers, environment -> day of its last use
+_USES: Final = (
+    " uses"  # suffix of a store's identity: environment -> day of its last recorded use, as this machine remembers
+)
 
 
 async def write_lease(store: Store, keys: CatalogKeys, lease: Lease) -> None:
-    """Write a lease; nobody collects what it keeps from now on.
+    """Write a lease; what it names is no longer collected.
 
     Args:
         store: An open store.
         keys: Where environments are.
-        lease: Which.
+        lease: The lease.
 
     Raises:
-        ObjectNotFoundError: An environment was collected just before.
+        ObjectNotFoundError: An environment has just been collected.
         StoreError: The store cannot be written.
     """
     await store.put(lease.key, lease.to_json(), if_absent=True)
@@ -38,7 +40,7 @@ async def write_lease(store: Store, keys: CatalogKeys, lease: Lease) -> None:
 
 
 async def use_today(store: Store, keys: CatalogKeys, cache_dir: Path, ids: Sequence[EnvID]) -> list[EnvID]:
-    """Say that environments are used, of those of which this machine has not said so today (see `use_environments`)."""
+    """Record the use of environments that this machine has not recorded today (see `use_environments`)."""
     memory, place = Verified.shared(cache_dir), store.root.identity + _USES
     day = datetime.now(UTC).date().isoformat()
     known = await in_thread(memory.known, place)
@@ -49,10 +51,10 @@ async def use_today(store: Store, keys: CatalogKeys, cache_dir: Path, ids: Seque
 
 
 async def use_environments(store: Store, keys: CatalogKeys, ids: Sequence[EnvID]) -> list[EnvID]:
-    """Say that environments are used now; nobody collects them for as long as gc keeps what is young.
+    """Record that environments are used now; `gc` keeps them for its `keep_days`.
 
     Returns:
-        Those whose documents are not there (any more).
+        Those whose documents do not exist (any more).
 
     Raises:
         StoreError: The store cannot be written.

@@ -24,8 +24,8 @@ class Leftover(Documented):
 
     Attributes:
         kind: `object` or `upload`.
-        key: Of the object, or of what the upload would have become.
-        bytes: Of the object; 0 for an upload, whose parts nobody counts.
+        key: Key of the object, or the one that the upload would have got.
+        bytes: Size of the object; 0 for an upload, whose parts are not counted.
         modified: Seconds since the epoch; when the upload began.
     """
 
@@ -44,13 +44,13 @@ class Leftover(Documented):
 
 @dataclass(slots=True)
 class StoreCleaned(Documented):
-    """What cleaning a store did.
+    """The result of cleaning a store.
 
     Attributes:
         store: Its address.
-        removed: In order of kind and key.
+        removed: What was removed, sorted by kind and key.
         failed: What could not be removed, and why.
-        dry_run: Whether it would only be removed.
+        dry_run: Whether nothing was removed.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "dry_run", "removed", "failed")
@@ -77,12 +77,12 @@ async def clean_store(
 
     Args:
         store: An open store.
-        older_than: Seconds; what is younger may be somebody's work.
+        older_than: Seconds; younger objects may belong to work in progress.
         dry_run: Remove nothing.
-        user: Who does it, as the settings say.
+        user: The user, from the settings.
 
     Raises:
-        StoreError: The store cannot be listed, or the log not be written.
+        StoreError: The store cannot be listed, or the log cannot be written.
     """
     done = StoreCleaned(store.address, dry_run=dry_run)
     before = time.time() - older_than

@@ -1,8 +1,8 @@
-"""The installation of conda programs that a team keeps in its store, brought to a workstation (contract, 4.1).
+"""The installation of conda programs that a team keeps in its store, installed on a workstation (contract, 4.1).
 
 With `conda_local_path` set and not complete, `<local_dist_dirname>/<local_dist>` is fetched and unpacked beside it, and
-takes its place whole: the marker file is in it before it is there. It says which object was unpacked, so that a
-corrected one is taken. What is at the place and has no marker is somebody else's and stays.
+takes its place whole: the marker file is written before it does. The marker says which object was unpacked, so that a
+corrected one is noticed. A directory without a marker belongs to others and is kept.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from asynccache.resolve.conda.find_programs import COMPLETE, CONDA_PROGRAMS, run
 from asynccache.runtime.late_loop import in_thread
 
 _LOCK: Final = ".conda-install.lock"
-_OBJECT: Final = "object"  # in the marker: the store's version of what was unpacked; other writers leave it out
-_USERS: Final = ("envs", "pkgs")  # what an installation gathers in use
+_OBJECT: Final = "object"  # in the marker: the store's version of the unpacked object; other writers leave it out
+_USERS: Final = ("envs", "pkgs")  # what accumulates in an installation in use
 
 
 async def install_local_distribution(opening: Opening) -> Path | None:
-    """Bring the configured installation to this machine unless it is here.
+    """Install the configured distribution on this machine unless it is installed.
 
     Args:
-        opening: An engine on the store that has it, opened when it has to be fetched or may have changed.
+        opening: Opens an engine on the store that has it, if it has to be fetched or may have changed.
 
     Returns:
-        Its directory when this call unpacked it; None when it was here or nothing is configured.
+        Its directory if this call unpacked it; None if it was installed or none is configured.
 
     Raises:
-        ResolverMissingError: The store has no such object, it lacks the program that is to be used, or something else
-            is at its place.
-        ArchiveError: It is no tar archive, or would write outside its directory.
-        LockTimeoutError: Another process installs it for too long.
+        ResolverMissingError: The store has no such object, it lacks the program to use, or its directory holds
+            something else.
+        ArchiveError: It is not a tar archive, or would write outside its directory.
+        LockTimeoutError: Another process has been installing it for too long.
         DiskError: The disk is full or cannot be written.
         StoreError: The store cannot be read.
     """
@@ -65,7 +65,7 @@ async def install_local_distribution(opening: Opening) -> Path | None:
     except StoreError:
         if marker is None:
             raise
-        return None  # what is here does
+        return None  # the existing one will do
     if there is None and marker is None:
         raise ResolverMissingError(
             f"the setting local_dist names {key}, which {store.address} has not",
@@ -95,10 +95,10 @@ async def install_local_distribution(opening: Opening) -> Path | None:
 
 
 def _marker(root: Path) -> dict[str, object] | None:
-    """Return what the marker of an installation says; None where there is no installation.
+    """Return the content of an installation's marker; None if there is no installation.
 
     Raises:
-        ResolverMissingError: What is there is none.
+        ResolverMissingError: The directory is not an installation.
     """
     with disk_errors(root):
         try:
@@ -125,7 +125,7 @@ def _marker(root: Path) -> dict[str, object] | None:
 
 
 def _complete(root: Path, wanted: dict[str, str]) -> bool:
-    """Return whether an installation is there that is the wanted one, or another program's."""
+    """Return whether the wanted installation, or another program's, exists."""
     marker = _marker(root)
     return marker is not None and (_OBJECT not in marker or wanted.items() <= marker.items())
 
@@ -150,7 +150,7 @@ def _unpack(archive: Path, unpacked: Path, source: str) -> Path:
 
 
 def _check_programs(unpacked: Path, root: Path, settings: Settings, source: str) -> None:
-    """Refuse an installation without the program that is to solve."""
+    """Refuse an installation without the program to solve with."""
     asked = settings.conda_dependency_resolver
     wanted: Sequence[str] = CONDA_PROGRAMS if asked is None else [asked] if asked in CONDA_PROGRAMS else []
     if wanted and not any(runs(unpacked / "bin" / name) for name in wanted):
@@ -163,9 +163,7 @@ def _check_programs(unpacked: Path, root: Path, settings: Settings, source: str)
 
 
 def _take_place(unpacked: Path, old: Path, root: Path, wanted: dict[str, str], timeout: float) -> bool:
-    """Put an installation at its place unless another program has done so meanwhile; return whether it was put
-    there.
-    """
+    """Move an installation into place unless another program has done so meanwhile; return whether it was moved."""
     with disk_errors(root), lock_file(str(root.parent / _LOCK), timeout):
         if _complete(root, wanted):
             return False
@@ -185,7 +183,7 @@ def _take_place(unpacked: Path, old: Path, root: Path, wanted: dict[str, str], t
 
 
 def _kept(old: Path, new: Path) -> None:
-    """Move what was gathered in use into the new installation, which has what both have."""
+    """Move what accumulated in use into the new installation; files that both have are kept from the new one."""
     for path in old.iterdir() if old.is_dir() else ():
         new.mkdir(exist_ok=True)
         if not os.path.lexists(new / path.name):

@@ -1,15 +1,16 @@
-"""What a text means, whatever kind of name it is: the one place that all commands and Metaflow's front ask.
+"""What a name of any kind means: the one place that all commands and the Metaflow extension use.
 
     team/env:v1, team/env           an alias; without a tag `latest`
-    REQ:FULL, FULL                  ids; shortened as long as only one known environment begins so
+    REQ:FULL, FULL                  ids; may be abbreviated while only one known environment matches
     Flow/Run/Step, Flow/Run, Flow   what a step used; without a step `end`, without a run the latest one
-    train, metaflow_REQ_FULL        an environment on this machine, by the name of its directory
+    train, metaflow_REQ_FULL        an environment on this machine, by its directory name
     ./train, /opt/env               by its path
     env.json, ./env                 a document, by its path
 
-Where a text could be several of these, the first that is known counts, in this order. Commands that use what is on this
-machine look for the name of a directory first. Behind any of them `@sha256:DIGEST` says what exactly is meant (see
-`asynccache.model.environment_digest`): a name that moved since means what it meant when it had that digest.
+If a text could be several of these, the first that is known counts, in this order. Commands that use environments on
+this machine look for a directory name first. `@sha256:DIGEST` after any of them pins the content (see
+`asynccache.model.environment_digest`): an alias that was moved since refers to what it referred to when it had that
+digest.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Ids = tuple[str, str]
 _PATH: Final = re.compile(r"/|~|\.\.?(/|$)")
 _SHORT: Final = re.compile(r"([0-9a-f]{7,40})(?::([0-9a-f]{7,40}))?")
-_SHOWN: Final = 12  # digits of an id for people
+_SHOWN: Final = 12  # digits of an id for display
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,10 @@ class Meaning:
 
     Attributes:
         ids: (req_id, full_id) of the environment.
-        alias: The alias, ids or pathspec that the text is; None for a path and for the name of a directory.
+        alias: The alias, ids or pathspec that the text is; None for a path or a directory name.
         prefix: The environment on this machine that the text names.
-        document: What the file that the text names holds.
-        digest: sha256 that the text names, of the environment or of all its architectures; empty where it names none.
+        document: The content of the file that the text names.
+        digest: sha256 in the text, of the environment or of all its architectures; empty if it has none.
     """
 
     ids: Ids
@@ -71,23 +72,23 @@ async def meaning_of(catalog: Catalog, text: str, arch: str | None = None, *, he
 
     Args:
         catalog: What is known.
-        text: As somebody wrote it.
-        arch: Architecture that a document must be for; None for whatever it is for.
-        here_first: Take the name of an environment on this machine before an alias.
+        text: The text, as the user wrote it.
+        arch: Architecture that a document must be for; None for any.
+        here_first: Prefer the directory name of an environment on this machine to an alias.
 
     Raises:
-        UsageError: It is no name, or short for several environments, or the file no document.
-        ObjectNotFoundError: Nothing is known under it.
+        UsageError: It is not a valid name, is ambiguous, or the file is not a document.
+        ObjectNotFoundError: No environment is known under it.
     """
     name, digest = split_name(text)
     if not digest:
         return await _meaning(catalog, text, arch, here_first)
-    meaning = await _meaning(catalog, name, arch, False)  # what was made under a name may be something else by now
+    meaning = await _meaning(catalog, name, arch, False)  # what was created under a name may have been replaced since
     return replace(meaning, ids=await _that_had(catalog, meaning, digest), digest=digest)
 
 
 async def _that_had(catalog: Catalog, meaning: Meaning, digest: str) -> Ids:
-    """Return the ids that a name has, or had when it had a digest."""
+    """Return the ids of an alias, or those it had when it had a digest."""
     alias = meaning.alias
     if catalog.digests is None or catalog.aliases is None or alias is None or not alias.mutable:
         return meaning.ids
@@ -102,7 +103,7 @@ async def _moves(catalog: Catalog, alias: Alias) -> list[Move]:
     try:
         return await catalog.aliases.history(alias) if catalog.aliases is not None else []
     except IntegrityError:
-        return []  # a history that was changed leads nowhere
+        return []  # a history that was tampered with is not used
 
 
 async def _meaning(catalog: Catalog, text: str, arch: str | None, here_first: bool) -> Meaning:
@@ -126,12 +127,12 @@ async def _meaning(catalog: Catalog, text: str, arch: str | None, here_first: bo
 
 
 async def shortest_name(catalog: Catalog, ids: Ids, asked: str = "") -> str:
-    """Return the shortest text by which people can name an environment that is on this machine.
+    """Return the shortest name for an environment on this machine.
 
     Args:
         catalog: What this machine knows.
         ids: Of the environment.
-        asked: The name by which somebody just asked for it.
+        asked: The name by which it was just requested.
     """
     if asked and not (_PATH.match(asked) or asked.endswith(".json") or _SHORT.fullmatch(asked) or len(asked) > 80):
         place = await in_thread(_prefix, _place(catalog, asked))
@@ -177,11 +178,11 @@ def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
 
     Args:
         path: The file.
-        arch: Architecture that it must be for; None for whatever it is for.
+        arch: Architecture that it must be for; None for any.
 
     Raises:
         ObjectNotFoundError: There is no such file.
-        UsageError: It cannot be read, is no document, or is for another architecture.
+        UsageError: It cannot be read, is not a document, or is for another architecture.
     """
     from asynccache.resolve.formats import document  # noqa: PLC0415 - looking up does without
     from asynccache.resolve.requests.source_position import SourcePosition  # noqa: PLC0415
@@ -194,7 +195,7 @@ def read_document(path: Path, arch: str | None) -> ResolvedEnvironment:
 
 
 async def _known_locally(catalog: Catalog) -> set[Ids]:
-    from asynccache.ops.on_disk import hydrated  # noqa: PLC0415 - only for what is shortened
+    from asynccache.ops.on_disk import hydrated  # noqa: PLC0415 - only for abbreviated ids
 
     listed = await in_thread(catalog.local.summaries)
     on_disk = await in_thread(hydrated, catalog.settings, sizes=False)
@@ -202,7 +203,7 @@ async def _known_locally(catalog: Catalog) -> set[Ids]:
 
 
 async def _shortened(catalog: Catalog, text: str) -> Meaning | None:
-    """Return what a shortened id means: on this machine, else in the store."""
+    """Return what an abbreviated id means: on this machine, else in the store."""
     matched = _SHORT.fullmatch(text)
     if matched is None:
         return None

@@ -1,4 +1,4 @@
-"""Archives of environments on this node: what is there already, and bringing the rest out of a store, verified."""
+"""Archives of environments on this node: finding existing ones, and fetching the rest from a store, verified."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NodeArchives:
     """The package directory below `cache_dir`, as far as it concerns some packages.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store.
         memory: What was verified before.
     """
@@ -53,19 +53,19 @@ class NodeArchives:
         self._before: set[int] = set()
 
     def has(self, need: Need) -> bool:
-        """Whether a verified archive of the package is here."""
+        """Whether this node has a verified archive of the package."""
         return id(need) in self._sizes
 
     def had(self, need: Need) -> bool:
-        """Whether it was here before this run."""
+        """Whether this node had it before this run."""
         return id(need) in self._before
 
     def bytes(self, need: Need) -> int:
-        """Size of the archive that is here, 0 when there is none."""
+        """Size of the node's archive, 0 if there is none."""
         return self._sizes.get(id(need), 0)
 
     async def look(self, needs: Sequence[Need], wanted: Format | None) -> None:
-        """Find out what is here. A file that was not verified before is read; one that is wrong counts as absent."""
+        """Find out what this node has. A file that was never verified is read; a damaged one counts as absent."""
         place = str(self.directory.path)
         await self._sources.derived.load()
         known = await self._host.threads.run(self._memory.known, place)
@@ -109,19 +109,19 @@ class NodeArchives:
         sources_of: Callable[[Need], Sources],
         verified: list[tuple[Sources, StoredArchive, str]],
     ) -> list[Suspect]:
-        """Copy archives out of a store, verify them and move them into place.
+        """Copy archives from a store, verify them and move them into place.
 
         Args:
-            needs: Packages that are complete in a store; what fails becomes their error.
-            sources_of: That store.
-            verified: Takes what was read and found to be right, with its sha256.
+            needs: Packages that are complete in a store; failures become their error.
+            sources_of: Returns that store.
+            verified: Called with each archive that was read and found correct, with its sha256.
 
         Returns:
-            What is not as the store says.
+            What differs from what the store says.
 
         Raises:
             DiskError: The directory cannot be written.
-            LockTimeoutError: Another program holds it.
+            LockTimeoutError: Another program holds its lock.
         """
         if not needs:
             return []
@@ -159,12 +159,12 @@ class NodeArchives:
                 return need, reading
 
     def _address(self, need: Need, archive: StoredArchive, store: Store) -> str:
-        """Return what other programs find in `urls.txt` for this archive (contract, section 4.2)."""
+        """Return the line of `urls.txt` for this archive, which other programs read (contract, section 4.2)."""
         if need.package.kind != "conda":
             return ""
         if archive.format == need.package.url_format and need.fetchable is not None:
             return str(need.fetchable.url)
-        # other readers join the directory of the kind in front of a key that begins with it already
+        # other readers prepend the directory of the kind to a key that begins with it already
         return f"{store.address}/{self._host.settings.packages_dirname}/conda/{archive.key}"
 
     def _place(self, brought: Sequence[_Brought]) -> None:
@@ -176,7 +176,7 @@ class NodeArchives:
 
 
 def _usable(need: Need, wanted: Format | None) -> tuple[Format, ...]:
-    """Return the formats that will do on the node: the wanted one, or any that is installed as it is."""
+    """Return the formats that will do on the node: the wanted one, or any that can be installed directly."""
     if wanted is not None and wanted.kind == need.package.kind:
         return (wanted,)
     if need.package.kind == "conda":
@@ -189,7 +189,7 @@ def _digesting(path: Path, algorithms: tuple[str, ...]) -> Callable[[object], Di
 
 
 def chosen_archive(need: Need, preferred: Format | None) -> StoredArchive:
-    """Return which of the formats that the store has of a package is brought to a node; it has one."""
+    """Return the format of a package to fetch to the node, of those that the store has, at least one."""
     there = [f for f in need.formats if f in need.found]
     return need.found[next((f for f in there if f == preferred), there[0])]
 

@@ -1,4 +1,4 @@
-"""What nodes need of environments that run there: packs, and an engine for those that cannot take one."""
+"""What nodes need to run environments: packs, and an engine for nodes that cannot use one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from asynccache.store.base import Store
 
 @dataclass(slots=True)
 class NodeSupplies:
-    """What there is for nodes.
+    """What is available for nodes.
 
     Attributes:
-        packs: Of the environments that have one, in order.
-        unpacked: Environment -> why it has no pack, so that nodes make it from packages.
-        engines: Architecture -> the engine for nodes that cannot take a pack.
+        packs: The packs of environments that have one, in order.
+        unpacked: Environment -> why it has no pack, so that nodes create it from packages.
+        engines: Architecture -> the engine for nodes that cannot use a pack.
         decoders: Python and architecture -> the zstd decoder for nodes whose image has none.
-        derived: Environment of those that nodes make from packages -> the derived archives for them, as texts of the
-            setting `derived_digests`.
-        digests: Environment -> its digest, where sha256 of all its packages are known.
-        no_engine: Why there is no engine; None when there is, or when none could be made here.
-        foreign: Keys that the settings name for an engine and that hold none that this machine vouches for.
+        derived: Environment that nodes create from packages -> the derived archives for it, as texts of the setting
+            `derived_digests`.
+        digests: Environment -> its digest, if the sha256 of all its packages are known.
+        no_engine: Why there is no engine; None if there is one, or none could be built on this machine.
+        foreign: Keys that the settings name for an engine and whose content this machine does not vouch for.
         seconds: In all.
     """
 
@@ -48,7 +48,7 @@ class NodeSupplies:
     seconds: float = 0.0
 
     def as_document(self) -> dict[str, object]:
-        """Return what there is as nodes are told of it (see `asynccache.boot.manifest`)."""
+        """Return it in the format of the nodes' manifest (see `asynccache.boot.manifest`)."""
         packs = {_name(p.id): _pin(p) for p in self.packs}
         named = {"bundles": plain(self.engines), "decoders": plain(self.decoders)}
         derived = {_name(env_id): statements for env_id, statements in self.derived.items() if statements}
@@ -67,19 +67,19 @@ def _pin(packed: Packed) -> dict[str, object]:
 async def supply_nodes(
     host: Host, sources: Sources, environments: Iterable[ResolvedEnvironment], arches: Iterable[str] = ()
 ) -> NodeSupplies:
-    """Make what is missing of packs and of the engine for nodes, unless the settings say that nothing is packed.
+    """Publish missing packs and the engine for nodes, unless the settings disable packing.
 
     Args:
         host: What it is done with.
         sources: The store that nodes read, and upstream.
-        environments: Those that run there.
-        arches: Of nodes that look up by themselves what they run, which they make with the engine.
+        environments: The environments that nodes run.
+        arches: Platforms of nodes that look up their environment by name, and create it with the engine.
 
     Raises:
         ConfigurationError: Nodes would have neither a pack nor an engine that this machine vouches for.
-        AsyncCacheError: Nothing is to be packed, and there is no engine.
+        AsyncCacheError: Packing is disabled, and there is no engine.
     """
-    from asynccache.hydrate.pack import pack  # noqa: PLC0415 - brings the linker
+    from asynccache.hydrate.pack import pack  # noqa: PLC0415 - imports the linker
 
     started = host.clock.now()
     chosen = list({each.id: each for each in environments}.values())
@@ -132,7 +132,7 @@ async def supply_nodes(
 async def vouched_derived(
     host: Host, sources: Sources, environments: Iterable[ResolvedEnvironment]
 ) -> dict[EnvID, list[str]]:
-    """Return what this machine vouches for of the derived archives that the store has, as `derived_digests` has it."""
+    """Return the derived archives in the store that this machine vouches for, as texts of `derived_digests`."""
     await sources.derived.load()
     needs = Needs(sources.store, sources.inventory, host.settings.packages_dirname)
     await needs.add(environments)
@@ -148,7 +148,7 @@ async def vouched_derived(
 
 
 async def _engines(host: Host, store: Store, arches: set[str], supplies: NodeSupplies) -> None:
-    """Find what nodes may run before an environment is there; publish the engine where there is none."""
+    """Find what nodes may run before an environment exists; publish the engine if there is none."""
     supplies.decoders = await vouched_decoders(host, store)
     for arch in sorted(arches):
         key = host.settings.bundle_key(arch)

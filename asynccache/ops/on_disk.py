@@ -1,6 +1,7 @@
 """Which environments are hydrated on this machine, how large they are, and when they were used last. Blocking.
 
-Listed are those of the environments directory, whoever made them, and prefixes elsewhere that this program made.
+Lists environments in the environments directory, whichever program created them, and prefixes elsewhere that asynccache
+created.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ class OnDisk(Documented):
     """A hydrated environment.
 
     Attributes:
-        prefix: Where.
-        id: Which.
+        prefix: Its path.
+        id: Its ids.
         last_used: Seconds since the epoch.
-        bytes: Of its files.
-        own_bytes: Of those that nothing else on this machine shares: what removing it would free.
-        files: How many it has.
-        called: The shortest name by which commands find it; empty when it was not looked up.
+        bytes: Size of its files.
+        own_bytes: Size of the files that nothing else on this machine shares: what removing it would free.
+        files: Number of files.
+        called: The shortest name that commands accept for it; empty if it was not looked up.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -66,11 +67,11 @@ class OnDisk(Documented):
 
 
 def hydrated(settings: Settings, *, sizes: bool = True) -> list[OnDisk]:
-    """Return the complete environments of this machine, the last used first.
+    """Return the complete environments of this machine, most recently used first.
 
     Args:
         settings: All settings.
-        sizes: Look at every file to say how large they are.
+        sizes: Compute their sizes, which looks at every file.
     """
     found = []
     for prefix in _prefixes(settings):

@@ -1,4 +1,4 @@
-"""A store, an engine and a catalog on it, opened when something first needs them."""
+"""A store, an engine and a catalog on it, opened on first use."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Opening(AsyncExitStack):
     Args:
         settings: All settings.
         engine: An open engine to use.
-        writing: Whether what is done may store something. A store that somebody has named and that is not there is made
-            then; it is an error for what only reads. The default store that was never written is empty for both.
-        emit: Where an engine that is opened here sends its events.
+        writing: Whether something may be stored. A store that was named and does not exist is then created; it is an
+            error for an operation that only reads. The default store counts as empty if it was never written.
+        emit: Called with the events of an engine that is opened here.
         say: Called with a sentence when something damaged was quarantined.
-        clock: Time to measure with and to wait on, of what is opened here.
+        clock: Clock for what is opened here.
 
     Attributes:
         fetched_bytes: Bytes that came from upstream so far.
@@ -67,7 +67,7 @@ class Opening(AsyncExitStack):
 
     @cached_property
     def _lock(self) -> asyncio.Lock:
-        return asyncio.Lock()  # not before there is a loop: asyncio takes long to import
+        return asyncio.Lock()  # not before there is a loop: importing asyncio takes long
 
     @property
     def local(self) -> Catalog:
@@ -87,7 +87,7 @@ class Opening(AsyncExitStack):
         """Return the store alone; the engine and the catalog use the same.
 
         Args:
-            writing: What is done may store something (as in the constructor).
+            writing: Whether something may be stored (as in the constructor).
 
         Raises:
             StoreNotFoundError: There is no store at the address.
@@ -138,29 +138,29 @@ class Opening(AsyncExitStack):
         return self._catalog
 
     async def meaning(self, text: str, *, here_first: bool = False) -> Meaning:
-        """Return what a text means (see `asynccache.ops.naming`); a store is opened only where it has to be asked.
+        """Return what a text means (see `asynccache.ops.naming`); a store is opened only if it has to be asked.
 
         Raises:
-            UsageError: It is no name.
-            ObjectNotFoundError: Nothing is known under it.
+            UsageError: It is not a valid name.
+            ObjectNotFoundError: No environment is known under it.
             StoreError: The store cannot be opened.
         """
-        from asynccache.ops.naming import meaning_of  # noqa: PLC0415 - not all jobs name something
+        from asynccache.ops.naming import meaning_of  # noqa: PLC0415 - not all jobs are given a name
 
         found = await self.local.known(text, here_first=here_first)
         return found or await meaning_of(await self.catalog(), text, here_first=here_first)
 
     async def find(self, text: str, arch: str | None = None, *, local_only: bool = False) -> ResolvedEnvironment:
-        """Return the environment that a text means; a store is opened only where it has to be asked.
+        """Return the environment that a text means; a store is opened only if it has to be asked.
 
         Args:
             text: Any name of it.
             arch: conda platform; None for this machine's.
-            local_only: Ask no store.
+            local_only: Do not ask the store.
 
         Raises:
-            UsageError: It is no name, or there is no such architecture.
-            ObjectNotFoundError: Nothing is known under it, or not for this architecture.
+            UsageError: It is not a valid name, or there is no such architecture.
+            ObjectNotFoundError: No environment is known under it, or none for this architecture.
             StoreError: The store cannot be opened.
         """
         wanted = wanted_architecture(arch)
@@ -176,8 +176,8 @@ class Opening(AsyncExitStack):
         return await (self.local if here else await self.catalog()).find(text, wanted)
 
     async def prefix(self, environment: ResolvedEnvironment) -> Path:
-        """Return the prefix of a helper environment, made when it was not there (see `PrefixMaker`)."""
-        from asynccache.hydrate.hydrate import prefix_for  # noqa: PLC0415 - only where something is built
+        """Return the prefix of a helper environment, created if it does not exist (see `PrefixMaker`)."""
+        from asynccache.hydrate.hydrate import prefix_for  # noqa: PLC0415 - only if something is built
 
         engine = await self.engine()
         return await prefix_for(engine.host, engine.sources, environment, kind="builder")

@@ -1,4 +1,4 @@
-"""Packs of environments that are cached: when the setting `pack` wants them, and that they are whole."""
+"""Packs of cached environments: whether the setting `pack` asks for them, and whether they are intact."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from asynccache.model.identity import EnvID
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.tasks import run_works
 
-_AT_ONCE: Final = 4  # each that is made needs the environment's files on disk; all share the cores
+_AT_ONCE: Final = 4  # building each needs the environment's files on disk; all share the cores
 
 
 @dataclass(slots=True)
 class PacksMade(Documented):
-    """What packing brought.
+    """The result of packing.
 
     Attributes:
-        packs: In the order of the environments, without those that failed.
+        packs: The packs in the order of the environments, without those that failed.
         failed: Environment -> why it has no pack.
     """
 
@@ -37,7 +37,7 @@ class PacksMade(Documented):
     failed: dict[EnvID, AsyncCacheError] = field(default_factory=dict)
 
     def notes(self, env_id: EnvID) -> tuple[str, ...]:
-        """Return what the user of an environment should know: what packing noticed, or why there is no pack."""
+        """Return notes for the user of an environment: what packing noticed, or why there is no pack."""
         if error := self.failed.get(env_id):
             return (f"{env_id} for {env_id.arch} has no pack, so it is made from packages: {error}",)
         made = next((each for each in self.packs if each.id == env_id), None)
@@ -45,22 +45,20 @@ class PacksMade(Documented):
 
 
 def packs_wanted(settings: Settings) -> bool:
-    """Return whether an environment that is cached gets a pack: `auto` means in a store that other machines can
-    read.
-    """
+    """Return whether a cached environment gets a pack: `auto` means in a store that other machines can read."""
     return settings.pack == "always" or (settings.pack == "auto" and settings.root.remote)
 
 
 async def pack_cached(
     host: Host, sources: Sources, environments: Iterable[ResolvedEnvironment], *, verify: bool = False
 ) -> PacksMade:
-    """Give environments packs; what is there is left alone.
+    """Create packs of environments; existing ones are kept.
 
     Args:
         host: What it is done with.
         sources: The store that has the environments, and upstream.
-        environments: Which.
-        verify: Read packs that this machine has never read; make a damaged one again.
+        environments: The environments.
+        verify: Read packs that this machine has never read; rebuild a damaged one.
 
     Returns:
         What there is now, failures included.
@@ -76,7 +74,7 @@ async def pack_cached(
             return await _packed(host, sources, environment)
         if verify:
             found = await _verified(host, sources, environment, found, memory, known)
-        from asynccache.hydrate.pack import with_vouch  # noqa: PLC0415 - brings the linker
+        from asynccache.hydrate.pack import with_vouch  # noqa: PLC0415 - imports the linker
 
         return await host.threads.run(with_vouch, environment, found, host.settings.cache_dir)
 
@@ -90,7 +88,7 @@ async def pack_cached(
 
 
 async def _packed(host: Host, sources: Sources, environment: ResolvedEnvironment, *, force: bool = False) -> Packed:
-    from asynccache.hydrate.pack import pack  # noqa: PLC0415 - brings the linker, which is not needed for what is there
+    from asynccache.hydrate.pack import pack  # noqa: PLC0415 - imports the linker, which is not needed for existing packs
 
     return await pack(host, sources, environment, force=force)
 

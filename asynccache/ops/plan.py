@@ -1,7 +1,7 @@
 """What a command would do, found out without doing it: objects, bytes, requests by kind, seconds, money.
 
-A plan reads what the command itself would look at (listings, documents), which is counted as it is asked, and adds what
-the rest takes by what is known of sizes. Nothing is written to the store.
+A plan reads what the command itself would look at (listings, documents) and counts those requests, and estimates the
+rest from known sizes. Nothing is written to the store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from asynccache.ops.opening import Opening
 
 _GROWTH: Final = 3  # an archive's other format stays below this multiple of it
-# whether this client may write, that it did today, and whether the server honours conditions
+# whether this client may write, the record that it did today, and whether the server honours conditions
 _FIRST_WRITE: Final = RequestCounts(get=1, put=4, delete=1)
 
 
@@ -39,23 +39,23 @@ class Planned(Documented):
     """What a command would do.
 
     Attributes:
-        command: Which.
+        command: The command.
         store: Address of the store.
-        objects: What it would act on, in all.
-        work: The same by what would be done.
-        unknown: Those of them whose size nobody says: they count no bytes.
-        failing: What would fail, as far as that can be seen, and why.
-        read_bytes: Out of the store: archives and packs.
-        fetched_bytes: From where packages are published.
-        written_bytes: Into the store: archives and packs.
-        freed_bytes: On this machine or in the store.
-        requests: To the store, as far as they are known.
-        requests_at_most: The same with all that may come on top, as `assumptions` say.
-        fetches: Requests to where packages are published.
-        seconds: An estimate; null where nothing could be measured.
-        measured: What the estimate of seconds is made of.
-        money: At the prices of the setting `prices`; null without it.
-        assumptions: What was taken for granted, and what may differ.
+        objects: Number of objects that it would act on.
+        work: The same by what would be done with them.
+        unknown: How many of them have an unknown size, which counts as no bytes.
+        failing: What would fail, as far as can be foreseen, and why.
+        read_bytes: Bytes read from the store: archives and packs.
+        fetched_bytes: Bytes fetched from upstream.
+        written_bytes: Bytes written to the store: archives and packs.
+        freed_bytes: Bytes freed on this machine or in the store.
+        requests: Requests to the store, as far as known.
+        requests_at_most: The same including all that may be needed in addition, as `assumptions` say.
+        fetches: Requests to upstream.
+        seconds: An estimate; null if nothing could be measured.
+        measured: What the estimate of seconds is based on.
+        money: Cost at the prices of the setting `prices`; null without it.
+        assumptions: What was assumed, and what may differ.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -82,7 +82,7 @@ class Planned(Documented):
 
     @property
     def objects(self) -> int:
-        """What it would act on, in all."""
+        """Number of objects that it would act on."""
         return sum(self.work.values())
 
 
@@ -91,13 +91,13 @@ class Ledger:
     """Adds up what one command would do.
 
     Attributes:
-        command: Which.
+        command: The command.
         engine: An open engine on `store`.
-        store: What is looked at; its requests are those that the command would make, too.
-        work: What is acted on, by what would be done.
+        store: The store that is examined; requests to it are those that the command would make as well.
+        work: What would be acted on, by what would be done with it.
         failing: What would fail, and why.
-        freed_bytes: That will be free.
-        marks_every: Seconds after which the command writes down how far it is; None where it does not.
+        freed_bytes: Bytes that would be freed.
+        marks_every: Seconds after which the command records its progress; None if it does not.
     """
 
     command: str
@@ -122,7 +122,7 @@ class Ledger:
 
     @property
     def host(self) -> Host:
-        """What looking is done with."""
+        """Settings, threads and budgets to work with."""
         return self.engine.host
 
     @property
@@ -131,7 +131,7 @@ class Ledger:
         return self.engine.sources
 
     def ask(self, **requests: int) -> None:
-        """Count requests of the kinds that are named, beyond those that were made in looking."""
+        """Count requests by kind, besides those made by planning itself."""
         self._more += RequestCounts(**requests)
 
     def maybe(self, **requests: int) -> None:
@@ -139,7 +139,7 @@ class Ledger:
         self._on_top += RequestCounts(**requests)
 
     def say(self, sentence: str) -> None:
-        """Note what is taken for granted, once."""
+        """Record an assumption, once."""
         self._said[sentence] = None
 
     def read(self, archive: StoredArchive) -> None:
@@ -156,7 +156,7 @@ class Ledger:
         self._more += self.store.cost_of_reading(size) if requests is None else requests
 
     async def fetch(self, package: Package) -> int:
-        """Count fetching a package from where it is published; return its size, asked for where nobody says it."""
+        """Count fetching a package from upstream; return its size, which is requested if unknown."""
         size = package.digests.size
         if size is None:
             size = await self.sources.fetcher.size_of(package)
@@ -175,7 +175,7 @@ class Ledger:
         self._more += self.store.cost_of_writing(size)
 
     def copy(self, number: int, size: int) -> None:
-        """Count reading and writing some objects of so many bytes together, each taken to have as many."""
+        """Count reading and writing some objects of so many bytes together, assumed to be of equal size."""
         self._read_bytes += size
         self._written_bytes += size
         each = size // number if number else 0
@@ -192,7 +192,7 @@ class Ledger:
             self._on_top += RequestCounts(head=large.head - likely.head, put=large.put - likely.put)
 
     def writes(self) -> None:
-        """Note that the command writes, which takes a few requests before it does."""
+        """Record that the command writes, which takes a few requests first."""
         self._on_top += _FIRST_WRITE
         self.say(
             "the first write of a machine takes up to 6 requests more: whether it may, that it did, and whether the"
@@ -200,8 +200,8 @@ class Ledger:
         )
 
     async def planned(self) -> Planned:
-        """Measure, and return what was added up."""
-        # before measuring, which asks as well
+        """Measure, and return the totals."""
+        # before measuring, which makes requests as well
         requests, pages = self.store.counts + self._more, self.store.counts.list
         self.say("nothing has to be tried again, and nobody else changes the store meanwhile")
         speed = await measured(self.host, self.sources, self._samples, self._to, self._fetchable)
@@ -238,12 +238,12 @@ class Ledger:
 
 @asynccontextmanager
 async def planning(opening: Opening, command: str, *, writing: bool = False) -> AsyncIterator[Ledger]:
-    """Give a ledger on the store that is opened, with an engine of its own that writes nothing there.
+    """Provide a ledger on the opened store, with an engine of its own that writes nothing to it.
 
     Args:
         opening: What opens the store.
-        command: What is planned.
-        writing: Whether the command may make the store.
+        command: The planned command.
+        writing: Whether the command may create the store.
 
     Raises:
         StoreError: The store cannot be opened.
@@ -258,7 +258,7 @@ def _worth_measuring(archive: StoredArchive) -> int:
 
 
 def of_removals(found: Cleaned) -> Planned:
-    """Return what cleaning this machine would do; no store has a part in it."""
+    """Return what cleaning this machine would do; no store is involved."""
     kinds = Counter(removal.kind for removal in found.removed)
     return Planned(
         command="clean",

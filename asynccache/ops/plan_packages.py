@@ -1,4 +1,4 @@
-"""What bringing packages into a store would take: `cache` and `backfill`."""
+"""What adding packages to a store would take: `cache` and `backfill`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def plan_backfill(
     """Count what a backfill takes (see `Backfill`).
 
     Raises:
-        UsageError: The list of keys is none.
+        UsageError: The list of keys is invalid.
         StoreError: The store cannot be listed.
     """
     engine, store = ledger.engine, ledger.store
@@ -53,7 +53,9 @@ async def plan_backfill(
             await journal.load()
         if not (journal.loaded and not journal.complete):
             if not (journal.complete and selection.run_id):
-                ledger.ask(list=1, put=1)  # whether there is a package at all, and that a worker begins
+                ledger.ask(
+                    list=1, put=1
+                )  # to see whether there is a package at all, and to record that a worker begins
             done, journal = journal.complete and bool(selection.run_id), None
             if done:
                 ledger.say("this part of the run is done")
@@ -64,8 +66,8 @@ async def plan_backfill(
         else:
             await plan_job(ledger, job)
         if journal is not None:
-            journal.end(job.found[0].parts.source_directory, Counts.of("made"))  # what does not end would be kept
-    # those that are looked at once more were counted among them
+            journal.end(job.found[0].parts.source_directory, Counts.of("made"))  # packages that never end would be kept
+    # those that are checked again were counted among them
     ledger.work["there"] = backfill.plan.complete - ledger.work["to be compared"]
     if report:
         ledger.ask(head=selection.shard.count if selection.shard else 1)
@@ -77,12 +79,12 @@ async def plan_backfill(
 
 
 async def _agreeing(ledger: Ledger, backfill: Backfill) -> None:
-    """Count what it takes that shards agree, beyond finding a plan."""
+    """Count what it takes for shards to agree, besides finding a plan."""
     shard = backfill.selection.shard
     if shard is None or shard.count == 1:
         return
     there = await backfill.has_plan()
-    ledger.ask(head=-1)  # this request is not one of the command's
+    ledger.ask(head=-1)  # the command does not make this request
     if there:
         return
     ledger.ask(list=1, get=1, put=2)
@@ -133,7 +135,7 @@ async def plan_job(ledger: Ledger, job: Job) -> dict[Format, int]:
 async def plan_comparison(
     ledger: Ledger, package: Package, found: Sequence[StoredArchive], archive: StoredArchive
 ) -> None:
-    """Count comparing another's derived archive with the published one (see `Adoption`)."""
+    """Count comparing a derived archive of another tool with the published one (see `Adoption`)."""
     ledger.read(archive)
     published = _published(Job(package, (), tuple(found)))
     if published is not None:

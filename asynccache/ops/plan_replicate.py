@@ -34,7 +34,7 @@ async def plan_replicate(
 
     Raises:
         UsageError: A text is neither alias nor ids.
-        ObjectNotFoundError: The source knows nothing under a name.
+        ObjectNotFoundError: The source has no environment of a name.
         StoreError: One of the stores cannot be listed.
     """
     settings = ledger.host.settings

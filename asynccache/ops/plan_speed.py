@@ -1,7 +1,7 @@
-"""A short measurement of a store and of this machine, and what it says of how long something takes.
+"""A short measurement of a store and of this machine, and the estimate of durations based on it.
 
 A few requests for an object's properties give the time of one request; a few objects of up to 4 MiB, read together,
-give the bytes per second; one of them, given the other format in one thread, what a core does. At most ten seconds.
+give the bytes per second; transmuting one of them in one thread gives the speed of a core. At most ten seconds.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ SAMPLE_BYTES: Final = 4 << 20  # of one object
 SAMPLES: Final = 4
 _SECONDS: Final = 10.0
 _ASKED: Final = 3
-_TELLING: Final = 256 << 10  # bytes: fewer tell the time of a request, and nothing of the line
+_TELLING: Final = 256 << 10  # bytes: fewer measure the time of a request, not the throughput
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is to be done.
+    """The work to estimate.
 
     Attributes:
-        requests: To the store.
-        pages: Those of them that can be asked for only one after the other.
-        moved_bytes: To and from the store.
-        fetched_bytes: From sources.
-        transmuted_bytes: Of archives that are given another format.
+        requests: Requests to the store.
+        pages: Those of them that can only be made one after the other.
+        moved_bytes: Bytes to and from the store.
+        fetched_bytes: Bytes from sources.
+        transmuted_bytes: Bytes of archives to transmute.
     """
 
     requests: RequestCounts
@@ -53,7 +53,7 @@ class Load:
 
 @dataclass(slots=True)
 class Speed:
-    """What was measured; None where nothing could be.
+    """What was measured; None where that was not possible.
 
     Attributes:
         request: Seconds of one request.
@@ -61,7 +61,7 @@ class Speed:
         fetching: Bytes per second from a source.
         transmuting: Bytes per second of one core.
         ratio: Bytes of the other format for each byte of an archive.
-        said: What was measured, for people.
+        said: What was measured, as text for people.
     """
 
     request: float | None = None
@@ -72,7 +72,7 @@ class Speed:
     said: str = "nothing was measured"
 
     def seconds(self, load: Load, settings: Settings) -> float | None:
-        """Return how long a load takes: its listings, and then what takes longest of all that is done at once."""
+        """Return how long a load takes: its listings, and then the longest of what is done concurrently."""
         if self.request is None:
             return None
         at_once = min(settings.store_connections, settings.in_flight)
@@ -95,9 +95,9 @@ async def measured(
     Args:
         host: What it is done with.
         sources: The store, and upstream.
-        samples: Archives of its store that may be read.
-        to: The format that one of them is given; None to give none.
-        fetchable: A small package that is fetched from its source; None for none.
+        samples: Archives of the store that may be read.
+        to: The format to transmute one of them to; None to skip this.
+        fetchable: A small package to fetch from its source; None to skip this.
     """
     speed, said = Speed(), list[str]()
     try:

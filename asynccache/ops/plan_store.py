@@ -1,4 +1,4 @@
-"""What looking at a whole store would take: `verify`, `audit` and `clean --store`."""
+"""What examining a whole store would take: `verify`, `audit` and `clean --store`."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ async def plan_verify(
 
 
 async def plan_audit(ledger: Ledger, selection: AuditSelection, others: int) -> None:
-    """Count what an audit takes (see `audit_repair.audit`); where it repairs, the looking itself is done.
+    """Count what an audit takes (see `audit_repair.audit`); to plan repairs, the audit itself is done.
 
     Args:
-        ledger: Takes it.
-        selection: What the audit is about.
+        ledger: Where it is counted.
+        selection: What the audit covers.
         others: Stores that archives are taken from.
 
     Raises:
@@ -98,7 +98,7 @@ async def plan_clean_store(ledger: Ledger, older_than: float, *, dry_run: bool) 
     for kind, number in kinds.items():
         ledger.work[f"{kind}s to be removed"] = number
         if not dry_run:
-            ledger.ask(put=1, delete=number)  # what is removed is entered in the log before
+            ledger.ask(put=1, delete=number)  # removals are logged first
     ledger.freed_bytes = sum(each.bytes for each in found.removed)
     if kinds["upload"]:
         ledger.say("of uploads that were never completed nobody counts the bytes")
@@ -113,7 +113,7 @@ def _agreeing(ledger: Ledger, shards: int) -> None:
 
 
 async def _archives(ledger: Ledger, sample: Sample, keys: KeyRange, journal_key: str, *, adopt: bool) -> None:
-    """Count reading archives of a range, as far as an earlier worker of the same run has not."""
+    """Count reading archives of a range, except what an earlier worker of the same run has read."""
     if journal_key:
         journal = Journal(ledger.store, journal_key, Verification)
         await journal.load()
@@ -157,7 +157,7 @@ async def _environments(ledger: Ledger) -> None:
 
 
 def _pack(ledger: Ledger, digests: int) -> None:
-    """Count finding out whether a pack is the one that the digests of its environment name."""
+    """Count checking whether a pack is the one that the digests of its environment name."""
     ledger.ask(list=1, head=1, get=1 + digests)
     ledger.maybe(head=1)
 
@@ -183,7 +183,7 @@ async def _looking(ledger: Ledger, keys: KeyRange, selection: AuditSelection) ->
 
 
 async def _repairs(ledger: Ledger, keys: KeyRange, selection: AuditSelection, others: int) -> None:
-    """Audit, and count what mending takes."""
+    """Audit, and count what repairing takes."""
     auditor = Auditor(ledger.host, ledger.sources, lambda _finding: None, keys=keys, first=selection.first)
     result = await auditor.run()
     counts = {"archives": result.archives, "documents": result.documents, "names": result.names, "packs": result.packs}
@@ -214,7 +214,7 @@ async def _names(ledger: Ledger) -> None:
 
 
 async def _listed(ledger: Ledger) -> tuple[list[EnvID], dict[EnvID, int], Counter[EnvID]]:
-    """List what there is of environments: documents, packs with their bytes, and how many digests each has."""
+    """List the documents of environments, their packs with sizes, and how many digests each has."""
     keys = _keys(ledger)
     ids: list[EnvID] = []
     packs: dict[EnvID, int] = {}

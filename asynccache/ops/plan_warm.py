@@ -35,8 +35,8 @@ async def plan_warm(
     """Count what warming takes (see `warm_environments`).
 
     Raises:
-        UsageError: A text is no name, or nothing is named.
-        ObjectNotFoundError: Nothing is known under a name.
+        UsageError: A text is not a valid name, or no environment is given.
+        ObjectNotFoundError: No environment is known under a name.
         StoreError: The store cannot be listed.
     """
     engine, settings = ledger.engine, ledger.host.settings
@@ -54,18 +54,18 @@ async def plan_warm(
     if packs_asked_for(settings, to, pack):
         for environment in found:
             await _packing(ledger, environment, needs, made, verify=verify)
-    ledger.ask(list=1, get=1)  # who has written to the store lately
+    ledger.ask(list=1, get=1)  # to see who has written to the store lately
     ledger.writes()
 
 
 async def _fetching(ledger: Ledger, warm: Warm, needs: Needs, *, to_node: bool) -> dict[int, dict[Format, int]]:
-    """Count bringing what the store lacks; return the sizes of what it will have, by need.
+    """Count fetching what the store lacks; return the sizes of what it will have, by need.
 
     Args:
-        ledger: Takes it.
-        warm: What is looked for.
-        needs: All that is needed.
-        to_node: It is brought to this machine's own store.
+        ledger: Where it is counted.
+        warm: The run that is planned.
+        needs: Everything that is needed.
+        to_node: Whether it is fetched into this machine's own store.
     """
     made: dict[int, dict[Format, int]] = {}
     fetched: list[Need] = []
@@ -85,12 +85,12 @@ async def _fetching(ledger: Ledger, warm: Warm, needs: Needs, *, to_node: bool) 
             fetched.append(need)
     ledger.work["on this node"] += warm.on_node
     if fetched:
-        await needs.look_up(fetched)  # as it is done once they are there
+        await needs.look_up(fetched)  # as is done once they exist
     return made
 
 
 async def _comparing(ledger: Ledger, todo: Sequence[Need], to: Target) -> None:
-    """Count comparing derived archives that nobody vouches for."""
+    """Count comparing derived archives that are not vouched for."""
     for need in todo:
         for archive in need.doubtful(Adoption(ledger.host, ledger.sources)):
             if need.fetchable is None:
@@ -133,7 +133,7 @@ async def _publishing(ledger: Ledger, catalog: Catalog, environments: Iterable[R
 
 
 async def plan_naming(ledger: Ledger, documents: int = 1) -> None:
-    """Count what it takes that nobody collects what a document is about to name (see `about_to_name`)."""
+    """Count what it takes to protect what a document is about to name from collection (see `about_to_name`)."""
     if not documents:
         return
     marked = (await read_state(ledger.store)).etag is not None
@@ -151,7 +151,7 @@ async def _packing(
     *,
     verify: bool,
 ) -> None:
-    """Count making a pack, or reading one that is there."""
+    """Count building a pack, or reading an existing one."""
     there = await find_pack(ledger.store, environment.id, ledger.host.settings.envs_dirname)
     if there is not None:
         memory = Verified.shared(ledger.host.settings.cache_dir)

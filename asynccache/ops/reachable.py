@@ -1,4 +1,4 @@
-"""What environments reach in a store: all that must be there, or go with them, for a document to be worth something."""
+"""What environments reach in a store: everything that a document needs to be of use."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Reached:
     """What a store has of one environment, each part in the order of its keys.
 
     Attributes:
-        environment: Which, as its document says.
-        beside: What is beside the document: what its digests stand for, its pack.
-        archives: Of its packages, in every format, also in those that no document records.
-        receipts: Of those that were transmuted.
-        document: The document; None where it is not there.
-        name: The name by full id, where it stands for this environment.
+        environment: The environment, as in its document.
+        beside: Objects beside the document: what its digests stand for, its pack.
+        archives: Archives of its packages, in every format, including those that no document records.
+        receipts: Receipts of transmuted archives.
+        document: The document; None if it does not exist.
+        name: The alias by full id, if it refers to this environment.
         missing: Names of packages that the store does not have in a format that readers of the document take.
     """
 
@@ -47,7 +47,7 @@ async def reached(
 
     Args:
         store: An open store.
-        environment: Which.
+        environment: The environment.
         keys: Where environments are.
         dirname: Directory of the packages.
 
@@ -90,7 +90,7 @@ async def _archives(store: Store, environment: ResolvedEnvironment, needs: Needs
 
 
 async def names_of_environments(store: Store, keys: CatalogKeys) -> AsyncIterator[tuple[Alias, Ids]]:
-    """Yield every name that can be read, in order, and what it stands for.
+    """Yield every readable alias, in order, and what it refers to.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -100,7 +100,7 @@ async def names_of_environments(store: Store, keys: CatalogKeys) -> AsyncIterato
         try:
             ids = await aliases.get(name)
         except IntegrityError:
-            continue  # `verify` tells of damaged names
+            continue  # `verify` reports damaged aliases
         if ids is not None:
             yield name, ids
 
@@ -108,12 +108,12 @@ async def names_of_environments(store: Store, keys: CatalogKeys) -> AsyncIterato
 def source_directories(package: EnvironmentPackage, dirname: str = layout.DIRNAME) -> set[str]:
     """Return the directories below which a package's archives may be, in every format.
 
-    They are that of its address, where readers look for archives that no document records, also as others keep it
-    with a token in it, and those of all keys that the document records. Of a key of no known layout it is the directory
-    that the file is in.
+    They are the one for its address, where readers look for archives that no document records, also in the variant of
+    other writers with a token in it, and those of all keys that the document records. For a key of an unknown layout it
+    is the directory that the file is in.
     """
     found = {source_of(key, dirname) for key in package.cached.values()}
-    with suppress(AsyncCacheError):  # `verify` says what is wrong with the document
+    with suppress(AsyncCacheError):  # `verify` reports what is wrong with the document
         found.add(layout.SourceAddress.parse(package.url, package.kind, real=package.downloadable).directory(dirname))
     with suppress(AsyncCacheError):
         found.add(layout.source_directory(package.to_package().url, package.kind, dirname))
@@ -121,7 +121,7 @@ def source_directories(package: EnvironmentPackage, dirname: str = layout.DIRNAM
 
 
 def needed_places(package: EnvironmentPackage, dirname: str = layout.DIRNAME) -> list[str]:
-    """Return where the archives are that readers of a document take: keys; of any digest where none is known."""
+    """Return the keys of archives that readers of a document use; places for any digest if none is known."""
     places = []
     for fmt in needed_formats(package, None):
         if (key := package.cached.get(fmt)) is not None:
@@ -133,7 +133,7 @@ def needed_places(package: EnvironmentPackage, dirname: str = layout.DIRNAME) ->
             else:
                 directory = layout.SourceAddress.parse(package.url, package.kind, real=False).directory(dirname)
         except AsyncCacheError:
-            continue  # `verify` says what is wrong with the document
+            continue  # `verify` reports what is wrong with the document
         filename = package.filename + fmt
         digest = package.hashes.get(fmt) if fmt == package.url_format else None
         places.append(f"{directory}/{filename}/{digest}/{filename}" if digest else f"{directory}/{filename}")

@@ -1,4 +1,4 @@
-"""What warming did: a row for each environment and architecture, and what it took."""
+"""The result of warming: a row for each environment and architecture, and what it took."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Ready(Documented):
 
     Attributes:
         id: The environment.
-        name: As it was asked for.
-        packages: How many it has.
-        complete: How many of them are where they were wanted.
-        verified: How many of them were read, now or before, and found to be what they should be.
-        bytes: Bytes of the complete ones.
+        name: The name by which it was requested.
+        packages: Number of packages.
+        complete: How many of them are where they were requested.
+        verified: How many of them were read, now or before, and found correct.
+        bytes: Size of the complete ones.
         sources: Where packages came from -> how many: `store`, `node`, or a host.
-        seconds: From the start until the last of them was there.
-        published: Whether its document is in the store; None when that was not asked for.
+        seconds: From the start until the last of them was complete.
+        published: Whether its document is in the store; None if that was not requested.
         errors: What failed, by package.
-        digest: sha256 by which it is named with exactly its bytes; None where it is not known.
+        digest: sha256 that identifies exactly its bytes; None if unknown.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -50,24 +50,24 @@ class Ready(Documented):
 
     @property
     def ready(self) -> bool:
-        """Whether everything is there."""
+        """Whether everything is complete."""
         return self.complete == self.packages and not self.errors
 
 
 @dataclass(slots=True)
 class Readiness(Documented):
-    """What warming did.
+    """The result of warming.
 
     Attributes:
-        rows: One per environment and architecture, as asked for.
+        rows: One per environment and architecture, as requested.
         distinct: Packages that they need together, of this shard.
         elsewhere: Packages of other shards that the store lacks.
         checked_bytes: Bytes read from the store to verify them.
         damaged: Objects that differ from their own keys in two readings.
-        reports: Of the engine's runs; none when the store had everything.
-        documents: What the store holds of the environments, as far as it was looked up or written.
-        digests: Environment -> the digest by which it is named, where sha256 of all packages are known.
-        sizes: URL -> bytes of what the store has as it was published.
+        reports: Reports of the engine's runs; none if the store had everything.
+        documents: Documents of the environments in the store, as far as they were looked up or written.
+        digests: Environment -> the digest for its name, if the sha256 of all packages are known.
+        sizes: URL -> size of the published archive in the store.
         seconds: In all.
     """
 
@@ -94,26 +94,26 @@ class Readiness(Documented):
 
     @property
     def shown(self) -> list[Ready]:
-        """One per environment and architecture, as asked for."""
+        """One per environment and architecture, as requested."""
         return [replace(row, digest=self.digests.get(row.id)) for row in self.rows]
 
     @property
     def ready(self) -> bool:
-        """Whether everything is there."""
+        """Whether everything is complete."""
         return all(row.ready for row in self.rows)
 
     @property
     def runs(self) -> list[RunTotals]:
-        """What the engine's runs took; none when the store had everything."""
+        """Totals of the engine's runs; none if the store had everything."""
         return [report.totals for report in self.reports]
 
     @property
     def mended(self) -> list[str]:
-        """Damaged objects that were replaced by what their keys say."""
+        """Number of damaged objects that were replaced by correct ones."""
         return [key for report in self.reports for key in report.mended]
 
     def raise_for_failures(self) -> None:
-        """Raise unless everything is there.
+        """Raise unless everything is complete.
 
         Raises:
             PartialFailureError: What failed, by package.

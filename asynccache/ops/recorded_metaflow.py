@@ -1,7 +1,7 @@
 """Metaflow and its extensions as a run had them, for a step that kept no code (contract, section 6.1.5).
 
-Where this Python has the very same, its files are taken, as a code package holds them; else they are installed from the
-index, without what they depend on.
+If this Python has the same versions, its files are copied, as a code package holds them; otherwise they are installed
+from the index, without dependencies.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from asynccache.node.disk import disk_errors
 from asynccache.runtime.late_loop import in_thread
 
 _EXTENSION: Final = re.compile(r"([^;()]+)\(([^()]*)\)")
-# of extensions that are not installed here; Metaflow's text names what they call themselves
+# of extensions that are not installed; Metaflow's text has the names that they give themselves
 _DISTRIBUTIONS: Final = {"netflixext": "metaflow-netflixext"}
 _WAY_OUT: Final = "use --no-strict to do without"
 
 
 def read_version(text: str) -> dict[str, str]:
-    """Return Metaflow and its extensions with their versions, out of Metaflow's text.
+    """Return Metaflow and its extensions with their versions, from Metaflow's text.
 
     >>> read_version("2.19.39+asynccache(0.1.0);netflixext(1.3.17)")
     {'metaflow': '2.19.39', 'asynccache': '0.1.0', 'netflixext': '1.3.17'}
@@ -42,12 +42,12 @@ async def place_metaflow(settings: Settings, text: str, directory: Path, below: 
 
     Args:
         settings: All settings.
-        text: What Metaflow recorded of itself with a run.
-        directory: Where to.
-        below: Name of the directory in it that has the modules.
+        text: What Metaflow recorded about itself with a run.
+        directory: The target.
+        below: Name of the directory in it for the modules.
 
     Raises:
-        FetchRefusedError: They cannot be obtained, or nobody says from where.
+        FetchRefusedError: They cannot be obtained, or it is unknown from where.
         DiskError: The directory cannot be written.
     """
     if await in_thread(_copied, text, directory):
@@ -58,7 +58,7 @@ async def place_metaflow(settings: Settings, text: str, directory: Path, below: 
 
 
 def _is_here() -> bool:
-    """Return whether Metaflow can be imported, and import it; any directory of its name is found like a package."""
+    """Import Metaflow; return whether that is possible: any directory of its name is found as a package."""
     try:
         return importlib.util.find_spec("metaflow.metaflow_version") is not None
     except ModuleNotFoundError:
@@ -66,7 +66,7 @@ def _is_here() -> bool:
 
 
 def _copied(text: str, directory: Path) -> bool:
-    """Copy the files of this Python's Metaflow if it is the one. Blocking; importing it takes a second."""
+    """Copy the files of this Python's Metaflow if its version matches. Blocking; importing it takes a second."""
     if not _is_here():
         return False
     if importlib.import_module("metaflow.metaflow_version").get_version() != text:
@@ -80,7 +80,7 @@ def _copied(text: str, directory: Path) -> bool:
             criteria=lambda module: getattr(module, "METAFLOW_PACKAGE_POLICY", None) == "include"
         )
     except RuntimeError:
-        return False  # it cannot tell which files are its own, such as where two installations are mixed
+        return False  # it does not know which files are its own, for instance if two installations are mixed
     environment = importlib.import_module("metaflow.metaflow_environment").MetaflowEnvironment(None)
     content.add_info(environment.get_environment_info(include_ext_info=True))
     with disk_errors(directory):
@@ -92,11 +92,11 @@ def _copied(text: str, directory: Path) -> bool:
 
 
 def _distributions(text: str) -> dict[str, str]:
-    """Return what is to be installed; which distribution an extension is, is known of those that are here."""
+    """Return the requirements to install; the distribution of an extension is known only if it is installed."""
     wanted = read_version(text)
     known = dict(_DISTRIBUTIONS)
     if _is_here():
-        importlib.import_module("metaflow.metaflow_version").get_version()  # asks extensions what they call themselves
+        importlib.import_module("metaflow.metaflow_version").get_version()  # asks extensions for their names
         here = importlib.import_module("metaflow.extension_support").extension_info()["installed"]
         known.update((each["extension_name"], name) for name, each in here.items())
     known |= {"metaflow": "metaflow", "asynccache": "asynccache"}
@@ -135,7 +135,7 @@ async def _installed(settings: Settings, requirements: list[str], directory: Pat
 
 
 def _marked(text: str, directory: Path) -> None:
-    """Write what tells Metaflow that its modules are beside, and which it is."""
+    """Write the marker by which Metaflow finds its modules and its version."""
     with disk_errors(directory):
         (directory / ".mf_meta").mkdir(exist_ok=True)
         (directory / ".mf_meta" / "INFO").write_text(json.dumps({"metaflow_version": text}))

@@ -1,11 +1,11 @@
-"""Bringing into a store what another one has: packages first, names last, so that whoever reads a name finds all of it.
+"""Copying one store into another: packages first, aliases last, so that what an alias refers to is complete.
 
-What is there is known by listing it, so a run that was killed goes on where it was. Nothing is overwritten, and nothing
-is visible before it was compared with its key. A document follows when all packages that it names are there, a name
-when all documents of its environment are.
+The target is listed first, so a run that was killed continues where it stopped. Nothing is overwritten, and nothing is
+visible before it was compared with its key. A document is copied when all packages that it names exist, an alias when
+all documents of its environment do.
 
-Of several shards each copies the packages of its range. Whoever finds that all have done so looks at all packages once
-more, copies what is left, and brings the rest.
+Each shard copies the packages of its range. The one that finds all others done checks all packages once more, copies
+what is left, and then the rest.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _NAMED: Final = 16  # digits of their sha256 in the keys of what nodes need
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSelection:
-    """What is replicated, and by whom.
+    """What to replicate, and which part of it.
 
     Attributes:
-        ids: (req_id, full_id) of the only environments that are meant; None for everything.
-        names: The only names that are meant; None for all.
-        about: What was asked for, as shards of one run ask alike.
-        shard: Which part of the packages; None for all.
-        run_id: Name of the run that its shards have in common.
-        move_names: Move names, too, that have moved on in the store.
+        ids: (req_id, full_id) of the only environments to copy; None for everything.
+        names: The only aliases to copy; None for all.
+        about: The request, which is the same for all shards of one run.
+        shard: The part of the packages; None for all.
+        run_id: Name of the run, shared by all its shards.
+        move_names: Also move aliases that have been moved in the target since.
     """
 
     ids: frozenset[tuple[str, str]] | None = None
@@ -79,20 +79,20 @@ async def replica_selection(
     run_id: str = "",
     move_names: bool = False,
 ) -> ReplicaSelection:
-    """Return what is meant of a store.
+    """Return what is selected in a store.
 
     Args:
         source: The store, open.
-        keys: Where its environments are.
-        environments: Aliases and ids, `REQ_ID:FULL_ID` or `FULL_ID`; none of them for everything.
-        aliases: Only what aliases stand for now, if no environments are named.
+        keys: Keys of its environments.
+        environments: Aliases and ids, `REQ_ID:FULL_ID` or `FULL_ID`; if empty, everything.
+        aliases: Only what aliases refer to now, if no environments are given.
         shard: As in `ReplicaSelection`.
         run_id: Likewise.
         move_names: Likewise.
 
     Raises:
         UsageError: A text is neither alias nor ids.
-        ObjectNotFoundError: The store knows nothing under a name.
+        ObjectNotFoundError: The store has no environment of a name.
         StoreError: The store cannot be read.
     """
     names = Aliases(source, keys)
@@ -124,10 +124,10 @@ class Replication:
     """One replication of one store into another.
 
     Attributes:
-        host: What it is done with.
-        store: Open, to be copied into.
+        host: Settings, threads and budgets to work with.
+        store: The target, open.
         source: The other store, open; it is only read.
-        selection: What is copied.
+        selection: What to copy.
         told: Called with each finding.
         dry_run: Copy nothing.
     """
@@ -148,13 +148,13 @@ class Replication:
         )
 
     async def run(self) -> Replicated:
-        """Do it.
+        """Replicate.
 
         Returns:
             What was copied, and what was not.
 
         Raises:
-            StoreError: One of the stores cannot be listed, or the journal of a shard not be written.
+            StoreError: One of the stores cannot be listed, or the journal of a shard cannot be written.
         """
         clock, result, shard = self.host.clock, self._result, self.selection.shard
         started = clock.now()
@@ -165,7 +165,7 @@ class Replication:
                 result.unfinished = (await self.so_far()).unfinished
         if not shared or not (self.dry_run or result.unfinished):
             for tally in result.objects.values():
-                tally.there = 0  # counted once more
+                tally.there = 0  # counted again
             await self._whole()
         result.seconds = clock.now() - started
         return result
@@ -183,11 +183,11 @@ class Replication:
         return self.selection.division(self.source, self.host.settings.packages_dirname)
 
     async def _share(self) -> None:
-        """Copy the packages of a shard; its journal is in the store that is copied into."""
+        """Copy the packages of a shard; its journal is in the target."""
         shard, division = self.selection.shard, self._division
         dry_run, store = self.dry_run, self.store
         keys = await range_of(self.source, division, shard, self.host.clock, write=not dry_run, kept=store)
-        # places mean little to a store that lists in another order
+        # boundaries mean little to a store that lists in another order
         there = keys if await order_shown_by(store, division.base) == keys.order else WHOLE
         journal = Journal(store, division.part_key(shard.index if shard else 1), Counts)
         if self.selection.run_id:
@@ -202,7 +202,7 @@ class Replication:
             await journal.begin_again()
         try:
             await packages.copy(keys, there, journal)
-            # what is damaged stays so, and the last one tells it again; what a store refused is tried again
+            # damaged objects stay damaged, and the last shard reports them again; what a store refused is retried
             journal.complete = not any(error.retryable for error in self._result.failures.values())
         finally:
             await journal.save()
@@ -217,7 +217,7 @@ class Replication:
         await environments.copy_names(self.selection.names, anyway=self.selection.move_names)
 
     async def _supplies(self) -> None:
-        """Copy what bare nodes need: bundles and decoders, and then the lists that name them."""
+        """Copy what bare nodes need: bundles and decoders, then the lists that name them."""
         lists: list[ObjectInfo] = []
         for prefix in (f"{BUNDLES}/", f"{_WHEELS}/"):
             await self._objects.look(prefix)
@@ -231,6 +231,6 @@ class Replication:
 
 
 def _not_named(key: str, _path: Path, digests: Digests) -> str:
-    """Say what is wrong with a file of nodes, whose key names the first digits of its sha256."""
+    """Return what is wrong with a file for nodes, whose key has the first digits of its sha256."""
     sha256 = digests.sha256 or ""
     return "" if sha256[:_NAMED] in key else f"its sha256 is {sha256}, which its key does not name"

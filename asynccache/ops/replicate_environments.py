@@ -1,4 +1,4 @@
-"""Replicating environments: what is beside a document before it, documents after their packages, names last."""
+"""Replicating environments: objects beside a document before it, documents after their packages, aliases last."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _AT_ONCE: Final = 16
 async def objects_of_environments(
     store: Store, keys: CatalogKeys, ids: frozenset[Ids] | None
 ) -> AsyncGenerator[tuple[EnvID, ObjectInfo]]:
-    """Yield documents and what is beside them, each environment's together.
+    """Yield documents and the objects beside them, grouped by environment.
 
     Args:
         store: An open store.
         keys: Where they are.
-        ids: Of the environments that are meant, of all architectures; None for all.
+        ids: Ids of the selected environments, for all architectures; None for all.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -62,11 +62,11 @@ async def objects_of_environments(
 
 
 class EnvironmentReplica:
-    """Copies documents and names, once the packages are there.
+    """Copies documents and aliases, once the packages exist.
 
     Args:
-        objects: Copies single objects; knows which packages are there.
-        ids: Of the only environments that are meant; None for all.
+        objects: Copies single objects; knows which packages exist.
+        ids: Ids of the selected environments; None for all.
     """
 
     def __init__(self, objects: ObjectReplica, ids: frozenset[Ids] | None) -> None:
@@ -76,12 +76,12 @@ class EnvironmentReplica:
         self._keys = CatalogKeys(settings.envs_dirname)
         self._dirname = settings.packages_dirname
         self._user = settings.username
-        self._there = KeySet()  # ids of environments of which a document is there
-        self._held: set[Ids] = set()  # those of which one is not, though the source has it
-        self._met: set[Ids] = set()  # those of the selection that the source has
+        self._there = KeySet()  # ids of environments with a document in the target
+        self._held: set[Ids] = set()  # those with a document that only the source has
+        self._met: set[Ids] = set()  # selected ids that the source has
 
     async def copy(self) -> None:
-        """Copy documents whose packages are there, and before each what is beside it.
+        """Copy documents whose packages exist, and before each the objects beside it.
 
         Raises:
             StoreError: One of the stores cannot be listed.
@@ -95,11 +95,11 @@ class EnvironmentReplica:
             objects.tell("failed", text, ObjectNotFoundError(f"{objects.source.address} has no document of {text}"))
 
     async def copy_names(self, names: frozenset[Alias] | None, *, anyway: bool) -> None:
-        """Let names follow those of the source, where all of their environments is there.
+        """Move aliases to what they refer to in the source, if all of their environments exists.
 
         Args:
-            names: Which of those that people gave; None for all.
-            anyway: Move also those that have moved on.
+            names: The aliases to copy, of those that people gave; None for all.
+            anyway: Also move those that were moved in the target since.
 
         Raises:
             StoreError: One of the stores cannot be listed.
@@ -136,7 +136,7 @@ class EnvironmentReplica:
         ids, objects, key = (env_id.req_id, env_id.full_id), self._objects, self._keys.document(env_id)
         document = next((info for info in infos if info.key == key), None)
         if document is None:
-            return  # `audit` tells of packs without one
+            return  # `audit` reports packs without one
         if self._ids is not None:
             self._met.add(ids)
         data = b""
@@ -165,7 +165,7 @@ class EnvironmentReplica:
             self._held.add(ids)
 
     async def _collected(self, environment: ResolvedEnvironment) -> str:
-        """Let nobody collect what a document is going to name; return what was collected, empty for nothing."""
+        """Protect what a document is going to name from collection; return what was already collected."""
         store, env_id = self._objects.store, environment.id
         directories = {each for package in environment.packages for each in source_directories(package, self._dirname)}
         if await about_to_name(store, (env_id.req_id, env_id.full_id), f"{env_id.arch}{PUBLISHING}", directories):
@@ -205,7 +205,7 @@ class EnvironmentReplica:
             return
         ids, data = outcome
         if self._ids is not None and ids not in self._ids:
-            return  # another request led to the same packages first
+            return  # another request resolved to the same packages first
         if self._is_there(ids, info.key):
             await objects.given("names", info, data)
 
@@ -226,7 +226,7 @@ class EnvironmentReplica:
             result.tally("names").there += 1
 
     def _is_there(self, ids: Ids, name: str) -> bool:
-        """Return whether all of an environment is there; say that a name waits for it otherwise."""
+        """Return whether all of an environment exists; otherwise report that an alias waits for it."""
         if ids not in self._held and "/".join(ids) in self._there:
             return True
         self._objects.tell("held back", name, f"not all of {':'.join(ids)} is in {self._objects.result.store}")
@@ -252,7 +252,7 @@ def _has_digest(sha256: str, data: bytes) -> None:
 
 
 def _wrong_with_pack(env_id: EnvID, path: Path, _digests: Digests) -> str:
-    """Say what is wrong with the file of a pack. Blocking."""
+    """Return what is wrong with the file of a pack. Blocking."""
     decoder = find_decompressor()
     if decoder is None:
         return "no zstd decoder is available; install backports.zstd"

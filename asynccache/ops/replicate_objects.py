@@ -1,4 +1,4 @@
-"""Copying single objects of a replication: what is there is passed over, what differs stays, all is counted."""
+"""Copying single objects of a replication: existing ones are skipped, different ones kept, and all are counted."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class ObjectReplica:
-    """Copies objects, and knows what is there.
+    """Copies objects, and knows which exist in the target.
 
     Args:
-        host: What it is done with.
-        store: Open, to be copied into.
-        copier: From the other store.
+        host: Settings, threads and budgets to work with.
+        store: The target, open.
+        copier: Copies from the other store.
         result: Where it is counted.
         told: Called with each finding.
     """
@@ -45,7 +45,7 @@ class ObjectReplica:
         self._places = KeySet()
 
     async def look(self, prefix: str, keys: KeyRange = WHOLE) -> None:
-        """List what is there below a prefix, of a range of keys.
+        """List the target's objects below a prefix, in a range of keys.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -54,7 +54,7 @@ class ObjectReplica:
             self.seen(info)
 
     def seen(self, info: ObjectInfo) -> None:
-        """Note that an object is there."""
+        """Record that an object exists."""
         self._keys.add(info.key)
         self._sizes.add(f"{info.size} {info.key}")
         archive = StoredArchive.listed(info, self.host.settings.packages_dirname)
@@ -62,15 +62,15 @@ class ObjectReplica:
             self._places.add(place_of(archive))
 
     def same(self, info: ObjectInfo) -> bool:
-        """Return whether an object of this key and size is there."""
+        """Return whether an object of this key and size exists."""
         return f"{info.size} {info.key}" in self._sizes
 
     def has(self, key: str) -> bool:
-        """Return whether an object is there, or an archive of any digest at a place (see `place_of`)."""
+        """Return whether an object exists, or an archive of any digest at a place (see `place_of`)."""
         return key in self._keys or key in self._places
 
     async def archive(self, archive: StoredArchive) -> bool:
-        """Copy an archive; return whether it is there now."""
+        """Copy an archive; return whether it exists now."""
 
         async def copy() -> str | None:
             place = place_of(archive)
@@ -86,11 +86,11 @@ class ObjectReplica:
         return await self._once("archives", archive.info, copy)
 
     async def file(self, kind: ReplicaKind, info: ObjectInfo, wrong: Callable[[Path, Digests], str]) -> bool:
-        """Copy an object whose bytes `wrong` judges (see `Copier.file`); return whether it is there now."""
+        """Copy an object whose bytes `wrong` checks (see `Copier.file`); return whether it exists now."""
         return await self._once(kind, info, lambda: self._copier.file(info, wrong))
 
     async def small(self, kind: ReplicaKind, info: ObjectInfo, read: Callable[[bytes], object]) -> bool:
-        """Copy a small object that `read` judges (see `Copier.look`); return whether it is there now."""
+        """Copy a small object that `read` checks (see `Copier.look`); return whether it exists now."""
 
         async def copy() -> None:
             _value, data = await self._copier.look(info.key, read)
@@ -103,11 +103,11 @@ class ObjectReplica:
         return await self._copier.look(key, read)
 
     async def given(self, kind: ReplicaKind, info: ObjectInfo, data: bytes) -> bool:
-        """Write a small object that was read with `look_at`, unless it is there; return whether it is there now."""
+        """Write a small object that was read with `look_at`, unless it exists; return whether it exists now."""
         return await self._once(kind, info, lambda: self.store.put(info.key, data, if_absent=True))
 
     async def changing(self, kind: ReplicaKind, info: ObjectInfo) -> None:
-        """Copy a small object that its owner writes again; one that is different there has moved on."""
+        """Copy a small object that its owner rewrites; if the target's differs, it has moved on."""
         if self.has(info.key):
             both = (self.source, self.store)
             outcome = await outcome_of(run_together([store.get(info.key) for store in both]))
@@ -121,7 +121,7 @@ class ObjectReplica:
         await self.small(kind, info, lambda _data: None)
 
     def tell(self, kind: Trouble, key: str, why: str | AsyncCacheError) -> None:
-        """Note a finding, once."""
+        """Report a finding, once."""
         result, text = self.result, str(why)
         if key in result.failures or key in result.moved_on:
             return
@@ -136,7 +136,7 @@ class ObjectReplica:
         self._messages(ReplicaFinding(kind, key, text))
 
     async def _once(self, kind: ReplicaKind, info: ObjectInfo, copy: Callable[[], Awaitable[object]]) -> bool:
-        """Copy an object unless it is there; what `copy` returns as a text says what is different."""
+        """Copy an object unless it exists; a text returned by `copy` says what is different."""
         tally, key = self.result.tally(kind), info.key
         if self.same(info):
             tally.there += 1
@@ -146,7 +146,7 @@ class ObjectReplica:
             return True
         if not self.result.dry_run:
             outcome = await outcome_of(copy())
-            if isinstance(outcome, PreconditionFailedError):  # somebody else was faster
+            if isinstance(outcome, PreconditionFailedError):  # another process was faster
                 there = await self.store.head(key)
                 if there is not None and there.size == info.size:
                     self.seen(info)
@@ -172,5 +172,7 @@ class ObjectReplica:
 
 
 def place_of(archive: StoredArchive) -> str:
-    """Return where all digests of an archive's name are; readers of the layout take one (contract, section 3.4)."""
+    """Return the place of all digests of an archive's name; readers of the layout use one of them (contract, section
+    3.4).
+    """
     return f"{archive.parts.source_directory}/{archive.filename}"

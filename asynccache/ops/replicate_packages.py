@@ -29,8 +29,8 @@ from asynccache.store.key_range import LAST, WHOLE, KeyRange
 from asynccache.store.partition import unit_of
 from asynccache.store.stored import StoredArchive
 
-_AHEAD: Final = 10_000  # source directories that are listed before they are copied: so far totals are known
-_TOLD: Final = 500  # of these, after which totals are told again
+_AHEAD: Final = 10_000  # source directories that are listed ahead of copying, so that totals are known
+_TOLD: Final = 500  # source directories after which totals are reported again
 _TOGETHER: Final = 2_000  # source directories that are looked up together
 _DOCUMENTS: Final = 50  # that are read together
 _RECEIPTS: Final = f"{layout.OWN}/receipts/"
@@ -38,13 +38,13 @@ _RECEIPTS: Final = f"{layout.OWN}/receipts/"
 
 @dataclass(slots=True)
 class _Unit:
-    """All that was made from one address, or one object of an older layout.
+    """Everything that was made from one address, or one object of an older layout.
 
     Attributes:
         place: The source directory; the key of an object of an older layout.
         objects: What the source has of it.
-        receipts: Whether receipts go with the archives; else they are listed by themselves.
-        again: Whether it is before the journal's mark and failed.
+        receipts: Whether receipts are copied with the archives; otherwise they are listed separately.
+        again: Whether it is before the journal's mark, where it failed.
     """
 
     place: str
@@ -58,7 +58,7 @@ class PackageReplica:
 
     Args:
         objects: Copies single objects.
-        ids: Of the environments whose packages are meant; None for all packages.
+        ids: Ids of the environments whose packages to copy; None for all packages.
     """
 
     def __init__(self, objects: ObjectReplica, ids: frozenset[Ids] | None) -> None:
@@ -70,12 +70,12 @@ class PackageReplica:
         self._journal: Journal[Counts] | None = None
 
     async def copy(self, keys: KeyRange, there: KeyRange, journal: Journal[Counts] | None = None) -> None:
-        """Copy what is not there.
+        """Copy what is missing.
 
         Args:
-            keys: Which of the source's keys are meant.
-            there: The same of the store that is copied into, in its own order or wider.
-            journal: Where to go on, and what is told of each package; None to look at the whole range.
+            keys: Range of the source's keys.
+            there: The same range in the target, in its own order or wider.
+            journal: Where to continue, and where each package is recorded; None to look at the whole range.
 
         Raises:
             StoreError: One of the stores cannot be listed, or the journal cannot be written.
@@ -89,7 +89,7 @@ class PackageReplica:
             await self._copy_receipts(keys, there)
 
     async def _read_ahead(self, found: AsyncGenerator[_Unit], queue: asyncio.Queue[_Unit | None]) -> None:
-        """List ahead of what is copied, and tell how much there is to do."""
+        """List ahead of copying, and report how much there is to do."""
         count = size = 0
 
         def tell() -> None:
@@ -109,7 +109,7 @@ class PackageReplica:
         await queue.put(None)
 
     async def _todo(self, queue: asyncio.Queue[_Unit | None]) -> AsyncGenerator[_Unit]:
-        """Yield what is not all there, in the order of keys."""
+        """Yield what is incomplete in the target, in the order of keys."""
         journal, clock = self._journal, self._host.clock
         saved = clock.now()
         while (unit := await queue.get()) is not None:
@@ -152,7 +152,7 @@ class PackageReplica:
             self._journal.end(unit.place, Counts.of(ending, size), failed=failed is not None)
 
     async def _listed(self, keys: KeyRange, there: KeyRange) -> AsyncGenerator[_Unit]:
-        """Yield what the source has of a range, after listing what is there of it."""
+        """Yield what the source has in a range, after listing the same range of the target."""
         prefix, journal = f"{self._dirname}/", self._journal
         left = keys
         if journal is not None and journal.behind:
@@ -171,7 +171,7 @@ class PackageReplica:
         unit = _Unit("")
         async for info in keys.scan(self._source, prefix):
             if not info.size:
-                continue  # how a local store looks after another reader has moved its archives away
+                continue  # a local store looks like this after another reader has moved its archives away
             place = unit_of(info.key, f"{self._dirname}/")
             if place != unit.place:
                 if unit.objects:
@@ -236,13 +236,13 @@ class PackageReplica:
         await run_works(listed(), copy, room=self._host.budgets.in_flight, keep=False)
 
     async def _copy_receipt(self, key: str) -> None:
-        """Copy the receipt of an archive, before it: so one that is there has its receipt."""
+        """Copy the receipt of an archive, before the archive: so an archive that exists has its receipt."""
         info = await self._source.head(layout.receipt_key(key, self._dirname))
         if info is not None:
             await self._objects.small("receipts", info, _checked_receipt)
 
     def _of_receipts(self, keys: KeyRange) -> KeyRange:
-        """Return where the receipts of a range of archives are."""
+        """Return the range of the receipts for a range of archives."""
 
         def moved(place: str) -> str:
             prefix = f"{self._dirname}/"

@@ -1,4 +1,4 @@
-"""Replicating what keeps environments from being collected: leases, and uses of those that were launched."""
+"""Replicating what protects environments from collection: leases, and uses of launched ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProtectionReplica:
 
     Args:
         objects: Copies single objects.
-        ids: Of the only environments that are meant; None for all.
+        ids: Ids of the selected environments; None for all.
     """
 
     def __init__(self, objects: ObjectReplica, ids: frozenset[Ids] | None) -> None:
@@ -31,7 +31,7 @@ class ProtectionReplica:
         self._ids = ids
 
     async def copy(self) -> None:
-        """Copy leases that are not there, and uses that are younger than those that are there.
+        """Copy missing leases, and uses that are more recent than existing ones.
 
         Raises:
             StoreError: One of the stores cannot be listed.
@@ -48,7 +48,7 @@ class ProtectionReplica:
                 yield info
 
     async def _lease(self, info: ObjectInfo) -> None:
-        """Copy a lease that keeps one of the environments that are meant; a lease is never written over."""
+        """Copy a lease that keeps a selected environment; a lease is never overwritten."""
         objects = self._objects
         if objects.same(info) and self._ids is None:
             objects.result.tally("leases").there += 1
@@ -74,7 +74,7 @@ class ProtectionReplica:
                 yield info
 
     async def _use(self, info: ObjectInfo) -> None:
-        """Copy a use; what is there is older, and everybody writes it over."""
+        """Copy a use; an existing one is older, and any client may overwrite it."""
         objects = self._objects
         if not objects.result.dry_run:
             outcome = await outcome_of(self._write(info))

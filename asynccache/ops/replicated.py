@@ -1,4 +1,4 @@
-"""What replicating a store did, and what is told of it meanwhile."""
+"""The result of replicating a store, and what is reported meanwhile."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Tally(Documented):
     """Objects of one kind.
 
     Attributes:
-        copied: Those that were copied; in a dry run those that would be.
-        there: Those that were there.
-        bytes: Of those that were copied.
+        copied: Number that were copied; in a dry run, that would be.
+        there: Number that existed.
+        bytes: Size of those that were copied.
     """
 
     copied: int = 0
@@ -36,12 +36,12 @@ class ReplicaFinding(Documented):
     """Something that was not copied.
 
     Attributes:
-        kind: `failed`: it is damaged in the source, or one of the stores failed. `different`: the store has something
-            else under this key, or another archive of this name, or gave an immutable name to another environment; it
-            stays. `held back`: a document, or a name, of an environment of which not all is in the store. `moved on`:
-            a name that was moved in the store since; it stays.
-        key: Of the object; the name, of a name.
-        text: What is the matter.
+        kind: `failed`: it is damaged in the source, or one of the stores failed. `different`: the target has something
+            else under this key, another archive of this name, or an immutable alias that refers to another environment;
+            it is kept. `held back`: a document or alias of an environment that is incomplete in the target. `moved on`:
+            an alias that was moved in the target since; it is kept.
+        key: Key of the object; for an alias, the alias.
+        text: The reason.
     """
 
     kind: Trouble
@@ -58,18 +58,18 @@ Told = Callable[[ReplicaFinding], object]
 
 @dataclass(slots=True)
 class Replicated(Documented):
-    """What replicating did, or would do.
+    """The result of replicating, or of a dry run.
 
     Attributes:
-        source: Address of the store that was copied from.
-        store: Address of the store that was copied into.
-        objects: What was copied and what was there, by kind.
-        different: Keys under which the store has something else.
-        held_back: Documents and names that wait for something that could not be copied.
-        moved_on: Names that were moved in the store, and stay.
-        failures: What could not be copied, these among them: by key, but those that have moved on.
-        unfinished: Shards whose packages are not there yet; the last of them brings documents and names.
-        dry_run: Whether it was only asked for.
+        source: Address of the source.
+        store: Address of the target.
+        objects: What was copied and what existed, by kind.
+        different: Keys under which the target has something else.
+        held_back: Documents and aliases that wait for something that could not be copied.
+        moved_on: Aliases that were moved in the target, and are kept.
+        failures: What could not be copied, by key; includes all of these except those that have moved on.
+        unfinished: Shards whose packages are incomplete; the last of them copies documents and aliases.
+        dry_run: Whether nothing was copied.
         seconds: In all.
     """
 
@@ -90,14 +90,14 @@ class Replicated(Documented):
     seconds: float = 0.0
 
     def tally(self, kind: ReplicaKind) -> Tally:
-        """Return what is counted of a kind."""
+        """Return the counts of a kind."""
         return self.objects.setdefault(kind, Tally())
 
     def raise_for_failures(self) -> None:
-        """Raise when something was not copied that should be in the store now.
+        """Raise if something was not copied that should be in the target now.
 
         Raises:
-            PartialFailureError: What, by key.
+            PartialFailureError: The failures, by key.
         """
         if self.failures:
             raise PartialFailureError(

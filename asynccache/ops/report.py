@@ -1,7 +1,7 @@
-"""A report on a store, from its listings, documents, names and journals: no archive is read.
+"""A report on a store, from its listings, documents, aliases and journals; no archive is read.
 
-What is held grows with the store by some bytes for each archive, which stand for its name and its channel, and for each
-address that a document names. All else is counted, or the largest or latest of it.
+Memory grows with the store by a few bytes for each archive, for its name and channel, and for each address that a
+document names. Everything else is counted, or only the largest or latest is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ALIASES: Final = 200
 MOVES: Final = 10
 """How many moves of a name are told."""
 _EXAMPLES: Final = 20  # of each kind of duplicate
-_AT_ONCE: Final = 16  # names read at once
+_AT_ONCE: Final = 16  # aliases read at once
 _AGES: Final = ((7.0, "up to 7 days"), (30.0, "up to 30 days"), (90.0, "up to 90 days"), (365.0, "up to a year"))
 _OLDER: Final = "older"
 _NO_TIME: Final = "not known"
@@ -49,8 +49,8 @@ async def report_on(
 
     Args:
         store: An open store.
-        rules: What `gc` may collect.
-        collector: Of this store, with these rules.
+        rules: The rules of `gc`.
+        collector: Collector of this store, with these rules.
         keys: Where environments are.
         dirname: Directory of the packages.
         now: Seconds since the epoch, by the store's clock.
@@ -73,10 +73,10 @@ async def report_on(
 
 
 class Counting:
-    """Counts what a scan of a store meets (see `collect_scan.Watcher`).
+    """Counts what a scan of a store finds (see `collect_scan.Watcher`).
 
     Args:
-        address: Of the store.
+        address: Address of the store.
         dirname: Directory of the packages.
         now: Seconds since the epoch.
 
@@ -104,7 +104,7 @@ class Counting:
         self.report.receipts.add(info.size)
 
     def archives(self, group: Sequence[ObjectInfo], reach: str) -> None:
-        """Count all that was made from one address."""
+        """Count everything that was made from one address."""
         found = [each for info in group if (each := StoredArchive.listed(info, self._dirname)) is not None]
         self.report.contents.other += len(group) - len(found)
         if found:
@@ -155,7 +155,7 @@ class Counting:
 
 
 def channel_of(archive: StoredArchive) -> str:
-    """Return the channel of a conda package, without a token in it; of others the host.
+    """Return the channel of a conda package, without a token; for others the host.
 
     >>> from asynccache.store.base import ObjectInfo
     >>> key = f"packages/conda/host/t/secret/ch/noarch/a-1-0.conda/a-1-0.conda/{'0' * 32}/a-1-0.conda"
@@ -179,7 +179,7 @@ def _add(amounts: dict[str, KindAmount], label: str, size: int) -> None:
 
 
 async def _listed(store: Store, keys: CatalogKeys, dirname: str, counting: Counting) -> None:
-    """Count what listings show, where it cannot be told who needs it."""
+    """Count what listings show, if it is unknown what needs it."""
     async for info in store.scan(f"{keys.dirname}/"):
         document = keys.parse_document(info.key) is not None
         counting.environment(info if document else None, [] if document else [info])
@@ -190,7 +190,7 @@ async def _listed(store: Store, keys: CatalogKeys, dirname: str, counting: Count
 
 
 async def _aliases(store: Store, keys: CatalogKeys) -> tuple[int, tuple[NamedEnvironment, ...]]:
-    """Return how many names there are, and those that were written last, in order."""
+    """Return the number of aliases, and those that were written last, sorted."""
     aliases = Aliases(store, keys)
     count, latest = 0, list[tuple[float, str, Alias, ObjectInfo]]()
     async for alias, info in aliases.names():

@@ -19,14 +19,14 @@ DuplicateKind = Literal["several channels", "two digests"]
 
 @dataclass(frozen=True, slots=True)
 class Duplicate(Documented):
-    """Something that is there more than once.
+    """Something that exists more than once.
 
     Attributes:
-        kind: `several channels`: a file name that a channel before had, too. `two digests`: archives of one name that
+        kind: `several channels`: a file name that an earlier channel has, too. `two digests`: archives of one name that
             were made from one address.
         name: File name, of conda packages with its subdirectory.
-        channel: Where it was met again.
-        bytes: What is there beside the first.
+        channel: The channel in which it was found again.
+        bytes: Size of all but the first.
     """
 
     kind: DuplicateKind
@@ -37,10 +37,10 @@ class Duplicate(Documented):
 
 @dataclass(slots=True)
 class Duplicates(Documented):
-    """What is there more than once.
+    """What exists more than once.
 
     Attributes:
-        both_forms: Conda packages in both formats, and the bytes of the formats that were made by transmuting.
+        both_forms: Conda packages in both formats, and the size of the transmuted archives.
         several_channels: File names that another channel has, too, and the bytes of all but the first of each.
         two_digests: File names with more than one digest below one address, and the bytes of all but the first.
         examples: Some of the last two.
@@ -54,16 +54,16 @@ class Duplicates(Documented):
 
 @dataclass(frozen=True, slots=True)
 class NamedEnvironment(Documented):
-    """A name and its history.
+    """An alias and its history.
 
     Attributes:
-        name: Of the environment.
-        req_id: What was asked for; empty where the name cannot be read.
+        name: The alias.
+        req_id: What was asked for; empty if the alias cannot be read.
         full_id: What was found, likewise.
-        modified: When the name was last written; None where the store does not say.
-        moves: How many moves its history has; 0 for a name that does not move.
-        history: The last of them, the latest first.
-        trouble: Why it cannot be read; empty where it can.
+        modified: When the alias was last written; None if the store does not say.
+        moves: Number of moves in its history; 0 for an immutable alias.
+        history: The last of them, most recent first.
+        trouble: Why it cannot be read; empty if it can.
     """
 
     name: str
@@ -80,12 +80,12 @@ class LastRun(Documented):
     """The last run of a command that has left something in the store.
 
     Attributes:
-        command: Which.
-        begun_at: When it was begun; UTC, ISO 8601 with zone; empty where that is not known.
+        command: The command.
+        begun_at: When it was begun; UTC, ISO 8601 with zone; empty if unknown.
         updated_at: When it last wrote something, likewise.
-        shards: Into how many it was divided; of `gc` how many lists of candidates it wrote.
-        unfinished: Those that are not done.
-        figures: What was counted, by its name in that command's JSON.
+        shards: Number of shards; for `gc`, number of lists of candidates.
+        unfinished: Shards that are not done.
+        figures: The counts, by their names in that command's JSON.
     """
 
     command: RunCommand
@@ -98,27 +98,27 @@ class LastRun(Documented):
 
 @dataclass(slots=True)
 class StoreReport(Documented):
-    """What is in a store, who needs it, and what was done to it.
+    """What is in a store, what refers to it, and what was done to it.
 
     Attributes:
-        contents: What `stat` counts.
-        made_at: When.
-        channels: Archives by channel, the largest ones; all others together are `(others)`.
-        ages: Archives by the time since they were written.
-        repeated: What is there more than once.
-        reach: Archives by who needs them: `kept`, those of environments that a name, its history, a lease, a use or a
-            run keeps; `named`, those that only other documents name; `nothing`, those that no document names;
-            `unknown`, all where that cannot be told.
-        documents: Those of environments.
-        packs: Those of environments.
-        receipts: Those of transmuted archives.
-        names: How many there are.
-        aliases: Those that were written last.
+        contents: The counts of `stat`.
+        made_at: When the report was made.
+        channels: Archives by channel, for the largest ones; all others together are `(others)`.
+        ages: Archives by age.
+        repeated: What exists more than once.
+        reach: Archives by what refers to them: `kept`, archives of environments that an alias, its history, a lease, a
+            use or a run keeps; `named`, archives that only other documents name; `nothing`, archives that no document
+            names; `unknown`, all archives if this cannot be determined.
+        documents: Documents of environments.
+        packs: Packs of environments.
+        receipts: Receipts of transmuted archives.
+        names: Number of aliases.
+        aliases: The aliases that were written last.
         runs: The last runs that are recorded in the store.
-        keep_days: What is younger would stay.
-        unreferenced: Whether environments that nothing keeps would go.
-        garbage: What `gc` would mark by these rules; null where it would refuse.
-        refused: Why it would.
+        keep_days: Days within which objects are kept.
+        unreferenced: Whether environments that nothing keeps would be collected.
+        garbage: What `gc` would mark under these rules; null if it would refuse.
+        refused: Why it would refuse.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -145,19 +145,19 @@ class StoreReport(Documented):
 
     @property
     def archives(self) -> int:
-        """How many there are."""
+        """Number of archives."""
         return sum(self.contents.objects.values())
 
     @property
     def bytes(self) -> int:
-        """Of all archives."""
+        """Size of all archives."""
         return sum(self.contents.bytes.values())
 
     def raise_for_failures(self) -> None:
-        """Raise when it cannot be told what is needed.
+        """Raise if it cannot be determined what is needed.
 
         Raises:
-            IntegrityError: A name, lease or document cannot be read.
+            IntegrityError: An alias, lease or document cannot be read.
         """
         if self.refused is not None:
             raise self.refused

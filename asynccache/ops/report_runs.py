@@ -27,18 +27,18 @@ _PART: Final = re.compile(
     r"(?P<base>(?P<command>backfill|replicate|audit)-[0-9a-f]+/(?P<count>[0-9]{1,5}))/[0-9]+\.(?P<form>jsonl?)"
 )
 _AT_ONCE: Final = 16  # records of audits read at once
-_LAST_LINE: Final = 1 << 20  # bytes at the end of a record in which its sums stand
+_LAST_LINE: Final = 1 << 20  # bytes at the end of a record that hold its totals
 
 
 @dataclass(slots=True)
 class _Listed:
-    """What a listing shows of one run.
+    """What a listing shows about one run.
 
     Attributes:
-        base: What the keys of its shards begin with.
-        count: Of the shards.
+        base: Common beginning of the keys of its shards.
+        count: Number of shards.
         written: When the last of it was written, seconds since the epoch.
-        records: Of shards of an audit that have ended.
+        records: Records of finished shards of an audit.
     """
 
     base: str
@@ -48,7 +48,7 @@ class _Listed:
 
 
 async def last_runs(store: Store) -> tuple[LastRun, ...]:
-    """Return the last run of each command of which the store has a record.
+    """Return the last run of each command that the store has a record of.
 
     Raises:
         StoreError: The store cannot be read.
@@ -91,7 +91,7 @@ async def _of_audit(store: Store, listed: _Listed) -> LastRun:
             said = read_json(data.rstrip(b"\n").rpartition(b"\n")[2])
             return Audit.from_document(said["result"]), str(said["begun_at"]), str(said["updated_at"])
         except (ObjectNotFoundError, ValueError, KeyError, TypeError):
-            return None  # a shard that says nothing counts as one that is not done
+            return None  # a shard without a record counts as not done
 
     read_ones = await run_works(listed.records, read, room=Budget(_AT_ONCE, "records"))
     done: list[tuple[Audit, str, str]] = []
@@ -113,7 +113,7 @@ async def _of_gc(store: Store) -> LastRun | None:
     try:
         state = (await read_state(store)).state
     except IntegrityError:
-        return None  # `gc` says what is wrong with it
+        return None  # `gc` reports what is wrong with it
     if not state.marked_at:
         return None
     marked = datetime.fromtimestamp(state.marked_at, UTC).isoformat(timespec="seconds")
