@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from asynccache.ops.transmute_files import Conversion, Conversions
     from asynccache.ops.verify import Damage, Verification
     from asynccache.ops.verify_environments import EnvironmentDamage, EnvironmentsVerification
+    from asynccache.ops.verify_run import VerifyRun
     from asynccache.ops.verify_whole import StoreVerification
     from asynccache.ops.warm import Target
     from asynccache.ops.warm_environments import Warmed
@@ -179,6 +180,7 @@ __all__ = [
     "Target",
     "Totals",
     "Verification",
+    "VerifyRun",
     "Wanted",
     "Warmed",
     "Writer",
@@ -248,6 +250,7 @@ _PLACES: Final = {
     "ops.verify": ("Damage", "Verification"),
     "ops.verify_environments": ("EnvironmentDamage", "EnvironmentsVerification"),
     "ops.readiness": ("Readiness", "Ready"),
+    "ops.verify_run": ("VerifyRun",),
     "ops.verify_whole": ("StoreVerification",),
     "ops.warm": ("Target",),
     "ops.warm_environments": ("Warmed",),

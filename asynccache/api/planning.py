@@ -123,6 +123,26 @@ class Planning(Opened):
             await plan_verify(ledger, wanted, quarantine=quarantine, adopt=adopt, check_with=check_with)
             return await ledger.planned()
 
+    async def verify_run(
+        self,
+        count: int = 1,
+        pattern: str | None = None,
+        *,
+        sample: float = 1.0,
+        seed: str = "",
+        quarantine: bool = False,
+        adopt: bool = False,
+        check_with: str | None = None,
+        run_id: str = "",
+    ) -> Planned:
+        """Adding up what shards have read is not planned.
+
+        Raises:
+            UsageError: Always.
+        """
+        del count, pattern, sample, seed, quarantine, adopt, check_with, run_id
+        raise _only_adds_up()
+
     async def audit(
         self,
         *,

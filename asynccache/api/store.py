@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asynccache.ops.leftovers import StoreCleaned
     from asynccache.ops.replicate import Replication
     from asynccache.ops.replicated import ReplicaFinding, Replicated
+    from asynccache.ops.verify_run import VerifyRun
     from asynccache.ops.verify_whole import StoreVerification
     from asynccache.store.admission import Writers
     from asynccache.store.stored import StoredArchive
@@ -131,6 +132,46 @@ class StoreVerbs(Opened):
             checked=checked,
             total=total,
         )
+
+    async def verify_run(
+        self,
+        count: int = 1,
+        pattern: str | None = None,
+        *,
+        sample: float = 1.0,
+        seed: str = "",
+        quarantine: bool = False,
+        adopt: bool = False,
+        check_with: str | None = None,
+        run_id: str = "",
+    ) -> VerifyRun:
+        """Add up what all shards of a verification have shown so far, as they have written it into the store.
+
+        Args:
+            count: Of the shards.
+            pattern: As in `verify`.
+            sample: As in `verify`.
+            seed: As in `verify`.
+            quarantine: As in `verify`.
+            adopt: As in `verify`.
+            check_with: As in `verify`.
+            run_id: As in `verify`; without it the last run of each shard counts.
+
+        Returns:
+            The sums, and which shards are not done: `raise_for_failures()` raises then, and what is wrong.
+
+        Raises:
+            UsageError: `sample` is no share.
+            StoreNotFoundError: There is no store at the address.
+            StoreError: The store cannot be read.
+        """
+        from asynccache.model.shard import Shard  # noqa: PLC0415
+        from asynccache.ops.verify import Sample  # noqa: PLC0415
+        from asynccache.ops.verify_run import verify_run  # noqa: PLC0415 - other verbs do without
+
+        wanted = Sample(pattern, sample, seed, Shard(1, count), run_id)
+        store, dirname = await self._opening.store(), self.settings.packages_dirname
+        return await verify_run(store, dirname, wanted, quarantine=quarantine, adopt=adopt, check_with=check_with)
 
     async def audit(
         self,

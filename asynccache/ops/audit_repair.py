@@ -25,7 +25,7 @@ from asynccache.model.platform import ARCHITECTURES
 from asynccache.model.root import StoreRoot
 from asynccache.ops.audit import Auditor
 from asynccache.ops.audit_result import Audit, AuditFinding, Found, Kind
-from asynccache.ops.audit_run import AuditSelection, KeptFindings, audit_run, done_before
+from asynccache.ops.audit_run import AuditSelection, KeptFindings, KeptSums, audit_run, done_before
 from asynccache.ops.copying import Copier
 from asynccache.ops.environment_packages import Need, Needs
 from asynccache.ops.shards import range_of
@@ -68,10 +68,12 @@ async def audit(
     """
     selection = selection or AuditSelection()
     if not selection.kept:
-        return await _audited(engine, found, selection, WHOLE, others, checked, total)
-    result = await done_before(engine.host, engine.store, selection, found)
-    if result is None:
-        result = await _kept(engine, found, selection, others, checked, total)
+        sums = KeptSums(engine.host, engine.store, selection)
+        result = await _audited(engine, found, selection, WHOLE, others, checked, total)
+        await sums.end(result)
+        return result
+    done = await done_before(engine.host, engine.store, selection, found)
+    result = done or await _kept(engine, found, selection, others, checked, total)
     if selection.report:
         result.run = await audit_run(engine.host, engine.store, selection, lambda _finding: None)
     return result

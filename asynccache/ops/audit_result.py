@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, ClassVar, Final, Literal
 
-from asynccache.errors import AsyncCacheError, IntegrityError, PartialFailureError, StoreError, error_from_document
+from asynccache.errors import AsyncCacheError, IntegrityError, PartialFailureError, error_from_document
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
+from asynccache.ops.shard_journal import not_done
 from asynccache.ops.verify import Verification
 
 Kind = Literal[
@@ -71,11 +72,12 @@ class Audit(Documented):
         mended: How many of them were repaired, by kind.
         unmended: Why others could not be repaired, by key.
         run: What all shards have found so far; None unless requested.
+        unrecorded: Why the store has no record of this audit for `report`; None if it has one, or if it is empty.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
         "store", "archives", "bytes", "documents", "names", "packs", "pack_bytes", "receipts", "read", "found",
-        "mended", "unmended", "wrong", "run",
+        "mended", "unmended", "wrong", "run", "unrecorded",
     )  # fmt: skip
 
     store: str
@@ -91,11 +93,17 @@ class Audit(Documented):
     mended: Counter[Kind] = field(default_factory=Counter)
     unmended: dict[str, AsyncCacheError] = field(default_factory=dict)
     run: AuditRun | None = None
+    unrecorded: AsyncCacheError | None = None
 
     @property
     def wrong(self) -> int:
         """How many findings are left that affect users of the store."""
         return sum(count - self.mended[kind] for kind, count in self.found.items() if kind in WRONG)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing to look at."""
+        return not (self.archives or self.documents or self.names or self.packs or self.receipts or self.found)
 
     def add(self, other: Audit) -> None:
         """Add the result of another part of the store."""
@@ -177,10 +185,7 @@ class AuditRun(Documented):
             IntegrityError: Something is wrong.
         """
         if self.unfinished:
-            some = ", ".join(map(str, self.unfinished[:10])) + (", ..." if len(self.unfinished) > 10 else "")
-            raise StoreError(
-                f"{len(self.unfinished)} of {self.shards} shards are not done ({some})", hint="start those shards again"
-            )
+            raise not_done(self.unfinished, self.shards)
         self.audit.raise_for_failures()
 
 

@@ -1,6 +1,7 @@
 """What each shard of an audit found, recorded in the store, so that no shard is done twice and all can be added up.
 
-    asynccache/shards/audit-HASH/N/I.jsonl           findings, one in each line; in the last line the sums
+    asynccache/shards/audit-HASH/N/I.jsonl           findings, one in each line; in the last line the sums. Of an audit
+                                                     that is no part of anything the sums alone: `report` shows them
     asynccache/shards/audit-HASH/N/I.json            how far reading archives has come (`shard_journal`)
 
 A shard's record is written when it has ended: if two workers do one shard, the last one counts.
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 from asynccache.engine.host import Host
-from asynccache.errors import ObjectNotFoundError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import digest_file
 from asynccache.model.document import document
@@ -28,6 +29,7 @@ from asynccache.ops.shards import Division
 from asynccache.ops.verify import Sample
 from asynccache.runtime.author import author
 from asynccache.runtime.files import open_file
+from asynccache.runtime.tasks import outcome_of
 from asynccache.store.base import Store
 
 _VERSION: Final = 1
@@ -74,7 +76,7 @@ class AuditSelection:
     def division(self, dirname: str) -> Division:
         """Return what is divided of a store with this directory of packages."""
         read = None if self.read is None else f"{self.read.share:g} {self.read.seed}"
-        about = (self.run_id or None, read, "repair" if self.repair else None)
+        about = (self.run_id or None, read, "repair" if self.repair else None, *([] if self.kept else ["sums"]))
         return Division("audit", about, f"{dirname}/", self.shard.count if self.shard else 1)
 
 
@@ -94,6 +96,32 @@ class _Record:
     def audit(self) -> Audit:
         """The totals."""
         return Audit.from_document(self.said["result"])
+
+
+class KeptSums:
+    """Writes the sums of an audit of which no findings are kept.
+
+    Args:
+        host: What it is done with.
+        store: An open store.
+        selection: What is audited.
+    """
+
+    def __init__(self, host: Host, store: Store, selection: AuditSelection) -> None:
+        self._store = store
+        self._key = _key(selection.division(host.settings.packages_dirname), selection)
+        self._begun_at = datetime.now(UTC).isoformat()
+
+    async def end(self, result: Audit) -> None:
+        """Write them; where that cannot be done, the result says why.
+
+        Args:
+            result: Of the audit.
+        """
+        if result.empty:
+            return  # a path that was mistyped is none of ours
+        outcome = await outcome_of(self._store.put(self._key, _last_line(result, self._begun_at)))
+        result.unrecorded = outcome if isinstance(outcome, AsyncCacheError) else None
 
 
 class KeptFindings:
@@ -137,14 +165,7 @@ class KeptFindings:
         """
         if self._file is None or self._path is None:
             return
-        last = {
-            "version": _VERSION,
-            "result": result.as_document(),
-            "begun_at": self._begun_at,
-            "updated_at": datetime.now(UTC).isoformat(),
-            "worker": document(author()),
-        }
-        self._file.write(json.dumps(last).encode("ascii") + b"\n")
+        self._file.write(_last_line(result, self._begun_at))
         self._file.close()
         digests = await self._host.threads.run(digest_file, str(self._path), "sha256", "md5")
         await self._store.upload(self._key, self._path, digests, if_absent=False)
@@ -194,6 +215,17 @@ async def audit_run(host: Host, store: Store, selection: AuditSelection, found: 
             updated.append(str(record.said["updated_at"]))
             await _tell(record, found)
     return AuditRun(total, count, tuple(unfinished), min(begun, default=""), max(updated, default=""))
+
+
+def _last_line(result: Audit, begun_at: str) -> bytes:
+    last = {
+        "version": _VERSION,
+        "result": result.as_document(),
+        "begun_at": begun_at,
+        "updated_at": datetime.now(UTC).isoformat(),
+        "worker": document(author()),
+    }
+    return json.dumps(last).encode("ascii") + b"\n"
 
 
 def _key(division: Division, selection: AuditSelection) -> str:

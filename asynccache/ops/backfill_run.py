@@ -6,17 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
-from asynccache.errors import AsyncCacheError, StoreError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
-from asynccache.ops.shard_journal import Stored, read_journal
+from asynccache.ops.shard_journal import add_up, not_done
 from asynccache.ops.shards import Division, part_key
-from asynccache.runtime.budget import Budget
-from asynccache.runtime.tasks import run_works
 from asynccache.store.base import Store
-
-_AT_ONCE = 16  # journals that are read
-
 
 Ending = Literal["there", "made", "failed", "skipped"]
 
@@ -115,10 +109,10 @@ class BackfillRun(Documented):
             StoreError: Something is left to do; the same shards may be started again.
         """
         if self.unfinished:
-            some = ", ".join(map(str, self.unfinished[:10])) + (", ..." if len(self.unfinished) > 10 else "")
-            raise StoreError(
-                f"{len(self.unfinished)} of {self.shards} shards are not done ({some}), {self.counts.failed} packages"
-                " failed",
+            raise not_done(
+                self.unfinished,
+                self.shards,
+                f", {self.counts.failed} packages failed",
                 hint="start those shards again with --resume",
             )
 
@@ -143,27 +137,13 @@ async def run_of_base(store: Store, base: str, count: int) -> BackfillRun:
     Raises:
         StoreError: One cannot be read.
     """
-
-    async def read(index: int) -> tuple[Stored, Counts] | None:
-        found = await read_journal(store, part_key(base, index), Counts)
-        return None if found is None else found[:2]
-
-    numbers = range(1, count + 1)
-    found = await run_works(numbers, read, room=Budget(_AT_ONCE, "journals"))
-    counts = Counts()
-    there: dict[int, Stored] = {}
-    for number, each in zip(numbers, found, strict=True):
-        if isinstance(each, AsyncCacheError):
-            raise each
-        if each is not None:
-            there[number] = each[0]
-            counts.add(each[1])
+    found = await add_up(store, [part_key(base, index) for index in range(1, count + 1)], Counts)
     return BackfillRun(
         store=store.address,
         shards=count,
-        counts=counts,
-        unfinished=tuple(number for number in numbers if number not in there or not there[number].complete),
-        failed_directories=tuple(sorted(directory for each in there.values() for directory in each.failed)),
-        begun_at=min((each.begun_at for each in there.values()), default=""),
-        updated_at=max((each.updated_at for each in there.values()), default=""),
+        counts=found.counts,
+        unfinished=found.unfinished,
+        failed_directories=tuple(sorted(directory for each in found.there.values() for directory in each.failed)),
+        begun_at=found.begun_at,
+        updated_at=found.updated_at,
     )

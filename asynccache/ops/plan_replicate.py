@@ -76,3 +76,5 @@ async def plan_replicate(
         ledger.marks_every = SAVE_EVERY
         ledger.maybe(list=1 + shard.count, get=13 + shard.count, head=shard.count, put=4)
         ledger.say("the shard that finishes last also copies documents and aliases, and checks all packages again")
+    else:
+        ledger.ask(put=1)  # the record for `report`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.documents import EnvironmentDocuments
@@ -23,8 +24,12 @@ from asynccache.ops.plan_packages import plan_comparison, plan_job
 from asynccache.ops.shard_journal import SAVE_EVERY, Journal
 from asynccache.ops.shards import range_of
 from asynccache.ops.verify import Sample, Verification, left_of
+from asynccache.ops.verify_environments import EnvironmentsVerification
+from asynccache.ops.verify_whole import environments_key
 from asynccache.store.key_range import WHOLE, KeyRange
 from asynccache.store.stored import StoredArchive
+
+_READ: Final = ("archives to be read", "documents to be read", "packs to be read", "names")
 
 
 async def plan_verify(
@@ -42,9 +47,15 @@ async def plan_verify(
     if sample.shard is not None:
         _agreeing(ledger, sample.shard.count)
     await _archives(ledger, sample, keys, sample.journal_key(division), adopt=adopt or check_with is not None)
-    if sample.whole:
+    beside = Journal(ledger.store, environments_key(division.base), EnvironmentsVerification)
+    if sample.whole and sample.run_id:
+        await beside.load()
+    records = 0 if sample.run_id else 1
+    if sample.whole and not beside.complete:
         await _environments(ledger)
-    if adopt or quarantine or sample.shared:
+        records += 1
+    if sample.run_id or any(ledger.work[what] for what in _READ):  # of nothing there is no record
+        ledger.ask(put=records)
         ledger.writes()
     ledger.say("what is damaged is read a second time, with one more request for its properties")
     if quarantine:
@@ -70,8 +81,6 @@ async def plan_audit(ledger: Ledger, selection: AuditSelection, others: int) -> 
             return
         division = selection.division(ledger.host.settings.packages_dirname)
         keys = await range_of(ledger.store, division, selection.shard, ledger.host.clock, write=False)
-        ledger.ask(put=1)
-        ledger.writes()
         _agreeing(ledger, shards)
     if selection.report:
         ledger.ask(get=shards)
@@ -85,6 +94,9 @@ async def plan_audit(ledger: Ledger, selection: AuditSelection, others: int) -> 
             ledger, selection.read, keys, selection.journal_key(ledger.host.settings.packages_dirname), adopt=False
         )
         ledger.say("what is damaged is read a second time, with one more request for its properties")
+    if selection.kept or any(ledger.work.values()):  # of nothing there is no record
+        ledger.ask(put=1)
+        ledger.writes()
 
 
 async def plan_clean_store(ledger: Ledger, older_than: float, *, dry_run: bool) -> None:

@@ -21,7 +21,7 @@ from asynccache.boot.zstd import WHEELS_KEY
 from asynccache.catalog.aliases import Aliases, Ids
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.host import Host
-from asynccache.errors import ObjectNotFoundError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError
 from asynccache.model.alias import Alias
 from asynccache.model.dataclass import dataclass
 from asynccache.model.digest import Digests
@@ -36,6 +36,7 @@ from asynccache.ops.replicate_protection import ProtectionReplica
 from asynccache.ops.replicated import Replicated, Told
 from asynccache.ops.shard_journal import Journal
 from asynccache.ops.shards import Division, range_of
+from asynccache.runtime.tasks import outcome_of
 from asynccache.store.base import ObjectInfo, Store
 from asynccache.store.key_range import WHOLE, order_shown_by
 
@@ -163,10 +164,13 @@ class Replication:
             await self._share()
             if not self.dry_run:
                 result.unfinished = (await self.so_far()).unfinished
+        own = Journal(self.store, self._division.part_key(1), Counts)
         if not shared or not (self.dry_run or result.unfinished):
             for tally in result.objects.values():
                 tally.there = 0  # counted again
             await self._whole()
+            if not shared and not self.dry_run:
+                await self._record(own)
         result.seconds = clock.now() - started
         return result
 
@@ -181,6 +185,13 @@ class Replication:
     @property
     def _division(self) -> Division:
         return self.selection.division(self.source, self.host.settings.packages_dirname)
+
+    async def _record(self, own: Journal[Counts]) -> None:
+        """Leave a record of a replication that is no shard, for `report`; where all was there, one may only read."""
+        archives, failed = self._result.tally("archives"), len(self._result.failures)
+        counts = Counts(there=archives.there, made=archives.copied, failed=failed, made_bytes=archives.bytes)
+        outcome = await outcome_of(own.leave(counts, complete=not failed))
+        self._result.unrecorded = outcome if isinstance(outcome, AsyncCacheError) else None
 
     async def _share(self) -> None:
         """Copy the packages of a shard; its journal is in the target."""

@@ -71,11 +71,12 @@ class Replicated(Documented):
         unfinished: Shards whose packages are incomplete; the last of them copies documents and aliases.
         dry_run: Whether nothing was copied.
         seconds: In all.
+        unrecorded: Why the store has no record of this replication for `report`; None where it has.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
         "source", "store", "objects", "different", "held_back", "moved_on", "failures", "unfinished", "dry_run",
-        "seconds",
+        "seconds", "unrecorded",
     )  # fmt: skip
 
     source: str
@@ -88,6 +89,7 @@ class Replicated(Documented):
     unfinished: tuple[int, ...] = ()
     dry_run: bool = False
     seconds: float = 0.0
+    unrecorded: AsyncCacheError | None = None
 
     def tally(self, kind: ReplicaKind) -> Tally:
         """Return the counts of a kind."""

@@ -13,7 +13,7 @@ from asynccache.model.document import Documented
 from asynccache.ops.collect_rules import Amount, KindAmount
 from asynccache.ops.contents import Totals
 
-RunCommand = Literal["backfill", "audit", "gc", "replicate"]
+RunCommand = Literal["backfill", "audit", "verify", "gc", "replicate"]
 DuplicateKind = Literal["several channels", "two digests"]
 
 

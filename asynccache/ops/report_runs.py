@@ -16,6 +16,7 @@ from asynccache.ops.audit_result import Audit
 from asynccache.ops.backfill_run import run_of_base
 from asynccache.ops.collect_scan import SHARDS
 from asynccache.ops.report_result import LastRun, RunCommand
+from asynccache.ops.verify_run import shown
 from asynccache.runtime.budget import Budget
 from asynccache.runtime.tasks import run_works
 from asynccache.store.base import ObjectInfo, Store
@@ -24,7 +25,7 @@ _WORKERS: Final[tuple[RunCommand, ...]] = ("backfill", "replicate")
 _MOST_SHARDS: Final = 10_000  # of a run; a key may say anything
 # COMMAND-HASH/N/I.json, and I.jsonl of audits (`shards`)
 _PART: Final = re.compile(
-    r"(?P<base>(?P<command>backfill|replicate|audit)-[0-9a-f]+/(?P<count>[0-9]{1,5}))/[0-9]+\.(?P<form>jsonl?)"
+    r"(?P<base>(?P<command>backfill|replicate|audit|verify)-[0-9a-f]+/(?P<count>[0-9]{1,5}))/[0-9]+\.(?P<form>jsonl?)"
 )
 _AT_ONCE: Final = 16  # records of audits read at once
 _LAST_LINE: Final = 1 << 20  # bytes at the end of a record that hold its totals
@@ -71,6 +72,8 @@ async def last_runs(store: Store) -> tuple[LastRun, ...]:
         if command not in latest or latest[command].written <= current.written:
             latest[command] = current
     found = [await _of_workers(store, command, latest[command]) for command in _WORKERS if command in latest]
+    if "verify" in latest:
+        found.append(await _of_verify(store, latest["verify"]))
     if "audit" in latest:
         found.append(await _of_audit(store, latest["audit"]))
     collected = await _of_gc(store)
@@ -81,6 +84,20 @@ async def _of_workers(store: Store, command: RunCommand, listed: _Listed) -> Las
     run = await run_of_base(store, listed.base, listed.count)
     figures = {**run.counts.as_document(), "packages": run.packages}
     return LastRun(command, run.begun_at, run.updated_at, run.shards, len(run.unfinished), figures)
+
+
+async def _of_verify(store: Store, listed: _Listed) -> LastRun:
+    archives, environments = await shown(store, listed.base, listed.count)
+    read, beside = archives.counts, environments.counts
+    figures = {
+        "checked": read.checked,
+        "bytes": read.bytes,
+        "documents": beside.documents,
+        "damaged": len(read.damaged) + len(beside.damaged),
+        "errors": len(read.errors) + len(beside.errors),
+    }
+    updated = max(archives.updated_at, environments.updated_at)
+    return LastRun("verify", archives.begun_at, updated, archives.shards, len(archives.unfinished), figures)
 
 
 async def _of_audit(store: Store, listed: _Listed) -> LastRun:

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
-from asynccache.errors import ObjectNotFoundError, PreconditionFailedError
+from asynccache.errors import AsyncCacheError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented, document
 from asynccache.node.json_text import read_json
 from asynccache.runtime.author import author
+from asynccache.runtime.budget import Budget
+from asynccache.runtime.tasks import run_works
 from asynccache.store.base import Store
 
 SAVE_EVERY: Final = 5.0
 """Seconds: what a killed worker has done since is looked at again."""
 _TRIES: Final = 3  # of a swap that others keep winning
+_AT_ONCE: Final = 16  # journals that are read
 
 
 class Tally(Protocol):
@@ -117,6 +121,15 @@ class Journal(Generic[T]):
             StoreError: The store cannot be written.
         """
         self._etag = (await self._store.put(self.key, self._text())).etag
+
+    async def leave(self, counts: T, *, complete: bool) -> None:
+        """Write down what one has done who kept no journal meanwhile, whatever others have done.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        self.counts, self.complete = counts, complete
+        await self.begin_again()
 
     def begin(self, unit: str) -> None:
         """Note that work on a unit begins; they begin in order."""
@@ -246,3 +259,75 @@ async def read_journal(store: Store, key: str, kind: type[T]) -> tuple[Stored, T
         return None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+@dataclass(slots=True)
+class AddedUp(Generic[T]):
+    """The journals of all shards of a run.
+
+    Attributes:
+        counts: Of all of them.
+        shards: How many there are.
+        there: Those that have a journal, by their number from 1.
+    """
+
+    counts: T
+    shards: int
+    there: dict[int, Stored] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> tuple[int, ...]:
+        """Shards that are not done, from 1."""
+        numbers = range(1, self.shards + 1)
+        return tuple(number for number in numbers if number not in self.there or not self.there[number].complete)
+
+    @property
+    def begun_at(self) -> str:
+        """When the first was begun; empty where none was."""
+        return min((each.begun_at for each in self.there.values()), default="")
+
+    @property
+    def updated_at(self) -> str:
+        """When the last wrote something, likewise."""
+        return max((each.updated_at for each in self.there.values()), default="")
+
+
+async def add_up(store: Store, keys: Sequence[str], kind: type[T]) -> AddedUp[T]:
+    """Read the journals of all shards of a run.
+
+    Args:
+        store: An open store.
+        keys: Of the journals, in the order of the shards.
+        kind: What is counted.
+
+    Raises:
+        StoreError: One cannot be read.
+    """
+
+    async def read(key: str) -> tuple[Stored, T] | None:
+        found = await read_journal(store, key, kind)
+        return None if found is None else found[:2]
+
+    total = AddedUp(kind(), len(keys))
+    for number, each in enumerate(await run_works(keys, read, room=Budget(_AT_ONCE, "journals")), 1):
+        if isinstance(each, AsyncCacheError):
+            raise each
+        if each is not None:
+            total.there[number] = each[0]
+            total.counts.add(each[1])
+    return total
+
+
+def not_done(
+    unfinished: Sequence[int], shards: int, more: str = "", hint: str = "start those shards again"
+) -> StoreError:
+    """Return the error of a run some of whose shards are not done.
+
+    Args:
+        unfinished: Which, from 1.
+        shards: How many there are.
+        more: What else there is to say.
+        hint: What to do.
+    """
+    some = ", ".join(map(str, unfinished[:10])) + (", ..." if len(unfinished) > 10 else "")
+    return StoreError(f"{len(unfinished)} of {shards} shards are not done ({some}){more}", hint=hint)

@@ -163,8 +163,13 @@ class Sample:
 
     @property
     def whole(self) -> bool:
-        """Whether it is the whole store, or the part of it that what belongs to no archive is counted to."""
-        return self.pattern is None and self.share == 1 and (self.shard is None or self.shard.index == 1)
+        """Whether what belongs to no archive is read: by whoever reads the whole store, or the first part of it."""
+        return self.of_all and self.index == 1
+
+    @property
+    def of_all(self) -> bool:
+        """Whether all shards together read the whole store."""
+        return self.pattern is None and self.share == 1
 
     def division(
         self, dirname: str, *, quarantine: bool = False, adopt: bool = False, check_with: str | None = None
@@ -176,7 +181,12 @@ class Sample:
 
     def journal_key(self, division: Division) -> str:
         """Return where the store keeps how far a run has come; empty where it has no name."""
-        return division.part_key(self.shard.index if self.shard else 1) if self.run_id else ""
+        return division.part_key(self.index) if self.run_id else ""
+
+    @property
+    def index(self) -> int:
+        """Which part, from 1."""
+        return self.shard.index if self.shard else 1
 
     @property
     def shared(self) -> bool:

@@ -6,14 +6,15 @@ is moved away where that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from typing import Any, Final
 
 from asynccache.catalog.documents import EnvironmentDocuments
 from asynccache.catalog.keys import CatalogKeys
 from asynccache.engine.host import Host
 from asynccache.engine.sources import Sources
-from asynccache.errors import AsyncCacheError, IntegrityError, StoreError, UsageError
+from asynccache.errors import AsyncCacheError, IntegrityError, StoreError, UsageError, error_from_document
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
 from asynccache.model.doubts import doubts
@@ -22,6 +23,8 @@ from asynccache.ops.audit import Auditor
 from asynccache.ops.audit_result import AuditFinding
 from asynccache.ops.verify import quarantined
 from asynccache.store.base import Store
+
+_COUNTS: Final = ("documents", "names", "packs", "pack_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,38 @@ class EnvironmentsVerification(Documented):
     pack_bytes: int = 0
     damaged: list[EnvironmentDamage] = field(default_factory=list)
     errors: dict[str, AsyncCacheError] = field(default_factory=dict)
+
+    @property
+    def looked_at(self) -> int:
+        """How many objects were looked at."""
+        return self.documents + self.names + self.packs
+
+    def add(self, other: EnvironmentsVerification) -> None:
+        """Add what reading others showed."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.damaged += other.damaged
+        self.errors |= other.errors
+
+    def forget_failure(self, unit: str) -> None:
+        """Take out one that could not be read, and is tried again."""
+        self.errors.pop(unit, None)
+
+    @classmethod
+    def from_document(cls, said: Mapping[str, Any]) -> EnvironmentsVerification:
+        """Read what `as_document` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        return cls(
+            **{name: int(said[name]) for name in _COUNTS},
+            damaged=[
+                EnvironmentDamage(str(each["key"]), str(each["problem"]), tuple(map(str, each["missing"])))
+                for each in said["damaged"]
+            ],
+            errors={key: error_from_document(error) for key, error in said["errors"].items()},
+        )
 
 
 async def verify_environments(host: Host, sources: Sources, *, quarantine: bool = False) -> EnvironmentsVerification:

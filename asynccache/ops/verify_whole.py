@@ -1,17 +1,26 @@
-"""Verifying a store as a whole or in part: its archives, and what environments need of it."""
+"""Verifying a store as a whole or in part: its archives, and what environments need of it.
+
+    asynccache/shards/verify-HASH/N/I.json              what reading the archives of a shard showed (`shard_journal`)
+    asynccache/shards/verify-HASH/N/environments.json   what the first shard found of environments
+
+Named runs go on where they were; others write both when they have ended, for `report`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from asynccache.engine.host import Host
 from asynccache.engine.sources import Sources
-from asynccache.errors import IntegrityError, ObjectNotFoundError, PartialFailureError
+from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PartialFailureError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
+from asynccache.ops.shard_journal import Journal
 from asynccache.ops.shards import range_of
 from asynccache.ops.verify import Checked, Sample, Total, Verification, verify_store
 from asynccache.ops.verify_environments import EnvironmentsVerification, verify_environments
+from asynccache.runtime.tasks import outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +35,10 @@ class StoreVerification(Documented):
         environments: What reading documents, names and packs showed; nothing with a pattern or a sample. Of several
             shards the first one reads them.
         shared: Whether others read other parts of the store.
+        unrecorded: Why the store has no record of this run for `report`; None where it has, or nothing was read.
     """
 
-    DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "*archives", "environments")
+    DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "*archives", "environments", "unrecorded")
 
     store: str
     pattern: str | None
@@ -36,6 +46,7 @@ class StoreVerification(Documented):
     archives: Verification
     environments: EnvironmentsVerification
     shared: bool = False
+    unrecorded: AsyncCacheError | None = None
 
     @property
     def empty(self) -> bool:
@@ -112,7 +123,12 @@ async def verify_whole(
     division = sample.division(
         host.settings.packages_dirname, quarantine=quarantine, adopt=adopt, check_with=check_with
     )
-    keys = await range_of(sources.store, division, sample.shard, host.clock)
+    store, named = sources.store, bool(sample.run_id)
+    keys = await range_of(store, division, sample.shard, host.clock)
+    own = Journal(store, division.part_key(sample.index), Verification)
+    beside = Journal(store, environments_key(division.base), EnvironmentsVerification)
+    if sample.whole and named:
+        await beside.load()
     archives = await verify_store(
         host,
         sources,
@@ -125,7 +141,30 @@ async def verify_whole(
         checked=checked,
         total=total,
     )
-    environments = EnvironmentsVerification()
-    if sample.whole:
+    environments = beside.counts
+    if sample.whole and not beside.complete:
         environments = await verify_environments(host, sources, quarantine=quarantine)
-    return StoreVerification(sources.store.address, sample.pattern, quarantine, archives, environments, sample.shared)
+    result = StoreVerification(store.address, sample.pattern, quarantine, archives, environments, sample.shared)
+    if not named:
+        return replace(result, unrecorded=await _recorded(result, own, beside if sample.whole else None))
+    if sample.whole and not beside.complete:
+        await beside.leave(environments, complete=not environments.errors)
+    return result
+
+
+def environments_key(base: str) -> str:
+    """Return where the store keeps what the first shard found of environments; `base` is that of its division."""
+    return f"{base}/environments.json"
+
+
+async def _recorded(
+    result: StoreVerification, own: Journal[Verification], beside: Journal[EnvironmentsVerification] | None
+) -> AsyncCacheError | None:
+    """Leave a record of a run without a name; return why that cannot be done: a store may be one that is only read."""
+    if result.empty:
+        return None  # a path that was mistyped is none of ours
+    outcome = await outcome_of(own.leave(result.archives, complete=not result.archives.errors))
+    if beside is not None and not isinstance(outcome, AsyncCacheError):
+        environments = result.environments
+        outcome = await outcome_of(beside.leave(environments, complete=not environments.errors))
+    return outcome if isinstance(outcome, AsyncCacheError) else None

@@ -16,6 +16,7 @@ from asynccache_cli.options import (
     shard_options,
     show,
     show_json,
+    unrecorded,
     write_json,
 )
 from asynccache_cli.progress import Counter
@@ -120,3 +121,4 @@ def _summary(result: Audit) -> Iterator[str]:
     for kind, count in sorted(result.found.items()):
         mended = f", {result.mended[kind]} mended" if result.mended[kind] else ""
         yield f"{count:>8}  {kind}{mended}"
+    yield from unrecorded(result)

@@ -24,7 +24,7 @@ from asynccache_cli.quantities import parse_bytes, parse_rate
 from asynccache_cli.text import echo, human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import BackfillRun, Planned, Session, events
+    from asynccache.api import Audit, BackfillRun, Planned, Replicated, Session, StoreVerification, events
     from asynccache.config import LoadedSettings
     from asynccache_cli.json_line import LineType
     from asynccache_cli.progress import Display
@@ -345,6 +345,12 @@ def show(result: D, text: Callable[[D], Iterable[str]], *, as_json: bool | None 
         for line in text(result):
             echo(line)
     return result
+
+
+def unrecorded(result: Audit | Replicated | StoreVerification) -> Iterator[str]:
+    """Yield why `report` does not show a run, where the store has no record of it."""
+    if result.unrecorded is not None:
+        yield f"no record was written to the store, so `asynccache report` does not show this run: {result.unrecorded}"
 
 
 def added_up(run: BackfillRun, made: str, there: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from asynccache_cli.options import (
     shard_options,
     show,
     show_json,
+    unrecorded,
     write_json,
 )
 from asynccache_cli.progress import events_or_progress
@@ -114,3 +115,4 @@ def _summary(result: Replicated) -> Iterator[str]:
     if result.unfinished:
         shards = ", ".join(map(str, result.unfinished[:10])) + (", ..." if len(result.unfinished) > 10 else "")
         yield f"documents and names come with the last shard; not done yet: {shards}"
+    yield from unrecorded(result)

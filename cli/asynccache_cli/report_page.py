@@ -57,7 +57,7 @@ _REACH: Final = {
     "nothing": "no document names it",
     "unknown": "nobody can tell",
 }
-_COMMANDS: Final = ("backfill", "audit", "gc", "replicate")
+_COMMANDS: Final = ("backfill", "audit", "verify", "gc", "replicate")
 _AMOUNT: Final = ("Objects", "Size")
 _Cell = tuple[str, str]
 """Attributes and content of a cell, both as HTML."""

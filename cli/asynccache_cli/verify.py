@@ -13,15 +13,20 @@ from asynccache_cli.options import (
     check_with_option,
     common_options,
     match_option,
+    merge_options,
     run_verb,
     shard_options,
     show,
+    unrecorded,
+    write_json,
 )
 from asynccache_cli.progress import Counter
 from asynccache_cli.text import human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import StoreVerification
+    from pathlib import Path
+
+    from asynccache.api import Shard, StoreVerification, VerifyRun
 
 
 def parse_share(text: str) -> float:
@@ -44,9 +49,12 @@ def parse_share(text: str) -> float:
 @click.option("--adopt", is_flag=True, help="Compare each transmuted archive with the published one; write receipts.")
 @check_with_option
 @shard_options
+@merge_options
 @allow_empty_option
 @common_options
-def command(*, allow_empty: bool, **what: Any) -> None:
+def command(
+    *, allow_empty: bool, merge: int | None, report_file: Path | None, shard: Shard | None, **what: Any
+) -> None:
     """Read every archive in a store and compare its digest with its key, and with its receipt if it was transmuted.
 
     Without --match and --sample, the documents and aliases of environments are checked as well: a document with missing
@@ -59,18 +67,37 @@ def command(*, allow_empty: bool, **what: Any) -> None:
     difference, it counts as damaged.
 
     Of several shards the first one also checks environments. With --run-id an interrupted run or shard continues where
-    it stopped, on any machine, and first retries what could not be read. Nothing is changed without --quarantine or
-    --adopt, and nothing is ever deleted.
+    it stopped, on any machine, and first retries what could not be read. A record of what was found is stored: --merge
+    prints the totals of all shards. Nothing else is changed without --quarantine or --adopt, and nothing is ever
+    deleted.
 
     \b
     Examples:
       asynccache verify
       asynccache verify --store s3://bucket/conda_env --sample 5%
       asynccache verify --store s3://bucket/conda_env --shard 2/8
+      asynccache verify --store s3://bucket/conda_env --merge 8 --report report.json
     """
+
+    def add_up(count: int) -> VerifyRun:
+        run = run_verb(lambda session: session.verify_run(count, **what))
+        if report_file is not None:
+            write_json(report_file, run)
+        return run
+
+    if merge is not None:
+        show(add_up(merge), _added_up).raise_for_failures(allow_empty=allow_empty)
+        return
     with Counter() as counter:
-        result = run_verb(lambda session: session.verify(checked=counter.add, total=counter.wants, **what))
+        result = run_verb(lambda session: session.verify(shard=shard, checked=counter.add, total=counter.wants, **what))
+    if report_file is not None:
+        add_up(shard.count if shard is not None else 1)
     show(result, _read).raise_for_failures(allow_empty=allow_empty)
+
+
+def _added_up(run: VerifyRun) -> Iterator[str]:
+    yield f"{run.shards - len(run.unfinished)} of {run.shards} shards done"
+    yield from _read(run.verification)
 
 
 def _read(result: StoreVerification) -> Iterator[str]:
@@ -88,3 +115,4 @@ def _read(result: StoreVerification) -> Iterator[str]:
     if environments.documents or environments.names:
         packs = f", {environments.packs} packs ({human_bytes(environments.pack_bytes)})" if environments.packs else ""
         yield f"{environments.documents} documents and {environments.names} names of environments{packs} read"
+    yield from unrecorded(result)

@@ -44,12 +44,12 @@ def test_a_plan_shows_bytes_requests_and_seconds_and_changes_nothing(
 
 
 def test_prices_are_the_users(bed: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("ASYNCCACHE_PRICES", '{"list": 1000, "get": 1000, "currency": "EUR"}')
+    monkeypatch.setenv("ASYNCCACHE_PRICES", '{"list": 1000, "get": 1000, "put": 1000, "currency": "EUR"}')
     assert run(["plan", "--json", "verify", "--store", "st"]) == 0
     found = json.loads(capfd.readouterr().out)
-    assert (found["type"], found["command"], found["requests"]["put"]) == ("result", "verify", 0)
-    assert found["money"]["requests"] == found["requests"]["list"] + found["requests"]["get"]
-    assert (found["money"]["currency"], found["money"]["unpriced"]) == ("EUR", ["out"])
+    assert (found["type"], found["command"], found["requests"]["put"]) == ("result", "verify", 2)
+    assert found["money"]["requests"] == sum(found["requests"][kind] for kind in ("list", "get", "put"))
+    assert (found["money"]["currency"], found["money"]["unpriced"]) == ("EUR", ["delete", "out"])
     monkeypatch.setenv("ASYNCCACHE_PRICES", '{"rent": 1}')
     assert run(["plan", "verify", "--store", "st"]) == 3
     assert "numbers by `list`, `get`" in capfd.readouterr().err

@@ -72,7 +72,7 @@ COMMANDS: Final = {
     "installer zstd": Printed((Decoders,)),
     "ls": Printed((Counted,), api.StoredArchive),
     "stat": Printed((api.Totals,)),
-    "verify": Printed((api.StoreVerification,)),
+    "verify": Printed((api.StoreVerification, api.VerifyRun)),
     "audit": Printed((api.Audit, api.AuditRun), api.AuditFinding),
     "plan": Printed((api.Planned,)),
     "replicate": Printed((api.Replicated, api.BackfillRun), api.ReplicaFinding, events=True),

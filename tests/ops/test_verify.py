@@ -10,7 +10,7 @@ import pytest
 from asynccache.config import Settings
 from asynccache.engine import events
 from asynccache.engine.engine import Engine
-from asynccache.errors import PartialFailureError, StoreError
+from asynccache.errors import IntegrityError, PartialFailureError, StoreError
 from asynccache.hydrate.pack_find import pack_key
 from asynccache.model.alias import Alias
 from asynccache.model.package import Format
@@ -19,6 +19,7 @@ from asynccache.ops.backfill import Backfill, Selection
 from asynccache.ops.catalog import Catalog
 from asynccache.ops.contents import archives, totals
 from asynccache.ops.verify import Sample, Verification, verify_store
+from asynccache.ops.verify_run import VerifyRun, verify_run
 from asynccache.ops.verify_whole import verify_whole
 from asynccache.store import journal
 from asynccache.store.stored import StoredArchive
@@ -238,6 +239,40 @@ async def test_a_named_run_goes_on_where_it_was_and_a_run_that_is_done_reads_not
         assert (again.archives, len(read) <= 13) == (done.archives, True)
         other = await verify_whole(engine.host, engine.sources, replace(sample, run_id="another"))
         assert other.archives.checked == 12
+
+
+async def test_shards_of_a_named_run_add_up_to_what_one_of_the_whole_shows(
+    channel: SyntheticChannel, filled: FaultServer, configured: Settings, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    async with Engine(configured) as engine:
+        await Catalog(configured, engine.store).publish(environment_of(channel.packages(filled.url, 12)))
+        victims = archives_in(store)
+        _damage(victims[0])
+        _damage(victims[-1])
+        victims[5].unlink()
+        one = await verify_whole(engine.host, engine.sources, Sample())
+
+        async def run() -> VerifyRun:
+            return await verify_run(engine.store, "packages", Sample(shard=Shard(1, 3), run_id="night"))
+
+        for index in (3, 2):
+            part = Sample(shard=Shard(index, 3), run_id="night")
+            await verify_whole(engine.host, engine.sources, part)
+        with pytest.raises(StoreError, match=r"1 of 3 shards are not done \(1\); start those shards again"):
+            (await run()).raise_for_failures()
+        first = await verify_whole(engine.host, engine.sources, Sample(shard=Shard(1, 3), run_id="night"))
+        done = await run()
+        assert (done.complete, done.shards) == (True, 3)
+        done.verification.archives.damaged.sort(key=lambda damage: damage.key)
+        assert (done.verification.archives, done.verification.environments) == (one.archives, one.environments)
+        assert (len(one.archives.damaged), len(one.environments.damaged)) == (2, 1)
+        with pytest.raises(IntegrityError, match="2 of 11 archives"):
+            done.raise_for_failures()
+        for path in store.glob("envs/*/*/*/env"):
+            path.unlink()
+        again = await verify_whole(engine.host, engine.sources, Sample(shard=Shard(1, 3), run_id="night"))
+        assert (again.archives, again.environments) == (first.archives, first.environments)
 
 
 async def test_what_could_not_be_read_is_read_first_by_whoever_goes_on(

@@ -214,6 +214,9 @@ async def _run(recorder: Recorder, moto: ObjectServer, here: Path, channel: str)
     for command, work in reading.items():
         async with as_role("reader", command, "three") as session:
             await work(session)
+    # the record for `report`, which is left where that is permitted: tests/ops/test_report.py
+    found = recorder.found["reader", "verify"]
+    recorder.found["reader", "verify"] = [need for need in found if need.action != "s3:PutObject"]
     async with as_role("reader", "ls") as session:
         assert [item.key async for item in session.list_packages()]
     async with as_role("reader", "env ls", "four") as session:
