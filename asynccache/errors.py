@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 # conda's token in the key or the address of a package: other writers make keys of addresses with their tokens
-_TOKEN = re.compile(r"(?P<before>(?:\bconda/|https?://)[^\s'\"]*?/t/)[^/\s'\"]+(?=/[^\s'\"]*\.(?:conda|tar\.bz2))")
+_LOGIN = r"(?P<before>(?:\bconda/|https?://)[^\s'\"]*?/t/)[^/\s'\"]+(?=/[^\s'\"]*\.(?:conda|tar\.bz2))"
 
 
 def without_tokens(text: str) -> str:
@@ -20,7 +20,7 @@ def without_tokens(text: str) -> str:
     >>> without_tokens("packages/conda/host/t/tk/ch/noarch/a-1-0.conda/0f/a-1-0.conda is damaged")
     'packages/conda/host/t/***/ch/noarch/a-1-0.conda/0f/a-1-0.conda is damaged'
     """
-    return _TOKEN.sub(r"\g<before>***", text) if "/t/" in text else text
+    return re.sub(_LOGIN, r"\g<before>***", text) if "/t/" in text else text
 
 
 class ExitCode(NamedTuple):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from asynccache.errors import ConfigurationError
 from asynccache.model.dataclass import dataclass
 
-_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_VARIABLE: Final = r"\$(?:\{(\w+)\}|(\w+))"
 _NO: Final = ("false", "no", "off", "0", "<false>")
 _AS_USUAL: Final = ("", "true", "yes", "on", "1", "truststore", "<system>")
 
@@ -101,7 +101,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
     """Return a value with variables in it replaced; one that is not set stays."""
-    return _VARIABLE.sub(lambda match: environ.get(match[1] or match[2], match[0]), text)
+    return re.sub(_VARIABLE, lambda match: environ.get(match[1] or match[2], match[0]), text)
 
 
 def conda_connection(environ: Mapping[str, str] | None = None) -> CondaConnection:

@@ -25,16 +25,14 @@ _PYPI_FILE: Final = r"(?:\.whl|\.tar\.gz|\.tgz|\.tar\.xz|\.zip|\.egg|/simple/?)(
 _TOKEN = re.compile(rf"/t/(?P<token>(?!(?:<TOKEN>|\*{{3,}})/)[^/\s'\"]+)(?=/)(?![^\s'\"]*{_PYPI_FILE})")
 _REDACTED = re.compile(r"\*{3,}")
 # Names of parameters that sign an address or log in: AWS, Google, Azure, Alibaba, Tencent, Backblaze, package hosts.
-_SECRET = re.compile(
+_SIGNING: Final = (  # compiled for an address with a query
     r"sig|hmac|jwt|auth|authorization|apikey|x-(amz|goog|ms|oss|obs|cos|bz)-.+|q-(sign|ak|key|signature|header|url).*"
-    r"|.*(signature|token|secret|passw(or)?d|credential|api[-_]key|access[-_]?key([-_]?id)?)|(google|goog)accessid",
-    re.IGNORECASE,
+    r"|.*(signature|token|secret|passw(or)?d|credential|api[-_]key|access[-_]?key([-_]?id)?)|(google|goog)accessid"
 )
 # What goes with a signature and says nothing of the file: CloudFront, S3 (version 2), Azure's shared access signatures.
-_WITH_SIGNATURE = re.compile(
+_WITH_SIGNATURE: Final = (
     r"expires|expiry|exp|policy|key-pair-id|hash-algorithm|sv|ss|srt|sr|st|se|sp|spr|sip|si|sdd|skoid|sktid|skt|ske|sks|skv"
-    r"|saoid|suoid|scid|rsc[cdelt]",
-    re.IGNORECASE,
+    r"|saoid|suoid|scid|rsc[cdelt]"
 )
 
 
@@ -95,14 +93,14 @@ def unsigned(address: str) -> str:
         return address
     parameters = query.split("&")
     names = [unquote(parameter.partition("=")[0]) for parameter in parameters]
-    if not any(map(_SECRET.fullmatch, names)):
+    if not any(re.fullmatch(_SIGNING, name, re.IGNORECASE) for name in names):
         return address
     kept = [p for p, name in zip(parameters, names, strict=True) if not _is_signature(name)]
     return place + ("?" + "&".join(kept) if kept else "") + hash_sign + fragment
 
 
 def _is_signature(name: str) -> bool:
-    return _SECRET.fullmatch(name) is not None or _WITH_SIGNATURE.fullmatch(name) is not None
+    return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in (_SIGNING, _WITH_SIGNATURE))
 
 
 def secrets_in(address: str) -> list[str]:

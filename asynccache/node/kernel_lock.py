@@ -18,8 +18,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass
-from typing import Callable, Iterator, TypeVar
+from typing import Callable, Iterator, NamedTuple, TypeVar
 
 from asynccache.errors import DiskError, LockTimeoutError
 from asynccache.node.json_text import read_json
@@ -49,8 +48,7 @@ class LocksUnsupportedError(DiskError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """Who holds a lock, as its file says.
 
     Attributes:
@@ -88,7 +86,7 @@ class Holder:
         """Write it into a lock's file; a full disk or a read-only descriptor does not make the lock less held."""
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(vars(self)).encode("ascii"), 0)
+            os.pwrite(descriptor, json.dumps(self._asdict()).encode("ascii"), 0)
 
 
 def take(descriptor: int, path: str, *, shared: bool = False) -> bool:

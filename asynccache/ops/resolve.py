@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -104,14 +104,16 @@ async def resolve(
         )
 
 
-@dataclass
 class _Work:
     """What is done for each group."""
 
-    opening: Opening
-    options: ResolveOptions
-    choose: ChooseResolver | None
-    emit: events.EventSink
+    def __init__(
+        self, opening: Opening, options: ResolveOptions, choose: ChooseResolver | None, emit: events.EventSink
+    ) -> None:
+        self.opening = opening
+        self.options = options
+        self.choose = choose
+        self.emit = emit
 
     @cached_property
     def _solver(self) -> Solver:

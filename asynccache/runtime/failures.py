@@ -22,8 +22,9 @@ _DISK: Final = FULL | {
     errno.ENOENT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOTDIR,
     errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG,
 }  # fmt: skip
-_SECRET_NAMES: Final = re.compile(r"SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|_KEY$|_SAS$", re.IGNORECASE)
-_HEADERS: Final = re.compile(r"(?i)\b(authorization|x-amz-security-token|cookie)\b(['\"]?\s*[:=]\s*).*")
+# compiled for a report, which few processes write
+_HIDDEN: Final = r"(?i)SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|_KEY$|_SAS$"
+_HEADERS: Final = r"(?i)\b(authorization|x-amz-security-token|cookie)\b(['\"]?\s*[:=]\s*).*"
 _reports: dict[tuple[str, str], str | None] = {}  # what hits every package is reported once in a process
 
 
@@ -110,8 +111,8 @@ def _write_report(text: str) -> str | None:
 def without_secrets(text: str) -> str:
     """Return text without credentials: those in URLs and headers, and the values of variables named like secrets."""
     for name, value in os.environ.items():
-        if _SECRET_NAMES.search(name):
+        if re.search(_HIDDEN, name):
             for secret in {value, *re.findall(r'"([^"]+)"', value)}:
                 if len(secret) >= 4:
                     text = text.replace(secret, "***")
-    return _HEADERS.sub(r"\1\2***", redacted(text))
+    return re.sub(_HEADERS, r"\1\2***", redacted(text))

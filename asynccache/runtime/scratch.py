@@ -24,7 +24,7 @@ from asynccache.node.kernel_lock import LocksUnsupportedError, give_back, take
 from asynccache.runtime.late_loop import in_thread, loop_begins
 
 _ATTEMPTS: Final = 16
-_NAME: Final = re.compile(r"(?:.*-)?(?P<host>[^-]+)-\d+-[0-9a-f]{8}")
+_NAME: Final = r"(?:.*-)?(?P<host>[^-]+)-\d+-[0-9a-f]{8}"
 _EARLIER: Final = "asynccache-bundle-"  # in the system's temporary directory, where earlier versions made bundles
 
 
@@ -93,7 +93,7 @@ def sweep_dead(parent: Path, unknown_seconds: float, *, prefix: str = "") -> set
     except OSError:
         return set()
     for path in paths:
-        matched = _NAME.fullmatch(path.name)
+        matched = re.fullmatch(_NAME, path.name)
         if matched is not None:
             with suppress(OSError):
                 if not _removed(path, unknown_seconds, locked=matched["host"] == this_host()):

@@ -17,7 +17,7 @@ _NAME: Final = re.compile(r"(?:\S+::)?[A-Za-z0-9_][\w.-]*(?:\s*\[[\w.,\s-]*\])?"
 _JOINED: Final = re.compile(r"\s*([<>=!~,|]+)\s*")
 _VERSION: Final = re.compile(r"[0-9*<>=!~]")
 _BUILD: Final = re.compile(r"[^\s=,|<>~'\"\[\]-]+")
-_BRACKETS: Final = re.compile(r"(?P<head>[^\[]+)\[(?P<fields>[^\[\]]*)\]\s*")
+_BRACKETS: Final = r"(?P<head>[^\[]+)\[(?P<fields>[^\[\]]*)\]\s*"
 _PREFIX: Final = re.compile(r"[^=<>!~\[]+=\s*[^=<>!~,|*\s\[]+\s*")
 _FIELD: Final = re.compile(r"""\s*(\w+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^,'"\s]*))\s*(?:,|\Z)""")
 _KEYS: Final = ("version", "build", "channel")
@@ -75,7 +75,7 @@ def read_conda_item(item: str, place: SourcePosition) -> tuple[str, str]:
     >>> read_conda_item("ch::c 1.25|2.0.*", at), read_conda_item("d[build=*cuda*]", at)
     (('ch::c', '1.25|2.0.*'), ('d', '*=*cuda*'))
     """
-    brackets = _BRACKETS.fullmatch(item)
+    brackets = re.fullmatch(_BRACKETS, item)
     fields = _fields(brackets["fields"], item, place) if brackets else {}
     words = _JOINED.sub(r"\1", brackets["head"] if brackets else item).split()
     operator = _OPERATOR.search(words[0]) if words else None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from asynccache.engine.verified import Verified
 
 _ADDRESS: Final = ("/", "git+", "https://", "http://", "ssh://", "file://")
-_NAMED_ADDRESS: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)\s*@\s*(?P<address>\S.*)")
+_NAMED_ADDRESS: Final = r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)\s*@\s*(?P<address>\S.*)"
 _SECTIONS: Final = ("name", "prefix", "channels", "dependencies", "pypi-indices")
 
 
@@ -102,7 +102,7 @@ def _conda_item(item: str, place: SourcePosition, collector: Collector) -> None:
 
 def _pip_item(item: str, place: SourcePosition, collector: Collector) -> None:
     item = without_digests(item, place, collector)
-    named = _NAMED_ADDRESS.fullmatch(item)
+    named = re.fullmatch(_NAMED_ADDRESS, item)
     if named or item.startswith(_ADDRESS):
         address, marker = _marked(named["address"] if named else item, place)
         name = named["name"].replace(" ", "") if named else _last_component(address)

@@ -41,7 +41,7 @@ _REFUSED: Final = {
 }
 _END_OF_NAME: Final = re.compile(r"[^\w.-]")
 _CONSTRAINTS: Final = ("-c", "--constraint")
-_HASH: Final = re.compile(r"\s--hash(?:=|\s+)(?P<algorithm>\w+):(?P<digest>[0-9A-Fa-f]+)(?=\s|$)")
+_HASH: Final = r"\s--hash(?:=|\s+)(?P<algorithm>\w+):(?P<digest>[0-9A-Fa-f]+)(?=\s|$)"
 
 
 def read_requirements_txt(text: str, place: SourcePosition) -> Requirements:
@@ -127,7 +127,7 @@ def _constraints(path: str, place: SourcePosition) -> Iterator[tuple[SourcePosit
             f"the file of constraints {redacted(path)!r} leads to nothing", found=f"{name} does not exist"
         )
     for where, line in _lines(read_text(name), SourcePosition(name)):
-        if constraint := read_constraint(_HASH.sub("", line), where):
+        if constraint := read_constraint(re.sub(_HASH, "", line), where):
             yield where, constraint
 
 
@@ -137,7 +137,7 @@ def without_digests(line: str, place: SourcePosition, collector: Collector) -> s
     Raises:
         UsageError: There are some, and none of them is a sha256.
     """
-    found = [(match["algorithm"].lower(), match["digest"].lower()) for match in _HASH.finditer(line)]
+    found = [(match["algorithm"].lower(), match["digest"].lower()) for match in re.finditer(_HASH, line)]
     digests = sorted({digest for algorithm, digest in found if algorithm == "sha256" and len(digest) == _SHA256_DIGITS})
     if found and not digests:
         raise place.error(
@@ -145,7 +145,7 @@ def without_digests(line: str, place: SourcePosition, collector: Collector) -> s
             expected="--hash=sha256: and 64 hexadecimal digits",
             found=", ".join(f"{algorithm}:{digest[:12]}" for algorithm, digest in found),
         )
-    line = _HASH.sub("", line).strip()
+    line = re.sub(_HASH, "", line).strip()
     if digests:
         collector.flag("pypi", f"--hash {_normal(re.split(_END_OF_NAME, line)[0])} {','.join(digests)}", place)
     return line

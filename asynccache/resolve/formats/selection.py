@@ -10,7 +10,7 @@ from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.platform import ARCHITECTURES, NOARCH, checked_architecture, current_architecture
 
-_PYTHON = re.compile(r"3\.\d+(\.\d+((a|b|rc)\d+)?)?")
+_PYTHON = r"3\.\d+(\.\d+((a|b|rc)\d+)?)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Selection:
     def __post_init__(self) -> None:
         for arch in self.arches:
             checked_architecture(arch)
-        if self.python is not None and not _PYTHON.fullmatch(self.python):
+        if self.python is not None and not re.fullmatch(_PYTHON, self.python):
             raise UsageError("a Python version is malformed", expected="3.N or 3.N.M", found=repr(self.python))
 
     @property

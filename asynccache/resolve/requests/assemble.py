@@ -7,7 +7,7 @@ What enters an id from the machine is in `Machine`: give the same one, and the i
 from __future__ import annotations
 
 import dataclasses
-import platform
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cached_property
@@ -49,7 +49,7 @@ class Machine:
     """
 
     arch: str = field(default_factory=current_architecture)
-    python: str = field(default_factory=lambda: platform.python_version().rstrip("+"))
+    python: str = field(default_factory=lambda: sys.version.split()[0].rstrip("+"))
     detected: tuple[VirtualPackage, ...] | None = None
     pip_entries: tuple[tuple[str, str], ...] | None = None
     channels: tuple[str, ...] | None = None

@@ -23,6 +23,7 @@ from asynccache.model.platform import current_architecture
 from asynccache.resolve.requests.requirement_text import split_value
 from asynccache.resolve.requests.requirements import SYS_PACKAGES
 
+_NVIDIA: Final = "nvidia-smi"
 _NVIDIA_SECONDS: Final = 2.0
 _CUDA_LIBRARIES: Final = ("libcuda.so.1", "libcuda.so", "/usr/lib/wsl/lib/libcuda.so.1", "libcuda.dylib")
 # Assumed of an architecture that is not this machine's; glibc and macOS as for wheels (python_target).
@@ -70,10 +71,11 @@ def detect_virtual_packages(
         gpu: Whether to look for a GPU.
     """
     env = os.environ if environ is None else environ
-    system = platform.system()
+    here = os.uname()  # `platform` says the same, and takes longer to import than all of this
+    system = here.sysname
     versions: dict[str, str | None] = {"__unix": "0"}
     if system == "Linux":
-        versions["__linux"] = env.get("CONDA_OVERRIDE_LINUX", _release(platform.release()))
+        versions["__linux"] = env.get("CONDA_OVERRIDE_LINUX", _release(here.release))
         versions["__glibc"] = env.get("CONDA_OVERRIDE_GLIBC", _glibc())
     elif system == "Darwin":
         versions["__osx"] = env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0])
@@ -81,7 +83,7 @@ def detect_virtual_packages(
         versions["__cuda"] = env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda()
     found = [VirtualPackage(name, version) for name, version in versions.items() if version]
     # what is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told
-    oldest = _BASELINE.get(current_architecture(), platform.machine())
+    oldest = _BASELINE.get(current_architecture(), here.machine)
     microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", oldest)
     if microarchitecture:
         found.append(VirtualPackage("__archspec", "1", microarchitecture))
@@ -209,13 +211,27 @@ def _release(text: str) -> str:
 
 def _glibc() -> str | None:
     """Return the C library's version, None when it is not glibc."""
-    library, version = platform.libc_ver()
+    try:
+        library, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (AttributeError, ValueError, OSError):  # another C library knows no such name
+        return None
     return version if library == "glibc" else None
+
+
+def _can_be_loaded(library: str) -> bool:
+    """Tell whether there is a library; `ctypes`, which is needed to call it, takes much longer to import."""
+    try:
+        import _ctypes  # noqa: PLC0415 - not every Python has it
+
+        _ctypes.dlopen(library, 0)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _cuda() -> str | None:
     """Return the newest CUDA that the driver runs, None without a driver."""
-    for library in _CUDA_LIBRARIES:
+    for library in filter(_can_be_loaded, _CUDA_LIBRARIES):
         try:
             driver = ctypes.CDLL(library)
             version = ctypes.c_int(0)
@@ -224,7 +240,9 @@ def _cuda() -> str | None:
                 return f"{version.value // 1000}.{version.value % 1000 // 10}"
         except (OSError, AttributeError):
             continue
-    program = shutil.which("nvidia-smi")
+    if not any(os.access(os.path.join(directory, _NVIDIA), os.X_OK) for directory in os.get_exec_path()):  # noqa: PTH118
+        return None
+    program = shutil.which(_NVIDIA)
     if program is None:
         return None
     try:
