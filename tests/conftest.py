@@ -1,14 +1,19 @@
 """Tests see none of the user's settings, and leave nothing in the temporary directory."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.support.coverage import MEASURED, CoverageOfRun  # first: it sees only what is imported later
+
+# isort: split
 from asynccache.node.patience import forget_peers
 from tests.support.azurite import AzureServer, CannotInstallError, azurite_server
 from tests.support.background import in_background
@@ -42,6 +47,8 @@ LONGEST_BYTES_IN_A_NAME = 40
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(TemporaryDirectoryOfRun(), "temporary-directory-of-run")
+    if MEASURED:
+        config.pluginmanager.register(CoverageOfRun(), "coverage-of-run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,9 +93,28 @@ def _new_acquaintances() -> None:
     forget_peers()
 
 
+@pytest.fixture(scope="session")
+def _new_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make directories without looking for a free number, which takes the longer the more tests have run."""
+    base, numbers = tmp_path_factory.getbasetemp(), count()
+
+    def make(name: str) -> Path:
+        path = base / f"{name}-{next(numbers)}"
+        path.mkdir(mode=0o700)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, _new_directory: Callable[[str], Path]) -> Path:
+    """As pytest's own, which keeps what the last three runs have made as well."""
+    return _new_directory(re.sub(r"\W", "_", request.node.name)[:30])
+
+
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+def _own_home(_new_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(_new_directory("home")))
     for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -4,7 +4,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,24 @@ ROOMS = [
 ROOMS_OF_RESOLVE = ["requests", "formats", "pypi", "conda", "build"]
 SEAMS_OF_RESOLVE = ["resolver", "explain", "program"]
 MODULES = sorted((REPOSITORY / "asynccache").rglob("*.py"))
+# on one worker, so that each module is parsed once
+pytestmark = pytest.mark.xdist_group("architecture")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_nodes() -> Iterator[None]:
+    yield
+    _nodes.cache_clear()
+
+
+@cache
+def _nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
 
 
 def _imported(path: Path) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in _nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{a.name}" for a in node.names)
@@ -84,14 +98,14 @@ def test_no_modules_import_each_other_in_a_circle_not_even_later() -> None:
 
 def _needed(path: Path, modules: Collection[str]) -> set[str]:
     """Return which modules one imports at any time, but for type checkers."""
-    tree, found = ast.parse(path.read_text("utf-8")), set[str]()
+    nodes, found = _nodes(path), set[str]()
     unseen = {
         id(node)
-        for outer in ast.walk(tree)
+        for outer in nodes
         if isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING"
         for node in ast.walk(outer)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module and id(node) not in unseen:
             names = (f"{node.module}.{alias.name}" for alias in node.names)
             found.update(name if name in modules else node.module for name in names)
@@ -104,7 +118,7 @@ def _name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))
 def test_the_library_does_not_print_and_starts_no_task_of_its_own(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in _nodes(path):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called != "print"
@@ -123,17 +137,17 @@ def test_the_command_line_knows_verbs_settings_and_errors_only(path: Path) -> No
 
 def _loaded_when(path: Path) -> tuple[set[str], set[str]]:
     """Return what of ours a module imports when it is loaded, and what later or for type checkers only."""
-    tree = ast.parse(path.read_text("utf-8"))
+    nodes = _nodes(path)
     later = [
         node
-        for outer in ast.walk(tree)
+        for outer in nodes
         if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
         or (isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING")
         for node in ast.walk(outer)
         if isinstance(node, ast.ImportFrom | ast.Import)
     ]
     found: tuple[set[str], set[str]] = (set(), set())
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asynccache"):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -189,7 +203,7 @@ def test_one_module_takes_kernel_locks() -> None:
     takers = {
         str(path.relative_to(REPOSITORY))
         for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in _nodes(path)
         if isinstance(node, ast.Attribute) and node.attr in {"flock", "lockf", "F_SETLK", "F_SETLKW"}
     }
     assert takers == {"asynccache/node/kernel_lock.py"}
@@ -238,9 +252,9 @@ def test_which_kind_a_store_is_is_decided_in_the_table_of_kinds(path: Path) -> N
         return
     words = {word for kind in KINDS.values() for word in (kind.name, *kind.schemes)}
     words |= {f"{word}://" for word in words}
-    tree = ast.parse(path.read_text("utf-8"))
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    nodes = _nodes(path)
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     modules = {f"{name}.py".replace(".", "/", name.count(".")) for name in _imported(path)}
     assert words & texts == set(), "node.store_kinds knows kinds, schemes and what goes with them"
     assert [attr for attr in attributes if SETTING_OF_A_KIND.fullmatch(attr)] == [], "Settings.other_root, provider_of"
@@ -254,9 +268,7 @@ READS_JSON_ITSELF = {"config", "metaflow"}
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(REPOSITORY)))
 def test_json_of_others_is_read_in_one_place_and_works_are_run_in_one_way(path: Path) -> None:
     room, *inner = path.relative_to(REPOSITORY / "asynccache").parts
-    used = {
-        ast.unparse(node) for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute)
-    }
+    used = {ast.unparse(node) for node in _nodes(path) if isinstance(node, ast.Attribute)}
     if room not in READS_JSON_ITSELF and inner != ["json_text.py"]:
         assert not used & {"json.loads", "json.load", "json.JSONDecoder"}, "node.json_text reads it"
     if room != "runtime":
