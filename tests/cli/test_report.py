@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -216,15 +217,19 @@ def test_a_browser_shows_the_figures_of_stat_and_nothing_wider_than_the_window(
         f"<iframe src=inner.html width={width} height=900 style='border: 0'></iframe>"
     )
     assert BROWSER is not None
-    done = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
-            (tmp_path / "outer.html").as_uri(),
-        ],
-        capture_output=True, text=True, check=True, timeout=100, env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
+    # its processes may outlive it for a moment, and what they made there; its socket allows for short paths only
+    scratch = tempfile.TemporaryDirectory(prefix="c-", ignore_cleanup_errors=True)
+    with scratch as short:
+        done = subprocess.run(
+            [
+                BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+                (tmp_path / "outer.html").as_uri(),
+            ],
+            capture_output=True, text=True, check=True, timeout=100,
+            env={**os.environ, "HOME": str(tmp_path), "TMPDIR": short},
+        )  # fmt: skip
     found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout)
     assert found, done.stdout[-2000:] + done.stderr[-2000:]
     said = json.loads(found[1])

@@ -214,6 +214,7 @@ def slow(root: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.long
 def test_a_killed_run_leaves_nothing_half_made_and_the_next_one_goes_on(
     run: Commands, slow: str, tmp_path: Path
 ) -> None:

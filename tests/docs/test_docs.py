@@ -52,6 +52,7 @@ def _commands() -> list[str]:
     return [c for c in dict.fromkeys(found) if not c.startswith(ELSEWHERE)]
 
 
+@pytest.mark.slow
 async def test_every_command_shown_runs(tmp_path: Path) -> None:
     paths = write_synthetic_channel(tmp_path / "channel", [9000] * 6)
     bucket = str(tmp_path / "bucket")

@@ -171,6 +171,7 @@ async def test_the_same_packages_give_the_same_bytes(engine: Engine, mixed: Reso
     assert (Path(engine.store.address) / first.key).read_bytes() == data
 
 
+@pytest.mark.long
 async def test_nothing_of_this_machine_is_in_a_pack(engine: Engine, mixed: ResolvedEnvironment, tmp_path: Path) -> None:
     await pack(engine.host, engine.sources, mixed, level=1)
     await hydrate(engine.host, engine.sources, mixed, tmp_path / "env", packed=unpack_environment)
@@ -194,6 +195,7 @@ async def test_another_architecture_is_packed_without_running_anything(
     assert (tmp_path / "mac/lib/python3.11/site-packages/six.py").is_file()
 
 
+@pytest.mark.long
 async def test_a_prefix_too_long_for_a_binary_file_is_refused_before_anything_is_written(
     engine: Engine, mixed: ResolvedEnvironment, tmp_path: Path
 ) -> None:

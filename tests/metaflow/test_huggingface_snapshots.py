@@ -61,6 +61,7 @@ class TestSnapshots:
         assert files(Path(bed.value(SNAPSHOT))) == OLD
         assert bed.hub.downloads(name) == 2
 
+    @pytest.mark.long
     def test_a_file_that_comes_differently_each_time_is_no_snapshot(self, bed: Bed) -> None:
         bed.hub.publish("team/tiny", OLD, large={"weights.bin"})
         bed.hub.damage["weights.bin"] = 9

@@ -29,7 +29,8 @@ from tests.support.conda_stub import write_stub
 from tests.support.conda_table import TABLE, write_table_channels
 from tests.support.fault_server import FaultServer
 
-IMPLEMENTATIONS = ["rattler", "conda", "mamba", "micromamba"]
+# mamba 2 prints what micromamba prints
+IMPLEMENTATIONS = ["rattler", "conda", pytest.param("mamba", marks=pytest.mark.long), "micromamba"]
 PROGRAMS = {"conda", "mamba", "micromamba"}
 
 

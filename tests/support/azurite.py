@@ -111,7 +111,8 @@ def _program() -> tuple[str, str]:
             shutil.rmtree(_CACHE, ignore_errors=True)
             staged = _CACHE.with_name(f".{_CACHE.name}-{os.getpid()}")
             staged.mkdir(parents=True)
-            environ = {**os.environ, "PATH": f"{node.parent}:{os.environ['PATH']}", "HOME": str(staged)}
+            environ = {**os.environ, "PATH": f"{node.parent}:{os.environ['PATH']}"}
+            environ |= {"HOME": str(staged), "TMPDIR": str(staged)}
             words = ["install", "--no-audit", "--no-fund", "--silent", "--prefix", str(staged), f"azurite@{VERSION}"]
             command = [str(npm), *words]
             done = subprocess.run(

@@ -177,14 +177,15 @@ def _uv(*words: str) -> None:
     environment = {**os.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}
     environment.pop("VIRTUAL_ENV", None)
     command = [str(Path(sys.executable).with_name("uv")), *words]
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    with tempfile.TemporaryDirectory(prefix="uv-", ignore_cleanup_errors=True) as scratch:
+        done = subprocess.run(
+            command,
+            env={**environment, "TMPDIR": scratch},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
     if done.returncode:
         raise RuntimeError(f"`uv {words[0]}` failed: {done.stderr.strip()[-2000:]}")

@@ -256,7 +256,7 @@ def running_server(
                 stdout=output,
                 stderr=output,
                 cwd=directory,
-                env={**os.environ, **(variables or {})},
+                env={**os.environ, "TMPDIR": str(directory), **(variables or {})},  # what it leaves goes with it
                 start_new_session=True,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, resolved beforehand
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 _LEFT: Final = "left in the temporary directory"
+_LOOKS: Final = 50  # at the end, a tenth of a second apart
 _BASE: Final = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes what it gives to tests, if not in the temporary directory
 # what programs of others keep there by design, for all processes of a user
 _OF_OTHERS: Final = ("uv-setuptools-", "pip-", "hsperfdata_", "node-compile-cache")
@@ -45,8 +47,14 @@ class TemporaryDirectoryOfRun:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Look, remove the directory, and fail the run."""
-        names = self._names()
-        self._left += [f"{name} (first seen after {self._seen.get(name, 'the last test')})" for name in names]
+        for _ in range(_LOOKS):  # what tests have ended may be at removing its files
+            if not (names := [*self._names()]):
+                break
+            time.sleep(0.1)
+        for name in names:
+            inside = sorted(path.name for path in (self.path / name).iterdir()) if (self.path / name).is_dir() else []
+            holding = f" with {', '.join(inside[:5])} in it" if inside else ""
+            self._left.append(f"{name}{holding} (first seen after {self._seen.get(name, 'the last test')})")
         shutil.rmtree(self.path, ignore_errors=True)
         output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
         if output is not None:

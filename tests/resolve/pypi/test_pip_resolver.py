@@ -58,6 +58,7 @@ def pypi(solution: Solution) -> list[str]:
     return [package.filename for package in solution.packages if package.kind == "pypi"]
 
 
+@pytest.mark.long
 async def test_pip_and_uv_agree_on_pinned_input(index: PyPIIndex, settings: Settings, resolver: PipResolver) -> None:
     write_distribution(index.directory, "app", "1.0", requires=["lib>=1,<3"], extras={"x": ["extra-lib==1.0"]})
     write_distribution(index.directory, "extra-lib", "1.0")
@@ -73,6 +74,7 @@ async def test_pip_and_uv_agree_on_pinned_input(index: PyPIIndex, settings: Sett
     assert by_pip.resolver == "pip"
 
 
+@pytest.mark.long
 async def test_a_yanked_pin_is_noted(index: PyPIIndex, resolver: PipResolver) -> None:
     index.yanked[write_distribution(index.directory, "app").name] = "it is broken"
     solution = await resolver.resolve(pypi_problem("app==1.0", indexes=[index.url], python=PYTHON))
@@ -127,6 +129,7 @@ async def test_credentials_are_used_and_nowhere_shown(index: PyPIIndex, settings
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.long
 async def test_a_second_index_that_refuses_is_no_missing_version(
     index: PyPIIndex, settings: Settings, tmp_path: Path
 ) -> None:
@@ -137,6 +140,7 @@ async def test_a_second_index_that_refuses_is_no_missing_version(
             await wrong.resolve(pypi_problem("lib==1.0", indexes=[index.url, own.url], python=PYTHON))
 
 
+@pytest.mark.long
 async def test_constraints_bound_what_is_brought_and_digests_what_is_taken(
     index: PyPIIndex, resolver: PipResolver
 ) -> None:
