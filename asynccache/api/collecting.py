@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from asynccache.api.opened import Opened
-from asynccache.runtime.late_loop import in_thread
 
 if TYPE_CHECKING:
     from asynccache.catalog.leases import Lease, Leases
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.model.identity import EnvID
-    from asynccache.ops.collect import Collected, Collector
-    from asynccache.ops.collect_rules import Garbage, Rules
+    from asynccache.ops.collect import Collected
+    from asynccache.ops.collect_rules import Garbage
     from asynccache.ops.report_result import StoreReport
-    from asynccache.store.base import Store
 
 
 class CollectingVerbs(Opened):
@@ -53,10 +51,11 @@ class CollectingVerbs(Opened):
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be read or written.
         """
-        from asynccache.ops.collect_rules import Rules  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.collect import collector_of  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.collect_rules import Rules  # noqa: PLC0415
 
         rules = Rules(keep_days, unreferenced, also, grace_hours)
-        collector = await self._collector(await self._opening.store(), rules)
+        collector = await collector_of(self.settings, await self._opening.store(), rules)
         return await (collector.look(found or (lambda _garbage: None)) if dry_run else collector.run())
 
     async def report(self, *, keep_days: float = 90.0, unreferenced: bool = False) -> StoreReport:
@@ -77,28 +76,15 @@ class CollectingVerbs(Opened):
             StoreError: The store cannot be read.
         """
         from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415 - other verbs do without
+        from asynccache.ops.collect import collector_of  # noqa: PLC0415
         from asynccache.ops.collect_rules import Rules  # noqa: PLC0415
         from asynccache.ops.report import report_on  # noqa: PLC0415
 
         settings, rules = self.settings, Rules(keep_days, unreferenced)
         store = await self._opening.store()
         keys = CatalogKeys(settings.envs_dirname)
-        collector = await self._collector(store, rules)
+        collector = await collector_of(settings, store, rules)
         return await report_on(store, rules, collector, keys, settings.packages_dirname, store.timestamp())
-
-    async def _collector(self, store: Store, rules: Rules) -> Collector:
-
-        from asynccache.catalog.keys import CatalogKeys  # noqa: PLC0415
-        from asynccache.catalog.place import datastore_directory  # noqa: PLC0415
-        from asynccache.catalog.runs import recent_runs  # noqa: PLC0415
-        from asynccache.ops.collect import Collector  # noqa: PLC0415
-        from asynccache.ops.collect_rules import DAY  # noqa: PLC0415
-
-        settings = self.settings
-        since = store.timestamp() - rules.keep_days * DAY
-        runs = await in_thread(recent_runs, datastore_directory(settings), since)
-        keys = CatalogKeys(settings.envs_dirname)
-        return Collector(store, rules, keys, settings.packages_dirname, runs=runs, user=settings.username)
 
     async def lease(
         self,

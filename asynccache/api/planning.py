@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asynccache.model.package import Format, Package
     from asynccache.model.shard import Shard
     from asynccache.ops.audit_result import AuditFinding
+    from asynccache.ops.collect_rules import Garbage
     from asynccache.ops.plan import Planned
     from asynccache.ops.replicated import ReplicaFinding
     from asynccache.ops.warm import Target
@@ -222,6 +223,28 @@ class Planning(Opened):
         """
         del source, count, environments, aliases, run_id
         raise _only_adds_up()
+
+    async def gc(
+        self,
+        *,
+        keep_days: float = 90.0,
+        unreferenced: bool = False,
+        also: str = "",
+        grace_hours: float = 12.0,
+        dry_run: bool = False,
+        found: Callable[[Garbage], object] | None = None,
+    ) -> Planned:
+        """See `Session.gc`."""
+        from asynccache.ops.collect import collector_of  # noqa: PLC0415 - as above
+        from asynccache.ops.collect_rules import Rules  # noqa: PLC0415
+        from asynccache.ops.plan import planning  # noqa: PLC0415
+        from asynccache.ops.plan_collect import plan_gc  # noqa: PLC0415
+
+        del found
+        rules = Rules(keep_days, unreferenced, also, grace_hours)
+        async with planning(self._opening, "gc") as ledger:
+            await plan_gc(ledger, lambda store: collector_of(self.settings, store, rules), dry_run=dry_run)
+            return await ledger.planned()
 
     async def warm(
         self,

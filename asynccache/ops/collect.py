@@ -12,6 +12,9 @@ from typing import ClassVar, Final
 from asynccache.catalog.aliases import Ids
 from asynccache.catalog.collection import GC, STATE_KEY, CollectionState, KnownState, check_unclaimed, read_state
 from asynccache.catalog.keys import CatalogKeys
+from asynccache.catalog.place import datastore_directory
+from asynccache.catalog.runs import recent_runs
+from asynccache.config import Settings
 from asynccache.errors import AsyncCacheError, PartialFailureError
 from asynccache.model.dataclass import dataclass
 from asynccache.model.document import Documented
@@ -19,6 +22,7 @@ from asynccache.ops.collect_roots import RootReader
 from asynccache.ops.collect_rules import DAY, Amount, Garbage, Rules
 from asynccache.ops.collect_scan import Scan, Watcher
 from asynccache.ops.collect_sweep import Sweep, write_lists
+from asynccache.runtime.late_loop import in_thread
 from asynccache.store.base import Store
 
 _HOUR: Final = 3600.0
@@ -65,6 +69,20 @@ class Collected(Documented):
         """
         if self.failed:
             raise PartialFailureError(f"{len(self.failed)} objects in {self.store} could not be removed", self.failed)
+
+
+async def collector_of(settings: Settings, store: Store, rules: Rules) -> Collector:
+    """Return what collects in a store, and knows the runs of this machine.
+
+    Args:
+        settings: All settings.
+        store: An open store.
+        rules: What may go.
+    """
+    since = store.timestamp() - rules.keep_days * DAY
+    runs = await in_thread(recent_runs, datastore_directory(settings), since)
+    keys = CatalogKeys(settings.envs_dirname)
+    return Collector(store, rules, keys, settings.packages_dirname, runs=runs, user=settings.username)
 
 
 class Collector:

@@ -16,11 +16,10 @@ from asynccache_cli.options import (
     shard_options,
     show,
     show_json,
-    unrecorded,
     write_json,
 )
 from asynccache_cli.progress import Counter
-from asynccache_cli.text import echo, human_bytes
+from asynccache_cli.text import echo, human_bytes, unrecorded
 from asynccache_cli.verify import parse_share
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import arches_option, common_options, kept, run_verb, show, show_json
+from asynccache_cli.options import arches_option, common_options, kept, not_planned, run_verb, show, show_json
 from asynccache_cli.text import human_bytes, table
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def command(
     if not leases:
         _collect(**what)
         return
+    not_planned("--leases")
 
     async def changed(session: Session) -> Leases:
         if removed:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypedDict, Type
 
 import click
 
+from asynccache.errors import UsageError
 from asynccache_cli import watching
 from asynccache_cli.json_line import json_line
 from asynccache_cli.main import collect_as_usual, stop_in_order
@@ -24,7 +25,7 @@ from asynccache_cli.quantities import parse_bytes, parse_rate
 from asynccache_cli.text import echo, human_bytes
 
 if TYPE_CHECKING:
-    from asynccache.api import Audit, BackfillRun, Planned, Replicated, Session, StoreVerification, events
+    from asynccache.api import BackfillRun, Planned, Session, events
     from asynccache.config import LoadedSettings
     from asynccache_cli.json_line import LineType
     from asynccache_cli.progress import Display
@@ -265,6 +266,19 @@ def plan_verbs(context: click.Context) -> None:
     context.meta[_PLANNING] = True
 
 
+def not_planned(what: str) -> None:
+    """Refuse to plan what has no plan.
+
+    Args:
+        what: For people, such as `--merge`.
+
+    Raises:
+        UsageError: It was to be planned.
+    """
+    if click.get_current_context().meta.get(_PLANNING):
+        raise UsageError(f"{what} has no plan", hint=f"leave out `plan`, or {what}")
+
+
 def run_verb(
     verb: Callable[[Session], Coroutine[Any, Any, T]],
     *,
@@ -345,12 +359,6 @@ def show(result: D, text: Callable[[D], Iterable[str]], *, as_json: bool | None 
         for line in text(result):
             echo(line)
     return result
-
-
-def unrecorded(result: Audit | Replicated | StoreVerification) -> Iterator[str]:
-    """Yield why `report` does not show a run, where the store has no record of it."""
-    if result.unrecorded is not None:
-        yield f"no record was written to the store, so `asynccache report` does not show this run: {result.unrecorded}"
 
 
 def added_up(run: BackfillRun, made: str, there: str) -> Iterator[str]:

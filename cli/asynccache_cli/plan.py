@@ -14,7 +14,7 @@ from asynccache_cli.text import human_bytes
 if TYPE_CHECKING:
     from asynccache.api import Planned
 
-PLANNED: Final = ("cache", "backfill", "warm", "clean", "verify", "audit", "replicate")
+PLANNED: Final = ("cache", "backfill", "warm", "clean", "verify", "audit", "replicate", "gc")
 _NO_PRICES: Final = "not shown: the setting prices says what the store costs (docs/settings.md)"
 
 
@@ -26,7 +26,7 @@ _NO_PRICES: Final = "not shown: the setting prices says what the store costs (do
 def command(context: click.Context, *, name: str, words: tuple[str, ...]) -> None:
     """Estimate what a command would do: objects, bytes, requests, seconds and cost.
 
-    Takes cache, backfill, warm, clean, verify, audit or replicate with all its arguments and options. The store is
+    Takes cache, backfill, warm, clean, verify, audit, replicate or gc with all its arguments and options. The store is
     listed as that command would list it, and a few objects are read to measure its speed; nothing is changed. Seconds
     are an estimate. The cost is computed from the setting prices.
 

@@ -20,11 +20,10 @@ from asynccache_cli.options import (
     shard_options,
     show,
     show_json,
-    unrecorded,
     write_json,
 )
 from asynccache_cli.progress import events_or_progress
-from asynccache_cli.text import human_bytes
+from asynccache_cli.text import human_bytes, unrecorded
 
 if TYPE_CHECKING:
     from asynccache.api import BackfillRun, ReplicaFinding, Replicated, Shard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import click
 from asynccache.errors import without_tokens
 
 if TYPE_CHECKING:
-    from asynccache.api import EnvID
+    from asynccache.api import Audit, EnvID, Replicated, StoreVerification
 
 
 def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
@@ -75,3 +75,9 @@ def ago(moment: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.0f} h ago"
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d") if moment else "-"
+
+
+def unrecorded(result: Audit | Replicated | StoreVerification) -> Iterator[str]:
+    """Yield why `report` does not show a run, where the store has no record of it."""
+    if result.unrecorded is not None:
+        yield f"no record was written to the store, so `asynccache report` does not show this run: {result.unrecorded}"

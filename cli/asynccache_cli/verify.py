@@ -17,11 +17,10 @@ from asynccache_cli.options import (
     run_verb,
     shard_options,
     show,
-    unrecorded,
     write_json,
 )
 from asynccache_cli.progress import Counter
-from asynccache_cli.text import human_bytes
+from asynccache_cli.text import human_bytes, unrecorded
 
 if TYPE_CHECKING:
     from pathlib import Path

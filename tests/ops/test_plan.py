@@ -1,6 +1,7 @@
 """A plan says what the command then does: objects, bytes, and requests by kind, counted at the server."""
 
 import inspect
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from asynccache.api import Planned, Session, Settings
 from asynccache.api.planning import Planning
 from asynccache.node.settings_table import REQUEST_KINDS
+from asynccache.store.base import Store
 from asynccache.store.counted import CountedStore
 from asynccache.store.memory import MemoryStore
 from tests.support.breaking_proxy import BreakingProxy, Exchange
@@ -178,6 +180,42 @@ async def test_commands_do_what_was_planned(counting: Counting, on_s3: Settings)
                 lambda shard=shard: session.backfill(".tar.bz2", **shard),  # type: ignore[misc]
                 "get", "put",
             )  # fmt: skip
+
+
+@pytest.mark.xdist_group("object-servers")
+async def test_marking_and_sweeping_take_what_was_planned(
+    counting: Counting, on_s3: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is told to be a hundred days older between two runs."""
+    later = [0.0]
+    monkeypatch.setattr(Store, "timestamp", lambda _store: time.time() + later[0])
+    rules: dict[str, Any] = {"keep_days": 30, "unreferenced": True}
+    async with Session(on_s3) as session:
+        await session.cache(packages=counting.packages)
+        await session.backfill(".conda")
+        environments = [environment_of(counting.packages[:5]), environment_of(counting.packages[3:9], "b", "c")]
+        await session.warm(*environments, pack=False)
+        await session.alias(str(environments[0].id), "team/a:v1")
+        plan, _ = await counting.compared(
+            lambda: session.plan.gc(**rules, dry_run=True), lambda: session.gc(**rules, dry_run=True)
+        )
+        assert plan.objects == 0
+        later[0] += 100 * 86400
+        plan, marked = await counting.compared(lambda: session.plan.gc(**rules), lambda: session.gc(**rules))
+        by_kind = {kind: amount.objects for kind, amount in marked.marked.by_kind.items()}
+        assert plan.work == {f"{kind} to be marked": number for kind, number in by_kind.items()}
+        assert by_kind["environment"] == 1
+        assert by_kind["package"] > 4
+        assert plan.freed_bytes == 0
+        assert any(f"frees {marked.marked.bytes} bytes of what is marked" in sentence for sentence in plan.assumptions)
+        later[0] += 86400
+        await session.alias(str(environments[1].id), "team/b:v1")  # the packages of it stay
+        plan, swept = await counting.compared(
+            lambda: session.plan.gc(**rules), lambda: session.gc(**rules), "head", "delete"
+        )
+        assert swept.swept.objects == sum(n for what, n in plan.work.items() if what.endswith("to be removed")) > 0
+        assert (plan.freed_bytes, plan.work["marked before, and to stay"]) == (swept.swept.bytes, swept.kept)
+        assert swept.kept > 0
 
 
 async def test_sizes_that_nobody_says_are_asked_for_and_what_has_none_is_told(
