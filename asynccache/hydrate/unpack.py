@@ -29,6 +29,8 @@ _STREAMS: Final = 4
 _RANGES: Final = 8
 _LOOK_SECONDS: Final = 0.1  # between two looks whether a range is still wanted
 _LARGEST: Final = 16 << 20  # bytes of one range, which is in memory whole
+_INDEXED: Final = 128  # a pack has some more than this many times the bytes of its index
+_LONGEST_TAIL: Final = 1 << 20  # bytes that the first request reads at most: nothing else is read beside it
 
 
 class StoreRanges(Ranges):
@@ -61,12 +63,17 @@ class StoreRanges(Ranges):
         begin = max(0, self._size + start) if start < 0 else start
         return io.BytesIO(self._get(begin, min(length, self._size - begin))), self._size
 
+    def tail(self, length: int) -> tuple[bytes, int]:
+        """Return the last bytes of the object, as many as its index takes, and its size."""
+        return super().tail(max(length, min(_LONGEST_TAIL, self._size // _INDEXED)))
+
     def stream(self, start: int, length: int) -> Iterator[bytes]:
         """Yield a range in large pieces, each a request; the store itself tries again what may pass."""
         end = start + length
+        piece = -(-length // _pieces(length, self._piece))
         while start < end:
             self.requests += 1
-            data = self._get(start, min(self._piece, end - start))
+            data = self._get(start, min(piece, end - start))
             self.received += len(data)
             self.arrived(len(data))
             start += len(data)
@@ -103,6 +110,13 @@ class StoreRanges(Ranges):
 
 def _piece_of(size: int) -> int:
     return max(2 << 20, min(_LARGEST, -(-size // _RANGES)))
+
+
+def _pieces(length: int, piece: int) -> int:
+    """Return in how many requests a range is read: what is left of it over a quarter of a piece is worth one."""
+    count = -(-length // piece)
+    fewer = max(1, count - 1)
+    return fewer if length <= fewer * min(_LARGEST, piece + piece // 4) else count
 
 
 def pack_ranges(store: Store, key: str, size: int, timeout: float) -> Ranges:
@@ -165,8 +179,8 @@ async def unpack_environment(
 
 
 def cost_of_verifying(size: int) -> RequestCounts:
-    """Return the requests that `verify_pack` makes for a pack of so many bytes whose index is in its last 256 KiB."""
-    return RequestCounts(head=1, get=1 + -(-size // _piece_of(size)))
+    """Return the requests that `verify_pack` makes for a pack of so many bytes whose index the first of them reads."""
+    return RequestCounts(head=1, get=1 + _pieces(size, _piece_of(size)))
 
 
 async def verify_pack(host: Host, store: Store, env_id: EnvID) -> bool:
