@@ -31,7 +31,7 @@ class ExitCode(NamedTuple):
         name: One word for it, `cause` in JSON.
         meaning: When, in half a sentence.
         retryable: Whether the same command may succeed when it is run again although nobody has changed anything; None
-            where the code alone does not tell: `retryable` of the JSON document does.
+            if the code alone does not tell: `retryable` of the JSON document does.
     """
 
     code: int
@@ -287,7 +287,7 @@ class DefectError(AsyncCacheError):
 
     Args:
         message: That it is a defect, and where it showed.
-        report: File that holds the traceback, without credentials; None when none could be written.
+        report: File that holds the traceback, without credentials; None if none could be written.
         hint: What to do next.
     """
 
@@ -358,7 +358,7 @@ def error_from_document(said: dict[str, object]) -> AsyncCacheError:
     """Return the error that `as_document` made a document of, of the same class where that takes no more than it has.
 
     Raises:
-        KeyError: It is no such document.
+        KeyError: It is not such a document.
     """
     kinds = [AsyncCacheError]
     for kind in kinds:

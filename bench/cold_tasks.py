@@ -84,7 +84,7 @@ def rattler(channel: str, prefix: str, cache: str, specs: Sequence[str]) -> Work
 
 
 def _read() -> float:
-    """Return how many bytes this process has read from files; 0 where the system does not say it."""
+    """Return how many bytes this process has read from files; 0 if the system does not say it."""
     try:
         lines = Path("/proc/self/io").read_text("ascii").splitlines()
     except OSError:

@@ -61,7 +61,7 @@ class Sample:
     said: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
-        """Return `wall`, `cpu`, `peak` or what the worker said by that name; None when it said nothing of it."""
+        """Return `wall`, `cpu`, `peak` or what the worker said by that name; None if it said nothing of it."""
         if metric in {"wall", "cpu", "peak"}:
             return float(getattr(self, metric))
         return self.said.get(metric)

@@ -71,7 +71,7 @@ def render(document: Mapping[str, Any], results: Sequence[CaseResult]) -> str:
 
 
 def _targets(results: Sequence[CaseResult]) -> str:
-    """Return a table of what should be reached, nothing when there is nothing."""
+    """Return a table of what should be reached, nothing if there is nothing."""
     rows = []
     for result in results:
         for *cells, verdict in result.verdicts():

@@ -11,7 +11,7 @@ from bench.harness import ContenderError
 
 
 def peer(name: str) -> str | None:
-    """Return the path of a program, None when it is not here.
+    """Return the path of a program, None if it is not here.
 
     `ASYNCCACHE_PEER_NAME` names it, such as `ASYNCCACHE_PEER_MICROMAMBA`; else it is looked for on PATH, and beside the
     interpreter, where uv is installed with the benchmarks.

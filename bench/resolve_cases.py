@@ -160,7 +160,7 @@ def _sampled() -> Path:
 
 
 def _conda(bed: Bed, url: str) -> list[Contender]:
-    """Return the conda executable solving the same requests one after the other, nothing when there is none."""
+    """Return the conda executable solving the same requests one after the other, nothing if there is none."""
     program = peer("conda")
     lines = [
         f"{program} create --yes --dry-run --json --override-channels -c {url}/{SAMPLED}"

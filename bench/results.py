@@ -194,7 +194,7 @@ class CaseResult:
         targets: What should be reached.
         peers: The same work of other programs.
         notes: What else was found.
-        error: Why the case could not be measured; empty when it was.
+        error: Why the case could not be measured; empty if it was.
         seconds: How long it took.
     """
 

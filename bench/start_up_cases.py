@@ -170,7 +170,7 @@ def start_up(bed: Bed, found: CaseResult) -> None:
 
 
 def _solving(bed: Bed, directory: Path, variables: dict[str, str], found: CaseResult) -> Group | None:
-    """Measure a solve; None where there is no index of a real channel."""
+    """Measure a solve; None if there is no index of a real channel."""
     try:
         with index_served(bed) as (url, _size):
             channel = f"{url}/{SAMPLED}"

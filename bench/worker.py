@@ -3,7 +3,7 @@
     python -m bench.worker MODULE.FUNCTION '{"argument": ...}'
 
 A task is a coroutine function, run as the work; or a function that imports and reads what it needs and returns the
-work, or None when it only makes something ready. Of the arguments, `settings` become `asynccache.config.Settings`,
+work, or None if it only makes something ready. Of the arguments, `settings` become `asynccache.config.Settings`,
 `packages` what the list holds that they name, and `loop` chooses the event loop. Then the clocks are read and the work
 begins. The figures go to the file that `ASYNCCACHE_BENCH_RESULT` names.
 """

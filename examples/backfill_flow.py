@@ -4,8 +4,8 @@
     python examples/backfill_flow.py run --store s3://bucket/conda_env --shards 64 --with kubernetes:image=IMAGE
     python examples/backfill_flow.py run --store s3://bucket/conda_env --shards 64 --with batch:image=IMAGE
 
-Tasks need asynccache installed where they run: here, or in IMAGE. A task that is killed is tried again and goes on
-where it was, also on another machine; the report counts each package once.
+Tasks need asynccache installed where they run: here, or in IMAGE. A task that is killed is retried and continues where
+it was, also on another machine; the report counts each package once.
 """
 
 import asyncio

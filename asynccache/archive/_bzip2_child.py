@@ -40,7 +40,7 @@ def load(path: str) -> Any:
 
 
 def next_job(link: Any) -> tuple[int, int, list[int]] | None:
-    """Return (bit of the end mark, slots, descriptors) of the next file; None when the parent wants no more."""
+    """Return (bit of the end mark, slots, descriptors) of the next file; None if the parent wants no more."""
     message, ancillary, _flags, _address = link.recvmsg(JOB_BYTES, _socket.CMSG_SPACE(2 * _DESCRIPTOR_BYTES))
     if len(message) != JOB_BYTES or not ancillary:
         return None

@@ -54,7 +54,7 @@ def decompressed(file: IO[bytes], name: str) -> Generator[bytes, None, None]:
 
 
 def fast_decoder() -> str | None:
-    """Return the file of the fast decoder's module, None where it cannot be used."""
+    """Return the file of the fast decoder's module, None if it cannot be used."""
     if not sys.executable or os.name != "posix":
         return None
     spec = importlib.util.find_spec(FAST)

@@ -108,7 +108,7 @@ def writer(threads: int) -> Iterator[Bzip2Writer]:
     if threads <= 1:
         yield Bzip2Writer(_compress_at_once, 0)
         return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - imports logging
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="asynccache-bzip2")
     try:

@@ -105,7 +105,7 @@ def _reported(
 
 
 def find_index(work: Work, blocks: Iterator[bytes]) -> bytes | None:
-    """Read a tar archive to its end; return the content of `info/index.json`, None when it is not there.
+    """Read a tar archive to its end; return the content of `info/index.json`, None if it is not there.
 
     Raises:
         ArchiveError: The archive is damaged or hostile, or the index is large.

@@ -60,7 +60,7 @@ class Receipt:
         """Read what `as_document` gave.
 
         Raises:
-            ArchiveError: This is no receipt, or one of a later version.
+            ArchiveError: This is not a receipt, or one of a later version.
         """
         try:
             if said["version"] != DOCUMENT_VERSION:
@@ -92,7 +92,7 @@ class Receipt:
         """Read what `to_json` gave.
 
         Raises:
-            ArchiveError: This is no receipt, or one of a later version.
+            ArchiveError: This is not a receipt, or one of a later version.
         """
         try:
             return cls.from_document(read_json(data))

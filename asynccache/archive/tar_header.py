@@ -183,7 +183,7 @@ def parse_pax(data: bytes, most: int) -> dict[bytes, bytes]:
 
 
 def _check_charset(records: dict[bytes, bytes], data: bytes) -> None:
-    # Python's tarfile looks for the record anywhere in the header, and fails at one that is no text
+    # Python's tarfile looks for the record anywhere in the header, and fails at one that is not text
     found = _CHARSET.findall(data)
     if found or b"hdrcharset" in records:
         said = {*found, records.get(b"hdrcharset", b"BINARY")}

@@ -95,7 +95,7 @@ class TarScanner:
         The bytes at hand begin with those of the last call that no piece covered.
 
         Raises:
-            ArchiveError: This is no tar archive, or a damaged one, or one that readers disagree on.
+            ArchiveError: This is not a tar archive, or a damaged one, or one that readers disagree on.
             HostileArchiveError: It holds what no package may hold.
         """
         buffer = self._held + data if self._held else data

@@ -38,7 +38,7 @@ def transmute(work: Work, file: IO[bytes], stem: str, level: int, threads: int, 
         The libraries that took part.
 
     Raises:
-        ArchiveError: The source is no package archive, or a damaged or hostile one.
+        ArchiveError: The source is not a package archive, or a damaged or hostile one.
         TransmuteError: What was written is not what was read.
     """
     large = work.size > _PROBABLY_LARGE

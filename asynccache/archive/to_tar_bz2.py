@@ -32,7 +32,7 @@ def transmute(work: Work, file: IO[bytes], threads: int, *, verify: bool) -> tup
         The libraries that took part.
 
     Raises:
-        ArchiveError: The source is no package archive, or a damaged or hostile one.
+        ArchiveError: The source is not a package archive, or a damaged or hostile one.
         TransmuteError: What was written is not what was read.
     """
     with work.path.open("rb") as source, bzip2_write.writer(threads) as bzip2:

@@ -110,7 +110,7 @@ class _Tree:
         """Take the next member.
 
         Raises:
-            HostileArchiveError: It is below what is no directory on this file system.
+            HostileArchiveError: It is below what is not a directory on this file system.
             OSError: It cannot be written.
         """
         self.end()

@@ -68,7 +68,7 @@ class Work:
             CancelledError: He does.
         """
         if self._cancelled is not None and self._cancelled():
-            from concurrent.futures import CancelledError  # noqa: PLC0415 - brings logging
+            from concurrent.futures import CancelledError  # noqa: PLC0415 - imports logging
 
             raise CancelledError
 

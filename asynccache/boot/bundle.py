@@ -69,7 +69,7 @@ def hydrate_from_packages(
 
     Returns:
         `packages`, how many; `bytes`, theirs on disk; `fetched_bytes` and `store_requests`, what the engine received
-        of packages and asked the store. 0 where the engine does not say.
+        of packages and asked the store. 0 if the engine does not say.
 
     Raises:
         HydrationError: The bundle is damaged or the engine failed; its own message is in the log.

@@ -14,7 +14,7 @@ _LARGEST = 16 << 20  # bytes: 100,000 packages
 
 
 def named_pack(root: Root, manifest: Manifest, env: Triple) -> str:
-    """Return the digest of the pack that the environment's digest stands for, empty where it stands for none.
+    """Return the digest of the pack that the environment's digest stands for, empty if it stands for none.
 
     Args:
         root: The cache's.

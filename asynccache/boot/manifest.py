@@ -102,7 +102,7 @@ class Manifest:
             req_id: Of the environment.
             full_id: Of it.
             arch: Of it.
-            named: Gives the digest of the pack that the environment's own digest stands for, empty where it has none;
+            named: Gives the digest of the pack that the environment's own digest stands for, empty if it has none;
                 asked where the manifest names no pack.
 
         Raises:
@@ -118,7 +118,7 @@ class Manifest:
         return str(key), digest, compared
 
     def digest(self, req_id: str, full_id: str, arch: str) -> str:
-        """Return the digest of an environment, empty when none is named."""
+        """Return the digest of an environment, empty if none is named."""
         named = self._digests.get(f"{req_id}:{full_id}:{arch}") or self._digests.get(f"{req_id}:{full_id}")
         return str(named or "")
 
@@ -127,7 +127,7 @@ class Manifest:
         return f"{self._envs}/{arch}/{req_id}/{full_id}/env.sha256-{digest}"
 
     def bundle(self, arch: str) -> dict[str, Any] | None:
-        """Return `key`, `size` and `sha256` of the engine's bundle for an architecture, None when none is named."""
+        """Return `key`, `size` and `sha256` of the engine's bundle for an architecture, None if none is named."""
         return _pinned(self._bundles.get(arch))
 
     def derived(self, req_id: str, full_id: str, arch: str) -> list[str]:
@@ -135,7 +135,7 @@ class Manifest:
         return [str(text) for text in self._derived.get(f"{req_id}:{full_id}:{arch}") or ()]
 
     def decoder(self, tag: str) -> dict[str, Any] | None:
-        """Return `key`, `size` and `sha256` of the wheel of a zstd decoder, None when none is named."""
+        """Return `key`, `size` and `sha256` of the wheel of a zstd decoder, None if none is named."""
         return _pinned(self._decoders.get(tag))
 
 

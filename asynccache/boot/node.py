@@ -38,9 +38,9 @@ class Receipt:
         requests: To the store.
         packages: How many it was made from; 0 with a pack.
         package_bytes: Theirs, on disk.
-        seconds: In all.
+        seconds: Total time.
         decoder: Which zstd was used; empty without a pack.
-        notes: What the user should know, a sentence each.
+        notes: Notes for the user, one sentence each.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -99,7 +99,7 @@ def make_environment(
 
 
 def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None]) -> str:
-    """Make an environment under its lock, or use the one that somebody else has just made; return its prefix."""
+    """Make an environment under its lock, or use the one that another process has just made; return its prefix."""
     root = Root(manifest.root, manifest.endpoint_url, manifest.client)
     prefix = receipt.prefix
     if not manifest.pins:

@@ -90,7 +90,7 @@ class S3Service(Service):
 
 
 def _tries() -> int | None:
-    """Return how often Metaflow's setting on this node has requests to S3 tried; None where it says nothing."""
+    """Return how often Metaflow's setting on this node has requests to S3 tried; None if it says nothing."""
     text = os.environ.get("METAFLOW_S3_CLIENT_RETRY_CONFIG")
     if not text:
         return None

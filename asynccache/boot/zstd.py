@@ -29,7 +29,7 @@ _SONAMES = ("libzstd.so.1", "libzstd.1.dylib", "/opt/homebrew/lib/libzstd.dylib"
 
 
 def find_decompressor(skip: tuple[str, ...] = ()) -> tuple[str, Decompress] | None:
-    """Return (name, function) of the first decoder that works; None when there is none.
+    """Return (name, function) of the first decoder that works; None if there is none.
 
     Args:
         skip: Names that are not to be used.

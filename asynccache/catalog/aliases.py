@@ -126,7 +126,7 @@ class Aliases:
         self._user = self._author.user
 
     async def get(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for, None when it is not given.
+        """Return what a name stands for, None if it is not given.
 
         Raises:
             IntegrityError: Its object is not readable.
@@ -137,7 +137,7 @@ class Aliases:
         """Give a name to an environment, or move a mutable one; return whether anything changed.
 
         Args:
-            alias: Which.
+            alias: The alias.
             ids: Of the environment.
             digests: Architecture -> sha256 of the environment, for the history.
 
@@ -208,7 +208,7 @@ class Aliases:
 
         Args:
             original: The names of the other store.
-            alias: Which.
+            alias: The alias.
             wanted: What it stands for there.
             anyway: Move one that has moved on, too; that is a move in the history here.
             write: Change something; else only tell what would come of it.
@@ -243,7 +243,7 @@ class Aliases:
                 return outcome
             if not same:
                 await self._keep(alias, wanted)
-            with suppress(PreconditionFailedError):  # somebody else moved it meanwhile: look again
+            with suppress(PreconditionFailedError):  # another process moved it meanwhile: look again
                 for key, data in await original._moves_upto(wanted, lacking or ()):
                     await self._store.put(key, data, if_absent=True)
                 if not same:
@@ -254,7 +254,7 @@ class Aliases:
         raise self._contended(alias)
 
     async def _lacking(self, original: Aliases, here: list[str], there: list[str]) -> list[str] | None:
-        """Return the entries with which another store's history goes on after the one here; None where it does not."""
+        """Return the entries with which another store's history goes on after the one here; None if it does not."""
         if here != there[: len(here)]:
             return None
         if here and len(here) < len(there) and await self._store.get(here[-1]) != await original._store.get(here[-1]):
@@ -347,7 +347,7 @@ class Aliases:
         """Move a mutable name back; return what it stands for now.
 
         Args:
-            alias: Which.
+            alias: The alias.
             to: Number of the move whose target it shall have again; the one before the last when None.
 
         Raises:
@@ -415,7 +415,7 @@ class Aliases:
 
     async def _read(self, alias: Alias) -> tuple[Ids, ObjectInfo] | None:
         key = self._keys.alias(alias)
-        # the version first: if the object changes before it is read, the swap fails and is tried again
+        # the version first: if the object changes before it is read, the swap fails and is retried
         info = await self._store.head(key)
         if info is None:
             return None

@@ -47,14 +47,14 @@ class CollectionState:
     """What is being collected in a store.
 
     Attributes:
-        mark: Name of the lists of candidates; empty where there are none.
+        mark: Name of the lists of candidates; empty if there are none.
         marked_at: Seconds since the epoch.
         lists: How many lists there are.
         done: How many of them are swept.
         keep_days: What is younger is kept.
         unreferenced: Whether environments without a root are among the candidates.
         also: Pattern of what was asked for by name.
-        claimed_until: When the claim of the next list ends, seconds since the epoch; 0 where none is claimed.
+        claimed_until: When the claim of the next list ends, seconds since the epoch; 0 if none is claimed.
     """
 
     mark: str = ""
@@ -85,7 +85,7 @@ class KnownState:
 
     Attributes:
         state: What it says.
-        etag: Its version; None where there is no such object.
+        etag: Its version; None if there is no such object.
     """
 
     state: CollectionState
@@ -95,7 +95,7 @@ class KnownState:
         """Put another state in its place.
 
         Raises:
-            LockTimeoutError: Somebody else has done so meanwhile.
+            LockTimeoutError: Another process has done so meanwhile.
             StoreError: The store cannot be written.
         """
         try:
@@ -132,7 +132,7 @@ async def read_state(store: Store) -> KnownState:
 
 
 def check_unclaimed(store: Store, state: CollectionState) -> None:
-    """Refuse to sweep while somebody else does.
+    """Refuse to sweep while another process does.
 
     Raises:
         LockTimeoutError: A list is claimed, and the claim has not run out.

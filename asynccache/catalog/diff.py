@@ -20,9 +20,9 @@ class Change(Documented):
     Attributes:
         kind: `conda` or `pypi`.
         name: Package name.
-        before: Version and build in the first environment; None when it has none.
-        after: In the second one; None when it has none.
-        bytes: Size of the second one's archive (of the first one's, when it was removed); None when unknown.
+        before: Version and build in the first environment; None if it has none.
+        after: In the second one; None if it has none.
+        bytes: Size of the second one's archive (of the first one's, when it was removed); None if unknown.
     """
 
     kind: str

@@ -62,7 +62,7 @@ class EnvironmentDigests:
         return together.sha256
 
     async def get(self, env_id: EnvID, sha256: str) -> EnvironmentDigest | None:
-        """Return what a digest, or the common one of several architectures, stands for; None where it is not there.
+        """Return what a digest, or the common one of several architectures, stands for; None if it is not there.
 
         Raises:
             IntegrityError: What is there is something else.
@@ -84,7 +84,7 @@ class EnvironmentDigests:
         return await self._store.head(self._keys.digest(env_id, sha256)) is not None
 
     async def current(self, env_id: EnvID) -> EnvironmentDigest | None:
-        """Return what the digest that says most stands for, the last of several; None where none can be read.
+        """Return what the digest that says most stands for, the last of several; None if none can be read.
 
         Raises:
             StoreError: The store cannot be read.

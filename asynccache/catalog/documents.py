@@ -39,7 +39,7 @@ class EnvironmentDocuments:
         self._keys = keys or CatalogKeys()
 
     async def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
-        """Read one document; None when there is none.
+        """Read one document; None if there is none.
 
         Raises:
             IntegrityError: The object is not a document in two readings; says what is wrong with it.
@@ -54,7 +54,7 @@ class EnvironmentDocuments:
         Every package that it names must be in the store already: a document is a promise.
 
         Raises:
-            IntegrityError: A document was there, and cannot be read. What is no JSON is no document and is replaced.
+            IntegrityError: A document was there, and cannot be read. What is no JSON is not a document and is replaced.
         """
         env_id = environment.id
         try:
@@ -77,13 +77,13 @@ class EnvironmentDocuments:
             if damaged is not None and _is_json(damaged[1]):
                 raise
             if damaged is not None:
-                with suppress(PreconditionFailedError):  # somebody else writes it again
+                with suppress(PreconditionFailedError):  # another process writes it again
                     key = self._keys.document(env_id)
                     await self._store.put(key, environment.to_json(), if_match=damaged[0].etag)
         return await self.get(env_id) or environment
 
     async def still_unreadable(self, env_id: EnvID) -> tuple[ObjectInfo, bytes] | None:
-        """Read an unreadable document again, by the store opened again; None where it can be read, or has gone."""
+        """Read an unreadable document again, by the store opened again; None if it can be read, or has gone."""
         key = self._keys.document(env_id)
         async with self._store.another() as store:
             # its version first: should it change before it is read, nobody replaces or moves what it is then
@@ -100,7 +100,7 @@ class EnvironmentDocuments:
     async def of_request(
         self, arch: str, req_id: str
     ) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
-        """Read all documents of a request, the latest resolution first, and tell what is no document.
+        """Read all documents of a request, the latest resolution first, and tell what is not a document.
 
         Raises:
             StoreError: One cannot be read now: which one is the latest is not known then.
@@ -132,7 +132,7 @@ class EnvironmentDocuments:
 
 
 async def read_twice(store: Store, key: str, read: Callable[[bytes], T]) -> T | None:
-    """Read a small object; None when there is none. A wrong reading that a second one does not show is no damage.
+    """Read a small object; None if there is none. A wrong reading that a second one does not show is no damage.
 
     Raises:
         IntegrityError: `read` takes neither of two independent readings.

@@ -33,7 +33,7 @@ class Export(Documented):
         text: The file's content.
         left_out: What the format cannot hold, a sentence each.
         format: One of `EXPORT_FORMATS`, as in `--format`.
-        file: Where it was written; None when it was not.
+        file: Where it was written; None if it was not.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("format", "left_out", "file", "told as text")
@@ -45,7 +45,7 @@ class Export(Documented):
 
     @property
     def told(self) -> str | None:
-        """The file's content; None when it was written."""
+        """The file's content; None if it was written."""
         return self.text if self.file is None else None
 
     def write(self, path: Path) -> None:
@@ -65,7 +65,7 @@ def export(environment: ResolvedEnvironment, fmt: str) -> Export:
     """Write an environment.
 
     Args:
-        environment: Which.
+        environment: The environment.
         fmt: One of `EXPORT_FORMATS`.
 
     Raises:

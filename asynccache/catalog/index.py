@@ -41,11 +41,11 @@ class Summary(Documented):
     Attributes:
         id: Its identity.
         version: What it was read from: changes when the document does.
-        resolved_on: Local time without zone, ISO 8601; empty when unreadable.
+        resolved_on: Local time without zone, ISO 8601; empty if unreadable.
         resolved_by: User name.
         type: `conda-only`, `pypi-only` or `mixed`.
         packages: How many.
-        error: Why the document cannot be read; empty when it can.
+        error: Why the document cannot be read; empty if it can.
         start: Where the document begins in its file, in bytes.
         length: Its length in bytes.
     """
@@ -120,7 +120,7 @@ class CatalogIndex:
         self._cache = SQLiteCache(path, _FORMAT, _SCHEMA)
 
     def version(self) -> str:
-        """Return what the whole index was made from; empty when there is none."""
+        """Return what the whole index was made from; empty if there is none."""
         rows = self._cache.do(lambda c: c.execute("select value from meta where name = 'version'").fetchall())
         return str(rows[0][0]) if rows else ""
 

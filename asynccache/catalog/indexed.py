@@ -41,7 +41,7 @@ class IndexedManifest:
         self._index = index
 
     def get(self, env_id: EnvID) -> ResolvedEnvironment | None:
-        """Return an environment, `_default` followed; None when it is not known.
+        """Return an environment, `_default` followed; None if it is not known.
 
         Raises:
             IntegrityError: Its document is malformed, or the file is damaged.
@@ -62,7 +62,7 @@ class IndexedManifest:
         return self._reading(read, None)
 
     def resolve(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for here, None when it is not known."""
+        """Return what a name stands for here, None if it is not known."""
         if alias.kind == "both-id":
             req_id, _, full_id = alias.stored.partition(":")
             return req_id, full_id
@@ -116,7 +116,7 @@ class IndexedManifest:
 
     @contextmanager
     def _open(self) -> Iterator[int | None]:
-        """Open the file as other readers do, with a shared lock; None when there is none."""
+        """Open the file as other readers do, with a shared lock; None if there is none."""
         try:
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -4,9 +4,9 @@ One JSON file, shared with other programs that read and write it whole. An updat
 sure that the locked file is still the one at the path (a rename by another writer replaces it), reads, changes, writes
 a temporary file and renames it. Other writers do not check the path: one that waited for the lock of a file that was
 replaced reads that file and puts it, with its own change, at the path. So the new content is written into the replaced
-file too, before its lock is given back; and where somebody else has written lately, the update is read back when nobody
-has a replaced file open any more, and made again should it have been overwritten. Where the file system has no kernel
-locks, a lock file beside it keeps the writers of this program apart. All functions block: call them in a thread.
+file too, before its lock is given back; and where another process has written lately, the update is read back when
+nobody has a replaced file open any more, and made again should it have been overwritten. Where the file system has no
+kernel locks, a lock file beside it keeps the writers of this program apart. All functions block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class LocalManifest:
             yield file, data
 
     def _written_lately(self, file: int) -> bool:
-        """Return whether somebody else may have read the file before it was what it is now, and not have written
+        """Return whether another process may have read the file before it was what it is now, and not have written
         yet.
         """
         status = os.fstat(file)
@@ -249,7 +249,7 @@ class LocalManifest:
 
 
 def _as_we_write_it(env_id: EnvID, entry: object) -> dict[str, Any] | None:
-    """Return what this program would write in place of an entry; None where that is no document."""
+    """Return what this program would write in place of an entry; None if that is not a document."""
     try:
         return ResolvedEnvironment.from_document(env_id, entry).as_document()
     except UsageError:

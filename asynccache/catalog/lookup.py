@@ -79,9 +79,9 @@ class Lookup:
         documents: Documents in the store; None to look here only.
         aliases: Names in the store; None to look here only.
         policy: Whose resolutions are taken.
-        pathspecs: Finds what a step used; None when there is nobody to ask.
+        pathspecs: Finds what a step used; None if there is nobody to ask.
         say: Called with a sentence on what was passed over.
-        vouched: Returns an environment as a request may mean it, None where nobody vouches for it.
+        vouched: Returns an environment as a request may mean it, None where no one vouches for it.
     """
 
     local: IndexedManifest
@@ -132,7 +132,7 @@ class Lookup:
         return environment if self.vouched is None else await self.vouched(environment)
 
     async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
-        """Return one environment, None when it is known nowhere."""
+        """Return one environment, None if it is known nowhere."""
         known = await in_thread(self.local.get, env_id)
         if known is None and self.documents is not None:
             known = await self.documents.get(env_id)
@@ -155,7 +155,7 @@ class Lookup:
                 letter; `Flow` and `Flow/Run` mean the `end` step, of the latest run where none is named.
 
         Raises:
-            UsageError: The text is no name.
+            UsageError: The text is not a name.
             ObjectNotFoundError: Nothing is known under it; says near names.
         """
         alias = parse_name(text)

@@ -62,7 +62,7 @@ class Adoption:
     sources: Sources
 
     def doubtful(self, job: Job, vouched: frozenset[str] = frozenset()) -> list[StoredArchive]:
-        """Return what the store has of the derived archives that are wanted, and nobody vouches for.
+        """Return what the store has of the derived archives that are wanted, and no one vouches for.
 
         Args:
             job: What is wanted, and what there is.
@@ -91,19 +91,19 @@ class Adoption:
         """Compare a derived archive of others with the published one, remember that, and write its receipt.
 
         Args:
-            package: Which.
+            package: The package.
             found: What the store holds below the package's URL.
             archive: The derived archive.
-            trust_receipt: Do nothing where it has a receipt. That is for who runs nothing of it.
+            trust_receipt: Do nothing if it has a receipt. That is for who runs nothing of it.
             write_receipt: Whether the store may be written.
             opinion: Compares them as well, when we found no difference.
 
         Returns:
-            What is wrong with it; None when all is well.
+            What is wrong with it; None if all is well.
 
         Raises:
             IntegrityError: There is nothing to compare it with.
-            ArchiveError: It is no package, or a hostile one.
+            ArchiveError: It is not a package, or a hostile one.
             FetchError: The published archive cannot be obtained now.
         """
         identity, key = (

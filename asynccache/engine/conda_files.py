@@ -82,7 +82,7 @@ def _below(directory: Path) -> Iterator[Path]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return what a configuration file says; nothing where it is not there any more, or may not be read.
+    """Return what a configuration file says; nothing if it is not there any more, or may not be read.
 
     Raises:
         ConfigurationError: It is none.

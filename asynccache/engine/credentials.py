@@ -82,7 +82,7 @@ class HostCredentials:
         return (self._with_secret.get(place) or self.with_token(place) or place) + mark + fragment
 
     def with_token(self, address: str) -> str | None:
-        """Return the address, of a channel or below one, with conda's token in its path; None where none is known."""
+        """Return the address, of a channel or below one, with conda's token in its path; None if none is known."""
         for place, text in self._channels.items():
             if address == place or address.startswith(place + "/"):
                 return text + address[len(place) :]

@@ -72,7 +72,7 @@ class DerivedArchives:
                 self._known = {**known, **dict(self._unsaved)}
 
     def allowed(self, published: Digests, derived_md5: str, vouched: frozenset[str] = frozenset()) -> frozenset[str]:
-        """Return the sha256 of what may be used as a derived archive, nothing where nobody vouches for any.
+        """Return the sha256 of what may be used as a derived archive, nothing where no one vouches for any.
 
         Args:
             published: What is known of the published archive (see `published_digests`).
@@ -111,7 +111,7 @@ class DerivedArchives:
 
         Args:
             store: Identity of the store.
-            archive: Which.
+            archive: The archive.
         """
         if store not in self._receipts:
             self._receipts[store] = await self._threads.run(self._shared().known, _RECEIPTS + store)
@@ -157,7 +157,7 @@ def parse_statement(text: str) -> tuple[str, str]:
 
 
 def unvouched(archive: StoredArchive, address: str, why: object) -> IntegrityError:
-    """Return the failure of whoever finds nothing of a package but a derived archive that nobody vouches for.
+    """Return the failure of whoever finds nothing of a package but a derived archive that no one vouches for.
 
     Args:
         archive: That one.

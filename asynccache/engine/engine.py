@@ -202,7 +202,7 @@ class Engine:
             self._emit(events.PackageDone(package.filename, url, self.host.clock.now() - started))
 
     async def _adopted(self, job: Job) -> Job:
-        """Compare derived archives that are there and nobody vouches for; return the job with what is to be mended."""
+        """Compare derived archives that are there and no one vouches for; return the job with what is to be mended."""
         adoption = Adoption(self.host, self.sources)
         if any(form != job.package.url_format for form in job.formats):
             await self.sources.derived.load()

@@ -80,7 +80,7 @@ class LocksUnsupported(Event):
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted(Event):
-    """A package entered a phase; `size` is the expected work in bytes, None when unknown."""
+    """A package entered a phase; `size` is the expected work in bytes, None if unknown."""
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("phase", "package", "size as bytes")
 
@@ -147,7 +147,7 @@ class Transmuted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Uploaded(Event):
-    """An object is visible in the store; `created` is False when another writer's was adopted."""
+    """An object is visible in the store; `created` is False if another writer's was adopted."""
 
     package: str
     key: str
@@ -243,7 +243,7 @@ class ResolveStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResolveEnded(Event):
-    """Solving one environment ended; packages is None when it failed."""
+    """Solving one environment ended; packages is None if it failed."""
 
     name: str
     arch: str

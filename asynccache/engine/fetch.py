@@ -1,9 +1,9 @@
 """Fetching one package's bytes to a local file, whole and verified, whatever the server does.
 
 Sources are tried in order: mirrors, then the package's own URL. A failure that may pass (a broken connection, 429, 5xx)
-is tried again after a wait, continuing where the bytes ended: a few times where another source is left, the last one
-for as long as an outage is borne. A failure that will not pass (404, wrong bytes twice) leads to the next source. The
-file appears under its name only when size and digests are right.
+is retried after a wait, continuing where the bytes ended: a few times where another source is left, the last one for as
+long as an outage is borne. A failure that will not pass (404, wrong bytes twice) leads to the next source. The file
+appears under its name only when size and digests are right.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class FetchResult:
 
 @dataclass(frozen=True, slots=True)
 class PlainFile:
-    """A published file that is no package, of which nothing is known.
+    """A published file that is not a package, of which nothing is known.
 
     Attributes:
         url: Where it is published, without credentials.

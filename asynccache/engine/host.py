@@ -46,7 +46,7 @@ class Host:
 
     @contextmanager
     def phase(self, phase: events.Phase, name: str, size: int | None) -> Iterator[None]:
-        """Tell when a phase of a package begins and ends; `size` is the expected work in bytes, None when unknown."""
+        """Tell when a phase of a package begins and ends; `size` is the expected work in bytes, None if unknown."""
         self.emit(events.PhaseStarted(phase, name, size))
         started = self.clock.now()
         try:

@@ -35,7 +35,7 @@ def keyring_programs() -> tuple[str, ...]:
 
 
 def keyring_login(host: str, username: str | None = None, *, url: str = "") -> Credentials | None:
-    """Return what is kept for a host; None when nothing is, or there is no such program. Blocking.
+    """Return what is kept for a host; None if nothing is, or there is no such program. Blocking.
 
     Args:
         host: `host` or `host:port`; what is kept under the latter counts first.

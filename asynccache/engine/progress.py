@@ -127,7 +127,7 @@ class Progress:
                 self._worked += 1
 
     def seconds_left(self) -> float | None:
-        """Estimate how long the rest takes; None where nothing says.
+        """Estimate how long the rest takes; None if nothing says.
 
         By packages as soon as one that had something to do is complete: what comes after fetching counts then, too.
         Before that by bytes; how large what has not begun is, nobody says: it counts as the rest does on average.

@@ -43,7 +43,7 @@ class Outcome(Documented):
         package: File name as published.
         url: Where it is published, without credentials.
         forms: What the store holds of it that was wanted.
-        error: Why it is not complete; None when it is.
+        error: Why it is not complete; None if it is.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("package", "url", "forms", "*error")
@@ -71,7 +71,7 @@ class RunTotals(Documented):
         retries: Requests that were made again.
         damaged: Keys of objects that differ from their own key in two readings.
         mended: Those that were replaced by what their keys say.
-        seconds: In all.
+        seconds: Total time.
         cpu_seconds: Of this process and its children.
         peak_memory_bytes: The largest resident size that the process has had.
         phases: Phase (`fetch`, `transmute`, `upload`) -> what it moved.

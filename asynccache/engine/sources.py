@@ -86,7 +86,7 @@ class Sources:
         """Bring the archive that a package's URL names, out of the store or from upstream.
 
         Args:
-            package: Which.
+            package: The package.
             found: What the store holds below the package's URL.
             path: The file to make.
             damaged: Formats of it that are known to be damaged in the store; takes what is found to be so.

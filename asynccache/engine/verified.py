@@ -56,7 +56,7 @@ class Verified:
         return dict(self._cache.do(lambda c: c.execute(sql, (place,)).fetchall()))
 
     def version(self, place: str, name: str) -> str | None:
-        """Return the version of one that was verified; None when it was not."""
+        """Return the version of one that was verified; None if it was not."""
         sql = "select version from verified where place = ? and name = ?"
         found = self._cache.do(lambda c: c.execute(sql, (place, name)).fetchone())
         return None if found is None else str(found[0])
@@ -94,7 +94,7 @@ def _own_file(cache_dir: Path) -> Path | None:
 
 
 def _private(path: Path) -> Path:
-    """Return a file that nobody else can have written: any other one is removed."""
+    """Return a file that no other user can have written: any other one is removed."""
     try:
         if others_can_write(path.lstat()) or path.is_symlink():
             path.unlink()

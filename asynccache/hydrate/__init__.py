@@ -1,1 +1,1 @@
-"""From a resolved environment to a prefix on disk: archives out of a store, extracted once a node, linked, atomic."""
+"""From a resolved environment to a prefix on disk: archives from a store, extracted once per node, linked, atomic."""

@@ -22,10 +22,10 @@ class Activation:
     """How to run something in an environment.
 
     Attributes:
-        prefix: Where it is.
-        variables: The whole environment of the process, but for what scripts add.
+        prefix: Its path.
+        variables: All variables of the process, except those that scripts add.
         scripts: For a shell to read first.
-        words: What to execute: a program and its arguments; none yet where nothing was asked for.
+        words: What to execute: a program and its arguments; empty if nothing was requested yet.
     """
 
     prefix: Path
@@ -61,7 +61,7 @@ class Activation:
         return replace(self, words=(shell, "--rcfile", name, "-i"))
 
     def as_document(self) -> dict[str, object]:
-        """Return it as plain values; of the variables those that differ from this process's."""
+        """Return it as plain values, with only those variables that differ from this process's."""
         changed = {k: v for k, v in self.variables.items() if os.environ.get(k) != v}
         scripts = [str(script) for script in self.scripts]
         return {"prefix": str(self.prefix), "words": list(self.words), "variables": changed, "scripts": scripts}
@@ -71,12 +71,12 @@ def activate(prefix: Path, settings: Settings, environ: Mapping[str, str]) -> Ac
     """Return the activation of an environment.
 
     Args:
-        prefix: Where it is.
-        settings: Say which environments are known by their names.
+        prefix: Its path.
+        settings: Settings that say which environments are known by name.
         environ: Variables to start from.
 
     Raises:
-        HydrationError: Variables that the environment brings cannot be read.
+        HydrationError: Variables of the environment cannot be read.
     """
     name = prefix.name if prefix.parent == environments_directory(settings) else str(prefix)
     scripts = tuple(map(Path, activation_scripts(str(prefix))))

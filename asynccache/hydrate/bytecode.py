@@ -1,7 +1,7 @@
 """Byte code: the same bytes each time, valid wherever the files end up, never checked against their sources.
 
-Python writes the real path of a source into what it loads from byte code, so that the path in there does not matter.
-Blocking: call these in threads.
+Python sets the real path of a source when it loads byte code, so the path in it does not matter. Blocking: call these
+in threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-_PARTS: Final = 4  # processes, whatever the number of cores: what else is in a process changes its byte code
+_PARTS: Final = 4  # a fixed number of processes: byte code depends on what else a process compiles
 _PROGRAM: Final = """
 import os, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
@@ -27,26 +27,26 @@ for path in sys.stdin.buffer.read().decode('utf-8', 'surrogateescape').split('\\
 
 
 def python_version(tree: Path) -> str | None:
-    """Return major and minor of the Python in a directory of an environment, None when there is none."""
+    """Return the major and minor version of the Python in an environment's directory; None if there is none."""
     found = sorted(p.name for p in (tree / "lib").glob("python3.*") if (p / "os.py").is_file())
     return found[0].removeprefix("python") if found else None
 
 
 def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: int) -> str | None:
-    """Compile the Python files below the standard library's directory that no package brings byte code of.
+    """Compile the Python files below the standard library's directory that have no byte code from their package.
 
-    Conda's packages bring it for most of their files, and compiling is most of what making a pack costs. Files that are
-    no valid Python are left out.
+    Conda packages contain it for most of their files, and compiling is most of the cost of building a pack. Files that
+    are not valid Python are left out.
 
     Args:
         tree: The environment.
-        version: Of its Python, such as `3.11`.
-        native: Whether its own Python runs here; else one of the same version is looked for.
+        version: Version of its Python, such as `3.11`.
+        native: Whether its own Python runs on this machine; otherwise one of the same version is looked for.
         timeout: Seconds.
         cores: Processes at once.
 
     Returns:
-        Why it was not done, None when it was.
+        Why it was not done; None if it was.
     """
     python = str(tree / "bin" / "python") if native else _same(version)
     if python is None:
@@ -81,7 +81,7 @@ def compile_tree(tree: Path, version: str, native: bool, timeout: float, cores: 
 
 
 def is_byte_code_of(path: Path, source: Path) -> bool:
-    """Return whether a file is byte code that names its source's time and size, and the source is as it was then.
+    """Return whether a file is byte code with its source's time and size, and the source still has them.
 
     Its first 16 bytes are Python's number of the format, flags (0: checked by time), time and size of the source
     (PEP 552).

@@ -1,7 +1,7 @@
 """Unpacking conda packages into directories. Blocking: call this in a thread.
 
-The library is the fastest at unpacking `.conda`. With `.tar.bz2`, where decoding takes most of the time, it is no
-faster than our own reader, which checks what it reads and uses a second core.
+The library is the fastest at unpacking `.conda`. For `.tar.bz2`, where decoding takes most of the time, it is no faster
+than our own reader, which checks what it reads and uses a second core.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def extract_conda(
     """Unpack a conda package, in either format.
 
     Args:
-        archive: Verified by the caller.
-        target: Directory to make.
-        limits: What it may ask of this machine.
-        stop: Asked now and then whether to stop.
-        checked: Whether somebody has read it as `archive.check` does; else it is read so here.
-        digests: Its md5 and sha256, where nobody else can have changed it since; None to compute them.
+        archive: The archive, verified by the caller.
+        target: Directory to create.
+        limits: Limits on what it may use of this machine.
+        stop: Called regularly; returns whether to stop.
+        checked: Whether it was already read as `archive.check` does; otherwise that is done here.
+        digests: Its md5 and sha256, if no one else can have changed it since; None to compute them.
         cores: With 2, bzip2 is decoded while files are written.
 
     Returns:
         md5 and sha256 of the archive.
 
     Raises:
-        HostileArchiveError: It unpacks to more than it may, or to links that lead out of it.
+        HostileArchiveError: It unpacks to more than the limits allow, or to links that lead out of it.
         ArchiveError: It cannot be unpacked.
         IntegrityError: It changed meanwhile.
-        concurrent.futures.CancelledError: `stop` said so.
+        concurrent.futures.CancelledError: `stop` returned True.
     """
     if not checked or archive.name.endswith(Format.TAR_BZ2):
         try:
@@ -66,7 +66,7 @@ def extract_conda(
     try:
         # the library's blocking call would hold the interpreter's lock for the whole archive
         sha256, md5 = asyncio.run(download_and_extract(offline_client(), archive.as_uri(), target))
-    except Exception as exc:  # the library has many kinds
+    except Exception as exc:  # the library raises many kinds
         if is_full(exc):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
         raise ArchiveError(f"{archive.name} cannot be unpacked ({exc})", hint="verify the package") from exc
@@ -77,7 +77,7 @@ def extract_conda(
 
 
 def _check_tree(root: str, limits: Limits) -> None:
-    """Refuse what an archive left that nobody read before: too many files, links that lead out of it.
+    """Refuse the content of an archive that was not checked before: too many files, links that lead out of it.
 
     Raises:
         HostileArchiveError: Which.

@@ -1,8 +1,8 @@
-"""What an extracted package's record says of it, and whether it is the package that an environment names.
+"""What an extracted package's record says, and whether it is the package that an environment names.
 
 A record is written last, inside the directory, before the directory gets its name; so a directory with a record is
-whole. Conda packages also carry `info/repodata_record.json`, as conda programs write and read it; a directory that one
-of those extracted is used when that record names the same bytes.
+complete. Conda packages also carry `info/repodata_record.json`, as conda programs write and read it; a directory that
+one of those extracted is used when that record names the same bytes.
 
     <filename>/info/asynccache.json      conda package: our record
     pypi/<filename>/record.json          wheel: our record, beside the tree `files/`
@@ -38,12 +38,12 @@ class Contents:
     """What linking needs to know of an extracted package.
 
     Attributes:
-        bytes: Of all files.
-        placed_bytes: Of the files that name their prefix, which are written again in every environment.
-        files: How many files and links there are.
-        shortest_placeholder: Bytes that the prefix may have at most in a binary file; None when there is no such file.
-        shortest_in: That file.
-        post_link: Whether a script has to run after linking.
+        bytes: Size of all files.
+        placed_bytes: Size of the files that contain their prefix, which are rewritten in every environment.
+        files: Number of files and links.
+        shortest_placeholder: Longest prefix, in bytes, that fits into every binary file; None if there is no such file.
+        shortest_in: The file that sets this limit.
+        post_link: Whether it has a script to run after linking.
     """
 
     bytes: int
@@ -59,11 +59,11 @@ class Extracted:
     """An extracted package on this node.
 
     Attributes:
-        package: What the environment says of it.
+        package: The package as in the environment.
         path: Its directory.
-        contents: What is in it.
-        sha256: Of the published archive, where it is known.
-        closed: Whether its record says that nobody else can write to it.
+        contents: Its contents.
+        sha256: sha256 of the published archive, if known.
+        closed: Whether its record says that no other user can write to it.
     """
 
     package: EnvironmentPackage
@@ -74,7 +74,7 @@ class Extracted:
 
     @property
     def record(self) -> Path:
-        """Its record; the time of its last change is that of the last use."""
+        """Its record, whose modification time is that of the last use."""
         own = self.path / _RECORDS[self.package.kind]
         return own if own.exists() else self.path / _FOREIGN
 
@@ -85,11 +85,11 @@ class Extracted:
 
 
 def write_record(directory: Path, package: EnvironmentPackage, fmt: str, digests: Digests) -> None:
-    """Describe a package that was extracted, and close it to others. Blocking.
+    """Write the record of an extracted package, and protect it from others. Blocking.
 
     Args:
-        directory: Where, complete but for the record.
-        package: What the environment says of it.
+        directory: The package's directory, complete except for the record.
+        package: The package as in the environment.
         fmt: Format of the archive that was extracted.
         digests: md5 (conda) and sha256 of that archive.
 
@@ -123,7 +123,7 @@ def write_record(directory: Path, package: EnvironmentPackage, fmt: str, digests
 
 
 def read_record(directory: Path, package: EnvironmentPackage) -> Extracted | None:
-    """Return the package that a directory holds if it is the one that is meant, None else. Blocking."""
+    """Return the package that a directory holds if it is the wanted one, otherwise None. Blocking."""
     own = _document(directory / _RECORDS[package.kind])
     try:
         if own is not None and own["version"] == _VERSION:
@@ -133,19 +133,19 @@ def read_record(directory: Path, package: EnvironmentPackage) -> Extracted | Non
         foreign = _document(directory / _FOREIGN) if package.kind == "conda" else None
         if foreign is None or not _is_same_conda(package, foreign):
             return None
-        # no record of ours can be added where another program's package is: it may be read-only
+        # no record of ours can be added to another program's package: it may be read-only
         return Extracted(package, directory, summarised(directory, "conda"), foreign.get("sha256"))
     except (KeyError, TypeError, ValueError, OSError):
         return None
 
 
 def is_trusted(extracted: Extracted, owner: int | None) -> bool:
-    """Return whether nobody but this user, root and `owner` can have written an extracted package. Blocking."""
+    """Return whether no user but this one, root and `owner` can have written an extracted package. Blocking."""
     return is_closed(extracted.path, extracted.record, owner, said=extracted.closed)
 
 
 def note_use(extracted: Extracted) -> None:
-    """Remember that the package was used now; where that cannot be written, it is not. Blocking."""
+    """Record that the package is used now, if that can be written. Blocking."""
     with suppress(OSError):
         os.utime(extracted.record)
 
@@ -180,7 +180,7 @@ def summarised(directory: Path, kind: Kind) -> Contents:
 
 
 def _entries(directory: Path) -> list[dict[str, str]]:
-    """Read the lists that packages had before `info/paths.json`."""
+    """Read the lists that packages had before the format of `info/paths.json`."""
     with suppress(FileNotFoundError):
         names = (directory / "info" / "files").read_text("utf-8").splitlines()
         placeholders: dict[str, dict[str, str]] = {}
@@ -212,7 +212,7 @@ def _walked(directory: Path) -> tuple[int, int]:
 
 
 def _is_same(package: EnvironmentPackage, hashes: Mapping[str, str], url: str) -> bool:
-    """Return whether recorded digests are those that the environment names; without any, the address decides."""
+    """Return whether recorded digests match those in the environment; if there are none, the address decides."""
     both = [fmt for fmt in hashes if fmt in package.hashes]
     if both:
         return all(hashes[fmt] == package.hashes[fmt] for fmt in both)

@@ -1,4 +1,4 @@
-"""When a pack is better than packages: give `from_pack` to `hydrate` to have that decided."""
+"""Deciding whether to hydrate from a pack or from packages: pass `from_pack` to `hydrate`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ async def from_pack(
     """Fill a directory from an environment's pack, unless this node has all its packages: linking them writes less.
 
     Returns:
-        Whether that was done; else packages are to be linked.
+        Whether that was done; otherwise packages have to be linked.
 
     Raises:
-        HydrationError: The prefix is too long for the pack's files, or the disk too small.
+        HydrationError: The prefix is too long for the pack's files, or the disk is too small.
         StoreError: The store cannot be asked for a pack.
     """
     if await NodePackages(host, sources).has_all(environment.packages):
         return False
-    from asynccache.hydrate.unpack import unpack_environment  # noqa: PLC0415 - not where packages are linked
+    from asynccache.hydrate.unpack import unpack_environment  # noqa: PLC0415 - not needed to link packages
 
     return await unpack_environment(host, sources, environment, building, prefix)

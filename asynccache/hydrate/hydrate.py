@@ -1,6 +1,6 @@
-"""Hydrating one environment: linked in a directory of its own, renamed to its place, marked complete as the last step.
+"""Hydrating one environment: linked in a temporary directory, renamed to its prefix, and finally marked complete.
 
-Of the processes that want one prefix, one makes it and the others wait for it and use it. Whatever ends a process, the
+If several processes want one prefix, one creates it and the others wait for it and use it. However a process ends, the
 prefix is complete, absent, or recognised as incomplete by the next run, which removes it.
 """
 
@@ -26,7 +26,7 @@ from asynccache.node.link_script import run_link_script
 from asynccache.runtime.locks import Turn
 from asynccache.runtime.tasks import run_together
 
-_LOOK: Final = 0.05  # seconds between two looks for what another process makes
+_LOOK: Final = 0.05  # seconds between two checks for what another process creates
 _WITHOUT_SCRIPTS: Final = "set link_scripts to false to do without"
 
 
@@ -48,28 +48,28 @@ async def hydrate(
     options: HydrateOptions | None = None,
     packed: Packed | None = None,
 ) -> Hydrated:
-    """Make an environment on disk, or find that it is there.
+    """Create an environment on disk, or find that it exists.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store that has the packages, and upstream.
-        environment: Which.
-        prefix: Where; its parent is made when it does not exist.
+        environment: The environment.
+        prefix: Its path; the parent is created if it does not exist.
         options: How.
-        packed: Asked first, such as `from_pack`; what it does not have comes from packages.
+        packed: Tried first, such as `from_pack`; if it has no pack, packages are used.
 
     Raises:
         HydrationError: What is at `prefix` is not ours, or a package cannot be linked, or its script fails.
-        FetchError: A package that no source has.
-        IntegrityError: A package that all sources have wrong.
+        FetchError: No source has a package.
+        IntegrityError: Every source has other bytes of a package than its digest says.
         DiskError: The disk is full or cannot be written.
-        LockTimeoutError: Another process makes the same prefix for too long.
+        LockTimeoutError: Another process has been creating the same prefix for too long.
     """
     return await _Making(host, sources, environment, prefix, options or HydrateOptions(), packed).run()
 
 
 class _MadeMeanwhileError(Exception):
-    """Another process has made the environment; never leaves this module."""
+    """Another process has created the environment; never leaves this module."""
 
 
 class _Making:
@@ -102,7 +102,7 @@ class _Making:
             return self._used(waited=True)
 
     async def _is_there(self) -> bool:
-        """Use a complete environment, also one of the other name that will do: the prefix is that one then."""
+        """Use a complete environment, also a usable one under the other name, which then becomes the prefix."""
         if self._options.force:
             return False
         found = await self._host.threads.run(use, self._prefix, self._environment.id)
@@ -110,11 +110,11 @@ class _Making:
         return found is not None
 
     async def _watch(self) -> None:
-        """Look, while another process holds the lock, whether the environment has appeared: many that wait for one
-        need not take its lock one after the other.
+        """Check, while another process holds the lock, whether the environment exists: many waiting processes need not
+        take the lock one after the other.
 
         Raises:
-            _MadeMeanwhileError: It has.
+            _MadeMeanwhileError: It exists.
         """
         while not self._held.is_set():
             try:
@@ -144,7 +144,7 @@ class _Making:
             places.triple(self._environment.id),
             among_environments=self._prefix.parent == self._environments,
             exclusive=turn.exclusive,
-            force=self._options.force and not turn.waited,  # whoever was waited for has just made it again
+            force=self._options.force and not turn.waited,  # the process that was waited for has just created it again
         )
         size, link_type = 0, ""
         try:
@@ -193,10 +193,10 @@ class _Making:
             self._notes.append(reason)
 
     async def _into_place(self, building: Building) -> bool:
-        """Give the environment its name, run scripts, which may write it down, and declare it complete.
+        """Rename the environment to its prefix, run scripts, which may record the path, and mark it complete.
 
         Returns:
-            False when another process has made the same in the meantime.
+            False if another process has created the same in the meantime.
         """
         settings = self._host.settings
         scripts = link_scripts(self._environment, Path(building.path))
@@ -223,13 +223,13 @@ async def prefix_for(
     kind: places.PrefixKind = "builder",
     packed: Packed | None = None,
 ) -> Path:
-    """Return the prefix of an environment among this machine's, made when it was not there.
+    """Return the prefix of one of this machine's environments, created if it does not exist.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store that has the packages, and upstream.
-        environment: Which.
-        kind: Decides its name: of a step, of a helper, or temporary.
+        environment: The environment.
+        kind: What it is for, which decides its name: a step, a helper, or temporary.
         packed: As for `hydrate`.
 
     Raises:

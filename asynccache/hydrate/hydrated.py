@@ -1,4 +1,4 @@
-"""An environment on disk: how it is asked for, what is said of it, and using one that is there."""
+"""An environment on disk: the options, the result, and using an existing one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class HydrateOptions:
     """How to hydrate.
 
     Attributes:
-        force: Make a prefix again although there is an environment.
-        link_scripts: Run the scripts that packages bring for after linking; None: as the settings say.
-        bytecode: Compile Python files; None: as the settings say.
+        force: Create a prefix again even if there is an environment.
+        link_scripts: Run the post-link scripts of packages; None to do as the settings say.
+        bytecode: Compile Python files; None to do as the settings say.
     """
 
     force: bool = False
@@ -32,15 +32,15 @@ class Hydrated(Documented):
     """An environment on disk.
 
     Attributes:
-        prefix: Where.
-        id: Which.
-        created: Whether this call made it.
+        prefix: Its path.
+        id: Its ids.
+        created: Whether this call created it.
         waited: Whether another process was waited for.
-        packed: Whether it came out of one packed object.
-        seconds: From the call to now.
-        bytes: Of its packages, unpacked; 0 when it was there or packed.
-        link_type: How files got there; empty when it was there or packed.
-        notes: What the user should know, a sentence each.
+        packed: Whether it came from a pack.
+        seconds: Duration of the call.
+        bytes: Unpacked size of its packages; 0 if it existed or came from a pack.
+        link_type: How files were placed; empty if it existed or came from a pack.
+        notes: Notes for the user, one sentence each.
     """
 
     prefix: Path
@@ -60,9 +60,9 @@ class Hydrated(Documented):
 
 
 def use(prefix: Path, env_id: EnvID) -> Path | None:
-    """Return where a complete environment is that is wanted at a place, and remember that it was used now. Blocking.
+    """Return the prefix of a complete environment that is wanted at a path, and record that it is used now. Blocking.
 
-    It may have the other name of the two by which steps and `create` call the same environment.
+    It may have the other one of the two names that steps and `create` give the same environment.
     """
     found = building.use(os.fspath(prefix), places.triple(env_id))
     return None if found is None else Path(found)

@@ -33,7 +33,7 @@ def kernel_name(alias: str) -> str:
 
 
 def jupyter_data_directory(environ: Mapping[str, str]) -> Path:
-    """Return where the user's kernels are looked for."""
+    """Return the directory in which the user's kernels are looked up."""
     if named := environ.get("JUPYTER_DATA_DIR"):
         return Path(named)
     if sys.platform == "darwin":
@@ -46,8 +46,8 @@ def install_kernel(prefix: Path, alias: str, *, directory: Path | None = None, p
 
     Args:
         prefix: A complete environment that has ipykernel.
-        alias: What the user calls it.
-        directory: Jupyter's data directory; the user's when None.
+        alias: The user's name for it.
+        directory: Jupyter's data directory; None for the user's.
         pythonpath: Directory that the kernel's Python finds modules in as well.
 
     Returns:
@@ -82,12 +82,12 @@ def write_kernel(
     """Write a kernel; one of the same name is replaced as a whole.
 
     Args:
-        name: Of its directory.
-        display_name: As the user sees it.
+        name: Name of its directory.
+        display_name: Name that the user sees.
         python: Interpreter that has ipykernel.
-        directory: Jupyter's data directory; the user's when None.
+        directory: Jupyter's data directory; None for the user's.
         pythonpath: Directories that the kernel's Python finds modules in as well.
-        logos: Directory with the pictures that Jupyter shows; without those that are not there.
+        logos: Directory with the pictures that Jupyter shows; missing ones are left out.
 
     Returns:
         The kernel's directory.

@@ -1,8 +1,8 @@
-"""Linking extracted conda packages into a directory, by py-rattler: all of an environment in one go.
+"""Linking extracted conda packages into a directory, with py-rattler: all of an environment in one go.
 
-The library is shown a directory of symbolic links, one per package. So it writes its lock files there and not among the
-packages, which may be read-only and may come from several directories, and which of two packages of one name is meant
-is settled before.
+The library is given a directory of symbolic links, one per package. So it writes its lock files there and not among the
+packages, which may be read-only and in several directories, and the choice between two packages of one name is already
+made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from asynccache.node.json_text import read_json
 from asynccache.runtime.threads import Threads
 
 _VIEW: Final = ".asynccache-view"
-CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has
+CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has taken taken
 _CONFIGS: Final[dict[LinkType, str]] = {
     "clone": "allow-hard-links = false\nallow-ref-links = true",
     "hardlink": "allow-hard-links = true\nallow-ref-links = false",
@@ -45,7 +45,7 @@ class Clobbered:
 
     Attributes:
         path: Relative to the prefix.
-        package: Whose file is not at that path.
+        package: The package whose file is not at that path.
     """
 
     path: str
@@ -56,7 +56,7 @@ def check_prefix(packages: Sequence[Extracted], prefix: str) -> None:
     """Refuse a prefix that does not fit into a binary file of a package.
 
     Raises:
-        HydrationError: Names the package, the file, and how long a prefix may be.
+        HydrationError: It does not fit; the message names the package, the file, and the longest possible prefix.
     """
     length = len(os.fsencode(prefix))
     for extracted in packages:
@@ -73,28 +73,28 @@ def check_prefix(packages: Sequence[Extracted], prefix: str) -> None:
 async def link_conda(
     threads: Threads, packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType
 ) -> list[Clobbered]:
-    """Link packages into a directory. It is not cancelled halfway: a caller that is waits until it is over.
+    """Link packages into a directory. This is not interrupted halfway: a cancelled caller waits until it is done.
 
     Args:
-        threads: Where it is done.
+        threads: Threads to work in.
         packages: Conda packages.
-        target: Where the files go.
-        prefix: What is written into them.
+        target: Directory for the files.
+        prefix: The path that is written into them.
         arch: conda platform of the environment.
-        kind: How files get there.
+        kind: How files are placed.
 
     Returns:
-        What several packages have, in order.
+        Paths that several packages have, in order.
 
     Raises:
-        HydrationError: A package that cannot be linked.
+        HydrationError: A package cannot be linked.
         DiskError: The disk is full or cannot be written.
     """
     return await threads.run(_link, packages, target, prefix, arch, kind)
 
 
 def _link(packages: Sequence[Extracted], target: Path, prefix: str, arch: str, kind: LinkType) -> list[Clobbered]:
-    view = target / _VIEW  # goes with the target if this process is killed
+    view = target / _VIEW  # is removed with the target if this process is killed
     try:
         with disk_errors(view):
             view.mkdir(parents=True)
@@ -127,7 +127,7 @@ def _link(packages: Sequence[Extracted], target: Path, prefix: str, arch: str, k
 
 
 def _record(extracted: Extracted) -> RepoDataRecord:
-    """Return what `conda-meta` will say of a package: its published address and digests, whatever was extracted."""
+    """Return the record of a package for `conda-meta`: its published address and digests, whatever was extracted."""
     package = extracted.package
     try:
         index = PackageRecord.from_index_json(
@@ -151,7 +151,7 @@ def _finished_metadata(packages: Sequence[Extracted], target: Path, view: Path) 
             clobbered += _clobbered(read_json(text), extracted.package.filename)
         shown, real = (os.fsencode(p / extracted.package.filename) for p in (view, extracted.path.absolute().parent))
         changed = path.with_suffix(".new")
-        changed.write_bytes(text.replace(shown, real))  # made with the usual mode, unlike the library's
+        changed.write_bytes(text.replace(shown, real))  # created with the usual mode, unlike the library's
         changed.replace(path)
     return sorted(clobbered, key=lambda c: (c.path, c.package))
 

@@ -1,8 +1,8 @@
 """Where a package's archive comes from: this node, the store in any format that can be installed, then upstream.
 
-Nothing is used before its digest is compared, and no derived archive without a voucher (`engine/derived.py`). What
-the store holds damaged, or what is not the archive that the document names, is left where it is, and the next source is
-asked.
+Nothing is used before its digest is compared, and no derived archive is used unless it is vouched for
+(`engine/derived.py`). A damaged archive in the store, or one that is not the archive that the document names, is left
+where it is, and the next source is tried.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Obtained:
     Attributes:
         path: The file.
         format: Its format.
-        digests: What is known of it; that of its kind's keys where the document names one.
-        source: Where it came from, without credentials.
+        digests: Its known digests; the one used in keys of its kind if the document has it.
+        source: Its origin, without credentials.
     """
 
     path: Path
@@ -56,10 +56,10 @@ class Obtained:
 
 
 class Archives:
-    """Brings archives to this node.
+    """Fetches archives to this node.
 
     Args:
-        host: What archives are brought with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
         directories: Directories of packages on this node, in the order in which they are searched.
     """
@@ -73,7 +73,7 @@ class Archives:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, a sentence each."""
+        """Notes for the user, one sentence each."""
         count = len(self._as_published)
         if not count:
             return []
@@ -82,10 +82,10 @@ class Archives:
         return [f"{which} taken as published: {why}"]
 
     async def look_up(self, packages: Sequence[EnvironmentPackage]) -> list[int]:
-        """Find out what the store has of packages, where documents do not say it or asking costs nothing.
+        """Find out what the store has of packages, if documents do not say or the request costs nothing.
 
         Returns:
-            Bytes of each one's archive, in the same order; 0 where it is not known.
+            Size of each package's archive, in the same order; 0 if unknown.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -100,12 +100,13 @@ class Archives:
         """Return a verified archive of a package.
 
         Args:
-            package: Which.
-            scratch: Existing directory for files that are not on this node yet; the caller removes it.
+            package: The package.
+            scratch: Existing directory for downloaded files; the caller removes it.
 
         Raises:
-            IntegrityError: The only source has other bytes: names the object, what was expected and what was found.
-            FetchError: No source has the package; names each source and why.
+            IntegrityError: The only source has other bytes; the message names the object, what was expected and what
+                was found.
+            FetchError: No source has the package; the message names each source and why.
             StoreError: The store cannot be reached.
             DiskError: The disk is full.
         """
@@ -119,10 +120,10 @@ class Archives:
         return obtained
 
     async def _put_back(self, package: EnvironmentPackage, obtained: Obtained) -> None:
-        """Give a local store again what another program has moved out of it in order to use it.
+        """Put back into a local store what another program has moved out of it for its own use.
 
-        It leaves the empty directory of the hash, which it still takes for the archive. Where there is none, the
-        document is of another store.
+        That program leaves the empty hash directory, which it takes for the archive. If there is none, the document
+        belongs to another store.
         """
         store, key = self._sources.store, package.cached.get(obtained.format)
         if not store.root.is_directory or key is None or obtained.source == store.address:
@@ -131,7 +132,7 @@ class Archives:
             return
         place = store.root.directory / key
         if await self._host.threads.run(lambda: place.parent.is_dir() and not place.exists()):
-            with suppress(AsyncCacheError):  # whoever may not write there makes the environment all the same
+            with suppress(AsyncCacheError):  # a user who may not write to it can still create the environment
                 await store.upload(key, obtained.path, obtained.digests)
 
     async def _brought(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
@@ -167,7 +168,7 @@ class Archives:
         )
 
     async def _here(self, package: EnvironmentPackage) -> Obtained | None:
-        """Take an archive that is on this node and whose digest is known and right."""
+        """Use an archive on this node whose digest is known and correct."""
         for fmt in INSTALLABLE[package.kind]:
             recorded = self._recorded(package, fmt)
             expected = package.digests_of(fmt) or (recorded.digests if recorded is not None else Digests())
@@ -180,8 +181,8 @@ class Archives:
         return None
 
     def _objects(self, package: EnvironmentPackage) -> list[StoredArchive]:
-        """Return what the store has as far as that is known, the best format first; of two archives of one format
-        the one that the document names.
+        """Return what the store is known to have, the best format first; of two archives in one format the one that the
+        document names.
         """
         listed = {a.format: a for a in self._known(package)}
         found: dict[str, StoredArchive] = {}
@@ -194,7 +195,7 @@ class Archives:
         return self._usable(package, found.values())
 
     def _usable(self, package: EnvironmentPackage, archives: Iterable[StoredArchive]) -> list[StoredArchive]:
-        """Leave out derived archives that nobody vouches for."""
+        """Leave out derived archives that are not vouched for."""
         usable = []
         for archive in archives:
             if self._allowed(package, archive.format, archive.hash) == frozenset():
@@ -204,7 +205,7 @@ class Archives:
         return usable
 
     def _allowed(self, package: EnvironmentPackage, fmt: Format, md5: str) -> frozenset[str] | None:
-        """Return the sha256 of what may be used as a derived archive; None where it is none, so that any may be."""
+        """Return the sha256 values allowed for a derived archive; None for other archives, where any is allowed."""
         if not is_derived(package.kind, fmt, package.url_format):
             return None
         known = next((a for a in self._known(package) if a.format == package.url_format), None)
@@ -212,7 +213,7 @@ class Archives:
         return self._sources.derived.allowed(published, md5, package.vouched_derived)
 
     def _is_recorded(self, package: EnvironmentPackage) -> bool:
-        """Return whether the document says where something is that can be used."""
+        """Return whether the document records a usable archive."""
         recorded = [self._recorded(package, fmt) for fmt in INSTALLABLE[package.kind]]
         return any(a is not None and self._allowed(package, a.format, a.hash) != frozenset() for a in recorded)
 
@@ -280,7 +281,7 @@ class Archives:
 
 
 def fetched_from(package: EnvironmentPackage) -> PackageURL | None:
-    """Return where a package is published, None where that cannot be."""
+    """Return the address at which a package is published; None if it has none."""
     try:
         return package.to_package().url if package.downloadable else None
     except UsageError:

@@ -1,6 +1,6 @@
-"""Environments that another program has made on this machine, used where they are and never changed.
+"""Environments that another program has created on this machine, used in place and never changed.
 
-metaflow-netflixext makes them among those of the conda program, under the same names and with the same marker, which it
+metaflow-netflixext creates them beside those of the conda program, with the same names and the same marker, which it
 writes last (contract, section 4.4).
 """
 
@@ -20,15 +20,15 @@ from asynccache.resolve.conda.places import conda_environments
 
 
 def other_prefix(settings: Settings, env_id: EnvID, environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return where another program has an environment complete; None where it has none. Blocking.
+    """Return the prefix of a complete environment of another program; None if there is none. Blocking.
 
-    One that other users could have written is left alone, as are all where the setting trust asks for digests: whoever
-    made it compared none.
+    One that other users could have written is not used, nor is any if the setting `trust` requires digests: the other
+    program compares none.
     """
     if settings.trust == "require":
         return None
     directories: list[Path] = []
-    with suppress(AsyncCacheError):  # a file of another program that cannot be read keeps nobody from working
+    with suppress(AsyncCacheError):  # an unreadable file of another program is no reason to fail
         directories = conda_environments(settings, environ)
     for directory in directories:
         for kind in ("step", "tmp"):

@@ -1,8 +1,8 @@
-"""Whose an extracted package is: a directory that somebody else can write is no package of this user's.
+"""Who owns an extracted package: a directory that another user can write to is not trusted.
 
-A cache directory may be shared by a group. Archives in it are digested before they are used; what was extracted of them
-is not, so it is used only where nobody but this user and root can have written it. What is extracted is therefore made
-in a directory that others cannot enter, and closed to their writing before it gets its name. Blocking: call these in
+A cache directory may be shared by a group. Archives in it are digested before they are used; extracted packages are
+not, so they are used only if no user but this one and root can have written them. Packages are therefore extracted in a
+directory that others cannot enter, and made unwritable for others before they get their name. Blocking: call these in
 threads.
 """
 
@@ -23,25 +23,25 @@ _WRITES: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def close_to_others(tree: Path) -> None:
-    """Take from everybody else what they could write in a new tree: modes that an archive gives its files, and a umask
-    that a shared directory wants.
+    """Remove write access of others in a new tree, which modes in the archive or the umask of a shared directory may
+    give.
 
     Raises:
-        IntegrityError: Somebody else has put something there.
+        IntegrityError: Another user has put something there.
         OSError: It cannot be changed.
     """
-    ours = os.lstat(tree).st_uid  # not always this process's number: servers of files map it
+    ours = os.lstat(tree).st_uid  # not always this process's user id: file servers map it
     for path, status in _walked(tree):
         if status.st_uid != ours:
             raise IntegrityError(f"another user put {path} there while the package was unpacked", hint="run again")
         if status.st_mode & _WRITES and not stat.S_ISLNK(status.st_mode) and others_can_write(status, ours):
-            with suppress(OSError):  # of a file system without modes
+            with suppress(OSError):  # on a file system without modes
                 os.chmod(path, stat.S_IMODE(status.st_mode) & ~_WRITES)  # noqa: PTH101 - thousands of them
 
 
 def is_only_ours(file: Path, top: Path) -> bool:
-    """Return whether nobody but this user and root can have changed a file, or have put another one in its place, as
-    far up as `top`; False where it is elsewhere.
+    """Return whether no user but this one and root can have changed or replaced a file, checking directories up to
+    `top`; False if it is elsewhere.
     """
     if top not in file.parents:
         return False
@@ -50,9 +50,8 @@ def is_only_ours(file: Path, top: Path) -> bool:
 
 
 def owner_in(directory: Path) -> tuple[int, bool] | None:
-    """Return the number that new files of this user have in a directory, and whether the file system keeps modes.
-
-    None where nothing can be made.
+    """Return the user id of new files in a directory, and whether the file system keeps modes. None if no file can be
+    created.
     """
     try:
         with tempfile.NamedTemporaryFile(dir=directory, prefix=".asynccache-owner-") as file:
@@ -63,13 +62,14 @@ def owner_in(directory: Path) -> tuple[int, bool] | None:
 
 
 def is_closed(directory: Path, record: Path, owner: int | None, *, said: bool) -> bool:
-    """Return whether nobody else can have written an extracted package.
+    """Return whether no other user can have written an extracted package.
 
     Args:
-        directory: The package's.
-        record: The file in it that says what it is.
-        owner: Number of a further user whose packages are used.
-        said: Whether the record says that the whole tree was closed when it was made; else all of it is looked at.
+        directory: The package's directory.
+        record: Its record file.
+        owner: Id of a further user whose packages are used.
+        said: Whether the record says that the whole tree was protected when it was created; otherwise all of it is
+            checked.
     """
     try:
         if any(others_can_write(os.lstat(path), owner) for path in {directory, record.parent, record}):

@@ -1,7 +1,8 @@
-"""Packed environments: one relocatable object per environment and architecture, made from packages.
+"""Packed environments: one relocatable object per environment and architecture, built from packages.
 
-The packages are linked into a directory with a placeholder as prefix; Python files are compiled; what is there becomes
-frames and an index as asynccache/node/pack_format.py describes. The same packages, tools and level give the same bytes.
+The packages are linked into a directory with a placeholder as prefix; Python files are compiled; the result is stored
+as frames and an index as asynccache/node/pack_format.py describes. The same packages, tools and level give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ from asynccache.node import pack_format as packs
 from asynccache.node.disk import disk_errors
 from asynccache.runtime.scratch import scratch_directory
 
-LEVEL = 3  # of zstd: docs/packed-environments.md has what others cost and save
-_VOUCHED = "packs"  # of what this machine remembers: digest and environment -> how it was compared; empty if made here
+LEVEL = 3  # zstd level: docs/packed-environments.md says what others cost and save
+_VOUCHED = "packs"  # digest and environment -> how the pack was compared; empty if this machine built it
 
 
 async def pack(
     host: Host, sources: Sources, environment: ResolvedEnvironment, *, force: bool = False, level: int = LEVEL
 ) -> Packed:
-    """Make the pack of an environment and put it into the store, unless it is there.
+    """Build the pack of an environment and put it into the store, unless it exists.
 
-    One that is there is returned when this machine made it, or compared it with what the packages give, now or before,
-    or when a digest of the environment names it: whoever calls may name its digest to others.
+    An existing one is returned only if this machine built it, has compared it with the packages, now or before, or a
+    digest of the environment names it: so the caller may pass its digest on.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
-        environment: Of any architecture.
-        force: Make it again.
-        level: Of zstd, from 1 to 22.
+        environment: An environment for any architecture.
+        force: Build it even if one exists.
+        level: zstd level, from 1 to 22.
 
     Raises:
-        FetchError: A package that no source has.
-        HydrationError: A package that cannot be linked with the placeholder.
+        FetchError: No source has a package.
+        HydrationError: A package cannot be linked with the placeholder.
         DiskError: The disk is full or cannot be written.
-        IntegrityError: What is there holds something else than the packages give.
+        IntegrityError: The existing pack differs from what the packages give.
         StoreError: The store cannot be written.
     """
     started = host.clock.now()
@@ -74,13 +75,13 @@ async def pack(
 
 
 def with_vouch(environment: ResolvedEnvironment, found: Packed, cache_dir: Path) -> Packed:
-    """Return a pack that was found, with what this machine knows of who vouches for it. Blocking."""
+    """Return a pack that was found, with whether it is vouched for. Blocking."""
     compared = _vouched(environment, found, Verified.own(cache_dir).known(_VOUCHED))
     return found if compared is None else replace(found, compared=compared, vouched=True)
 
 
 def _vouched(environment: ResolvedEnvironment, found: Packed, known: Mapping[str, str]) -> str | None:
-    """Return how a pack was compared, empty where it was made here; None when nobody vouches for it."""
+    """Return how a pack was compared, empty if this machine built it; None if it is not vouched for."""
     if environment.digest is not None and environment.digest.pack == found.digest:
         return "whole"
     return known.get(f"{found.digest} {environment.id}")
@@ -96,7 +97,7 @@ async def _made(
     force: bool,
     level: int,
 ) -> Packed:
-    """Make the pack, or find that the one that is there is what would be made."""
+    """Build the pack, or find that the existing one equals it."""
     settings, threads = host.settings, host.threads
     async with scratch_directory("pack-", host.workspace.path) as scratch:
         tree = scratch / "tree"
@@ -142,7 +143,7 @@ async def _made(
             there = await find_pack(sources.store, environment.id, host.settings.envs_dirname)
             if there is not None:
                 return await same(there)
-            await sources.store.upload(key, path, digests, if_absent=False, consume=True)  # over a damaged one
+            await sources.store.upload(key, path, digests, if_absent=False, consume=True)  # overwrites a damaged one
         return Packed(
             environment.id, key, True, size, digest, index.raw_bytes, len(index.files), bytecode, tuple(notes), 0.0
         )

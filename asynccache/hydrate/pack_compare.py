@@ -1,8 +1,8 @@
-"""Whether a pack that is in a store is what an environment's packages give.
+"""Whether a pack in a store is what an environment's packages give.
 
-Somebody else made it, so its index is compared with that of the tree that was linked here from verified packages: every
-directory, link, file, mode, digest and change. Whoever unpacks it then checks each file against that index. Byte code
-that cannot be made here (for another architecture) is left out of both.
+It was built elsewhere, so its index is compared with that of a tree that was linked from verified packages on this
+machine: every directory, link, file, mode, digest and change. When it is unpacked, each file is checked against that
+index. Byte code that cannot be compiled on this machine (for another architecture) is left out of both.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _ABOUT = ("env", "prefix", "link_scripts")  # what decides what a node does with
 async def compare_pack(
     host: Host, store: Store, env_id: EnvID, planned: Planned, about: dict[str, Any], scratch: Path
 ) -> str:
-    """Return how a store's pack is what the packages give: `whole`, or `sources` when its byte code is another.
+    """Return how far a store's pack equals what the packages give: `whole`, or `sources` if its byte code differs.
 
     Args:
-        host: What it is done with.
-        store: It has the pack.
-        env_id: Whose pack.
-        planned: What would be packed here.
-        about: What its index would say besides files.
-        scratch: A directory for what a pack of an older version holds, which is read whole.
+        host: Settings, threads and budgets to work with.
+        store: The store with the pack.
+        env_id: The environment.
+        planned: What this machine would pack.
+        about: What the index of that would contain besides files.
+        scratch: A directory for the content of a pack of an older version, which is read whole.
 
     Raises:
         IntegrityError: It holds something else, or is damaged.
         StoreError: It cannot be read.
-        HydrationError: Nothing here can decompress it.
+        HydrationError: This machine cannot decompress it.
     """
     key = pack_key(env_id, host.settings.envs_dirname)
     info = await store.head(key)
@@ -93,7 +93,7 @@ def _compared(theirs: Index, ours: Index) -> str:
 
 
 def _content(index: Index, *, bytecode: bool) -> dict[str, object]:
-    """Return path -> what there is, with digests' places by path, whatever the order of the files."""
+    """Return path -> entry, with digests' positions by path, independent of the order of the files."""
     directories = [(path, mode) for path, mode in index.directories if bytecode or not path.endswith("__pycache__")]
     content: dict[str, object] = {**dict(directories), **dict(index.links)}
     for file in index.files:

@@ -18,18 +18,18 @@ class Packed(Documented):
 
     Attributes:
         id: The environment.
-        key: Of the object.
-        created: Whether this call made it.
-        size: Of the object, in bytes.
-        digest: sha256 of its index, which identifies the whole; empty when it was there and was not read.
-        raw_bytes: Of all files; 0 when it was there.
-        files: How many.
-        bytecode: Python version of the byte code in it; None without.
-        notes: What the user should know, a sentence each.
-        seconds: From the call to now.
-        compared: How it was found to hold what the packages give, where this machine did not make it: `whole`, or
-            `sources` when byte code could not be compared; empty for what was made here or not asked for.
-        vouched: Whether this machine made or compared it, or its digest was named with the environment.
+        key: Key of the object.
+        created: Whether this call created it.
+        size: Size of the object, in bytes.
+        digest: sha256 of its index, which identifies the whole; empty if it existed and was not read.
+        raw_bytes: Size of all files; 0 if it existed.
+        files: Number of files.
+        bytecode: Python version of the byte code in it; None if it has none.
+        notes: Notes for the user, one sentence each.
+        seconds: Duration of the call.
+        compared: How it was found to equal what the packages give, if this machine did not build it: `whole`, or
+            `sources` if byte code could not be compared; empty if this machine built it or no comparison was requested.
+        vouched: Whether this machine built or compared it, or the environment's digest names it.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -52,12 +52,12 @@ class Packed(Documented):
 
 
 def pack_key(env_id: EnvID, envs_dirname: str = "envs") -> str:
-    """Return where a pack is: beside the environment's document, under a name that other readers never look for."""
+    """Return the key of a pack: beside the environment's document, under a name that other readers never look for."""
     return f"{envs_dirname}/{env_id.arch}/{env_id.req_id}/{env_id.full_id}/{packs.OBJECT_NAME}"
 
 
 async def find_pack(store: Store, env_id: EnvID, envs_dirname: str) -> Packed | None:
-    """Return the pack of an environment if the store has a whole one, as its last bytes tell: two requests.
+    """Return the pack of an environment if the store has a complete one, which its last bytes show: two requests.
 
     Raises:
         StoreError: The store cannot be asked.
@@ -70,5 +70,5 @@ async def find_pack(store: Store, env_id: EnvID, envs_dirname: str) -> Packed | 
     try:
         footer = packs.Footer.parse(data, found.size)
     except PackUnusableError:
-        return None  # an older format, or truncated: made again
+        return None  # an older format, or truncated: built again
     return Packed(env_id, key, False, found.size, footer.digest, 0, 0, None, (), 0.0)

@@ -1,4 +1,4 @@
-"""Writing a pack out of a linked directory: finds the placeholder, cuts frames, compresses them side by side."""
+"""Writing a pack from a linked directory: finds the placeholder, cuts frames, compresses them in parallel."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ from asynccache.node.disk import disk_errors
 from asynccache.node.json_text import read_json
 from asynccache.node.pack_patch import CONDA, WHEEL
 
-FRAME: Final = 4 << 20  # bytes of a frame, decompressed: small beside memory, large beside the cost of one
+FRAME: Final = (
+    4 << 20
+)  # bytes of a frame, decompressed: small compared with memory, large compared with the cost of one
 _PREFIX: Final = packs.PREFIX.encode()
-_MACHINE: Final = ("extracted_package_dir", "package_tarball_full_path", "link")  # of conda-meta: true here only
+_MACHINE: Final = (
+    "extracted_package_dir",
+    "package_tarball_full_path",
+    "link",
+)  # fields of conda-meta that are true on this machine only
 
 
 @dataclass(slots=True)
@@ -36,14 +42,14 @@ class _Entry:
     mode: int
     size: int
     source: Path
-    content: bytes | None = None  # where it is not that of `source`
+    content: bytes | None = None  # if it is not that of `source`
     patches: dict[str, Any] = field(default_factory=dict)
     sha256: bytes = b""
 
 
 @dataclass(slots=True)
 class Planned:
-    """What of a tree goes into a pack; `index` tells it without frames, as soon as every file's sha256 is known."""
+    """What of a tree goes into a pack; `index` returns it without frames, once every file's sha256 is known."""
 
     directories: list[tuple[str, int]]
     links: list[tuple[str, str]]
@@ -67,17 +73,17 @@ class Planned:
 
 
 def plan_pack(tree: Path) -> Planned:
-    """Find what of a tree goes into a pack, and where the prefix is to be written. Blocking.
+    """Find what of a tree goes into a pack, and where the prefix has to be written. Blocking.
 
     Args:
-        tree: Linked with the placeholder as prefix.
+        tree: A tree that is linked with the placeholder as prefix.
 
     Raises:
         OSError: The disk cannot be read.
     """
     directories, links, entries = _scan(tree)
     longest = _find_prefixes(tree, entries)
-    entries.sort(key=lambda e: (bool(e.patches.get("d")), e.path))  # those with others' digests come last
+    entries.sort(key=lambda e: (bool(e.patches.get("d")), e.path))  # files that contain digests of others come last
     _find_digests(entries)
     return Planned(directories, links, entries, longest)
 
@@ -95,11 +101,11 @@ def write_pack(
 
     Args:
         planned: What goes into it.
-        path: Of the file to write.
-        about: What the index says besides files.
-        level: Of zstd.
-        threads: That compress.
-        stop: Tells whether to give up.
+        path: The file to write.
+        about: What the index contains besides files.
+        level: zstd level.
+        threads: Number of threads that compress.
+        stop: Returns whether to stop.
 
     Returns:
         Its index.
@@ -139,7 +145,7 @@ def write_pack(
         stored = compress(level=level, write_checksum=False, write_content_size=True).compress(text)
         file.write(stored)
         file.write(packs.Footer(at, len(stored), len(text), packs.digest_of(stored)).to_bytes())
-    packs.Index.parse(text, at)  # what is published can be read
+    packs.Index.parse(text, at)  # published objects are readable
     return index
 
 
@@ -181,7 +187,7 @@ def _entry(full: Path, path: str, about: os.stat_result) -> _Entry:
 
 
 def _unchecked(path: Path) -> bytes | None:
-    """Return byte code that a package brought, freed of its source's time, which unpacking does not keep."""
+    """Return byte code from a package without its source's time, which unpacking does not preserve."""
     if path.parent.name == "__pycache__":
         source = path.parent.parent / (path.name.partition(".")[0] + ".py")
     else:
@@ -193,7 +199,7 @@ def _unchecked(path: Path) -> bytes | None:
 
 
 def _find_prefixes(tree: Path, entries: list[_Entry]) -> int | None:
-    """Find where the placeholder stands; return how long a prefix may be, None for any length."""
+    """Find where the placeholder is; return how long a prefix may be, None for any length."""
     binary, conda = _records(tree)
     longest: int | None = None
     for entry in entries:
@@ -229,7 +235,7 @@ def _records(tree: Path) -> tuple[dict[str, str], set[str]]:
 
 
 def _read_if_prefixed(path: Path) -> bytes | None:
-    """Return a file's content when the placeholder is in it, in bounded memory for those without."""
+    """Return a file's content if the placeholder is in it, in bounded memory for other files."""
     with path.open("rb") as file:
         kept = b""
         while piece := file.read(8 << 20):
@@ -240,7 +246,9 @@ def _read_if_prefixed(path: Path) -> bytes | None:
 
 
 def _strings(data: bytes, placeholder: int) -> list[list[int]]:
-    """Return [offset, length, room] of the C strings: linking left as many zeros behind one as it became shorter."""
+    """Return [offset, length, room] of the C strings: linking has padded each with as many zeros as it became
+    shorter.
+    """
     found, at = [], 0
     while (at := data.find(_PREFIX, at)) >= 0:
         end = data.find(b"\0", at)
@@ -279,7 +287,7 @@ def _find_digests(entries: list[_Entry]) -> None:
 
 
 def _find_in_metadata(holder: _Entry, numbers: dict[str, int], changed: dict[int, _Entry]) -> list[list[Any]]:
-    """Find digests and sizes in a package's record, by writing it with marks in their places first."""
+    """Find digests and sizes in a package's record, by first writing it with marks in their positions."""
     record = read_json(holder.content or b"")
     for row in record.get("paths_data", {}).get("paths", []):
         number = numbers.get(row["_path"], -1)
@@ -313,7 +321,7 @@ def _row(entry: _Entry) -> bytes:
 def _frames(entries: list[_Entry]) -> Iterator[bytes]:
     """Yield the content of frames; a file that will be changed is in one frame, another large one in several.
 
-    Each entry knows its own sha256 when the frames are done.
+    Each entry has its sha256 once the frames are done.
     """
     pending = bytearray()
     for entry in entries:
@@ -333,7 +341,7 @@ def _frames(entries: list[_Entry]) -> Iterator[bytes]:
 
 
 def _pieces(entry: _Entry, pending: int) -> Iterator[bytes]:
-    """Yield a file's content: whole where it is known or will be changed, else up to the ends of frames."""
+    """Yield a file's content: whole if it is in memory or will be changed, otherwise up to the ends of frames."""
     if entry.content is not None or entry.patches:
         yield entry.content if entry.content is not None else entry.source.read_bytes()
         return

@@ -30,9 +30,9 @@ class PackageDirectory:
     """The directory.
 
     Args:
-        path: Where it is; made when something is added.
-        lock_timeout: Seconds to wait for another program that changes it.
-        named: Whether somebody has named it as one to read from: packages of its owner are used then.
+        path: Its path; created when something is added.
+        lock_timeout: Seconds to wait for another program that is changing it.
+        named: Whether a setting names it as a directory to read from; packages of its owner are then used.
     """
 
     def __init__(self, path: Path, lock_timeout: float = 3600.0, *, named: bool = False) -> None:
@@ -42,28 +42,28 @@ class PackageDirectory:
 
     @property
     def owner(self) -> int | None:
-        """Number of a user whose extracted packages are used beside those of this user and of root."""
+        """Id of a user whose extracted packages are used besides those of this user and of root."""
         with suppress(OSError):
             return self.path.stat().st_uid if self._named else None
         return None
 
     def archive(self, filename: str, fmt: Format) -> Path:
-        """Return where an archive is, by its name without extension."""
+        """Return the path of an archive, by its name without extension."""
         return self.of_kind(fmt.kind) / (filename + fmt)
 
     def of_kind(self, kind: Kind) -> Path:
-        """Return where packages of a kind are."""
+        """Return the directory of packages of a kind."""
         return self.path if kind == "conda" else self.path / "pypi"
 
     def take(self, files: Iterable[tuple[Path, Path]], addresses: Iterable[str]) -> None:
-        """Move finished files into place and note where conda archives came from.
+        """Move finished files into place and record where conda archives came from.
 
         Args:
-            files: (file in the same file system, its place) pairs; what is there is replaced.
-            addresses: For `urls.txt`; what it contains is not repeated.
+            files: (file in the same file system, its destination) pairs; existing files are replaced.
+            addresses: Addresses for `urls.txt`; existing ones are not repeated.
 
         Raises:
-            LockTimeoutError: Another program holds the directory for too long.
+            LockTimeoutError: Another program has been holding the directory for too long.
             DiskError: It cannot be written.
         """
         with self.locked():
@@ -82,7 +82,7 @@ class PackageDirectory:
         """Keep other programs from changing the directory.
 
         Raises:
-            LockTimeoutError: Another program holds it for too long.
+            LockTimeoutError: Another program has been holding it for too long.
             DiskError: It cannot be written.
         """
         with disk_errors(self.path):

@@ -29,16 +29,16 @@ from asynccache.runtime.tasks import run_together
 
 T = TypeVar("T")
 
-BY_DIGEST: Final = "by-digest"  # packages whose name is taken: by other bytes, or by a package of another user
+BY_DIGEST: Final = "by-digest"  # packages whose name is taken by other bytes, or by a package of another user
 IN_USE: Final = ".in-use.lock"
-_NEARLY_DONE: Final = 1 << 62  # comes before anybody's unpacking, so that what is unpacked does not wait for all
+_NEARLY_DONE: Final = 1 << 62  # precedes every unpacking, so that it does not wait for all packages
 
 
 class NodePackages:
     """The extracted packages below `cache_dir`, and those of directories that are only read.
 
     Args:
-        host: What packages are brought and extracted with.
+        host: Settings, threads and budgets to work with.
         sources: The store that has them, and upstream.
     """
 
@@ -52,13 +52,13 @@ class NodePackages:
 
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
-        """Keep packages from being cleaned away for the length of the block.
+        """Keep packages from being removed by `clean` for the length of the block.
 
         Raises:
-            LockTimeoutError: They are being cleaned for longer than `lock_timeout`.
+            LockTimeoutError: `clean` has been running for longer than `lock_timeout`.
             DiskError: The directory cannot be made.
         """
-        opened: list[int] = []  # filled by a thread that goes on when this is cancelled
+        opened: list[int] = []  # filled by a thread that continues if this is cancelled
         try:
             await self._host.threads.run(self._open, opened)
             path = self.directory.path
@@ -77,11 +77,13 @@ class NodePackages:
             except OSError as exc:
                 if exc.errno not in {errno.EACCES, errno.EROFS, errno.EPERM}:
                     raise
-                opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # what cannot be written is not cleaned
+                opened.append(
+                    os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                )  # a directory that cannot be written is not cleaned
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of how packages were had, a sentence each."""
+        """Notes for the user on where packages came from, one sentence each."""
         return self._archives.notes
 
     async def has_all(self, packages: Sequence[EnvironmentPackage]) -> bool:
@@ -89,12 +91,12 @@ class NodePackages:
         return await self._host.threads.run(lambda: all(self._find(package) is not None for package in packages))
 
     async def ensure(self, packages: Sequence[EnvironmentPackage]) -> list[Extracted]:
-        """Return packages extracted, in the same order; fetch and extract those that are not.
+        """Return extracted packages, in the same order; fetch and extract missing ones.
 
         Hold `in_use` around this and as long as the directories are used.
 
         Raises:
-            AsyncCacheError: One that cannot be obtained, or a disk that is full.
+            AsyncCacheError: A package cannot be obtained, or the disk is full.
         """
         host = self._host
         found = await host.threads.run(self._look, packages)
@@ -129,7 +131,7 @@ class NodePackages:
         return None
 
     def _trusts(self, directory: PackageDirectory, extracted: Extracted) -> bool:
-        """Return whether nobody else can have written a package, as far as its file system tells users apart."""
+        """Return whether no other user can have written a package, as far as its file system tells users apart."""
         if is_trusted(extracted, directory.owner):
             return True
         if not self._here:
@@ -162,12 +164,12 @@ class NodePackages:
                 await host.threads.certainly(remove_below, host.workspace.path, scratch)
 
     def _scratch(self, name: str) -> Path:
-        """Return where this user makes what has a name: nobody else can enter it."""
+        """Return this user's working directory for a name, which no other user can enter."""
         return self._host.workspace.directory(f"{name}-{os.geteuid()}")
 
     def taker(self, packages: Iterable[EnvironmentPackage]) -> Taker:
-        """Return what extracts packages while an engine brings them into its store, out of the files that it has just
-        verified; give it to `Engine.taking`.
+        """Return what extracts packages while an engine fetches them into its store, from the files that it has just
+        verified; pass it to `Engine.taking`.
 
         What cannot be extracted then is left to `ensure`. Hold `in_use` as long as it is used.
         """
@@ -218,7 +220,7 @@ class NodePackages:
             return await self._host.threads.work(function)
 
     async def _conda_unpacked(self, obtained: Obtained, tree: Path, *, checked: bool = True) -> Digests:
-        from asynccache.hydrate.extract import extract_conda  # noqa: PLC0415 - brings all codecs
+        from asynccache.hydrate.extract import extract_conda  # noqa: PLC0415 - imports all codecs
 
         host, archive = self._host, obtained.path
         limits, known = host.limits(), obtained.digests
@@ -237,7 +239,7 @@ class NodePackages:
         return found
 
     async def _wheel_unpacked(self, obtained: Obtained, tree: Path, *, checked: bool = True) -> Digests:
-        from asynccache.hydrate.wheel_archive import WheelMember, wheel_parts, write_part  # noqa: PLC0415 - brings a codec
+        from asynccache.hydrate.wheel_archive import WheelMember, wheel_parts, write_part  # noqa: PLC0415 - imports a codec
 
         del checked  # every checksum is compared
         limits = self._host.limits()
@@ -253,15 +255,17 @@ class NodePackages:
         return obtained.digests
 
     def _placed(self, package: EnvironmentPackage, obtained: Obtained, tree: Path, hashes: Digests) -> Extracted:
-        """Describe what was unpacked and move it into place: there is a package of this name afterwards, or nothing."""
+        """Record what was unpacked and move it into place: afterwards there is a complete package of this name, or
+        none.
+        """
         with disk_errors(tree):
             write_record(tree, package, obtained.format, hashes)
-            extracted = self._find(package)  # where locks keep nobody out, another may have been first
+            extracted = self._find(package)  # without working locks, another process may have been first
             if extracted is None:
                 place, *others = _places(self.directory, package)
                 if place.exists():
                     place = next((p for p in others if _is_ours(p)), others[-1])
-                    remove_below(self.directory.path, place)  # nobody can use it, or it had been found
+                    remove_below(self.directory.path, place)  # it cannot be used, or it would have been found
                 place.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     tree.rename(place)
@@ -275,15 +279,15 @@ class NodePackages:
 
 
 def asking_order(sizes: Sequence[int], wheels: Collection[int] = ()) -> list[int]:
-    """Return the numbers of packages in the order in which they are asked for.
+    """Return the numbers of packages in the order in which they are fetched.
 
-    The large ones come first, or the last of them is extracted alone; then wheels, whose large members one core
-    unpacks. What is alike comes in another order on each node: documents are sorted, and nodes that start together
-    would all ask for one channel's platform first, then for the next, while a store has a rate for each
+    Large ones come first, or the last of them would be extracted alone; then wheels, whose large members one core
+    unpacks. Packages of like size are in a different order on each node: documents are sorted, so nodes that start
+    together would all request one channel's platform first, then the next, while a store has a rate limit for each
     (docs/fleet.md).
 
     Args:
-        sizes: Of the archives, in bytes; 0 where nobody says it.
+        sizes: Sizes of the archives, in bytes; 0 if unknown.
         wheels: Numbers of those that are wheels.
     """
     numbers = [*range(len(sizes))]
@@ -300,7 +304,7 @@ def package_directories(settings: Settings) -> list[PackageDirectory]:
 
 
 def _work_name(package: EnvironmentPackage) -> str:
-    """Return the name of the lock and of the working directory of everything that has a package's name."""
+    """Return the name of the lock and of the working directory for a package's name."""
     return "x" + hashlib.sha256(f"{package.kind}/{package.filename}".encode()).hexdigest()[:31]
 
 
@@ -313,7 +317,7 @@ def _names_in(*directories: Path) -> set[str]:
 
 
 def _places(directory: PackageDirectory, package: EnvironmentPackage) -> tuple[Path, Path, Path]:
-    """Return where a package is: by its name, by its digest where others have that name, and this user's own."""
+    """Return where a package may be: under its name, under its digest if others have that name, and this user's own."""
     name = package.published_hash or hashlib.sha256(package.url.encode()).hexdigest()[:32]
     return (
         directory.of_kind(package.kind) / package.filename,
@@ -323,7 +327,7 @@ def _places(directory: PackageDirectory, package: EnvironmentPackage) -> tuple[P
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether this user can put a package at a place: what is there is his."""
+    """Return whether this user can put a package at a path: an existing directory must be the user's."""
     parents = [each for each in (path, path.parent, path.parent.parent) if each.exists()]
     return not parents or (parents[0].stat().st_uid == os.geteuid() and os.access(parents[-1], os.W_OK))
 

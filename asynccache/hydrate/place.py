@@ -23,11 +23,11 @@ _FICLONE: Final = 0x40049409  # ioctl_ficlone(2)
 
 
 def best_link_type(source: Path, target: Path) -> LinkType:
-    """Return the cheapest way to bring files from one directory into another. Blocking.
+    """Return the cheapest way to place files of one directory in another. Blocking.
 
     Args:
         source: Directory of packages; may be read-only.
-        target: Directory that environments are made in; must be writable.
+        target: Directory for environments; must be writable.
 
     Raises:
         OSError: `target` cannot be written.
@@ -56,10 +56,10 @@ def _sample(source: Path) -> str | None:
 
 
 def place_file(source: str, target: str, kind: LinkType) -> None:
-    """Bring one file to a path where nothing is. Blocking.
+    """Place one file at a path that does not exist. Blocking.
 
     Raises:
-        FileExistsError: Something is there.
+        FileExistsError: The path exists.
         OSError: It cannot be made.
     """
     try:
@@ -67,7 +67,7 @@ def place_file(source: str, target: str, kind: LinkType) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # too many links, or a mount in between
+        # too many links, or another mount
         with suppress(FileNotFoundError):
             os.unlink(target)
         _copy(source, target)

@@ -1,6 +1,6 @@
 """The environments of this machine as the engine knows them: directories of its settings, ids as values.
 
-Names, markers and how a prefix is made are those of `asynccache.node`, which bare nodes use as well. All functions
+Names, markers and the creation of prefixes are those of `asynccache.node`, which bare nodes use as well. All functions
 block: call them in a thread.
 """
 
@@ -22,7 +22,7 @@ REGISTRY: Final = "prefixes"
 
 
 def environments_directory(settings: Settings) -> Path:
-    """Return where environments are made that are asked for by name."""
+    """Return the directory of environments that are created by name."""
     return (settings.environments_dir or settings.cache_dir / "envs").absolute()
 
 
@@ -32,7 +32,7 @@ def environment_name(env_id: EnvID, kind: PrefixKind) -> str:
 
 
 def triple(env_id: EnvID) -> Triple:
-    """Return the identity of an environment as its marker has it."""
+    """Return the identity of an environment in the format of its marker."""
     return env_id.req_id, env_id.full_id, env_id.arch
 
 
@@ -48,7 +48,7 @@ def checked_name(name: str) -> str:
 
 
 def read_marker(prefix: Path) -> EnvID | None:
-    """Return which environment a prefix holds; None when it is not complete or not one of ours."""
+    """Return which environment a prefix holds; None if it is not complete or not one of ours."""
     found = environments.read_marker(os.fspath(prefix))
     try:
         return None if found is None else EnvID(*found)
@@ -57,17 +57,17 @@ def read_marker(prefix: Path) -> EnvID | None:
 
 
 def note_use(prefix: Path) -> None:
-    """Remember that an environment was used now; where that cannot be written, it is not."""
+    """Record that an environment is used now, if that can be written."""
     environments.note_use(os.fspath(prefix))
 
 
 def lock_path(prefix: Path) -> Path:
-    """Return the path of the kernel lock under which a prefix is made and removed."""
+    """Return the path of the kernel lock under which a prefix is created and removed."""
     return Path(building.lock_path(os.fspath(prefix)))
 
 
 def register(settings: Settings, prefix: Path) -> None:
-    """Remember a prefix that is not among the environments, so that it is listed with them."""
+    """Record a prefix outside the environments directory, so that it is listed with the others."""
     if prefix.parent == environments_directory(settings):
         return
     with disk_errors(settings.cache_dir):
@@ -78,5 +78,5 @@ def register(settings: Settings, prefix: Path) -> None:
 
 
 def registered(settings: Settings, prefix: Path) -> Path:
-    """Return the file that remembers a prefix."""
+    """Return the file that records a prefix."""
     return settings.cache_dir / REGISTRY / building.lock_name(os.fspath(prefix))

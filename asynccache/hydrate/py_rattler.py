@@ -1,4 +1,4 @@
-"""What extracting and linking by py-rattler have in common."""
+"""What extracting and linking with py-rattler have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rattler.networking import Client
 
 @functools.cache
 def offline_client() -> Client:
-    """Return a client that knows no credentials; no request is made with it."""
+    """Return a client without credentials; no request is made with it."""
     return Client()
 
 

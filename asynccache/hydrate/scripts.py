@@ -1,4 +1,4 @@
-"""The commands of a wheel's entry points, and the interpreter lines of the scripts that it brings."""
+"""The commands of a wheel's entry points, and the interpreter lines of its scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from asynccache.model.dataclass import dataclass
 
-_LONGEST_LINE: Final = 127  # bytes that every kernel reads of an interpreter line (Linux before 5.1)
+_LONGEST_LINE: Final = 127  # bytes of an interpreter line that every kernel reads (Linux before 5.1)
 _REFERENCE: Final = re.compile(r"\s*([\w.]+)\s*:\s*([\w.]+)\s*(?:\[.*\])?\s*")
 
 
@@ -17,8 +17,8 @@ class EntryPoint:
     """A command that calls a function.
 
     Attributes:
-        name: Of the command.
-        module: To import.
+        name: Name of the command.
+        module: The module to import.
         function: Dotted path below the module.
     """
 
@@ -28,7 +28,7 @@ class EntryPoint:
 
 
 def entry_points(text: str) -> list[EntryPoint]:
-    """Read the commands out of `entry_points.txt`; what is no command or has no safe name is left out."""
+    """Read the commands from `entry_points.txt`; entries that are not commands or have unsafe names are left out."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # as the specification says: names keep their case
     try:
@@ -45,7 +45,7 @@ def entry_points(text: str) -> list[EntryPoint]:
 
 
 def interpreter_line(python: str, options: str = "") -> bytes:
-    """Return the beginning of a script that an interpreter shall run, whatever the length of its path."""
+    """Return the beginning of a script for an interpreter with a path of any length."""
     line = f"#!{python}{' ' + options if options else ''}\n".encode()
     if len(line) <= _LONGEST_LINE and " " not in python:
         return line

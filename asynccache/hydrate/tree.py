@@ -27,10 +27,10 @@ class Tree:
     """A linked directory.
 
     Attributes:
-        link_type: How files got there.
-        bytes: Of all packages, unpacked.
-        files: How many files and links the packages have.
-        notes: What the user should know, a sentence each.
+        link_type: How files were placed.
+        bytes: Unpacked size of all packages.
+        files: Number of files and links in the packages.
+        notes: Notes for the user, one sentence each.
     """
 
     link_type: LinkType
@@ -42,22 +42,22 @@ class Tree:
 async def link_tree(host: Host, sources: Sources, environment: ResolvedEnvironment, target: Path, prefix: str) -> Tree:
     """Link all packages and wheels of an environment, for any architecture.
 
-    What is not on this node is fetched and extracted before. No link scripts are run, no byte code is made and no
+    What is not on this node is first fetched and extracted. No link scripts are run, no byte code is compiled and no
     `.metaflowenv` is written.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store that has the packages, and upstream.
-        environment: Which.
+        environment: The environment.
         target: New or empty directory.
         prefix: The path that is written into the files, whatever `target` is.
 
     Raises:
-        FetchError: A package that no source has.
-        IntegrityError: A package that all sources have wrong.
-        HydrationError: What cannot be linked, such as a prefix that is too long.
+        FetchError: No source has a package.
+        IntegrityError: Every source has other bytes of a package than its digest says.
+        HydrationError: Something cannot be linked, for instance because the prefix is too long.
         DiskError: The disk is full or cannot be written.
-        LockTimeoutError: Another process fetches a package for too long.
+        LockTimeoutError: Another process has been fetching a package for too long.
     """
     node = NodePackages(host, sources)
     async with node.in_use():
@@ -75,7 +75,7 @@ async def link_tree(host: Host, sources: Sources, environment: ResolvedEnvironme
             f"{item.path} is in several packages; that of {item.package} lies in {CLOBBERED}" for item in clobbered
         ]
         if wheels:
-            from asynccache.hydrate.wheels import install_wheels, python_layout  # noqa: PLC0415 - not all have some
+            from asynccache.hydrate.wheels import install_wheels, python_layout  # noqa: PLC0415 - not all environments have some
 
             layout = await host.threads.run(python_layout, conda)
             if layout is None:
@@ -109,7 +109,7 @@ def link_scripts(environment: ResolvedEnvironment, target: Path) -> list[tuple[s
 
 
 def _prepared(target: Path, source: Path, extracted: Sequence[Extracted]) -> LinkType:
-    """Make the target, choose how to link, and refuse what does not fit."""
+    """Create the target, choose how to link, and refuse what does not fit."""
     with disk_errors(target):
         target.mkdir(parents=True, exist_ok=True)
         kind: LinkType = best_link_type(source, target)
@@ -126,7 +126,7 @@ def _prepared(target: Path, source: Path, extracted: Sequence[Extracted]) -> Lin
 
 
 def _case_notes(target: Path) -> list[str]:
-    """Find paths that differ in case only, where the file system takes them for one."""
+    """Find paths that differ only in case, if the file system does not distinguish them."""
     if not _ignores_case(target):
         return []
     by_folded: dict[str, set[str]] = {}

@@ -38,12 +38,12 @@ class StoreRanges(Ranges):
 
     Args:
         store: Open; its loop must be running.
-        key: Of the object.
-        size: Of the object, in bytes.
+        key: Key of the object.
+        size: Size of the object, in bytes.
         timeout: Seconds for one range.
 
     Attributes:
-        failure: What the store raised; None when it answered, whatever it sent.
+        failure: What the store raised; None if it answered, whatever it sent.
     """
 
     streams = _STREAMS
@@ -68,7 +68,7 @@ class StoreRanges(Ranges):
         return super().tail(max(length, min(_LONGEST_TAIL, self._size // _INDEXED)))
 
     def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield a range in large pieces, each a request; the store itself tries again what may pass."""
+        """Yield a range in large pieces, each a request; the store itself retries temporary failures."""
         end = start + length
         piece = -(-length // _pieces(length, self._piece))
         while start < end:
@@ -78,7 +78,7 @@ class StoreRanges(Ranges):
             self.arrived(len(data))
             start += len(data)
             yield data
-            del data  # the next one would come beside it
+            del data  # the next one would be written beside it
 
     def _get(self, start: int, length: int) -> bytes:
         reading = asyncio.run_coroutine_threadsafe(self._store.get(self._key, start=start, length=length), self._loop)
@@ -95,7 +95,7 @@ class StoreRanges(Ranges):
         return data
 
     def _answer(self, reading: Future[bytes]) -> bytes:
-        """Wait for the store; whoever does not want the rest any more waits no longer."""
+        """Wait for the store; stop waiting when the rest is no longer wanted."""
         ends = Deadline(self._timeout)
         while True:
             done, _waiting = wait([reading], min(_LOOK_SECONDS, ends.left))
@@ -124,8 +124,8 @@ def pack_ranges(store: Store, key: str, size: int, timeout: float) -> Ranges:
 
     Args:
         store: Open; its loop must be running.
-        key: Of the object.
-        size: Of the object, in bytes.
+        key: Key of the object.
+        size: Size of the object, in bytes.
         timeout: Seconds for one range.
     """
     if store.root.is_directory:
@@ -136,18 +136,18 @@ def pack_ranges(store: Store, key: str, size: int, timeout: float) -> Ranges:
 async def unpack_environment(
     host: Host, sources: Sources, environment: ResolvedEnvironment, building: Path, prefix: str
 ) -> bool:
-    """Fill a directory from the pack of an environment; give this to `hydrate` as `packed`.
+    """Fill a directory from the pack of an environment; pass this to `hydrate` as `packed`.
 
     Returns:
         Whether there is a usable pack; a damaged one is reported as `SourceFailed`.
 
     Raises:
-        HydrationError: The prefix is too long, or the disk too small: packages would not fit either.
+        HydrationError: The prefix is too long, or the disk is too small: packages would not fit either.
     """
     settings = host.settings
     named = environment.digest
     if settings.pack == "never" or (named is not None and not named.pack):
-        return False  # where a digest is named, no pack is taken but the one that it stands for
+        return False  # with a digest, only the pack that it stands for is used
     key = pack_key(environment.id, settings.envs_dirname)
     info = await sources.store.head(key)
     decoder = find_decompressor()
@@ -184,14 +184,14 @@ def cost_of_verifying(size: int) -> RequestCounts:
 
 
 async def verify_pack(host: Host, store: Store, env_id: EnvID) -> bool:
-    """Read the pack of an environment and compare every digest in it; False when there is none.
+    """Read the pack of an environment and compare every digest in it; False if there is none.
 
-    What is wrong is read a second time, by the store opened again, before it counts as damaged.
+    If something is wrong, it is read a second time on a new connection before it counts as damaged.
 
     Raises:
-        IntegrityError: It is damaged; says where.
-        StoreError: It cannot be read, which says nothing of it.
-        HydrationError: Nothing here can decompress it.
+        IntegrityError: It is damaged; the message says where.
+        StoreError: It cannot be read, so nothing is known about it.
+        HydrationError: This machine cannot decompress it.
     """
     wrong = await _difference(host, store, env_id)
     if wrong:
@@ -203,7 +203,7 @@ async def verify_pack(host: Host, store: Store, env_id: EnvID) -> bool:
 
 
 async def _difference(host: Host, store: Store, env_id: EnvID) -> str | None:
-    """Return what is wrong with a pack, empty when it is whole; None when there is none."""
+    """Return what is wrong with a pack, empty if it is intact; None if there is none."""
     key = pack_key(env_id, host.settings.envs_dirname)
     info = await store.head(key)
     if info is None:

@@ -1,7 +1,7 @@
-"""A wheel's archive, unpacked in parts that are independent of each other: every processor can take one. Blocking.
+"""A wheel's archive, unpacked in independent parts, which can be processed in parallel. Blocking.
 
 A part is one large member, or many small ones. Members are found through the central directory, so that no part waits
-for another; what one may be was checked of all of them before the first byte is written.
+for another; all of them are checked before the first byte is written.
 """
 # a Path for each of thousands of files costs more than the file:
 # ruff: noqa: PTH103, PTH118, PTH120
@@ -26,10 +26,10 @@ from asynccache.archive.root import checked_path
 from asynccache.errors import ArchiveError, HostileArchiveError
 from asynccache.model.dataclass import dataclass
 
-_BLOCK: Final = 1 << 20  # bytes that are read, and at most unpacked, at a time of a large member
-_LARGE: Final = 8 << 20  # bytes of a member that is unpacked by blocks, and is a part by itself
-_PART: Final = 16 << 20  # bytes of small members that are a part
-_FILE: Final = 16 << 10  # bytes that could be unpacked in the time that making a file takes
+_BLOCK: Final = 1 << 20  # bytes of a large member that are read, and at most unpacked, at a time
+_LARGE: Final = 8 << 20  # bytes from which a member is unpacked in blocks, as a part of its own
+_PART: Final = 16 << 20  # bytes of small members that form a part
+_FILE: Final = 16 << 10  # bytes that could be unpacked in the time it takes to create a file
 _LOCAL_HEADER: Final = 30  # bytes (APPNOTE, section 4.3.7)
 _EXECUTABLE: Final = 0o111
 _INFLATED: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -41,7 +41,7 @@ class WheelMember:
 
     Attributes:
         info: Its entry in the archive's directory.
-        path: The file to make.
+        path: The file to create.
     """
 
     info: zipfile.ZipInfo
@@ -54,7 +54,7 @@ class WheelMember:
 
 
 def wheel_parts(archive: Path, target: Path, *, limits: Limits = DEFAULT_LIMITS) -> list[list[WheelMember]]:
-    """Check what a wheel holds, make the directories of its files, and return its parts, the largest first.
+    """Check the content of a wheel, create the directories of its files, and return its parts, the largest first.
 
     Raises:
         HostileArchiveError: A member would be outside, or it is beyond the limits.
@@ -85,7 +85,7 @@ def write_part(archive: Path, part: Sequence[WheelMember], stop: Callable[[], bo
 
     Raises:
         ArchiveError: One cannot be unpacked.
-        concurrent.futures.CancelledError: `stop` said so.
+        concurrent.futures.CancelledError: `stop` returned True.
     """
     with _refused(archive), archive.open("rb") as file:
         for member in part:
@@ -118,7 +118,7 @@ def _members(opened: zipfile.ZipFile, archive: Path, target: Path, limits: Limit
 
 @contextmanager
 def _refused(archive: Path) -> Iterator[None]:
-    """Name the archive in whatever is wrong with it."""
+    """Add the name of the archive to errors in it."""
     try:
         yield
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as exc:
@@ -126,7 +126,7 @@ def _refused(archive: Path) -> Iterator[None]:
 
 
 def _blocks(archive: Path, file: IO[bytes], info: zipfile.ZipInfo, stop: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield what a member unpacks to.
+    """Yield the unpacked content of a member.
 
     Raises:
         zipfile.BadZipFile: Its local header or its checksum is wrong.
@@ -180,7 +180,7 @@ def _whole(file: IO[bytes], begin: int, info: zipfile.ZipInfo) -> Iterator[bytes
 
 
 def _unpacked(file: IO[bytes], begin: int, info: zipfile.ZipInfo, stop: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield a large member by blocks: with the faster decoder, which the standard library's zipfile cannot use."""
+    """Yield a large member in blocks, using the faster decoder, which the standard library's zipfile cannot use."""
     decoder = IgzipDecompressor(flag=DECOMP_DEFLATE)
     for offset in range(0, info.compress_size, _BLOCK):
         if stop():

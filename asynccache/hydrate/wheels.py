@@ -2,7 +2,7 @@
 
 So it works for any architecture and for a prefix that is not at its final place yet. What it writes is what the binary
 distribution format says an installer writes: RECORD with every file, INSTALLER, commands with the prefix's interpreter.
-A distribution that is there already under the same name, from a conda package or an earlier wheel, is removed before.
+An existing distribution of the same name, from a conda package or an earlier wheel, is removed first.
 """
 # a Path for each of thousands of files costs more than the file:
 # ruff: noqa: PTH103, PTH108, PTH118, PTH120, PTH123, PTH208
@@ -40,7 +40,7 @@ _GENERATED: Final = {"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUEST
 
 @dataclass(frozen=True, slots=True)
 class PythonLayout:
-    """Where an environment's Python looks for what.
+    """The directories of an environment's Python.
 
     Attributes:
         version: Major and minor, such as `3.11`.
@@ -53,11 +53,11 @@ class PythonLayout:
 
 @dataclass(slots=True)
 class Installed:
-    """What installing wheels did.
+    """The result of installing wheels.
 
     Attributes:
-        replaced: Distributions that were there before, as `name version`.
-        clobbered: (path relative to the prefix, wheel that has it now) of files that were there before.
+        replaced: Distributions that existed before, as `name version`.
+        clobbered: (path relative to the prefix, wheel that has it now) of files that existed before.
     """
 
     replaced: list[str] = field(default_factory=list)
@@ -65,10 +65,10 @@ class Installed:
 
 
 def python_layout(packages: Sequence[Extracted]) -> PythonLayout | None:
-    """Find out where the Python of an environment keeps its packages; None when it has no Python. Blocking.
+    """Find out where the Python of an environment keeps its packages; None if it has no Python. Blocking.
 
     Raises:
-        HydrationError: The package `python` does not say its version.
+        HydrationError: The package `python` has no version.
     """
     for extracted in packages:
         package = extracted.package
@@ -93,14 +93,14 @@ def install_wheels(
     """Install wheels into a directory. Blocking: call it in a thread.
 
     Args:
-        wheels: Extracted ones, in the order of the document; a later one wins where two have a path.
+        wheels: Extracted wheels, in the order of the document; if two have a path, the later one wins.
         target: The linked conda packages.
-        prefix: What is written into files.
-        layout: Of the environment's Python.
-        kind: How files get there.
+        prefix: The path that is written into files.
+        layout: Layout of the environment's Python.
+        kind: How files are placed.
 
     Raises:
-        ArchiveError: A wheel that is none.
+        ArchiveError: A wheel is invalid.
         DiskError: The disk is full or cannot be written.
     """
     done = Installed()
@@ -169,7 +169,7 @@ class _Wheel:
         self._write(f"{information}/RECORD", self._record_text(f"{information}/RECORD"), done)
 
     def _walk(self) -> Iterator[tuple[str, str]]:
-        """Yield (path within the wheel, file) in the order of their names: the same every time."""
+        """Yield (path within the wheel, file) in the order of their names: which is always the same."""
         start = len(self._files) + 1
         for directory, names, files in os.walk(self._files):
             names.sort()
@@ -177,7 +177,7 @@ class _Wheel:
                 yield path[start:], path
 
     def _place(self, relative: str) -> tuple[str, bool] | None:
-        """Return where a file goes, relative to the prefix, and whether it is a script; None for what is not copied."""
+        """Return the path of a file, relative to the prefix, and whether it is a script; None if it is not copied."""
         first, _, rest = relative.partition("/")
         if first == self.information and rest in _GENERATED:
             return None
@@ -189,7 +189,7 @@ class _Wheel:
         return self._schemes[scheme] + below, scheme == "scripts"
 
     def _put(self, source: str, path: str, done: Installed) -> None:
-        """Bring a file to its path; what was there is replaced."""
+        """Place a file at its path; an existing file is replaced."""
         full = self._with_directory(path)
         try:
             place_file(source, full, self._kind)
@@ -198,7 +198,7 @@ class _Wheel:
             place_file(source, full, self._kind)
 
     def _with_directory(self, path: str) -> str:
-        """Return the whole path of a file, whose directory exists afterwards."""
+        """Return the full path of a file, and create its directory."""
         full = f"{self._target}/{path}"
         directory = full.rpartition("/")[0]
         if directory not in self._made:
@@ -221,7 +221,7 @@ class _Wheel:
         self._rows.append((path, _encoded(hashlib.sha256(data).digest()), str(len(data))))
 
     def _recorded(self) -> dict[str, tuple[str, str]]:
-        """Read digests and sizes out of the wheel's own RECORD."""
+        """Read digests and sizes from the wheel's own RECORD."""
         rows = csv.reader(io.StringIO(self._text("RECORD")))
         return {row[0]: (row[1], row[2]) for row in rows if len(row) >= 3 and row[1] and row[2]}
 

@@ -58,7 +58,7 @@ class Conda:
 
     @cached_property
     def storage(self) -> Any:
-        """Metaflow's storage on the root of the cache, None where there is no root."""
+        """Metaflow's storage on the root of the cache, None if there is no root."""
         from metaflow import metaflow_config  # noqa: PLC0415
         from metaflow.plugins import DATASTORES  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ class Conda:
         return found(root) if found is not None and root else None
 
     def binary(self, binary: str) -> str | None:
-        """Return the path of a conda program, None when this machine has none of this name."""
+        """Return the path of a conda program, None if this machine has none of this name."""
         from asynccache.api.flows import find_program  # noqa: PLC0415
 
         named = (self.settings.conda_dependency_resolver or binary) if binary == "conda" else binary
@@ -115,7 +115,7 @@ class Conda:
         use_latest: str = ":none:",
         full_id_unique_keys: Mapping[str, str] | None = None,
     ) -> ResolvedEnvironment | None:
-        """Return an environment, None when neither this machine nor the cache knows it.
+        """Return an environment, None if neither this machine nor the cache knows it.
 
         The id `_default` is what a request means on this machine.
 
@@ -146,10 +146,10 @@ class Conda:
         return [(each.env_id, each) for each in map(_value, self._run(listed))]
 
     def env_id_from_alias(self, env_alias: str, arch: str | None = None, local_only: bool = False) -> EnvID | None:
-        """Return the id of the environment that has a name, None when nothing has it.
+        """Return the id of the environment that has a name, None if nothing has it.
 
         Raises:
-            CondaException: It is no name, or the cache cannot be read.
+            CondaException: It is not a name, or the cache cannot be read.
         """
         found = self.environment_from_alias(env_alias, arch, local_only)
         return None if found is None else found.env_id
@@ -157,10 +157,10 @@ class Conda:
     def environment_from_alias(
         self, env_alias: str, arch: str | None = None, local_only: bool = False
     ) -> ResolvedEnvironment | None:
-        """Return the environment that has a name, None when nothing has it.
+        """Return the environment that has a name, None if nothing has it.
 
         Raises:
-            CondaException: It is no name, or the cache cannot be read.
+            CondaException: It is not a name, or the cache cannot be read.
         """
         return self._find(env_alias, arch, local_only)
 
@@ -187,7 +187,7 @@ class Conda:
         self._run(give, writing=True)
 
     def get_default_environment(self, req_id: str, arch: str | None) -> EnvID | None:
-        """Return what a request means on this machine, None when it was never resolved here."""
+        """Return what a request means on this machine, None if it was never resolved here."""
 
         async def default(session: Session) -> EnvID | None:
             rows = session.list_environments(req_id, arch=arch or _this_architecture(), remote=False)
@@ -249,7 +249,7 @@ class Conda:
         return self._create(env, name, do_symlink, only_binary)
 
     def created_environment(self, env_desc: Sequence[str] | str) -> tuple[EnvID, str] | None:
-        """Return (id, directory) of an environment on this machine, by its name or id; None when it is not there."""
+        """Return (id, directory) of an environment on this machine, by its name or id; None if it is not there."""
         from asynccache.api import EnvID as Id  # noqa: PLC0415
         from asynccache.api.flows import environments_directory, other_prefix  # noqa: PLC0415
 

@@ -104,7 +104,7 @@ class TaskState:
 
 
 def load(pathspec: str, *, inspect: bool = False) -> tuple[TaskState, list[TaskState] | None]:
-    """Return (self, inputs) of a task; inputs are None where the step is no join.
+    """Return (self, inputs) of a task; inputs are None if the step is no join.
 
     Args:
         pathspec: `Flow/Run/Step/Task`.

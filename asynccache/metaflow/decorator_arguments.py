@@ -43,7 +43,7 @@ class Arguments:
             raise InvalidEnvironmentException(str(error)) from error
 
     def notice(self) -> str | None:
-        """Return what the user should write instead of deprecated arguments, None when there is none."""
+        """Return what the user should write instead of deprecated arguments, None if there is none."""
         used = [name for name in self.deprecated if self.attributes.get(name)]
         if not used:
             return None

@@ -12,7 +12,7 @@ _CREATE = "create"
 
 
 def deployment() -> tuple[str, str] | None:
-    """Return (what it is deployed on, name) where a flow is deployed just now; None where it runs, or is looked at."""
+    """Return (what it is deployed on, name) where a flow is deployed just now; None if it runs, or is looked at."""
     context: Any = click.get_current_context(silent=True)
     if context is None or context.info_name != _CREATE or context.parent is None:
         return None

@@ -134,7 +134,7 @@ class PypiEnvironment(CondaEnvironment):
 
 
 def ids_from(text: str) -> Sequence[str] | None:
-    """Return the ids that a variable or metadata field holds, None when it holds none."""
+    """Return the ids that a variable or metadata field holds, None if it holds none."""
     try:
         ids = json.loads(text) if text else None
     except ValueError:

@@ -25,7 +25,7 @@ class ResolvedEnvironment:
         resolved_by: User name; None for this user's.
         co_resolved: Architectures that were resolved together; None for its own.
         env_type: What it consists of.
-        accurate_source: False when it was resolved on top of another one.
+        accurate_source: False if it was resolved on top of another one.
         full_id_unique_keys: What else makes it its own.
     """
 

@@ -176,7 +176,7 @@ class Launch:
         env_id = EnvID(*target)
         environment = next((e for e in (*self._found.values(), *self._fetched.values()) if e.id == env_id), None)
         if environment is not None:
-            self.local.want(environment)  # a task that is tried again tries to make it again
+            self.local.want(environment)  # a task that is retried tries to make it again
         return self.local.interpreter(env_id)
 
     def library_path(self, target: Sequence[str]) -> dict[str, str]:

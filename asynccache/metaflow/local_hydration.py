@@ -68,7 +68,7 @@ class LocalEnvironments:
         return read_marker(str(self.prefix(env_id))) == _triple(env_id)
 
     def want(self, environment: ResolvedEnvironment) -> None:
-        """Begin to make an environment unless it is there; one that failed before is tried again."""
+        """Begin to make an environment unless it is there; one that failed before is retried."""
         env_id = environment.id
         with self._lock:
             if env_id in self._making and not _failed(self._making[env_id]):

@@ -21,7 +21,7 @@ def resolve_env_alias(env_alias: str) -> tuple[AliasType, str]:
     """Return the kind of a name and its stored archive.
 
     Raises:
-        MetaflowException: It is no name.
+        MetaflowException: It is not a name.
     """
     from asynccache.api import Alias  # noqa: PLC0415 - Python 3.11
     from asynccache.errors import UsageError  # noqa: PLC0415

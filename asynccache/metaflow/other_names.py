@@ -80,7 +80,7 @@ class OtherNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return where a module is, None when it is not one of these.
+        """Return where a module is, None if it is not one of these.
 
         Raises:
             ImportError: It is one of the extension's, and asynccache has nothing to give under its name.

@@ -127,7 +127,7 @@ class PackageSpecification:
         return sorted(self._hashes.items())
 
     def pkg_hash(self, pkg_format: str) -> str | None:
-        """Return the digest in a format, None when it is not known."""
+        """Return the digest in a format, None if it is not known."""
         return self._hashes.get(pkg_format)
 
     @property
@@ -136,7 +136,7 @@ class PackageSpecification:
         return list(self._cached.items())
 
     def cached_version(self, pkg_format: str) -> CachePackage | None:
-        """Return where an archive is in the cache, None when it is not known to."""
+        """Return where an archive is in the cache, None if it is not known to."""
         return self._cached.get(pkg_format)
 
     def is_cached(self, formats: Sequence[str]) -> bool:
@@ -149,7 +149,7 @@ class PackageSpecification:
         return list(self._local.items())
 
     def local_file(self, pkg_format: str) -> str | None:
-        """Return the path of an archive on this machine, None when there is none."""
+        """Return the path of an archive on this machine, None if there is none."""
         return self._local.get(pkg_format)
 
     def add_local_file(

@@ -33,7 +33,7 @@ def parse_req_value(text: str, *maps: Any) -> str | None:
     """Add what a requirements.txt asks for to maps: extras, sources, PyPI packages, conda packages, virtual ones.
 
     Returns:
-        The constraint of Python, None when it has none.
+        The constraint of Python, None if it has none.
     """
     from asynccache.api import flows  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ def parse_yml_value(text: str, *maps: Any) -> str | None:
     """Add what an environment.yml asks for to maps: extras, sources, conda packages, PyPI packages, virtual ones.
 
     Returns:
-        The constraint of Python, None when it has none.
+        The constraint of Python, None if it has none.
     """
     from asynccache.api import flows  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def parse_toml_value(text: str, *maps: Any) -> str | None:
     """Add what a pyproject.toml asks for to maps: extras, sources, PyPI packages.
 
     Returns:
-        The constraint of Python, None when it has none.
+        The constraint of Python, None if it has none.
     """
     from asynccache.api import flows  # noqa: PLC0415
 

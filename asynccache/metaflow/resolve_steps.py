@@ -26,7 +26,7 @@ class Found:
     """The environment of a step.
 
     Attributes:
-        environment: Which.
+        environment: The environment.
         row: How it was found.
     """
 

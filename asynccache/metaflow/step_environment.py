@@ -117,7 +117,7 @@ class CondaEnvInternalDecorator(StepDecorator):
 
 
 def _receipt() -> str:
-    """Return what a node noted of making the environment that this is, as JSON; empty where nothing was."""
+    """Return what a node noted of making the environment that this is, as JSON; empty if nothing was."""
     from asynccache.node.environments import RECEIPT  # noqa: PLC0415 - not when a flow is only looked at
 
     try:

@@ -61,7 +61,7 @@ class Digests:
         return cls(md5=text, size=size) if algorithm == "md5" else cls(sha256=text, size=size)
 
     def get(self, algorithm: str) -> str | None:
-        """Return the digest of an algorithm, None when it is not known."""
+        """Return the digest of an algorithm, None if it is not known."""
         return self.md5 if algorithm == "md5" else self.sha256
 
     def __bool__(self) -> bool:

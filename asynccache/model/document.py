@@ -35,8 +35,8 @@ def document(value: object, *names: str, **more: object) -> dict[str, Any]:
     Args:
         value: Any, a dataclass where no names are given.
         names: Attributes and properties in the order wanted; all fields when none is named. `ATTRIBUTE as NAME` calls
-            one otherwise. `*ATTRIBUTE` stands for all that its own document holds, and for nothing when it is None;
-            that of an `EnvID` is always taken so.
+            one otherwise. `*ATTRIBUTE` stands for all that its own document holds, and for nothing if it is None; that
+            of an `EnvID` is always taken so.
         more: Further values by their name, laid over the others.
 
     Returns:

@@ -16,7 +16,7 @@ def doubts(environment: ResolvedEnvironment, together: Sequence[ResolvedEnvironm
     """Return what does not fit together in a document, a sentence each.
 
     Args:
-        environment: Which.
+        environment: The environment.
         together: Those that were resolved together with it for other architectures, as far as they are at hand.
     """
     found = []

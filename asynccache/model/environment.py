@@ -84,7 +84,7 @@ class EnvironmentPackage:
 
     @property
     def published_hash(self) -> str | None:
-        """The digest that counts for the environment's identity, None when it is not recorded under its format."""
+        """The digest that counts for the environment's identity, None if it is not recorded under its format."""
         return self.hashes.get(self.url_format)
 
     @property
@@ -195,7 +195,7 @@ class ResolvedEnvironment:
         resolved_by: User name.
         resolved_archs: Architectures resolved together, ascending.
         environment_type: `conda-only`, `pypi-only` or `mixed`.
-        accurate_source: False when it was resolved on top of another environment.
+        accurate_source: False if it was resolved on top of another environment.
         unique_keys: What else makes it its own (see `identity.full_id`).
         digest: What its digest stands for, where one was named; in no document.
     """

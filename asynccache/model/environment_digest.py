@@ -42,10 +42,10 @@ _TEXT: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Split what somebody wrote into a name and a digest of the environment, empty where none is given.
+    """Split what somebody wrote into a name and a digest of the environment, empty if none is given.
 
     Raises:
-        UsageError: What follows `@sha256:` is no digest.
+        UsageError: What follows `@sha256:` is not a digest.
 
     >>> split_name("team/env:v1")
     ('team/env:v1', '')
@@ -76,11 +76,11 @@ class PackageDigests:
 
     @classmethod
     def of(cls, package: EnvironmentPackage, known: Mapping[str, str]) -> PackageDigests | None:
-        """Return what is known of a package; None where it is too little to install it by.
+        """Return what is known of a package; None if it is too little to install it by.
 
         Args:
-            package: Which.
-            known: Key in the store -> sha256, empty where nobody vouches for it.
+            package: The package.
+            known: Key in the store -> sha256, empty if no one vouches for it.
         """
         forms: dict[str, str] = {}
         for fmt in (f for f in Format if f.kind == package.kind):
@@ -107,7 +107,7 @@ class EnvironmentDigest:
     Attributes:
         id: The environment.
         packages: In the order of installation.
-        pack: sha256 of the index of its pack; empty where none is meant.
+        pack: sha256 of the index of its pack; empty if none is meant.
     """
 
     id: EnvID
@@ -118,11 +118,11 @@ class EnvironmentDigest:
     def of(
         cls, environment: ResolvedEnvironment, known: Mapping[str, str] | None = None, pack: str = ""
     ) -> EnvironmentDigest | None:
-        """Return the digest of an environment; None where a package has none that is known.
+        """Return the digest of an environment; None if a package has none that is known.
 
         Args:
             environment: With what its document and its resolver say of sha256.
-            known: Key in the store -> sha256 of what somebody vouches for there; empty where nobody does.
+            known: Key in the store -> sha256 of what somebody vouches for there; empty if nobody does.
             pack: sha256 of the index of its pack.
         """
         packages: list[PackageDigests] = []
@@ -219,7 +219,7 @@ class DigestList:
 
     @classmethod
     def parse(cls, data: bytes) -> DigestList | None:
-        """Read a text; None where it is that of one environment, or anything else.
+        """Read a text; None if it is that of one environment, or anything else.
 
         Raises:
             IntegrityError: It begins as one and is none.

@@ -114,8 +114,8 @@ def full_id(entries: Iterable[tuple[str, str | None]], arch: str, unique_keys: M
     """Return the id of an environment that was resolved for one architecture.
 
     Args:
-        entries: (file name without extension, hash of the archive as published: md5 for conda, sha256 for PyPI, None
-            when unknown) of each package, in any order.
+        entries: (file name without extension, hash of the archive as published: md5 for conda, sha256 for PyPI, None if
+            unknown) of each package, in any order.
         arch: conda platform.
         unique_keys: What else makes the environment its own, such as the digest of a lock file.
 

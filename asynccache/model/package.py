@@ -108,7 +108,7 @@ class DistributionName:
     Attributes:
         name: Package name.
         version: Version as the archive's name gives it (normalised for PyPI).
-        build: conda build string, or a wheel's build tag; empty when there is none.
+        build: conda build string, or a wheel's build tag; empty if there is none.
     """
 
     name: str
@@ -176,7 +176,7 @@ class Package:
         """Read a package URL; a conda-style fragment (`#md5`, `#md5=...`, `#sha256=...`) adds a digest.
 
         Raises:
-            UsageError: Not a package URL, or a fragment that is no digest.
+            UsageError: Not a package URL, or a fragment that is not a digest.
         """
         base, _, fragment = text.strip().partition("#")
         known = (digests or Digests()).merged(_fragment_digests(fragment))

@@ -16,7 +16,7 @@ class Money(Documented):
     """What something costs at the user's prices.
 
     Attributes:
-        currency: As the setting `prices` names it; empty where it does not.
+        currency: As the setting `prices` names it; empty if it does not.
         requests: For requests, once.
         out: For bytes that are read, once.
         once: Both together.
@@ -54,7 +54,7 @@ class Prices:
     Attributes:
         said: What is charged for -> how much: 1,000 requests of a kind; a GB that is `stored` for a month, or read
             (`out`).
-        currency: Its name; empty where nobody says it.
+        currency: Its name; empty if nobody says it.
     """
 
     said: Mapping[str, float]

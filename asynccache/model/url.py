@@ -198,7 +198,7 @@ class PackageURL:
     Attributes:
         scheme: `http`, `https` or `file`.
         host: Lower-case host name; empty for `file`.
-        port: As written in the URL, None when it was not.
+        port: As written in the URL, None if it was not.
         path: Percent-encoded as written, with the leading slash.
 
     >>> url, access = PackageURL.parse("https://me:pw@Conda.Example:8443/t/x/ch/noarch/a-1-0.conda?sig=1#frag")

@@ -29,7 +29,7 @@ def is_retry_config(value: Any) -> bool:
 
 
 def tries_of(value: Any) -> int | None:
-    """Return how often a request is tried in all, None where it is not said.
+    """Return how often a request is tried in all, None if it is not said.
 
     `max_attempts` counts what follows the first try (botocore's reference, "retries").
 

@@ -144,7 +144,7 @@ class Building:
             waiting: Called with the seconds waited for such a program.
 
         Returns:
-            What scripts told; None when another process has made the same in the meantime, which stays.
+            What scripts told; None if another process has made the same in the meantime, which stays.
 
         Raises:
             HydrationError: Something else came to be there, or a script failed.
@@ -176,7 +176,7 @@ class Building:
         self._lock = None
 
     def _may_be_replaced(self) -> bool:
-        """Return whether the final place is free or has what may be removed; False when it has what is wanted.
+        """Return whether the final place is free or has what may be removed; False if it has what is wanted.
 
         Raises:
             HydrationError: Something is there that is not ours to remove.
@@ -242,7 +242,7 @@ def sweep(directory: str, prefix: str | None = None) -> list[str]:
 
     Args:
         directory: Of environments.
-        prefix: Whose kernel lock the caller holds: nobody else can be making it; None when none is held.
+        prefix: Whose kernel lock the caller holds: nobody else can be making it; None if none is held.
 
     Returns:
         What was removed.

@@ -10,7 +10,7 @@ from asynccache.node.store_kinds import KINDS
 
 
 def foreign_provider(datastore: str, *said: str | None) -> str | None:
-    """Return the first provider that is named, None where none is or it is Metaflow's own."""
+    """Return the first provider that is named, None if none is or it is Metaflow's own."""
     named = next((name for name in said if name), None)
     return None if named == KINDS[datastore].built_in else named
 

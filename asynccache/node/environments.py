@@ -84,7 +84,7 @@ def ids_in_name(name: str) -> tuple[str, str] | None:
 
 
 def find_complete(prefix: str, env: Triple) -> str | None:
-    """Return where a complete environment is that is wanted at a prefix; None when it is to be made.
+    """Return where a complete environment is that is wanted at a prefix; None if it is to be made.
 
     That is the prefix itself or, where its name says the environment's ids, beside it under the other name: a step uses
     what `create` made, and the other way round.
@@ -96,7 +96,7 @@ def find_complete(prefix: str, env: Triple) -> str | None:
 
 
 def read_marker(prefix: str) -> Triple | None:
-    """Return which environment a prefix holds; None when it is not complete or not one of ours."""
+    """Return which environment a prefix holds; None if it is not complete or not one of ours."""
     try:
         with open(os.path.join(prefix, MARKER), "rb") as file:
             req_id, full_id, arch = read_json(file.read().decode("ascii"))

@@ -52,7 +52,7 @@ class Holder(NamedTuple):
     """Who holds a lock, as its file says.
 
     Attributes:
-        pid: Process id on `host`; None when the file does not say.
+        pid: Process id on `host`; None if the file does not say.
         host: Host name.
         since: Seconds since the epoch.
     """
@@ -127,7 +127,7 @@ def take_at(path: str, opened: Callable[[], int]) -> int | None:
         opened: Opens it.
 
     Returns:
-        A descriptor of the locked file, None when another holds the lock.
+        A descriptor of the locked file, None if another holds the lock.
 
     Raises:
         LocksUnsupportedError: The file system has none.
@@ -186,7 +186,7 @@ class KernelLock:
         self._descriptor = None
 
     def is_held(self) -> bool:
-        """Return whether anyone holds it now; True where that cannot be known."""
+        """Return whether anyone holds it now; True if that cannot be known."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -260,7 +260,7 @@ def wait(attempt: Callable[[], T], timeout: float, waiting: Callable[[float], No
         waiting: See `pauses`.
 
     Returns:
-        What the last attempt gave: None or False when the time is over.
+        What the last attempt gave: None or False if the time is over.
     """
     for pause in pauses(time.monotonic(), timeout, time.monotonic, waiting):
         time.sleep(pause)

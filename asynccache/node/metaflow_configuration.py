@@ -55,12 +55,12 @@ class MetaflowConfiguration:
         self.bare = sorted(key for key in found if not any("METAFLOW_" + key in table for _path, table in tables))
 
     def variable(self, name: str) -> Said | None:
-        """Return what the variable of a name says, None when it is not set."""
+        """Return what the variable of a name says, None if it is not set."""
         key = "METAFLOW_" + name
         return Said(self.environ[key], key) if key in self.environ else None
 
     def in_files(self, name: str) -> Said | None:
-        """Return what the files say of a name; None where none has it, or a variable stands before them."""
+        """Return what the files say of a name; None if none has it, or a variable stands before them."""
         if "METAFLOW_" + name in self.environ:
             return None
         for key in ("METAFLOW_" + name, name):
@@ -76,7 +76,7 @@ class MetaflowConfiguration:
         return self.variable(name) or self.in_files(name)
 
     def default_root(self, datastore: str) -> Said | None:
-        """Return the root that follows from where a datastore is, None when that is not said."""
+        """Return the root that follows from where a datastore is, None if that is not said."""
         said = self.said("DATASTORE_SYSROOT_" + datastore.upper())
         if said is None or not said.raw:
             return None

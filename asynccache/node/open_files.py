@@ -13,7 +13,7 @@ def replaced_is_open(path: str) -> bool | None:
         path: Absolute.
 
     Returns:
-        None where that cannot be seen. Processes of other users are not seen.
+        None if that cannot be seen. Processes of other users are not seen.
     """
     link = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)} (deleted)"
     try:

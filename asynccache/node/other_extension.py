@@ -11,7 +11,7 @@ _MODULE = os.path.join("netflixext", "plugins", "conda", "env_descr.py")
 
 
 def other_extension(places: Iterable[str]) -> str | None:
-    """Return where the extension's modules are, None when it is not installed.
+    """Return where the extension's modules are, None if it is not installed.
 
     A code package has its directories, too, with a bootstrap that is ours and none of its modules.
 

@@ -86,7 +86,7 @@ class Tries:
     Args:
         patience: How much is borne.
         peer: Who is asked.
-        elsewhere: Somebody else can be asked for the same, so that tries alone count.
+        elsewhere: Whether another source can be tried, so that only the number of tries counts.
         now: Monotonic seconds.
 
     Attributes:
@@ -152,7 +152,7 @@ def parse_retry_after(value: str | None, now: float | None = None) -> float | No
     """Read a Retry-After header (RFC 9110 section 10.2.3): seconds, or a date.
 
     Returns:
-        Seconds from now, never negative; None when there is none or it makes no sense.
+        Seconds from now, never negative; None if there is none or it makes no sense.
 
     >>> parse_retry_after("7")
     7.0

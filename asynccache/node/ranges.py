@@ -21,7 +21,7 @@ class PassingError(Exception):
     Args:
         text: What happened.
         throttled: The server wants to be asked more slowly.
-        asked: Seconds for which it wants to be left alone; None where it does not say.
+        asked: Seconds for which it wants to be left alone; None if it does not say.
     """
 
     def __init__(self, text: str, throttled: bool = False, asked: float | None = None) -> None:
@@ -37,7 +37,7 @@ class Ranges:
         name: For messages; without credentials.
         requests: How many were made.
         received: Bytes.
-        say: Called with a description of what failed and is tried again.
+        say: Called with a description of what failed and is retried.
         arrived: Called with the number of bytes as they come, in whatever thread reads; what it raises ends the
             reading.
         streams: How many ranges are worth reading at once.
@@ -74,7 +74,7 @@ class Ranges:
         return b"".join(self.stream(start, length))
 
     def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield one range in pieces; after a failure it goes on where it was."""
+        """Yield one range in pieces; after a failure it continues where it was."""
         return self._pieces(None, start, start + length)
 
     def _pieces(self, source: Any, at: int, end: int) -> Iterator[bytes]:

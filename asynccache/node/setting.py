@@ -45,7 +45,7 @@ class Setting(NamedTuple):
         core: Metaflow itself has this name; the extension adds the others.
         metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is something else.
         also: Further environment variables.
-        flag: Its flag on the command line; empty where that is the name.
+        flag: Its flag on the command line; empty if that is the name.
         choices: The values that it can have.
         minimum: Smallest value.
         maximum: Largest value.

@@ -131,12 +131,12 @@ def scheme_of(address: str) -> str:
 
 
 def kind_with(scheme: str) -> StoreKind | None:
-    """Return the kind whose addresses have a scheme; None where there is none."""
+    """Return the kind whose addresses have a scheme; None if there is none."""
     return next((kind for kind in KINDS.values() if scheme in kind.schemes), None)
 
 
 def kind_of(address: str) -> StoreKind | None:
-    """Return the kind of the store that an address is in; None where that is no store that other machines can read.
+    """Return the kind of the store that an address is in; None if that is not a store that other machines can read.
 
     >>> kind_of("az://container/prefix").name, kind_of("/data"), kind_of("https://host/a")
     ('azure', None, None)

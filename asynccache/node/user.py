@@ -11,7 +11,7 @@ import stat
 
 
 def home_directory() -> str | None:
-    """Return the user's home directory; None where neither HOME nor an entry of the user says it."""
+    """Return the user's home directory; None if neither HOME nor an entry of the user says it."""
     found = os.path.expanduser("~")
     return None if found.startswith("~") else found
 

@@ -184,7 +184,7 @@ async def done_before(host: Host, store: Store, selection: AuditSelection, found
             return None
         audit = record.audit
         if audit.unmended or (audit.read is not None and audit.read.errors):
-            return None  # these are tried again
+            return None  # these are retried
         await _tell(record, found)
         return audit
 

@@ -54,7 +54,7 @@ class Placed:
         directory: Its path.
         code: Whether the step's code is in it.
         pythonpath: Directories in which its Python has to find modules.
-        notes: What the user should know, a sentence each.
+        notes: Notes for the user, one sentence each.
     """
 
     directory: Path
@@ -69,7 +69,7 @@ class Code:
 
     Attributes:
         directory: The directory with the code; None if there is none.
-        notes: What the user should know, a sentence each.
+        notes: Notes for the user, one sentence each.
     """
 
     directory: Path | None = None

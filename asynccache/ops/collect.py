@@ -40,8 +40,8 @@ class Collected(Documented):
         archives: How many objects below the packages were looked at.
         documents: How many documents were read.
         marked: What nothing refers to; swept by a later run. Empty while an earlier mark is waiting.
-        swept: What an earlier run had marked and is gone now: removed by this one, or by one that was killed before it
-            could tell of it.
+        swept: What an earlier run had marked and is gone now: removed by this run, or by one that was killed before it
+            could report it.
         kept: How much of that stayed, since something reaches it now or it has changed.
         due_at: When the marked objects may be swept; None if there are none.
         failed: What could not be removed, and why.

@@ -121,7 +121,7 @@ class Sweep:
         user: The user, from the settings.
 
     Attributes:
-        swept: What went, also by the hand of one who was killed before he could tell of it.
+        swept: What was removed, including by a run that was killed before it could report it.
         kept: How many candidates stayed, since something reaches them now or they have changed.
         failed: Key -> why it could not be looked at or removed.
     """

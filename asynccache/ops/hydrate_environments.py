@@ -121,7 +121,7 @@ class Created(Documented):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know, a sentence each."""
+        """Notes for the user, one sentence each."""
         return (*self.hydrated.notes, *(self.work.notes if self.work else ()))
 
     @property

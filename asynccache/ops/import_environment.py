@@ -85,7 +85,7 @@ class Imported(Documented):
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, a sentence each."""
+        """Notes for the user, one sentence each."""
         return [note for environment in self.environments for note in self.packs.notes(environment.id)]
 
     @property

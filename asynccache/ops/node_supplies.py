@@ -34,7 +34,7 @@ class NodeSupplies:
         digests: Environment -> its digest, if the sha256 of all its packages are known.
         no_engine: Why there is no engine; None if there is one, or none could be built on this machine.
         foreign: Keys that the settings name for an engine and whose content this machine does not vouch for.
-        seconds: In all.
+        seconds: Total time.
     """
 
     packs: list[Packed] = field(default_factory=list)
@@ -70,7 +70,7 @@ async def supply_nodes(
     """Publish missing packs and the engine for nodes, unless the settings disable packing.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store that nodes read, and upstream.
         environments: The environments that nodes run.
         arches: Platforms of nodes that look up their environment by name, and create it with the engine.

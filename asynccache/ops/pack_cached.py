@@ -55,7 +55,7 @@ async def pack_cached(
     """Create packs of environments; existing ones are kept.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store that has the environments, and upstream.
         environments: The environments.
         verify: Read packs that this machine has never read; rebuild a damaged one.

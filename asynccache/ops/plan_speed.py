@@ -53,7 +53,7 @@ class Load:
 
 @dataclass(slots=True)
 class Speed:
-    """What was measured; None where that was not possible.
+    """What was measured; None if that was not possible.
 
     Attributes:
         request: Seconds of one request.
@@ -93,7 +93,7 @@ async def measured(
     """Measure.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
         samples: Archives of the store that may be read.
         to: The format to transmute one of them to; None to skip this.

@@ -68,7 +68,7 @@ class Readiness(Documented):
         documents: Documents of the environments in the store, as far as they were looked up or written.
         digests: Environment -> the digest for its name, if the sha256 of all packages are known.
         sizes: URL -> size of the published archive in the store.
-        seconds: In all.
+        seconds: Total time.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (

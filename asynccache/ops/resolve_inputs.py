@@ -134,12 +134,12 @@ async def wanted_of(inputs: Inputs, settings: Settings, catalog: Catalog, *, mac
         )
         requirements = with_conda_equals(requirements, settings.conda_equals)
         if locks:
-            from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - brings the readers of locks
+            from asynccache.ops.resolve_locked import wanted_of_lock  # noqa: PLC0415 - imports the readers of locks
 
             contents = [(lock.path, lock.text) for lock in locks]
             return wanted_of_lock(inputs, contents, requirements if rest else None, options)
         if bases:
-            from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
+            from asynccache.resolve.extend import extend  # noqa: PLC0415 - imports version parsers
 
             return Wanted(named, extend(bases, requirements, name=inputs.using or "", **options), inputs.aliases)
         return Wanted(named, assemble(requirements, **options), inputs.aliases)

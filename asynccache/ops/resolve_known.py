@@ -19,7 +19,7 @@ class Known:
     """One environment that meets a request.
 
     Attributes:
-        environment: Which.
+        environment: The environment.
         here: Whether this machine's list has it, as the default of its request.
         named: Whether somebody named it, so that nothing is said of what its request means by default.
     """
@@ -66,7 +66,7 @@ def _older(asked: Assembled, opening: Opening) -> list[str]:
 async def default_of(
     req_id: str, arch: str, opening: Opening, *, unique_keys: Mapping[str, str] | None = None, local_only: bool = False
 ) -> Known | None:
-    """Return what a request means for an architecture; None when nothing is known.
+    """Return what a request means for an architecture; None if nothing is known.
 
     Raises:
         StoreError: The store cannot be opened or listed.

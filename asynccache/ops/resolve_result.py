@@ -23,18 +23,18 @@ class Row(Documented):
         name: As it was asked for.
         arch: conda platform.
         req_id: Identity of the request.
-        environment: What was found; None when that failed, or when wheels would have to be built first in a dry run.
+        environment: What was found; None if that failed, or when wheels would have to be built first in a dry run.
         known: Whether it was known before, so that nothing was solved.
         default: Whether it is what the request means on this machine from now on.
         published: Whether its packages and its document are in the store as far as this run knows.
         digest: sha256 by which it is named, as far as this machine knows it; empty otherwise.
         aliases: Names that were given to it, or that it had already.
-        resolver: Who found it; empty when it was known.
-        seconds: Solving took; 0.0 when it was known.
+        resolver: Who found it; empty if it was known.
+        seconds: Solving took; 0.0 if it was known.
         sizes: URL of a package -> bytes, where an index says it.
         builds: What has to be built of source, in a dry run.
         prefix: Where it was made on this machine; None unless that was asked for.
-        notes: What the user should know, a sentence each.
+        notes: Notes for the user, one sentence each.
         errors: What failed; `""` -> why there is no environment, a package or name -> why that failed, `create` -> why
             it was not made on this machine.
     """
@@ -71,17 +71,17 @@ class Row(Documented):
 
     @property
     def full_id(self) -> str | None:
-        """Identity of what was found; None when there is none."""
+        """Identity of what was found; None if there is none."""
         return None if self.environment is None else self.environment.id.full_id
 
     @property
     def package_count(self) -> int | None:
-        """How many packages it has; None when there is no environment."""
+        """How many packages it has; None if there is no environment."""
         return None if self.environment is None else len(self.environment.packages)
 
     @property
     def package_bytes(self) -> list[int | None] | None:
-        """Bytes of each package in the document's order, None where no index says it; None without environment."""
+        """Bytes of each package in the document's order, None if no index says it; None without environment."""
         return None if self.environment is None else [self.sizes.get(p.url) for p in self.environment.packages]
 
 
@@ -91,7 +91,7 @@ class Resolved(Documented):
 
     Attributes:
         rows: In the order in which environments and architectures were asked for.
-        seconds: In all.
+        seconds: Total time.
         fetched_bytes: Bytes that came from upstream to be cached.
         dry_run: Whether nothing was to be written.
     """

@@ -63,7 +63,7 @@ class Known:
         arch: conda platform.
         request: What it amounts to.
         group: Number of what is resolved as one: equal requests have the same.
-        environment: What it means now; None when it has to be resolved.
+        environment: What it means now; None if it has to be resolved.
         compatible: Whether a base environment meets the request as it is.
     """
 
@@ -103,7 +103,7 @@ async def wanted_of_step(inputs: StepInputs, settings: Settings, catalog: Catalo
     options: dict[str, Any] = {"arches": [inputs.arch], "settings": settings, "machine": machine}
     options |= {"datastore": inputs.datastore, "step": True, "gpu": inputs.gpu}
     if inputs.base is not None:
-        from asynccache.resolve.extend import extend  # noqa: PLC0415 - brings version parsers
+        from asynccache.resolve.extend import extend  # noqa: PLC0415 - imports version parsers
 
         bases = {inputs.arch: await _base(catalog, inputs.base, inputs.arch)}
         return Wanted(inputs.name, extend(bases, requirements, name=inputs.base, **options), inputs.aliases)
@@ -111,7 +111,7 @@ async def wanted_of_step(inputs: StepInputs, settings: Settings, catalog: Catalo
     lock, auth = None, {}
     if inputs.lock is not None:
         from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - not for most steps
-        from asynccache.resolve.locked import read_lock  # noqa: PLC0415 - brings readers of locks
+        from asynccache.resolve.locked import read_lock  # noqa: PLC0415 - imports readers of locks
 
         text = await in_thread(read_text, inputs.lock)
         read = read_lock(inputs.lock, text)

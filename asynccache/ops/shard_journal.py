@@ -40,7 +40,7 @@ class Tally(Protocol):
         """Add what came of others."""
 
     def forget_failure(self, unit: str) -> None:
-        """Take out one that failed, and is tried again."""
+        """Take out one that failed, and is retried."""
 
     def as_document(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -169,7 +169,7 @@ class Journal(Generic[T]):
             del self._begun[name]
 
     def tried_again(self, unit: str, counts: T | None, *, failed: bool = False) -> None:
-        """Note what came of a unit before the mark that had failed; None when it is no longer there."""
+        """Note what came of a unit before the mark that had failed; None if it is no longer there."""
         if unit not in self.failed:
             return
         self.counts.forget_failure(unit)
@@ -240,7 +240,7 @@ class Stored(Documented):
 
 
 async def read_journal(store: Store, key: str, kind: type[T]) -> tuple[Stored, T, str | None] | None:
-    """Return what a journal says, its counts and its version; None when there is none, or it cannot be read.
+    """Return what a journal says, its counts and its version; None if there is none, or it cannot be read.
 
     Raises:
         StoreError: The store cannot be read.

@@ -87,7 +87,7 @@ class ShardPlan:
     order: Order
 
     def range(self, shard: Shard) -> KeyRange:
-        """Return the part of a shard; one that holds nothing where there was too little to divide."""
+        """Return the part of a shard; one that holds nothing if there was too little to divide."""
         if shard.index > len(self.places) + 1:
             return _NOTHING
         ends = ("", *self.places, "")
@@ -141,7 +141,7 @@ async def make_plan(
     write: bool = True,
     kept: Store | None = None,
 ) -> ShardPlan:
-    """Make the plan; what somebody else has written meanwhile is taken in its place.
+    """Make the plan; what another process has written meanwhile is taken in its place.
 
     Args:
         store: An open store.

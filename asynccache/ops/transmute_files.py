@@ -27,8 +27,8 @@ class Conversion(Documented):
     Attributes:
         source: The file.
         target: The file that was made.
-        receipt: Digests, level, members; None when it failed.
-        error: Why it failed; None when it did not.
+        receipt: Digests, level, members; None if it failed.
+        error: Why it failed; None if it did not.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("source", "target", "receipt", "*error")
@@ -78,7 +78,7 @@ def target_path(source: Path, to: Format, out: Path | None) -> Path:
 
 
 def _work(file: Path) -> int | None:
-    """Return how much work a file is, 0 for one that will be refused; None when it is not there. Blocking."""
+    """Return how much work a file is, 0 for one that will be refused; None if it is not there. Blocking."""
     try:
         return split_filename(file.name)[1].work(file.stat().st_size)
     except (FileNotFoundError, NotADirectoryError):

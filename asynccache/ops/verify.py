@@ -51,11 +51,11 @@ class Damage(Documented):
     """One object that is not what it should be.
 
     Attributes:
-        key: Which.
+        key: The key.
         part: `size`, `md5`, `sha256`, `receipt`, `members` or `missing`.
         expected: What the key, the receipt or the published archive says.
         found: What is there.
-        moved_to: Where it was quarantined; empty when it was left in place.
+        moved_to: Where it was quarantined; empty if it was left in place.
     """
 
     key: str
@@ -108,7 +108,7 @@ class Verification(Documented):
         return self.checked + self.skipped + len(self.errors)
 
     def forget_failure(self, unit: str) -> None:
-        """Take out one that could not be read, and is tried again."""
+        """Take out one that could not be read, and is retried."""
         self.errors.pop(unit, None)
 
     def add(self, other: Verification) -> None:
@@ -144,7 +144,7 @@ class Sample:
             read on different days with different seeds.
         seed: Any text.
         shard: Which part of the keys; None for all.
-        run_id: Name of the run that shards have in common. Whoever does a part of a run goes on where it was.
+        run_id: Name of the run that shards have in common. Whoever does a part of a run continues where it was.
 
     Raises:
         UsageError: The share is none.
@@ -221,12 +221,12 @@ async def verify_store(
     """Read and digest the archives of a store.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
         sample: Which of them.
         keys: Only those of this range.
         journal_key: Where the store keeps how far this has come; where a journal is there, it goes on, and does nothing
-            when all is done. Empty to keep none.
+            if all is done. Empty to keep none.
         quarantine: Move damaged objects out of every reader's way, so that the next `cache` brings them again.
         adopt: Compare each derived archive with its published archive, remember that, write a receipt; one that holds
             something else is damaged.
@@ -405,7 +405,7 @@ async def adopted(
     """Compare a derived archive with its published archive, and count it in `result`.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
         archive: The derived archive.
         result: Is added to.
@@ -442,7 +442,7 @@ def _damage(key: str, reading: Absent | NotWanted | Damaged) -> Damage:
 
 
 async def quarantined(store: Store, key: str, version: str | None, user: str) -> str:
-    """Move a damaged object out of every reader's way; return its new key, empty when it has changed meanwhile.
+    """Move a damaged object out of every reader's way; return its new key, empty if it has changed meanwhile.
 
     Args:
         store: An open store, whose log it is entered in.
@@ -463,7 +463,7 @@ async def quarantined(store: Store, key: str, version: str | None, user: str) ->
 
 
 async def receipt_of(store: Store, archive: StoredArchive, packages_dirname: str) -> Receipt | None:
-    """Return the receipt of a transmuted archive; None where there is none.
+    """Return the receipt of a transmuted archive; None if there is none.
 
     Raises:
         StoreError: The store cannot be read.

@@ -102,7 +102,7 @@ async def verify_environments(host: Host, sources: Sources, *, quarantine: bool 
     """Read every document, name and pack of the store, as an audit does (see `Auditor`).
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store.
         quarantine: Move documents that cannot be read in two readings out of every reader's way.
 

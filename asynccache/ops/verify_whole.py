@@ -108,7 +108,7 @@ async def verify_whole(
     """Read a store (see `verify_store`); the whole of it also means documents, names and packs.
 
     Args:
-        host: What it is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, and upstream.
         sample: Which archives.
         quarantine: Move damaged objects to the quarantine.

@@ -45,7 +45,7 @@ def remember(cache_dir: Path, vouched: Iterable[Vouched]) -> None:
 
 
 def remembered(cache_dir: Path, env_id: EnvID) -> Vouched | None:
-    """Return what this machine vouches for; None where it vouches for nothing. Blocking."""
+    """Return what this machine vouches for; None if it vouches for nothing. Blocking."""
     text = Verified.own(cache_dir).version(_ENVIRONMENTS, _name(env_id))
     if text is None:
         return None

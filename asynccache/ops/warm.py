@@ -283,7 +283,7 @@ class Warm:
                         need.found.setdefault(archive.format, archive)
 
     async def _adopt(self, todo: Sequence[Need]) -> list[Suspect]:
-        """Compare derived archives that somebody else made; return those that are not as the store says.
+        """Compare derived archives that others made; return those that differ from what the store says.
 
         Where nothing is brought to this node, a receipt will do.
         """

@@ -38,7 +38,7 @@ class Warmed(Documented):
         to: Where packages were wanted.
         node: Directory of this machine's archives.
         packs_demanded: Whether a pack that cannot be made is a failure.
-        writers: Who has written to the store lately; None where that cannot be read.
+        writers: Who has written to the store lately; None if that cannot be read.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("store", "to", "node", "*readiness", "*packs", "writers")
@@ -54,7 +54,7 @@ class Warmed(Documented):
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, a sentence each."""
+        """Notes for the user, one sentence each."""
         failed = {} if self.packs_demanded else self.packs.failed
         older = self.writers.warnings if self.writers is not None else []
         return [*older, *(note for env_id in failed for note in self.packs.notes(env_id))]
@@ -78,7 +78,7 @@ async def named_environments(
     """Find environments that are to be warmed; return each with what it was asked for by (see `warm_environments`).
 
     Raises:
-        UsageError: A text is no name, or nothing is named.
+        UsageError: A text is not a name, or nothing is named.
         ObjectNotFoundError: Nothing is known under a name.
         StoreError: The store cannot be used.
     """
@@ -124,7 +124,7 @@ async def warm_environments(
         emit: Where events go of an engine that is opened beside the one on the store.
 
     Raises:
-        UsageError: A text is no name, or nothing is named.
+        UsageError: A text is not a name, or nothing is named.
         ObjectNotFoundError: Nothing is known under a name.
         StoreError: The store cannot be used.
         DiskError: This machine's disk cannot be written.

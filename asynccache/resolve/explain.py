@@ -173,7 +173,7 @@ def unknown_packages(
 
     Args:
         missing: The names.
-        known: All names that the channels have; empty when they cannot be listed.
+        known: All names that the channels have; empty if they cannot be listed.
         channels: Where they were searched.
         arch: conda platform.
     """

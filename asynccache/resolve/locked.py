@@ -150,7 +150,7 @@ class LockedResolver:
         if self.lock.has_python:
             return await in_thread(self.lock.solution, problem.arch, environment=self.environment)
         if self.conda is None:
-            from asynccache.resolve.conda.rattler_solver import RattlerResolver  # noqa: PLC0415 - brings a library of its own
+            from asynccache.resolve.conda.rattler_solver import RattlerResolver  # noqa: PLC0415 - imports a library of its own
 
             self.conda = RattlerResolver(self.settings)
         pypi = await in_thread(read_pypi_problem, problem, self.settings)

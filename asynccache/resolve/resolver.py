@@ -74,12 +74,12 @@ class SourceBuild(Documented):
 
     Attributes:
         name: Normalised name.
-        version: As the resolver found it; None when only a build tells.
+        version: As the resolver found it; None if only a build tells.
         location: URL of an sdist, `git+https://...@COMMIT`, or a `file://` URL of a directory or archive; without
             credentials.
         subdirectory: Of a repository or archive; empty for its root.
         sha256: Of an archive; None for a directory or repository.
-        size: Bytes of an archive, None when unknown.
+        size: Bytes of an archive, None if unknown.
         md5: Of an archive whose index says no sha256.
     """
 
@@ -108,7 +108,7 @@ class Solution:
         builds: What has to be built into wheels before the environment is complete.
         resolver: Name of who found it.
         sizes: URL -> bytes, where the index says it.
-        notes: What the user should be told, a sentence each.
+        notes: Notes for the user, one sentence each.
         needs: Name of a conda package -> names of what it depends on, where the resolver tells it.
     """
 

@@ -94,7 +94,7 @@ def _defect(error: BaseException, whole: BaseException) -> DefectError:
 
 
 def _write_report(text: str) -> str | None:
-    """Write a report that only this user can read; return its path, None where nothing can be written."""
+    """Write a report that only this user can read; return its path, None if nothing can be written."""
     import platform  # noqa: PLC0415
     import tempfile  # noqa: PLC0415
 

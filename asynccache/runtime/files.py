@@ -48,7 +48,7 @@ async def read_text(path: Path) -> str:
 
     Raises:
         OSError: It cannot be read.
-        UnicodeDecodeError: It is no text.
+        UnicodeDecodeError: It is not text.
     """
     async with open_file(path) as file:
         return (await file.read()).decode()

@@ -36,7 +36,7 @@ class Turn:
     """A lock that is held.
 
     Attributes:
-        waited: Whether it had to be waited for: somebody else has changed things in the meantime.
+        waited: Whether it had to be waited for: another process has changed things in the meantime.
         exclusive: Whether other processes are kept out, too.
     """
 
@@ -131,7 +131,7 @@ class LockDirectory:
         yield
 
     def is_held(self, name: str | Path) -> bool:
-        """Return whether anyone holds a lock now; True where that cannot be known."""
+        """Return whether anyone holds a lock now; True if that cannot be known."""
         return KernelLock(str(self.path / name)).is_held()
 
     def sweep(self, name: str | Path) -> None:

@@ -112,7 +112,7 @@ class ThreadRoom:
 
     async def _finish(self, function: Callable[[], T], stop: Callable[[], None]) -> T:
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - imports logging
 
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
         running = self._pool.submit(function)

@@ -1,9 +1,10 @@
-"""Who may write to a store, and who has written: a floor that operators set, and a mark a day of each version of us.
+"""Who may write to a store, and who has written: a floor that operators set, and a daily mark of each version of
+asynccache.
 
     asynccache/format-floor                      the oldest format of a client that may write
-    asynccache/writers/FORMAT/VERSION/DAY.json   that version wrote on that day (UTC)
+    asynccache/writers/FORMAT/VERSION/DAY.json   this version wrote on this day (UTC)
 
-Versions from before there were marks leave none and obey no floor.
+Versions from before this feature leave no marks and do not obey the floor.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Floor(Documented):
 
     Attributes:
         format: 0 for any.
-        by: Who set it; empty where nobody has.
+        by: Who set it; empty if it was never set.
         on: Day on which it was set.
     """
 
@@ -54,7 +55,7 @@ class Writer(Documented):
     """A version of asynccache that has written to a store lately.
 
     Attributes:
-        version: Which.
+        version: The version.
         format: Its format.
         last: Last day on which it wrote, as `2026-01-31`.
     """
@@ -73,7 +74,7 @@ class Writers(Documented):
 
     Attributes:
         floor: The oldest format that may write.
-        versions: Those of the last 30 days, the oldest version first.
+        versions: Versions that wrote in the last 30 days, the oldest version first.
     """
 
     floor: Floor = field(default_factory=Floor)
@@ -81,7 +82,7 @@ class Writers(Documented):
 
     @property
     def warnings(self) -> list[str]:
-        """What an operator should mend, a sentence each."""
+        """What an operator should fix, one sentence each."""
         ours, least = _number(__version__), max(self.floor.format, FORMAT)
         older = [w for w in self.versions if w.format < least or _number(w.version) < ours]
         if not older:
@@ -94,12 +95,12 @@ async def read_floor(store: Store) -> Floor:
     """Return who may write.
 
     Raises:
-        IntegrityError: What is there is none.
+        IntegrityError: The object is not a floor.
         StoreError: The store cannot be read.
     """
     try:
         data = await store.get(_FLOOR)
-    except (ObjectNotFoundError, StoreRefusedError):  # an absent object is forbidden to who may not list
+    except (ObjectNotFoundError, StoreRefusedError):  # a user who may not list gets "forbidden" for an absent object
         return Floor()
     try:
         said = read_json(data)
@@ -110,15 +111,15 @@ async def read_floor(store: Store) -> Floor:
 
 
 async def set_floor(store: Store, wanted: int, by: str) -> Floor:
-    """Say who may write from now on.
+    """Set who may write from now on.
 
     Args:
-        store: Where.
+        store: The store.
         wanted: The oldest format; 0 for any.
-        by: Who says so.
+        by: Who sets it.
 
     Raises:
-        UsageError: A format that this version itself has not.
+        UsageError: This version itself does not have such a format.
         StoreError: The store cannot be written.
     """
     if not 0 <= wanted <= FORMAT:
@@ -132,7 +133,7 @@ async def read_writers(store: Store) -> Writers:
     """Return who has written lately and who may, with two requests.
 
     Raises:
-        AsyncCacheError: The store cannot be read, or its floor is none.
+        AsyncCacheError: The store cannot be read, or its floor is invalid.
     """
     since = (_today() - timedelta(days=LATELY)).isoformat()
     last: dict[tuple[int, str], str] = {}
@@ -151,13 +152,13 @@ class Admission:
     """Lets this version write to a store, once it is opened (see `Store.admit`).
 
     Attributes:
-        cache_dir: Where it is remembered that this version has left its mark today.
+        cache_dir: Where this machine remembers that this version has left its mark today.
     """
 
     cache_dir: Path
 
     async def check(self, store: Store) -> None:
-        """Look whether this version may write.
+        """Check whether this version may write.
 
         Raises:
             StoreRefusedError: The store's floor is above its format.
@@ -174,7 +175,7 @@ class Admission:
             )
 
     async def mark(self, store: Store) -> None:
-        """Leave the version once a day. A mark that cannot be left is no failure."""
+        """Record the version once a day. A mark that cannot be left is not a failure."""
         day = _today().isoformat()
         place = hashlib.sha256(store.root.identity.encode()).hexdigest()[:32]
         memory, said = self.cache_dir / "writers" / place, f"{FORMAT} {__version__} {day}"
@@ -199,7 +200,9 @@ def _is_day(text: str) -> bool:
 
 
 def _number(version: str) -> tuple[tuple[int, ...], bool] | tuple[()]:
-    """Return what versions are ordered by: numbers, then whether it is no pre-release; nothing for none of ours."""
+    """Return the sort key of a version: its numbers, then whether it is a final release; empty for a version that is
+    not ours.
+    """
     said = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9}){0,3})(\+[\w.]+|(?:a|b|rc|\.dev)\d+)?", version)
     if said is None:
         return ()

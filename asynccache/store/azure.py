@@ -35,9 +35,9 @@ from asynccache.store.requests import CallFailedError
 from asynccache.store.transfer import Reading, Transfer, Wanted
 
 T = TypeVar("T")
-_WRITER: Final = "x-ms-meta-asynccachewriter"  # names of metadata have no dashes there
+_WRITER: Final = "x-ms-meta-asynccachewriter"  # Azure's metadata names have no dashes
 _MOST_BLOCKS: Final = 50_000  # REST reference, "Put Block List"
-_COPY_SECONDS: Final = 600.0  # for which a copy that the service makes in its own time is waited for
+_COPY_SECONDS: Final = 600.0  # to wait for a copy that the service makes asynchronously
 _COPY_PAUSE: Final = 0.5  # seconds
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
 
@@ -72,7 +72,7 @@ class AzureClient(HTTPClient):
         options: How to reach it.
 
     Raises:
-        ConfigurationError: Nothing says which account, or who asks.
+        ConfigurationError: No account, or no credentials, are configured.
     """
 
     def __init__(self, root: StoreRoot, options: StoreOptions) -> None:
@@ -120,7 +120,7 @@ class AzureStore(RemoteStore):
         options: How to reach it.
 
     Raises:
-        ConfigurationError: Nothing says which account, or who asks.
+        ConfigurationError: No account, or no credentials, are configured.
     """
 
     lists_from_anywhere = False
@@ -166,8 +166,8 @@ class AzureStore(RemoteStore):
         return await upload.run(size, digests, writer, _stated(condition))
 
     async def _page(self, prefix: str, after: str, limit: int) -> tuple[list[ObjectInfo], bool]:
-        """List behind a key: the service goes on from a marker of its own only, so the last ones are remembered; from
-        any other key on what comes before is read over.
+        """List after a key: the service continues only from its own markers, so the last ones are remembered; from any
+        other key, earlier entries are read and skipped.
         """
         marker, wanted = self._ended.taken(prefix, after), limit
         while True:
@@ -211,16 +211,16 @@ class AzureStore(RemoteStore):
 
 @dataclass(slots=True, kw_only=True)
 class BlockUpload(Transfer[AzureClient]):
-    """Sends one file in blocks; nothing is visible before they are put together, and blocks that never are, vanish."""
+    """Sends one file in blocks; nothing is visible before they are committed, and uncommitted blocks expire."""
 
     async def run(self, size: int, digests: Digests, writer: str, condition: Mapping[str, str]) -> str:
         """Send it; return the object's etag.
 
         Args:
-            size: Of the file, in bytes.
-            digests: What the file is; compared with what was sent before the object becomes visible.
+            size: Size of the file, in bytes.
+            digests: Digests of the file; compared with what was sent before the object becomes visible.
             writer: Kept in the object's metadata, and part of the blocks' names: writers do not mix.
-            condition: Under which the object may become visible, as headers.
+            condition: Condition under which the object may become visible, as headers.
 
         Raises:
             CallFailedError: A request failed; nothing became visible unless only the last answer was lost.
@@ -280,7 +280,7 @@ def _listed(text: bytes, prefix: str) -> tuple[list[ObjectInfo], str]:
                 continue
             key = unquote(name.text or "") if name.get("Encoded") == "true" else name.text or ""
             etag = about["Etag"]
-            if not etag.startswith('"'):  # listings give it without the quotes that headers have
+            if not etag.startswith('"'):  # in listings it lacks the quotes that headers have
                 etag = f'"{etag}"'
             size, modified = int(about["Content-Length"]), _seconds(about["Last-Modified"])
             found.append(ObjectInfo(key.removeprefix(prefix), size, etag, modified))

@@ -22,20 +22,20 @@ from asynccache.store.request_counts import RequestCounts
 if TYPE_CHECKING:
     from asynccache.store.admission import Admission
 
-PAGE: Final = 1000  # objects that one listing gives at most, as object stores do
+PAGE: Final = 1000  # most objects in one page of a listing, as in object stores
 BytesMoved = Callable[[int], None]
 """Called with the number of bytes that just moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says of an object without reading it.
+    """What a store reports about an object without reading it.
 
     Attributes:
         key: Relative to the store's root.
         size: In bytes.
-        etag: Opaque version for compare-and-swap (`put(if_match=...)`); None where a listing does not give one.
-        modified: Seconds since the epoch; None where unknown.
+        etag: Opaque version for compare-and-swap (`put(if_match=...)`); None if a listing does not give one.
+        modified: Seconds since the epoch; None if unknown.
     """
 
     key: str
@@ -46,10 +46,10 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An upload that was begun and not completed: it takes space, and nobody sees it.
+    """An upload that was begun and not completed: it takes space and is not visible.
 
     Attributes:
-        key: What it would have become, relative to the store's root.
+        key: The key it would have got, relative to the store's root.
         upload_id: The server's name for it.
         begun: Seconds since the epoch.
     """
@@ -61,7 +61,7 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store promises beyond reading and writing.
+    """What a store guarantees beyond reading and writing.
 
     Attributes:
         conditional_put: `if_absent` and `if_match` are atomic among all writers of the store.
@@ -72,11 +72,11 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be so for a write to happen; nothing by itself.
+    """The condition of a write; by default none.
 
     Attributes:
         if_absent: No object has the key.
-        if_match: The object's etag is this one.
+        if_match: The object has this etag.
     """
 
     if_absent: bool = False
@@ -86,7 +86,7 @@ class Condition:
         return self.if_absent or self.if_match is not None
 
     def check(self, address: str, key: str, there: ObjectInfo | None) -> None:
-        """Look whether it holds of the object that a key has.
+        """Check that it holds for the object of a key.
 
         Raises:
             PreconditionFailedError: It does not.
@@ -97,7 +97,7 @@ class Condition:
             raise self.lost(address, key)
 
     def lost(self, address: str, key: str) -> PreconditionFailedError:
-        """Return the error of a write that lost."""
+        """Return the error of a write whose condition failed."""
         if self.if_match is None:
             return PreconditionFailedError(
                 f"{key} is in {address} already", hint="take what is there, or remove it first"
@@ -117,12 +117,12 @@ class Store(ABC):
     credentials), the key, and what to do. Cancelling a call leaves no partial object.
 
     Args:
-        root: Where it is; its `identity` keys what is remembered about the store.
+        root: Its root; its `identity` is the key of what is remembered about the store.
 
     Attributes:
         lists_by_page: Whether a listing is a request of up to 1000 keys, so that neighbouring prefixes are better
-            listed together. False where asking for each prefix by itself is cheaper, as on a file system.
-        lists_from_anywhere: Whether a listing may begin at any key; False where what comes before is read over.
+            listed together. False if listing each prefix by itself is cheaper, as on a file system.
+        lists_from_anywhere: Whether a listing may begin at any key; False if earlier entries are read and skipped.
         holds_empty_segments: Whether a key may have empty segments (`a//b`), as those of some addresses have.
     """
 
@@ -150,17 +150,17 @@ class Store(ABC):
         return self._address
 
     def timestamp(self) -> float:
-        """Return seconds since the epoch, as the times of new objects are told but for what clocks differ."""
+        """Return the time in seconds since the epoch, as the store would give a new object, up to clock differences."""
         return time.time()
 
     @property
     def asked_with(self) -> str | None:
-        """By what the store knows who asks, for people: never a secret; None where nothing is to be said of it."""
+        """Which identity is used, as text for people: never a secret; None if there is nothing to say."""
         return None
 
     @property
     def requests(self) -> int:
-        """How many requests were sent so far; file operations for a local store, where a page of a listing is one."""
+        """Number of requests sent so far; for a local store file operations, of which a page of a listing is one."""
         return self._requests
 
     async def __aenter__(self) -> Self:
@@ -170,7 +170,9 @@ class Store(ABC):
         return None
 
     def admit(self, admission: Admission | None) -> None:
-        """Ask somebody (None: nobody) before the first write whether this client may, and let him say that it does."""
+        """Set who decides (None: no one) before the first write whether this client may write, and records that it
+        does.
+        """
         self._admission = admission
 
     async def _may_write(self) -> None:
@@ -178,7 +180,7 @@ class Store(ABC):
         if admission is None:
             return
         async with self._admitting:
-            if self._admission is not admission:  # another call has just been let in
+            if self._admission is not admission:  # another call has just been admitted
                 return
             await admission.check(self)
             self._admission = None
@@ -186,13 +188,13 @@ class Store(ABC):
 
     @abstractmethod
     def another(self) -> Store:
-        """Return the same store, to be opened again: it shares nothing with this one, connections least of all."""
+        """Return the same store, to be opened again: it shares nothing with this one, in particular no connections."""
 
     async def capabilities(self, *, again: bool = False) -> Capabilities:
-        """Find out what this store promises, by trying where it cannot be known; the answer is remembered.
+        """Find out what this store guarantees, by trying if it is not known; the answer is remembered.
 
         Args:
-            again: Try it, whatever is remembered.
+            again: Try it even if an answer is remembered.
         """
         async with self._probing:
             if self._capabilities is None or again:
@@ -201,11 +203,11 @@ class Store(ABC):
 
     @abstractmethod
     async def head(self, key: str) -> ObjectInfo | None:
-        """Return what is known of an object, None when there is none."""
+        """Return the properties of an object; None if there is none."""
 
     @abstractmethod
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
-        """Read a small object, or `length` bytes of one from `start`; fewer, or none, where the object ends before.
+        """Read a small object, or `length` bytes of one from `start`; fewer, or none, if the object ends before.
 
         Raises:
             ObjectNotFoundError: No such object.
@@ -227,10 +229,10 @@ class Store(ABC):
         """Write a small object atomically.
 
         Args:
-            key: Where.
+            key: Its key.
             data: Not empty: an empty object counts as a directory for other readers of the cache.
-            if_absent: Only when no object has this key.
-            if_match: Only when the object's etag is this one.
+            if_absent: Only if no object has this key.
+            if_match: Only if the object has this etag.
 
         Raises:
             UsageError: `data` is empty, or both conditions are given.
@@ -256,11 +258,11 @@ class Store(ABC):
         """Publish a local file of any size atomically and in bounded memory.
 
         Args:
-            key: Where.
+            key: Its key.
             path: The file.
-            digests: Its size and digests, computed by the caller; a store that can verify one on arrival does.
-            if_absent: Only when no object has this key.
-            if_match: In its place: only when the object's etag is this one.
+            digests: Its size and digests, computed by the caller; a store that can verify one on arrival does so.
+            if_absent: Only if no object has this key.
+            if_match: Replace it, only if the object has this etag.
             consume: The caller gives the file away: a store in the same file system takes it instead of copying it,
                 and after success it may be gone. On failure, and without `consume`, the file stays as it is.
             moved: Called with progress, in bytes; what is sent again after a failure counts again.
@@ -297,23 +299,23 @@ class Store(ABC):
         """
 
     async def delete(self, key: str, *, unless_changed: ObjectInfo | None = None) -> bool:
-        """Remove an object; removing what is not there is not an error.
+        """Remove an object; removing one that does not exist is not an error.
 
         Args:
-            key: Which.
-            unless_changed: What was known of it: another version of it stays. Others may write in between only where a
-                service heeds no condition on a removal, or its listings say no etag: there this takes two requests.
+            key: The key.
+            unless_changed: What was known about it: another version is kept. Others may write in between only if a
+                service ignores conditions on removals, or its listings have no etags: there this takes two requests.
 
         Returns:
-            Whether it was removed; False where `unless_changed` is given and there is another version or none.
+            Whether it was removed; False if `unless_changed` is given and there is another version or none.
         """
         await self._may_write()
         return await self._delete_same(key, unless_changed)
 
     async def move(self, key: str, new_key: str) -> None:
-        """Give an object another key, overwriting what is there (used to quarantine damaged objects).
+        """Move an object to another key, overwriting an existing one (used to quarantine damaged objects).
 
-        Not atomic on object stores: the new object is complete before the old one goes.
+        Not atomic on object stores: the new object is complete before the old one is removed.
 
         Raises:
             ObjectNotFoundError: No such object.
@@ -322,15 +324,15 @@ class Store(ABC):
         await self._move(key, new_key)
 
     async def unfinished(self) -> list[Unfinished]:
-        """Return the uploads below the root that were begun and not completed, those of other writers too."""
+        """Return the uncompleted uploads below the root, including those of other writers."""
         return []
 
     async def abandon(self, upload: Unfinished) -> None:
-        """End an upload and free what arrived of it; ending what is not there is not an error."""
+        """Abort an upload and free its parts; aborting one that does not exist is not an error."""
         del upload
 
     def cost_of_reading(self, size: int) -> RequestCounts:
-        """Return the requests that `download` of an object of so many bytes takes when nothing goes wrong."""
+        """Return the requests that `download` of an object of so many bytes takes without failures."""
         del size
         return RequestCounts(get=1)
 
@@ -349,7 +351,7 @@ class Store(ABC):
         return True
 
     async def _delete_same(self, key: str, known: ObjectInfo | None) -> bool:
-        """Remove an object that is as it was known; see `delete`."""
+        """Remove an object if it is unchanged; see `delete`."""
         if known is not None:
             there = await self.head(key)
             if there is None or not same_version(there, known):
@@ -363,7 +365,7 @@ class Store(ABC):
 
     @abstractmethod
     async def _move(self, key: str, new_key: str) -> None:
-        """Give an object another key; see `move`."""
+        """Move an object to another key; see `move`."""
 
     @abstractmethod
     async def _put(self, key: str, data: bytes, condition: Condition) -> ObjectInfo:
@@ -373,7 +375,7 @@ class Store(ABC):
     async def _upload(
         self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
     ) -> ObjectInfo:
-        """Publish a file whose size `_check_put` is still to be told; see `upload`."""
+        """Publish a file whose size `_check_put` has not seen yet; see `upload`."""
 
     def _check_put(self, key: str, size: int) -> None:
         """Refuse a malformed key, one that this kind of store cannot hold, and an empty object."""
@@ -392,8 +394,8 @@ class Store(ABC):
 def same_version(one: ObjectInfo, other: ObjectInfo) -> bool:
     """Return whether two answers of a store are about the same version of an object.
 
-    By their etags where both have one, as not all listings do; else by size and time, which a store may give in whole
-    seconds in one place and in parts of them in another.
+    Compares their etags if both have one, which not all listings do; otherwise size and time, which a store may give
+    with different precision in different answers.
     """
     if one.etag is not None and other.etag is not None:
         return one.etag == other.etag

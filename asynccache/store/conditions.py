@@ -1,7 +1,7 @@
-"""Whether a server honours conditional writes, remembered from the one time that this user has tried it.
+"""Whether a server honours conditional writes, remembered from the first time that this user tried.
 
 One small file for each store in `stores-<number of the user>` of the cache directory, which several users may share.
-Only what nobody else can have written is believed. All functions block: call them in a thread.
+Only what no other user can have written is believed. All functions block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from asynccache.node.user import others_can_write
 
 
 class RememberedConditions:
-    """What is remembered of one store.
+    """What is remembered about one store.
 
     Args:
-        cache_dir: The setting of that name; None to remember nothing.
-        identity: Of the store.
+        cache_dir: The setting `cache_dir`; None to remember nothing.
+        identity: Identity of the store.
     """
 
     def __init__(self, cache_dir: Path | None, identity: str) -> None:
@@ -31,7 +31,7 @@ class RememberedConditions:
         self._identity = identity
 
     def known(self) -> bool | None:
-        """Return whether it honours conditions; None where nobody has tried."""
+        """Return whether it honours conditions; None if that was never tried."""
         if self._path is None:
             return None
         try:
@@ -43,13 +43,13 @@ class RememberedConditions:
             return None
 
     def remember(self, honoured: bool) -> None:
-        """Keep what was found, where the directory can be written."""
+        """Remember the answer, if the directory can be written."""
         if self._path is None:
             return
         text = json.dumps({"store": self._identity, "conditional_writes": honoured})
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # a new file, whatever others may have put there
+            # a new file, whatever other users may have put there
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f"{self._path.name}.")
             temporary = Path(name)
             try:

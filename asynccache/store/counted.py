@@ -15,21 +15,21 @@ _KEPT: Final = 64 << 10  # bytes of an object that is written and may be read ag
 
 
 class CountedStore(Store):
-    """Reads another store, for finding out what something would do there. Writing is a defect.
+    """Reads another store, to find out what an operation would do. Writing is a defect.
 
     Args:
         store: An open store.
-        counts: Takes the requests; None to begin at nothing.
+        counts: Where requests are counted; None to start at zero.
 
     Attributes:
-        counts: What was asked so far.
+        counts: Requests so far.
     """
 
     def __init__(self, store: Store, counts: RequestCounts | None = None) -> None:
         super().__init__(store.root)
         self.counts = counts or RequestCounts()
         self._store = store
-        self.lists_by_page = store.lists_by_page  # type: ignore[misc]  # that of the other one's class
+        self.lists_by_page = store.lists_by_page  # type: ignore[misc]  # that of the other store's class
         self.lists_from_anywhere = store.lists_from_anywhere  # type: ignore[misc]
         self.holds_empty_segments = store.holds_empty_segments  # type: ignore[misc]
 
@@ -46,7 +46,7 @@ class CountedStore(Store):
         return self._store.requests
 
     def another(self) -> CountedStore:
-        """See `Store.another`; it counts for this one."""
+        """See `Store.another`; its requests are counted here."""
         return CountedStore(self._store.another(), self.counts)
 
     def timestamp(self) -> float:
@@ -92,7 +92,7 @@ class CountedStore(Store):
         return await self._store.unfinished()
 
     async def abandon(self, upload: Unfinished) -> NoReturn:
-        """Nothing is written here."""
+        """Refuse to write."""
         raise self._defect(upload.key)
 
     async def _delete(self, key: str) -> None:

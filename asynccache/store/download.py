@@ -16,17 +16,17 @@ from asynccache.store.transfer import Body, Reader, Reading, Transfer, Wanted
 
 READ_BYTES: Final = 256 << 10  # taken from the connection at once
 _WRITE_BYTES: Final = 1 << 20  # written at once, in a thread
-# parts; packages come many at once, so that one request for most of them beats several that finish sooner
+# parts; many packages are fetched at once, so one request for most of them beats several that finish sooner
 _ONE_REQUEST: Final = 4
 _INLINE_BYTES: Final = 128 << 10  # below this a thread costs more than the write
 
 
 class ReplacedError(Exception):
-    """The object became another one while it was read; never leaves the store."""
+    """The object was replaced while it was read; never leaves the store."""
 
 
 def requests_of(size: int, part_bytes: int) -> int:
-    """Return how many requests reading an object takes: one for as much as is asked for at first, one for each part.
+    """Return how many requests reading an object takes: one for the first range, and one for each further part.
 
     >>> requests_of(0, 8 << 20), requests_of(32 << 20, 8 << 20), requests_of((40 << 20) + 1, 8 << 20)
     (1, 1, 3)
@@ -36,7 +36,7 @@ def requests_of(size: int, part_bytes: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Download(Transfer[Reader]):
-    """Brings one object into one file."""
+    """Downloads one object into one file."""
 
     _etag: str | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
@@ -45,7 +45,7 @@ class Download(Transfer[Reader]):
         """Read it all; return its size in bytes.
 
         Args:
-            size: What it probably is; whether ranges are used depends on it.
+            size: Its probable size, which decides whether ranges are used.
 
         Raises:
             CallFailedError: A request failed; with the status 412 the object was replaced.
@@ -82,7 +82,7 @@ class Download(Transfer[Reader]):
         await run_together([work() for _ in range(self.at_once)])
 
     async def _fetch(self, descriptor: int, wanted: _Range) -> None:
-        """Read one range, going on where a broken connection left off."""
+        """Read one range, continuing where a broken connection left off."""
 
         def asked() -> Wanted:
             return Wanted(wanted.position, wanted.end, self._etag)
@@ -95,12 +95,12 @@ class Download(Transfer[Reader]):
         await self.client.read(self.key, asked, receive, length)
 
     def _check(self, answer: Reading, wanted: _Range) -> None:
-        """Take note of what the object is, and refuse an answer about another part or version of it."""
+        """Record which object it is, and refuse an answer about another part or version of it."""
         length, described = answer.length, answer.content_range
         begin, total = _content_range(described) if described else (0, length)
         asked = None if wanted.end is None else wanted.end - wanted.position
         if not described and wanted.position and length == asked:
-            begin, total = wanted.position, self._total  # a server that sends ranges without saying so
+            begin, total = wanted.position, self._total  # a server that sends ranges without a Content-Range header
         if begin != wanted.position:
             raise StoreError(
                 f"{self.client.endpoint} sent another range of {self.key} than was asked for",
@@ -126,7 +126,7 @@ class Download(Transfer[Reader]):
             if not block:
                 break
         if wanted.end is not None and wanted.position < wanted.end:
-            # the server closed the connection in time but short of the length that it announced
+            # the server closed the connection properly, but before the announced length
             raise ConnectionResetError(f"{wanted.end - wanted.position} bytes are missing")
 
     async def _flush(self, descriptor: int, blocks: list[bytes], held: int, wanted: _Range) -> None:

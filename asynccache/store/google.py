@@ -40,7 +40,7 @@ from asynccache.store.transfer import WRITER, Reading, Transfer, Wanted
 T = TypeVar("T")
 _CHUNK: Final = 256 << 10  # bytes; parts of a resumable upload are multiples of it (documentation, "Resumable uploads")
 _FIELDS: Final = "name,size,generation,updated,metadata"
-_FAILURES: Final = 8  # of one part without a byte more at the service
+_FAILURES: Final = 8  # tries of one part without another byte arriving
 _ABORT_SECONDS: Final = 10.0
 _MORE: Final = frozenset({308})  # the service wants the next part
 
@@ -82,10 +82,10 @@ class GoogleClient(HTTPClient):
         """Return the path of an object, or of the bucket's objects.
 
         Args:
-            key: Of the object; empty for all.
-            query: Parameters.
+            key: Key of the object; empty for all.
+            query: Query parameters.
             kind: `upload` or `download` for bytes.
-            tail: What follows the object.
+            tail: What follows the object in the path.
         """
         found = f"{'/' + kind if kind else ''}/storage/v1/b/{quote(self.container, safe='')}/o"
         found += (f"/{quote(key, safe='')}" if key else "") + tail
@@ -168,7 +168,7 @@ class GoogleStore(RemoteStore):
 
     @contextmanager
     def _about_the_bucket(self) -> Iterator[None]:
-        """Take a 404 to an upload for what it is about: an object need not be there."""
+        """Interpret a 404 to an upload by its request: the object need not exist."""
         try:
             yield
         except HTTPFailedError as exc:
@@ -190,7 +190,7 @@ class GoogleStore(RemoteStore):
             return await upload.run(size, digests, self._about(key, writer, bytes.fromhex(md5)), _stated(condition))
 
     async def _page(self, prefix: str, after: str, limit: int) -> tuple[list[ObjectInfo], bool]:
-        """List behind a key: going on where a listing ended is asked by its token, else from the key on."""
+        """List after a key: with the token of the listing that ended there, otherwise from the key on."""
         token = self._ended.taken(prefix, after)
         query: dict[str, object] = {"prefix": prefix, "fields": f"kind,nextPageToken,items({_FIELDS})"}
         query |= {"maxResults": limit, "pageToken": token} if token else {"maxResults": limit + 1, "startOffset": after}
@@ -233,16 +233,16 @@ class GoogleStore(RemoteStore):
 class ResumableUpload(Transfer[GoogleClient]):
     """Sends one file part by part; nothing is visible before the last one, whose digest the service compares."""
 
-    _session: str = field(default="", init=False)  # its address
+    _session: str = field(default="", init=False)  # its session's address
 
     async def run(self, size: int, digests: Digests, about: Mapping[str, Any], condition: Mapping[str, object]) -> str:
         """Send it; return the object's generation.
 
         Args:
-            size: Of the file, in bytes.
-            digests: What the file is; compared with what was read before the last part is sent.
+            size: Size of the file, in bytes.
+            digests: Digests of the file; compared with what was read before the last part is sent.
             about: The object's metadata, its digest included.
-            condition: Under which the object may become visible, as parameters.
+            condition: Condition under which the object may become visible, as parameters.
 
         Raises:
             CallFailedError: A request failed; nothing became visible unless only the last answer was lost.
@@ -289,7 +289,7 @@ class ResumableUpload(Transfer[GoogleClient]):
                 )
             except HTTPFailedError as exc:
                 failures += 1
-                if exc.absent:  # documentation, "Resumable uploads": a session that has ended is not there, or gone
+                if exc.absent:  # documentation, "Resumable uploads": a finished session is not found, or gone
                     exc.absent, exc.gone = False, True
                 if failures > _FAILURES or (exc.status and exc.status < 500 and exc.status != 429):
                     raise
@@ -307,11 +307,11 @@ class ResumableUpload(Transfer[GoogleClient]):
         try:
             await self.client.call("DELETE", self._session, accepted=frozenset({499}))
         except HTTPFailedError:
-            return  # gone already, or the service is: what brought us here is the error to hear of
+            return  # it is gone already, or the service is: the original error is the one to report
 
 
 def _session(found: str, address: str) -> str:
-    """Return where parts are sent to; what proves who asks goes to no other service."""
+    """Return the address for parts; credentials are sent to no other service."""
     parts = urlsplit(found)
     own = parts.scheme == "https" and (parts.hostname or "").endswith(".googleapis.com")
     if not (own or parts[:2] == urlsplit(address)[:2]) or not found.isprintable() or " " in found:
@@ -320,7 +320,7 @@ def _session(found: str, address: str) -> str:
 
 
 def _arrived(header: str | None) -> int:
-    """Read how many bytes have arrived: `bytes=0-LAST`; no header where none have."""
+    """Read how many bytes have arrived: `bytes=0-LAST`; no header if none have."""
     last = (header or "").rpartition("-")[2]
     return int(last) + 1 if last.isdigit() else 0
 
@@ -339,7 +339,7 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 
 def _object(answer: Answer, name: str) -> dict[str, Any]:
-    """Read what an answer says of an object, and that it is this one and not that of another request."""
+    """Read what an answer says about an object, and check that it belongs to this request."""
     said = _document(answer)
     if said["name"] != name:
         raise ValueError(name)

@@ -1,8 +1,8 @@
-"""Requests to a store that is asked by plain HTTP: authorized, paced, repeated, and told apart by their answers.
+"""Requests to a store over plain HTTP: authorized, paced, repeated, and interpreted by their answers.
 
-Written on aiohttp rather than on a client of object stores: those that there are for Azure and Google say neither the
-status of a refusal nor how long the server wants to be left alone, send no digests for the server to verify, and do
-not end the parts under way when an upload is cancelled.
+Written on aiohttp rather than on a client of object stores: those for Azure and Google expose neither the status of a
+refusal nor its Retry-After, send no digests for the server to verify, and do not cancel the parts in flight when an
+upload is cancelled.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from asynccache.store.options import StoreOptions
 from asynccache.store.requests import CallFailedError, Requests, Verdict
 
 T = TypeVar("T")
-_ERROR_BYTES: Final = 16 << 10  # of a refusal's body that are looked at
-_REMEMBERED: Final = 64  # listings that may go on where they ended
+_ERROR_BYTES: Final = 16 << 10  # bytes of a refusal's body that are read
+_REMEMBERED: Final = 64  # listings that can be continued where they ended
 _THROTTLED: Final = frozenset({429, 503})
 _FAILURES: Final = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -47,9 +47,9 @@ class RefusedError(Exception):
     """An answer that is a refusal; never leaves the store.
 
     Attributes:
-        status: Of HTTP.
-        code: The service's own name for the reason; empty where it has none.
-        retry_after: Seconds for which the service wants to be left alone.
+        status: HTTP status.
+        code: The service's error code; empty if it has none.
+        retry_after: Seconds to wait, as the service asks.
     """
 
     def __init__(self, status: int, code: str, retry_after: float | None) -> None:
@@ -61,19 +61,19 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What tells one service's protocol from another's.
+    """What differs between the services' protocols.
 
     Attributes:
-        name: For people.
-        code_of: Finds the reason in a refusal's headers and body.
-        lost: Reasons that mean that a condition does not hold, besides the status 412.
-        nowhere: Reasons that mean that the container is not there.
-        damaged: Reasons that mean that other bytes arrived than were announced.
-        container: What it calls a container.
-        permissions: What the user needs, for a message.
-        check: Settings to look at, for a message.
-        unknown: Reasons that mean that it does not know who asks, besides the status 401.
-        repeated: Header whose value an answer repeats, so that it is known for the request's own; empty for none.
+        name: Name for messages.
+        code_of: Finds the error code in a refusal's headers and body.
+        lost: Codes for a condition that does not hold, besides the status 412.
+        nowhere: Codes for a missing container.
+        damaged: Codes for bytes that differ from what was announced.
+        container: The service's word for a container.
+        permissions: Permissions that the user needs, for messages.
+        check: Settings to check, for messages.
+        unknown: Codes for unknown credentials, besides the status 401.
+        repeated: Header whose value an answer repeats, which shows that it belongs to the request; empty for none.
     """
 
     name: str
@@ -90,11 +90,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is no refusal.
+    """An answer that is not a refusal.
 
     Attributes:
-        status: Of HTTP.
-        headers: Names in any case.
+        status: HTTP status.
+        headers: Headers, case-insensitive.
         data: The body.
     """
 
@@ -105,10 +105,10 @@ class Answer:
 
 @contextmanager
 def answer_of(service: Service) -> Iterator[None]:
-    """Read what an answer of a service must hold; what it holds else, which may be what was sent, is not repeated.
+    """Read what an answer of a service must contain; other content, which may repeat the request, is not shown.
 
     Raises:
-        StoreError: It does not, or it cannot be read: something else has answered.
+        StoreError: It does not, or it cannot be read: something other than the service has answered.
     """
     try:
         yield
@@ -121,29 +121,29 @@ def answer_of(service: Service) -> Iterator[None]:
 
 
 class Continuations:
-    """Where listings ended, for services that go on by a mark of their own; the last ones are remembered."""
+    """Where listings ended, for services that continue from their own marker; the last ones are remembered."""
 
     def __init__(self) -> None:
         self._marks: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def taken(self, prefix: str, after: str) -> str:
-        """Return the mark by which a listing of a prefix goes on behind a key, empty where none is known."""
+        """Return the marker from which a listing of a prefix continues after a key, empty if none is known."""
         return self._marks.pop((prefix, after), "")
 
     def remember(self, prefix: str, after: str, mark: str) -> None:
-        """Keep one."""
+        """Remember a marker."""
         self._marks[prefix, after] = mark
         if len(self._marks) > _REMEMBERED:
             self._marks.popitem(last=False)
 
 
 def md5_of(data: bytes) -> bytes:
-    """Return what these services compare a body with."""
+    """Return the digest header that these services verify a body with."""
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 class HTTPFailedError(CallFailedError):
-    """A request that failed for good, with what its answer means."""
+    """A request that failed permanently, with the meaning of its answer."""
 
     def __init__(self, cause: BaseException, service: Service) -> None:
         status = cause.status if isinstance(cause, RefusedError) else 0
@@ -160,7 +160,7 @@ class HTTPFailedError(CallFailedError):
 
 
 class Account(Protocol):
-    """Who asks a service."""
+    """The credentials for a service."""
 
     @property
     def endpoint(self) -> str:
@@ -169,19 +169,19 @@ class Account(Protocol):
 
     @property
     def kind(self) -> str:
-        """What is used, for people: never a secret."""
+        """Which credentials are used, as text for people: never a secret."""
         ...
 
     def waits(self) -> bool:
-        """Return whether `prepare` would ask the network now, so that it must not run on an event loop."""
+        """Return whether `prepare` would use the network now and must not run on an event loop."""
         ...
 
     def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        """Return the address and the headers to ask with."""
+        """Return the address and the headers of a request."""
         ...
 
     def close(self) -> None:
-        """Close connections to who gives tokens."""
+        """Close connections to token services."""
         ...
 
 
@@ -190,8 +190,8 @@ class HTTPClient(Requests):
 
     Args:
         service: Its protocol.
-        account: Who asks.
-        container: Which container.
+        account: The credentials.
+        container: The container.
         options: How to reach it.
     """
 
@@ -205,11 +205,11 @@ class HTTPClient(Requests):
 
     @property
     def endpoint(self) -> str:
-        """Host and port that is asked, without credentials."""
+        """Host and port of the service, without credentials."""
         return urlsplit(self.address).netloc.rpartition("@")[2]
 
     async def open(self) -> None:
-        """Get ready; nothing is sent."""
+        """Prepare; nothing is sent."""
         options = self._options
         self._known_as(f"{self.address} {self.container}")
         self._session = aiohttp.ClientSession(
@@ -239,18 +239,18 @@ class HTTPClient(Requests):
         accepted: frozenset[int] = frozenset(),
         once: bool = False,
     ) -> Answer:
-        """Make a request, again where that may help, and read its answer.
+        """Make a request, with retries where they may help, and read its answer.
 
         Args:
-            method: Of HTTP.
-            path: Below the address, quoted, with its query; or an address.
-            headers: What the request says, or a function that says it for each try.
-            data: A body.
-            accepted: Statuses besides 200 to 299 that are no refusal.
-            once: Do not repeat it: who asks has to look first what became of it.
+            method: HTTP method.
+            path: Path below the address, quoted, with its query; or a full address.
+            headers: Headers, or a function that returns them for each try.
+            data: The body.
+            accepted: Statuses besides 200 to 299 that count as success.
+            once: Do not retry: the caller has to check the outcome first.
 
         Raises:
-            HTTPFailedError: It failed for good.
+            HTTPFailedError: It failed permanently.
         """
 
         async def receive(response: aiohttp.ClientResponse) -> Answer:
@@ -290,11 +290,11 @@ class HTTPClient(Requests):
                 method,
                 yarl.URL(asked, encoded=True),
                 headers=every,
-                data=None if data is None else io.BytesIO(data),  # bytes as they are would go out in one piece
+                data=None if data is None else io.BytesIO(data),  # plain bytes would be sent in one piece
                 allow_redirects=False,
             ) as response:
                 if response.headers.get(self.service.repeated, mark) != mark:
-                    response.close()  # with it all that follow on this connection would be another's
+                    response.close()  # otherwise all later answers on this connection would belong to other requests
                     raise aiohttp.ClientConnectionError("the answer to another request")
                 if not 200 <= response.status < 300 and response.status not in accepted:
                     body = await response.content.read(_ERROR_BYTES)
@@ -313,13 +313,13 @@ class HTTPClient(Requests):
         return self._account.prepare(method, url, said)
 
     def error(self, failure: CallFailedError, address: str, key: str, condition: Condition = ALWAYS) -> AsyncCacheError:
-        """Return the error that a failed request becomes; texts of the server are not passed on.
+        """Return the error for a failed request; texts of the server are not passed on.
 
         Args:
             failure: The failure.
             address: The store, without credentials.
             key: The object; empty for the store as a whole.
-            condition: Under which the request was made.
+            condition: Condition of the request.
         """
         service, code, cause = self.service, failure.code, failure.cause
         what = f"{key} in {address}" if key else address
@@ -375,7 +375,7 @@ def _judged(exc: BaseException) -> Verdict:
     if isinstance(exc, RefusedError):
         if exc.status in _THROTTLED:
             return Verdict("throttled", answered=True, retry_after=exc.retry_after)
-        # these services redirect nobody: something on the way did
+        # these services do not redirect: something in between did
         passes = exc.status in TRANSIENT_STATUSES or 300 <= exc.status < 400
         return Verdict("transient" if passes else "final", answered=True)
     return Verdict("final" if isinstance(exc, aiohttp.ClientSSLError) else "transient")

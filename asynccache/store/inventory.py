@@ -1,9 +1,9 @@
 """What a store holds below the source directories of many URLs, found with few requests.
 
-Neighbouring directories are listed together: one page of a thousand keys answers for every wanted directory that it
-passes, and the next page begins at the next wanted directory. Where the store holds so much between the wanted
-directories that a page answers for few of them, each is listed by itself, many at once. So a run costs about one
-request per thousand objects when the store is small, and never more than about one per wanted directory.
+Neighbouring directories are listed together: one page of a thousand keys covers every wanted directory in it, and the
+next page begins at the next wanted directory. If the store holds so much in between that a page covers few of them,
+each is listed by itself, many at once. So a run costs about one request per thousand objects when the store is small,
+and never more than about one per wanted directory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AT_ONCE: Final = 16  # listings
 
 
 class Inventory:
-    """Remembers what the store held when it was asked.
+    """Remembers what the store held when it was listed.
 
     Args:
         store: An open store.
@@ -46,7 +46,7 @@ class Inventory:
         return layout.source_directory(url, layout.kind_of(url), self._dirname)
 
     async def load(self, urls: Iterable[PackageURL]) -> None:
-        """Find out what the store holds of these URLs; what was known of them before is replaced.
+        """Find out what the store holds of these URLs, replacing what was known about them.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -64,7 +64,7 @@ class Inventory:
         if not self._store.lists_by_page:
             await self._each(sorted(wanted))
             return
-        # one group a kind and host to begin with: there is nothing wanted between hosts
+        # one group per kind and host to begin with: nothing between hosts is wanted
         groups = _groups(wanted, depth=self._dirname.count("/") + 3)
         await run_together([self._together(group) for group in groups])
 
@@ -105,7 +105,7 @@ class Inventory:
         prefix = _common_directory(wanted)
         async with self._limit:
             page = await self._store.list_page(prefix, start_after=wanted[0] + "/")
-        # what the last key has not passed may go on behind it
+        # directories that the last key has not passed may continue after it
         passed = wanted if len(page) < _PAGE else takewhile(lambda d: _is_behind(page[-1].key, d), wanted)
         done = len(list(passed))
         self._record(wanted[:done], page)
@@ -144,7 +144,7 @@ class Inventory:
                 # the first one written is the one that documents name
                 archives = sorted(names[filename], key=lambda a: (a.info.modified or 0.0, a.key))
                 taken.append(archives[0])
-                place = f"{directory}/{filename}"  # of all hashes of one file name; the contract allows one in it
+                place = f"{directory}/{filename}"  # of all hashes of one file name, of which the contract allows one
                 if len(archives) > 1:
                     self.duplicates[place] = tuple(a.key for a in archives)
                 else:
@@ -160,7 +160,7 @@ def _groups(wanted: Iterable[str], depth: int) -> list[list[str]]:
     """
     groups = []
     segments = {directory: directory.split("/") for directory in wanted}
-    # keys of `a-b` come before those of `a`, since they go on with `-` and `/`
+    # keys of `a-b` come before those of `a`, since they continue with `-` and `/`
     ordered = sorted(segments, key=lambda d: d + "/")
     for _, members in groupby(ordered, key=lambda d: segments[d][:depth]):
         group = list(members)
@@ -172,7 +172,7 @@ def _groups(wanted: Iterable[str], depth: int) -> list[list[str]]:
 
 
 def _is_behind(key: str, directory: str) -> bool:
-    """Return whether a listing that has come to `key` has passed all of a directory, in either order (see
+    """Return whether a listing that has reached `key` has passed all of a directory, in either order (see
     `_groups`).
     """
     segments = directory.split("/")

@@ -1,4 +1,4 @@
-"""What was deleted or moved in a store, by whom: one object for each time, written before it is done.
+"""A log of what was deleted or moved in a store, and by whom: one object per operation, written beforehand.
 
 asynccache/log/<time>-<random>.json
 """
@@ -29,12 +29,12 @@ class Deed:
     Attributes:
         when: UTC, ISO 8601 with zone.
         what: `quarantine`, `delete` or `abort`.
-        keys: Objects, or uploads by the keys of what they would have become.
-        moved_to: Where the only object went; empty unless it was quarantined.
-        user: Who.
-        host: On which machine.
-        command: By which command, without its arguments.
-        version: Of asynccache.
+        keys: Keys of objects, or the keys that uploads would have got.
+        moved_to: The new key of the only object; empty unless it was quarantined.
+        user: The user.
+        host: The machine.
+        command: The command, without its arguments.
+        version: Version of asynccache.
     """
 
     when: str
@@ -52,17 +52,17 @@ class Deed:
 
 
 async def enter(store: Store, what: str, keys: Iterable[str], *, moved_to: str = "", user: str | None = None) -> None:
-    """Enter what is about to be done.
+    """Log what is about to be done.
 
     Args:
         store: An open store.
         what: As in `Deed`.
-        keys: Of what.
-        moved_to: Where the only one goes.
-        user: As the settings say.
+        keys: Keys of the objects.
+        moved_to: The new key of the only object.
+        user: The user, from the settings.
 
     Raises:
-        StoreError: It cannot be entered, so it must not be done.
+        StoreError: It cannot be logged, so it must not be done.
     """
     now = datetime.now(UTC)
     deed = Deed(now.isoformat(), what, tuple(keys), moved_to, **asdict(author(user)))
@@ -71,7 +71,7 @@ async def enter(store: Store, what: str, keys: Iterable[str], *, moved_to: str =
 
 
 async def entries(store: Store) -> AsyncIterator[Deed]:
-    """Yield what was done, in order; what is no entry is passed over.
+    """Yield what was done, in order; other objects are skipped.
 
     Raises:
         StoreError: The store cannot be read.

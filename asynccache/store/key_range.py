@@ -1,7 +1,7 @@
 """A range of a store's keys, in the order in which the store lists them.
 
-Servers order keys by their bytes, as the S3 protocol says, or segment by segment (SeaweedFS): `a-b/x` and `a/x` change
-places. Which of the two one does is seen from a listing of two objects of known keys.
+Servers order keys by their bytes, as the S3 protocol says, or segment by segment (SeaweedFS): `a-b/x` and `a/x` are
+swapped. A listing of two objects with known keys shows which of the two a server uses.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LAST: Final = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys behind one place up to another.
+    """The keys after one key up to another.
 
     Attributes:
-        after: Only keys behind it; empty from the beginning.
-        upto: Only keys up to it; empty to the end.
+        after: Only keys after this one; empty for the beginning.
+        upto: Only keys up to this one; empty for the end.
         order: How the store orders keys.
     """
 
@@ -36,15 +36,15 @@ class KeyRange:
         return self.begun(key) and not self.passed(key)
 
     def begun(self, key: str) -> bool:
-        """Return whether a listing that has come to a key is in the range or behind it."""
+        """Return whether a listing that has reached a key is in the range or past it."""
         return not self.after or self._place(key) > self._place(self.after)
 
     def passed(self, key: str) -> bool:
-        """Return whether a listing that has come to a key is behind the range."""
+        """Return whether a listing that has reached a key is past the range."""
         return bool(self.upto) and self._place(key) > self._place(self.upto)
 
     def from_(self, key: str) -> KeyRange:
-        """Return what of the range is behind a key."""
+        """Return the part of the range after a key."""
         return KeyRange(key, self.upto, self.order) if self.begun(key) else self
 
     def moved(self, prefix: str, other: str) -> KeyRange:
@@ -64,7 +64,7 @@ class KeyRange:
         """
         after = self.after
         if after and not after.startswith(prefix):
-            # some servers list nothing that is right from a place outside the prefix
+            # some servers list wrongly from a key outside the prefix
             if self._place(after) > self._place(prefix):
                 return
             after = ""
@@ -81,6 +81,6 @@ WHOLE: Final = KeyRange()
 
 
 async def order_shown_by(store: Store, stem: str) -> Order:
-    """Return how a store orders keys that has an object `STEM.json` and others below `STEM/`; one request."""
+    """Return how a store orders keys, given that it has an object `STEM.json` and others below `STEM/`; one request."""
     first = await store.list_page(stem, limit=1)
     return "segments" if first and first[0].key.startswith(f"{stem}/") else "bytes"

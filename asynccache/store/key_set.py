@@ -1,4 +1,4 @@
-"""Millions of keys of which it must be told whether they were seen: eight bytes each, in no order of any store."""
+"""A set of millions of keys, to know whether one was seen: eight bytes each, in any order."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from array import array
 from bisect import bisect_left
 from typing import Final
 
-_FEWEST: Final = 1 << 16  # texts that are buffered before they are sorted in
+_FEWEST: Final = 1 << 16  # texts that are buffered before they are merged
 
 
 class KeySet:
-    """A set of texts that can only be asked.
+    """A set of texts that supports only membership tests.
 
-    Each is kept as 64 bits of a digest: of ten million, one that is not there is taken for one of them in one of
-    2 * 10^12 questions.
+    Each is kept as 64 bits of a digest: with ten million texts, the chance of a false positive is one in 2 * 10^12.
     """
 
     def __init__(self) -> None:
@@ -22,7 +21,7 @@ class KeySet:
         self._new: set[int] = set()
 
     def add(self, text: str) -> None:
-        """Take one in."""
+        """Add a text."""
         self._new.add(number_of(text))
         if len(self._new) > max(_FEWEST, len(self._sorted) // 4):
             # two runs in order, which sorting merges
@@ -38,5 +37,5 @@ class KeySet:
 
 
 def number_of(text: str) -> int:
-    """Return eight bytes that stand for a text where millions are held: two of a million agree once in 10^7 times."""
+    """Return eight bytes that identify a text among millions: the chance that two of a million collide is 10^-7."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

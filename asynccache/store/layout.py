@@ -22,20 +22,20 @@ from asynccache.model.package import KEY_ALGORITHM, Format, Kind, Package, check
 from asynccache.model.url import PackageURL, redacted, split_address, without_parameters
 
 DIRNAME: Final = "packages"  # contract, section 2.4: CONDA_PACKAGES_DIRNAME
-FAKE: Final = "_fake"  # stands for the host of an address that nothing can be downloaded from
+FAKE: Final = "_fake"  # replaces the host of an address that nothing can be downloaded from
 OWN: Final = "asynccache"
 _KINDS: Final[dict[str, Kind]] = {"conda": "conda", "pypi": "pypi", "pip": "pypi"}  # `pip` in very old caches
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAddress:
-    """What a key keeps of a URL.
+    """The part of a URL that is kept in a key.
 
     Attributes:
         kind: `conda` or `pypi`.
-        host: Lower-case host and port, IPv6 without brackets; empty when the URL has none.
+        host: Lower-case host and port, IPv6 without brackets; empty if the URL has none.
         path: Percent-encoded as written, without leading slashes and parameters.
-        fake: Nothing downloadable stands behind the address: a repository, a local directory or file.
+        fake: Nothing can be downloaded from the address: a repository, a local directory or file.
     """
 
     kind: Kind
@@ -50,15 +50,15 @@ class SourceAddress:
 
     @classmethod
     def parse(cls, text: str, kind: Kind, *, real: bool = True) -> SourceAddress:
-        """Read an address as environment documents have it (contract, section 2.2.2).
+        """Read an address in the format of environment documents (contract, section 2.2.2).
 
         Args:
             text: A URL of any scheme or none. User information, query and fragment are dropped.
             kind: `conda` or `pypi`.
-            real: False when nothing downloadable stands behind it, whether or not its host is `_fake` already.
+            real: False if nothing can be downloaded from it, whether or not its host is `_fake` already.
 
         Raises:
-            UsageError: There is nothing to make a key of.
+            UsageError: No key can be made from it.
         """
         parts = split_address(text)
         return cls._made(kind, parts.scheme, (parts.hostname or "").lower(), parts.port, parts.path, fake=not real)
@@ -93,8 +93,8 @@ def archive_key(address: SourceAddress, filename: str, digest: str, dirname: str
     """Return the key of any archive.
 
     Args:
-        address: Where it, or what it was made from, is published.
-        filename: Its own name, percent-decoded, with extension.
+        address: Address at which it, or what it was made from, is published.
+        filename: Its file name, percent-decoded, with extension.
         digest: md5 of its bytes for conda, sha256 for PyPI.
         dirname: Directory of the packages.
 
@@ -110,7 +110,7 @@ def key_of(kind: Kind, address: str, filename: str, digest: str, *, real: bool =
     """Return the key of an archive whose address is a text (see `SourceAddress.parse` and `archive_key`).
 
     Raises:
-        UsageError: There is nothing to make a key of.
+        UsageError: No key can be made from it.
     """
     return archive_key(SourceAddress.parse(address, kind, real=real), filename, digest, dirname)
 
@@ -174,7 +174,7 @@ class KeyParts:
 
 
 def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
-    """Read the key of an archive; None when it is not one."""
+    """Read the key of an archive; None if it is not one."""
     prefix = dirname + "/"
     if not key.startswith(prefix):
         return None
@@ -200,7 +200,7 @@ def parse_key(key: str, dirname: str = DIRNAME) -> KeyParts | None:
 
 
 def _authority(host: str) -> str:
-    """Return the host and port of a key as addresses have them; where an IPv6 address ends a key does not say."""
+    """Return the host and port of a key as in addresses; a key does not say where an IPv6 address ends."""
     if host.count(":") < 2:
         return host
     try:
@@ -211,7 +211,7 @@ def _authority(host: str) -> str:
 
 
 def receipt_key(key: str, dirname: str = DIRNAME) -> str:
-    """Return where the receipt of a derived archive is kept.
+    """Return the key of the receipt of a derived archive.
 
     >>> receipt_key("packages/conda/h/ch/noarch/a-1-0.tar.bz2/a-1-0.conda/0f/a-1-0.conda")
     'asynccache/receipts/conda/h/ch/noarch/a-1-0.tar.bz2/a-1-0.conda/0f/a-1-0.conda.json'
@@ -220,17 +220,17 @@ def receipt_key(key: str, dirname: str = DIRNAME) -> str:
 
 
 def quarantine_key(key: str, moment: datetime) -> str:
-    """Return where a damaged object is quarantined; the key stays readable in it.
+    """Return the key under which a damaged object is quarantined; it contains the original key.
 
     Args:
         key: The object's key.
-        moment: When it was found out, with a time zone; microseconds keep two findings apart.
+        moment: When the damage was found, with a time zone; microseconds distinguish two findings.
     """
     return f"{OWN}/quarantine/{moment.astimezone(UTC).strftime('%Y%m%dT%H%M%S.%fZ')}/{key}"
 
 
 def kind_of(url: PackageURL) -> Kind:
-    """Return the ecosystem of a package URL by its file name; what is no conda package belongs to PyPI."""
+    """Return the ecosystem of a package URL by its file name: PyPI unless it is a conda package."""
     try:
         return split_filename(url.filename)[1].kind
     except UsageError:

@@ -24,16 +24,16 @@ from asynccache.store.local_staging import HIDDEN, Staging, root_lock
 from asynccache.store.local_walk import object_info, walk
 
 T = TypeVar("T")
-# what a read gets to hear when there is no such object, or cannot be one
+# errors of a read if there is no such object, or cannot be one
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LocalStore(Store):
-    """A directory as a store. It is made when the first object is written, never by reading.
+    """A directory as a store. It is created when the first object is written, never by reading.
 
     Args:
         root: The directory; `~` is expanded.
-        may_be_absent: Whether a directory that is not there is an empty store; else opening it fails.
+        may_be_absent: Whether a missing directory counts as an empty store; otherwise opening it fails.
     """
 
     lists_by_page = False
@@ -74,7 +74,7 @@ class LocalStore(Store):
         return LocalStore(self._directory)
 
     async def _honours_conditions(self, *, again: bool) -> bool:
-        """Conditional writes are atomic where the file system has hard links."""
+        """Conditional writes are atomic if the file system has hard links."""
         del again
 
         def probe() -> bool:
@@ -133,7 +133,7 @@ class LocalStore(Store):
     async def _upload(
         self, key: str, path: Path, digests: Digests, condition: Condition, *, consume: bool, moved: BytesMoved | None
     ) -> ObjectInfo:
-        """Verify the size alone, since nothing is between the file and the disk."""
+        """Verify only the size, since nothing is between the file and the disk."""
         target = self._path(key)
 
         def write(progress: Progress) -> ObjectInfo:
@@ -191,7 +191,7 @@ class LocalStore(Store):
         await self._delete_same(key, None)
 
     async def _delete_same(self, key: str, known: ObjectInfo | None) -> bool:
-        """See `Store.delete`; directories that it leaves empty go too."""
+        """See `Store.delete`; directories that become empty are removed too."""
 
         def remove(path: Path) -> bool:
             try:
@@ -213,7 +213,7 @@ class LocalStore(Store):
         return await self._operate(key, remove)
 
     async def _move(self, key: str, new_key: str) -> None:
-        """See `Store.move`; atomic here."""
+        """See `Store.move`; atomic in this store."""
         target = self._path(new_key)
 
         def rename(path: Path) -> None:
@@ -248,7 +248,7 @@ class LocalStore(Store):
 
     @contextmanager
     def _staged(self) -> Iterator[Path]:
-        """Give the path of a file to be written, which is gone at the end of the block."""
+        """Provide the path of a file to write, which is removed at the end of the block."""
         staged = self._staging.new()
         try:
             yield staged
@@ -294,10 +294,10 @@ class LocalStore(Store):
 
 
 def _take(path: Path, staged: Path) -> bool:
-    """Link a file that was given away into the store's file system; False when it must be copied."""
+    """Link a file that was given away into the store's file system; False if it must be copied."""
     try:
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:  # somebody else has it too
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:  # it has another hard link
             return False
         staged.hardlink_to(path)
     except FileNotFoundError:
@@ -308,7 +308,7 @@ def _take(path: Path, staged: Path) -> bool:
 
 
 def _read(descriptor: int, length: int) -> bytes:
-    """Read up to `length` bytes from where the file stands."""
+    """Read up to `length` bytes from the file's current position."""
     blocks = []
     while length > 0 and (block := os.read(descriptor, min(length, local_files.BLOCK))):
         blocks.append(block)

@@ -1,4 +1,4 @@
-"""Files made visible whole or not at all, and copied without sharing what others may write. Blocking."""
+"""Publishing files whole or not at all, and copying them without sharing an inode. Blocking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Final
 from asynccache.errors import DiskError, StoreError, StoreRefusedError
 from asynccache.runtime.threads import Progress
 
-BLOCK: Final = 8 << 20  # bytes copied between two looks at a cancellation
+BLOCK: Final = 8 << 20  # bytes copied between two checks for cancellation
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 _NOT_COPIED_BY_KERNEL: Final = frozenset(
@@ -23,8 +23,8 @@ _NOT_COPIED_BY_KERNEL: Final = frozenset(
 )
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _FICLONE: Final = 0x40049409  # ioctl of linux/fs.h: share the blocks of a whole file until one side is written
-_ABANDONED_SECONDS: Final = 3600.0  # after which an empty directory is nobody's
-_PRUNED_MEANWHILE: Final = 16  # times that a directory may vanish between making and using it
+_ABANDONED_SECONDS: Final = 3600.0  # seconds after which an empty directory is abandoned
+_PRUNED_MEANWHILE: Final = 16  # times that a directory may disappear between creation and use
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def store_errors(address: str, key: str, root: Path, needed: int | None = None) 
     Args:
         address: The store.
         key: The object.
-        root: The store's root, to ask for the space that is left.
-        needed: Bytes that were to be written, where that is known.
+        root: The store's root, to find the free space.
+        needed: Bytes that were to be written, if known.
 
     Raises:
         DiskError: The disk is full or read-only.
@@ -89,7 +89,7 @@ def write_error(path: Path, needed: int, exc: OSError) -> DiskError:
 
 
 def _free(root: Path) -> str:
-    import shutil  # noqa: PLC0415 - brings all decoders of archives
+    import shutil  # noqa: PLC0415 - imports all decoders of archives
 
     for path in (root, *root.parents):
         with suppress(OSError):
@@ -100,7 +100,7 @@ def _free(root: Path) -> str:
 def copy_file(source: Path, target: Path, progress: Progress) -> int:
     """Copy a file's bytes into a new or truncated file; the two share no inode. Return the size in bytes.
 
-    Blocks are shared copy-on-write where the file system can, copied by the kernel where that can.
+    Blocks are shared copy-on-write if the file system supports it, or copied by the kernel if that does.
 
     Raises:
         OSError: Reading or writing failed.
@@ -136,7 +136,7 @@ def _clone(source: int, target: int) -> bool:
 
 
 def _copy_in_kernel(source: int, target: int, progress: Progress) -> int:
-    """Copy as much as the kernel does by itself; return the bytes copied."""
+    """Copy as much as the kernel can copy by itself; return the bytes copied."""
     copied = 0
     if sys.platform != "linux":
         return copied
@@ -154,7 +154,7 @@ def _copy_in_kernel(source: int, target: int, progress: Progress) -> int:
 
 
 def flush(path: Path) -> None:
-    """Bring a file's or directory's content to the disk.
+    """Flush a file or directory to disk.
 
     Raises:
         OSError: The disk failed.
@@ -170,13 +170,13 @@ def flush(path: Path) -> None:
 
 
 def freshen(path: Path) -> None:
-    """Give a file a modification time of its own, finer than the kernel's tick: it is part of the etag."""
+    """Give a file a unique modification time, finer than the kernel's tick: it is part of the etag."""
     now = time.time_ns()
     os.utime(path, ns=(now, now))
 
 
 def make_parents(path: Path, root: Path) -> list[Path]:
-    """Make the directories above a file, down from the root.
+    """Create the parent directories of a file, from the root down.
 
     Returns:
         The directories to flush so that the new entries, the file's own included, survive a crash.
@@ -196,7 +196,7 @@ def make_parents(path: Path, root: Path) -> list[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError as exc:
-        # raised as well for a directory that was there and is removed before it is looked at
+        # also raised for an existing directory that is removed before it is checked
         if any(each.is_file() for each in path.parents):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from exc
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent)) from exc
@@ -208,13 +208,13 @@ class NoHardLinksError(OSError):
 
 
 def publish(staged: Path, target: Path, root: Path, *, if_absent: bool) -> list[Path]:
-    """Move a finished file, flushed already, to its final name.
+    """Move a finished and flushed file to its final name.
 
     Args:
         staged: A file in the same file system; gone afterwards.
         target: Final name below `root`.
         root: The store's root.
-        if_absent: Refuse to replace what is there, atomically.
+        if_absent: Refuse to replace an existing file, atomically.
 
     Returns:
         The directories that changed, for `flush_all`.
@@ -242,7 +242,7 @@ def publish(staged: Path, target: Path, root: Path, *, if_absent: bool) -> list[
 
 
 def flush_all(directories: list[Path]) -> None:
-    """Flush directories, each once; those that were removed meanwhile need it no more."""
+    """Flush directories, each once; those that were removed meanwhile are skipped."""
     for directory in dict.fromkeys(directories):
         with suppress(FileNotFoundError):
             flush(directory)
@@ -258,7 +258,7 @@ def _link(staged: Path, target: Path) -> None:
 
 
 def can_link(directory: Path) -> bool:
-    """Return whether a directory's file system has hard links, by making one."""
+    """Return whether a directory's file system has hard links, by creating one."""
     first, second = directory / "link-probe", directory / "link-probe-2"
     try:
         first.touch()
@@ -272,7 +272,7 @@ def can_link(directory: Path) -> bool:
 
 
 def prune(directory: Path, root: Path) -> None:
-    """Remove empty directories upwards, the root excepted: other readers take an empty one for an object."""
+    """Remove empty directories upwards, except the root: other readers take an empty one for an object."""
     while directory != root and root in directory.parents:
         try:
             directory.rmdir()
@@ -285,7 +285,8 @@ def remove_abandoned_hashes(target: Path) -> None:
     """Remove empty hash directories beside the one of an archive that was just written (`FILE/HASH/FILE`).
 
     Other readers move archives out of a local root and leave their directory behind; with two hashes below one file
-    name they fail for good (contract, sections 3.4 and 3.5). A young one may belong to a writer who is not done yet.
+    name they fail permanently (contract, sections 3.4 and 3.5). A recent one may belong to a writer that is not done
+    yet.
     """
     if target.parent.parent.name != target.name:
         return

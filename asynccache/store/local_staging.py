@@ -1,10 +1,10 @@
-"""Where files of a local store grow before they are visible, and the lock that makes compare-and-swap atomic.
+"""Where files of a local store are written before they become visible, and the lock that makes compare-and-swap atomic.
 
-    <root>/.asynccache-tmp/<host>-<pid>-<random>/     one directory a process, locked by it as long as it lives
+    <root>/.asynccache-tmp/<host>-<pid>-<random>/     one directory per process, locked by it as long as it lives
 
-The kernel frees the lock of a killed process, so its directory is known to be dead and the next one to open the store
-removes it. On another host's word alone, or without locks, nothing is removed for a week, since not every network file
-system carries locks between hosts. Blocking.
+The kernel frees the lock of a killed process, so its directory is known to be abandoned, and the next process to open
+the store removes it. Directories of other hosts, or without locks, are kept for a week, since not every network file
+system shares locks between hosts. Blocking.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ HIDDEN: Final = ".asynccache-tmp"
 LOCK_SECONDS: Final = 60.0  # holders only rename, so waiting longer means that one hangs
 _UNKNOWN_SECONDS: Final = 7 * 24 * 3600.0
 _ATTEMPTS: Final = 16
-_LOCK: Final = "lock"  # where there are no kernel locks
+_LOCK: Final = "lock"  # if there are no kernel locks
 
 
 class Staging:
-    """A process's own directory in a store; made on first use.
+    """A process's own directory in a store; created on first use.
 
     Args:
         root: The store's root.
@@ -43,7 +43,7 @@ class Staging:
         self._count = 0
 
     def new(self) -> Path:
-        """Return the path of a file that nobody else uses; the caller creates and removes it.
+        """Return a unique path for a file; the caller creates and removes it.
 
         Raises:
             OSError: The directory cannot be made.
@@ -85,10 +85,10 @@ class Staging:
 def root_lock(root: Path, address: str) -> Iterator[None]:
     """Hold the store's lock: one holder among all threads and processes of all hosts that share locks.
 
-    Where the file system has no kernel locks, it is a lock file among the hidden ones.
+    If the file system has no kernel locks, a lock file in the hidden directory is used.
 
     Raises:
-        LockTimeoutError: Somebody held it for longer than `LOCK_SECONDS`.
+        LockTimeoutError: Another process held it for longer than `LOCK_SECONDS`.
         OSError: The root cannot be opened.
     """
     with ExitStack() as stack:
@@ -98,7 +98,7 @@ def root_lock(root: Path, address: str) -> Iterator[None]:
             free = wait(lambda: take(descriptor, str(root)), LOCK_SECONDS)
         except LocksUnsupportedError:
             for _ in range(_ATTEMPTS):
-                with suppress(FileNotFoundError, FileExistsError):  # swept between two steps
+                with suppress(FileNotFoundError, FileExistsError):  # removed between two steps
                     (root / HIDDEN).mkdir(exist_ok=True)
                     stack.enter_context(lock_file(str(root / HIDDEN / _LOCK), LOCK_SECONDS))
                     break

@@ -1,4 +1,4 @@
-"""Listing a directory tree in the order of an object store, without walking what is not asked for."""
+"""Listing a directory tree in the order of an object store, without walking directories that are not requested."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from asynccache.store.base import ObjectInfo
 def walk(root: Path, prefix: str, start_after: str, hidden: str) -> Iterator[ObjectInfo]:
     """Yield the objects below `root` in ascending order of their keys. Blocking.
 
-    Directories are read whole, one on each level at a time; those that cannot hold a wanted key are not opened.
-    Files whose name no key can have are left out, and links to directories are not followed.
+    Directories are read whole, one per level at a time; those that cannot contain a wanted key are not opened. Files
+    whose name cannot be part of a key are left out, and links to directories are not followed.
 
     Args:
-        root: The store's root; nothing is found when it does not exist.
+        root: The store's root; nothing is found if it does not exist.
         prefix: As in `Store.scan`.
         start_after: As in `Store.scan`.
         hidden: Name of a directory directly below `root` that holds no objects.
@@ -26,7 +26,7 @@ def walk(root: Path, prefix: str, start_after: str, hidden: str) -> Iterator[Obj
     """
     directory = prefix.rpartition("/")[0]
     segments = directory.split("/") if directory else []
-    # a file system takes `a//b` for `a/b`; what is found is named as it was asked for
+    # a file system takes `a//b` for `a/b`; entries get the name that was requested
     if any(part in {".", ".."} or "\0" in part for part in segments) or segments[:1] in ([""], [hidden]):
         return
     yield from _below(str(root / directory), f"{directory}/" if directory else "", prefix, start_after, hidden)
@@ -47,7 +47,9 @@ def _below(path: str, base: str, prefix: str, start_after: str, hidden: str) -> 
 
 
 def _entries(path: str, base: str, prefix: str, start_after: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """Return what may hold wanted keys; a directory's name ends in a slash, which sorts it where its keys belong."""
+    """Return entries that may contain wanted keys; a directory's name ends in a slash, which sorts it where its keys
+    belong.
+    """
     found = []
     try:
         with os.scandir(path) as entries:
@@ -72,13 +74,13 @@ def _entries(path: str, base: str, prefix: str, start_after: str) -> list[tuple[
 def _can_be_in_a_key(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8
+    except UnicodeEncodeError:  # bytes that are not UTF-8
         return False
     return "\n" not in name and "\r" not in name
 
 
 def object_info(key: str, status: os.stat_result) -> ObjectInfo:
-    """Return what a file's status says of the object."""
+    """Return an object's properties from a file's status."""
     # publishing sets a fresh modification time on a fresh inode
     etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
     return ObjectInfo(key, status.st_size, etag, status.st_mtime)

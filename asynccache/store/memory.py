@@ -1,4 +1,4 @@
-"""MemoryStore: the in-memory twin of every object store, for tests and for trying things out."""
+"""MemoryStore: the in-memory twin of every object store, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class _Object:
 
 
 class MemoryStore(Store):
-    """Objects in a dictionary. What is decided is decided between two awaits, so every operation is atomic.
+    """Objects in a dictionary. Every decision is made between two awaits, so every operation is atomic.
 
     Args:
-        address: What messages call it.
-        now: Says when objects are written, in seconds since the epoch.
+        address: Its address in messages.
+        now: Returns the time of writes, in seconds since the epoch.
     """
 
     def __init__(self, address: str = "memory:", now: Callable[[], float] = time.time) -> None:
@@ -50,7 +50,7 @@ class MemoryStore(Store):
         self._now = now
 
     def another(self) -> MemoryStore:
-        """See `Store.another`; what is stored is the same."""
+        """See `Store.another`; it holds the same objects."""
         other = MemoryStore(self._address, self._now)
         self.share(other)
         return other
@@ -60,7 +60,7 @@ class MemoryStore(Store):
         return self._now()
 
     def share(self, other: MemoryStore) -> None:
-        """Let another one hold the same objects."""
+        """Let another store hold the same objects."""
         other._objects, other._keys, other._versions = self._objects, self._keys, self._versions
 
     async def head(self, key: str) -> ObjectInfo | None:
@@ -142,7 +142,7 @@ class MemoryStore(Store):
         return True
 
     async def _move(self, key: str, new_key: str) -> None:
-        """See `Store.move`; atomic here."""
+        """See `Store.move`; atomic in this store."""
         checked_key(new_key)
         await self._request(key)
         data = self._found(key).data

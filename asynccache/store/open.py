@@ -1,4 +1,4 @@
-"""Opening the store that is at a root."""
+"""Opening the store at a root."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from asynccache.store.options import StoreOptions
 def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_absent: bool = True) -> Store:
     """Return the store of a root, to be opened with `async with`. Nothing is read or written before that.
 
-    Opening makes nothing: neither a directory, which the first write makes, nor ever a bucket.
+    Opening creates nothing: a directory is created by the first write, a bucket never.
 
     Args:
-        root: Where it is.
+        root: Its root.
         options: How to reach it.
-        may_be_absent: Whether a directory that is not there is an empty store. Say no for what only reads from a store
-            that somebody has named, where an absent one means a mistyped path (see `ops.opening`).
+        may_be_absent: Whether a missing directory counts as an empty store. False for an operation that only reads from
+            a store that was named, where a missing directory means a mistyped path (see `ops.opening`).
 
     Raises:
-        ConfigurationError: Of a kind that this version does not support.
+        ConfigurationError: This version does not support its kind.
     """
     if root.is_directory:
         return LocalStore(root.directory, may_be_absent=may_be_absent)

@@ -15,17 +15,17 @@ from asynccache.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
-    """How to reach a store; what does not concern its kind is ignored.
+    """How to reach a store; options for other kinds are ignored.
 
     Attributes:
         settings: All settings; a store reads those of its kind.
-        cache_dir: Where this user keeps what a store was found to promise; None to find it out each time.
-        connections: Connections at once.
+        cache_dir: Where this user remembers what a store guarantees; None to find it out each time.
+        connections: Concurrent connections.
         rate: Requests per second at most; None for no limit.
         bandwidth: Bytes per second at most, in both directions together; None for no limit.
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds without a byte after which an answer counts as stalled.
-        patience: How long failures that may pass are borne.
+        patience: How long temporary failures are retried.
         clock: Time to wait on.
         part_bytes: Size from which objects move in parts, and of the parts, in bytes; at least 5 MiB on S3.
         parts_at_once: Parts of one object moving at once.
@@ -44,12 +44,14 @@ class StoreOptions:
     parts_at_once: int = 4
 
     def provider(self, kind: str) -> str | None:
-        """Return the plugin of Metaflow's that says who asks a kind of store; None: as the cloud's own tools decide."""
+        """Return the Metaflow plugin that provides credentials for a kind of store; None to use those of the cloud's
+        own tools.
+        """
         return foreign_provider(kind, self.settings.provider_of(KINDS[kind]))
 
 
 def store_options(settings: Settings, clock: Clock | None = None) -> StoreOptions:
-    """Return what a store needs of the settings, on a clock."""
+    """Return the options for a store from the settings, on a clock."""
     return StoreOptions(
         settings=settings,
         cache_dir=settings.cache_dir,

@@ -1,9 +1,9 @@
-"""How fast a store may be asked, learnt from its refusals.
+"""How fast requests may be made to a store, learnt from its refusals.
 
-All calls of a process to one store share a `Pace`. It lets everything pass until the store refuses; then it is a
-token bucket whose rate is cut by each wave of refusals and grows slowly while the store answers, until it no longer
-limits anything. It grows by a share of itself: where thousands of processes have a few requests a second each, as in a
-fleet that starts at once, a fixed amount would be many times what the store has for one of them.
+All calls of a process to one store share a `Pace`. Nothing is limited until the store refuses; then it is a token
+bucket whose rate is cut by each wave of refusals and grows slowly while the store answers, until it no longer limits
+anything. It grows by a share of itself: if thousands of processes make a few requests a second each, as in a fleet that
+starts at once, a fixed amount would be many times what the store can give each of them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 
 _WINDOW: Final = 2.0  # seconds over which the present rate is measured
 _CUT: Final = 0.5  # share of the rate that is kept after refusals
-_WAVE: Final = 0.5  # seconds in which further refusals belong to the same cut: they were under way already
+_WAVE: Final = 0.5  # seconds in which further refusals belong to the same cut: their requests were already in flight
 _SLOWEST: Final = 1.0  # requests per second
-_FIRST: Final = 20.0  # requests per second; a store that refuses less than that is not refusing because of us alone
+_FIRST: Final = 20.0  # requests per second; a store that refuses at a lower rate is not refusing because of us alone
 _GROWTH: Final = 0.2  # share of the present rate that is added each second
 
 
@@ -32,9 +32,9 @@ class Pace:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._sent: deque[float] = deque(maxlen=4096)
-        self._rate: float | None = None  # requests per second; None: as fast as they come
+        self._rate: float | None = None  # requests per second; None for no limit
         self._refused_rate = 0.0
-        self._next = 0.0  # when the next token is there
+        self._next = 0.0  # when the next token is available
         self._last_cut = -_WAVE
         self._last_success = 0.0
         self._most: float | None = None
@@ -42,24 +42,24 @@ class Pace:
         self._next_bytes = 0.0
 
     def limit(self, requests: float | None, bandwidth: float | None) -> None:
-        """Never be faster than somebody has asked for.
+        """Set limits that are never exceeded.
 
         Args:
-            requests: Per second; None for no limit.
+            requests: Requests per second; None for no limit.
             bandwidth: Bytes per second, in both directions together; None for no limit.
         """
         self._most, self._bandwidth = requests, bandwidth
 
     @property
     def rate(self) -> float | None:
-        """Requests per second that pass; None when nothing is held back."""
+        """Requests per second that are allowed; None if there is no limit."""
         return self._rate
 
     def reserve(self, moved: int = 0) -> float:
         """Take the next token; return the seconds until it may be used.
 
         Args:
-            moved: Bytes that the request will move.
+            moved: Bytes that the request will transfer.
         """
         now = self._now()
         at = max(now, self._next)
@@ -76,7 +76,7 @@ class Pace:
         """Learn that the store refused a request because of its rate.
 
         Args:
-            retry_after: Seconds for which the store wants to be left alone; everybody waits.
+            retry_after: Seconds to wait, as the store asks; all callers wait.
         """
         now = self._now()
         if retry_after:
@@ -109,7 +109,9 @@ _paces_guard = threading.Lock()
 
 
 def shared_pace(name: str, now: Callable[[], float]) -> Pace:
-    """Return the process's pace for a store, known by its endpoint and bucket; made with a clock where it is new."""
+    """Return the process's pace for a store, identified by its endpoint and bucket; created with a clock if it is
+    new.
+    """
     with _paces_guard:
         pace = _paces.get(name)
         if pace is None:

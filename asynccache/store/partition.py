@@ -1,13 +1,12 @@
 """Dividing the keys below a prefix among workers, without listing them.
 
-Workers that start together all find no plan yet, so each may have to make one: a plan costs a number of requests that
-grows with the number of workers and not with the store. A store of few keys is listed, which takes fewer requests than
-anything else. Of a larger one, the keys are a tree of prefixes. The heaviest prefix is divided
-again and again, into its directories or by its next character, until there are several for each worker; each costs
-one request for its first keys. A prefix with fewer is counted, the weight of any other is estimated from how far its
-first keys reach. Of 270,000 keys with the names of real packages the heaviest of 4, 16 and 64 shards had 1.4, 2.2 and
-2.9 times the mean, after 200, 290 and 840 requests; a listing takes 273. Where one process plans for all, `counted`
-lists once and divides evenly.
+Workers that start together find no plan, so each may have to make one: a plan costs a number of requests that grows
+with the number of workers and not with the store. A store with few keys is listed, which takes the fewest requests. In
+a larger one, the keys form a tree of prefixes. The heaviest prefix is divided again and again, into its directories or
+by its next character, until there are several for each worker; each costs one request for its first keys. A prefix with
+fewer is counted, the weight of any other is estimated from how far its first keys reach. Of 270,000 keys with the names
+of real packages the heaviest of 4, 16 and 64 shards had 1.4, 2.2 and 2.9 times the mean, after 200, 290 and 840
+requests; a listing takes 273. Where one process plans for all, `counted` lists once and divides evenly.
 """
 
 from __future__ import annotations
@@ -23,30 +22,30 @@ from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
 from asynccache.store.key_range import LAST
 
-_SEEN: Final = 300  # keys of a prefix that are looked at
+_SEEN: Final = 300  # keys of a prefix that are sampled
 _PARTS: Final = 4  # prefixes for each worker, so that their weights even out
-_BUDGET: Final = 12  # requests for each worker, and _LEAST for what all have in common
+_BUDGET: Final = 12  # requests for each worker, plus _LEAST for all together
 _LEAST: Final = 64
 _AT_ONCE: Final = 8  # prefixes that are divided together
-_SIBLINGS: Final = 24  # directories beside each other; more are divided by their next character
-_REACH: Final = 36  # an estimate is no more than so many times what was seen: letters and digits
-_EACH: Final = 256 << 10  # bytes that a package of no size weighs: its requests take as long as moving so many
-_UNKNOWN: Final = 1000  # the same of a directory, whose first names tell nothing of the others: it is divided first
+_SIBLINGS: Final = 24  # sibling directories; more are divided by their next character
+_REACH: Final = 36  # an estimate is at most this multiple of what was seen: letters and digits
+_EACH: Final = 256 << 10  # weight in bytes of an empty package: its requests take as long as transferring that much
+_UNKNOWN: Final = 1000  # the same for a directory, whose first names say nothing about the others: it is divided first
 _ALPHABET: Final = "-._0123456789abcdefghijklmnopqrstuvwxyz"
 _COMMON: Final = [1.0 if letter.isalpha() else 0.05 for letter in _ALPHABET]
 _SHARES: Final = [each / sum(_COMMON) for each in _COMMON]
 _BELOW: Final = [sum(_SHARES[:place]) for place in range(len(_SHARES))]
 _SMALL: Final = 32_000  # keys that are listed rather than sampled: 32 requests
-_MARKS: Final = 4096  # places that `counted` remembers
+_MARKS: Final = 4096  # boundaries that `counted` remembers
 
 
 async def sampled(store: Store, prefix: str, count: int) -> list[str]:
-    """Return the places between `count` ranges of keys below a prefix, at most count - 1, in the store's order.
+    """Return the boundaries between `count` ranges of keys below a prefix, at most count - 1, in the store's order.
 
     Args:
         store: An open store.
         prefix: Ends in a slash.
-        count: Of the ranges; the first begins at the beginning, the last ends at the end.
+        count: Number of ranges; the first begins at the beginning, the last ends at the end.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -56,13 +55,13 @@ async def sampled(store: Store, prefix: str, count: int) -> list[str]:
 
 
 async def counted(store: Store, prefix: str, count: int, *, most: int | None = None) -> list[str] | None:
-    """Return such places that divide evenly, found by listing everything once in constant memory.
+    """Return such boundaries that divide evenly, found by listing everything once in constant memory.
 
     Args:
         store: An open store.
         prefix: Ends in a slash.
-        count: Of the ranges.
-        most: Give up behind so many keys, and return None.
+        count: Number of ranges.
+        most: Give up after so many keys, and return None.
 
     Raises:
         StoreError: The store cannot be listed.
@@ -86,7 +85,7 @@ async def counted(store: Store, prefix: str, count: int, *, most: int | None = N
 
 
 def given(units: Iterable[tuple[str, float]], count: int) -> list[str]:
-    """Return such places for source directories that are known, with their weights; in the order of their bytes."""
+    """Return such boundaries for known source directories with their weights, in the order of their bytes."""
     marks, total = [], 0.0
     for unit, weight in sorted(units, key=lambda each: each[0] + "/"):
         total += weight
@@ -102,7 +101,7 @@ def unit_of(key: str, prefix: str) -> str:
 
 
 def _divided(marks: Iterable[tuple[float, str]], total: float, count: int) -> list[str]:
-    """Return the places at which the weight passes each share of the total; marks say what is up to each."""
+    """Return the keys at which the weight passes each share of the total; marks give the weight up to each."""
     places: list[str] = []
     wanted = 1
     for weight, place in marks:
@@ -122,10 +121,10 @@ class _Node:
     """Keys with one prefix.
 
     Attributes:
-        prefix: Theirs.
-        page: The first of them.
-        whole: Whether that is all.
-        divided: What it consists of, in the store's order; empty while it is not divided.
+        prefix: The prefix.
+        page: The first keys.
+        whole: Whether these are all.
+        divided: Its parts, in the store's order; empty until it is divided.
         final: Whether it cannot be divided.
     """
 
@@ -137,7 +136,7 @@ class _Node:
 
     @property
     def weight(self) -> float:
-        """Bytes, and what objects cost by their number; an estimate unless it was counted."""
+        """Weight: bytes, plus a cost per object; an estimate unless it was counted."""
         seen = _weight(self.page)
         if self.whole:
             return seen
@@ -147,7 +146,7 @@ class _Node:
         return seen * min(_REACH, max(1.0, (1.0 - first) / max(last - first, 1e-9)))
 
     def leaves(self) -> list[_Node]:
-        """Return what it consists of at last, in the store's order."""
+        """Return its undivided parts, in the store's order."""
         return [leaf for node in self.divided for leaf in node.leaves()] if self.divided else [self]
 
 
@@ -198,7 +197,7 @@ class _Sampling:
         self._settle(node, found)
 
     async def _children(self, node: _Node, *, by_directory: bool) -> list[_Node] | None:
-        """Return what a prefix consists of; None where it has too many directories."""
+        """Return the parts of a prefix; None if it has too many directories."""
         found: list[_Node] = []
         page, last = node.page, False
         while page:
@@ -222,7 +221,7 @@ class _Sampling:
         return found
 
     def _divide_counted(self, node: _Node) -> None:
-        """Divide what was seen whole, which asks for nothing: each unit is a part."""
+        """Divide a prefix that was listed completely, without requests: each unit is a part."""
         found = []
         for unit, infos in groupby(node.page, key=lambda info: unit_of(info.key, self._prefix)):
             found.append(_Node(f"{unit}/", list(infos), whole=True, final=True))
@@ -242,14 +241,14 @@ class _Sampling:
 
 
 def _shared(units: list[str]) -> str:
-    """Return what all units begin with, less than any of them."""
+    """Return the common beginning of all units, shorter than any of them."""
     first, last = min(units), max(units)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[: min(length, min(map(len, units)) - 1)]
 
 
 def _fraction(text: str) -> float:
-    """Return where a text stands among all texts, from 0 to 1; names go on with a letter more often than otherwise."""
+    """Return the position of a text among all texts, from 0 to 1; names continue with a letter more often than not."""
     found, share = 0.0, 1.0
     for letter in text[:4]:
         place = _ALPHABET.find(letter.lower())

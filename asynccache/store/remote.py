@@ -34,16 +34,16 @@ from asynccache.store.requests import CallFailedError
 from asynccache.store.transfer import Reader, Reading, Transfer, Wanted
 
 T = TypeVar("T", bound=Transfer[Any])
-_RESTARTS: Final = 3  # of a transfer whose object changed under it
+_RESTARTS: Final = 3  # tries of a transfer whose object changed meanwhile
 
 
 class Client(Reader, Protocol):
-    """Who makes the requests to one bucket or container, and counts them."""
+    """Makes the requests to one bucket or container, and counts them."""
 
     requests: int
 
     async def open(self) -> None:
-        """Get ready; nothing is sent."""
+        """Prepare; nothing is sent."""
         ...
 
     async def close(self) -> None:
@@ -53,11 +53,11 @@ class Client(Reader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a store says of an object without reading it.
+    """What a store reports about an object without reading it.
 
     Attributes:
         info: Size, version, age; the key is the store's.
-        writer: Who says to have written it; None where nobody does.
+        writer: The writer recorded in its metadata; None if there is none.
     """
 
     info: ObjectInfo
@@ -68,10 +68,10 @@ class RemoteStore(Store):
     """Objects below a prefix of a bucket or container.
 
     Args:
-        root: Where they are.
+        root: Their root.
         options: How to reach them.
         client: Makes the requests.
-        smallest_part: Bytes that a part has at least.
+        smallest_part: Smallest size of a part, in bytes.
     """
 
     _no_version: ClassVar[str] = '"00000000000000000000000000000000"'
@@ -84,12 +84,12 @@ class RemoteStore(Store):
         self._requester = client
         self._threads = ThreadRoom(4, "asynccache-store")
         self._part_bytes = max(options.part_bytes, smallest_part)
-        self._deletes_same: bool | None = None  # whether a version stated with a removal is heeded; None until tried
+        self._deletes_same: bool | None = None  # whether the service honours a version in a removal; None until tried
         self._trying = asyncio.Lock()
 
     @property
     def requests(self) -> int:
-        """How many HTTP requests were sent, repeated ones included."""
+        """Number of HTTP requests sent, including retries."""
         return self._requester.requests
 
     async def __aenter__(self) -> Self:
@@ -109,10 +109,10 @@ class RemoteStore(Store):
         return None if found is None else found.info
 
     async def _own(self, key: str, writer: str) -> ObjectInfo | None:
-        """Return what is known of an object that a writer put, None when it is another's.
+        """Return the properties of an object if this writer wrote it; None if it is another's.
 
-        Asked whenever a condition fails, since an earlier try may have succeeded and its answer been lost: not only
-        after a try of ours, as aiohttp repeats a request by itself when a kept-alive connection breaks.
+        Called whenever a condition fails, since an earlier try may have succeeded and its answer been lost; not only
+        after our own retries, as aiohttp repeats a request by itself if a kept-alive connection breaks.
         """
         with self._errors(key):
             found = await self._describe(key)
@@ -120,7 +120,7 @@ class RemoteStore(Store):
 
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """See `Store.get`."""
-        # no range is empty; the object must exist all the same
+        # a range cannot be empty; the object must exist all the same
         wanted = Wanted(start, None if length is None else start + max(length, 1))
 
         async def receive(answer: Reading) -> bytes:
@@ -178,7 +178,7 @@ class RemoteStore(Store):
         return ObjectInfo(key, len(data), etag)
 
     async def _atomic(self, condition: Condition, key: str) -> Condition:
-        """Return the condition that the server is to be told; where it ignores conditions, look before writing."""
+        """Return the condition to send to the server; if the server ignores conditions, check before writing."""
         if condition and not (await self.capabilities()).conditional_put:
             condition.check(self._address, key, await self.head(key))
             return ALWAYS
@@ -207,7 +207,7 @@ class RemoteStore(Store):
         self, key: str, path: Path, size: int, digests: Digests, condition: Condition, moved: BytesMoved | None
     ) -> ObjectInfo:
         if condition:
-            # looking first spares the transfer; the condition is checked again where it counts
+            # checking first saves the transfer; the condition is checked again by the server
             condition.check(self._address, key, await self.head(key))
         sent = await self._atomic(condition, key)
         for attempt in range(1, _RESTARTS + 1):
@@ -215,7 +215,7 @@ class RemoteStore(Store):
             try:
                 return ObjectInfo(key, size, await self._send_file(key, path, size, digests, sent, writer, moved))
             except CallFailedError as exc:
-                # the upload is gone: completed by a try whose answer was lost, or swept away by someone
+                # the upload is gone: completed by a try whose answer was lost, or removed by another process
                 own = await self._own(key, writer) if exc.gone or exc.lost else None
                 if own is not None:
                     return own
@@ -243,12 +243,12 @@ class RemoteStore(Store):
         limit = min(limit, PAGE)
         infos: list[ObjectInfo] = []
         while len(infos) < limit:
-            # behind the prefix itself, which some tools keep as an empty object
+            # after the prefix itself, which some tools create as an empty object
             after = self._prefix + (infos[-1].key if infos else start_after)
             with self._errors(""):
                 found, more = await self._page(self._prefix + prefix, after, limit - len(infos))
             infos += found
-            # a server may send less than was asked for; only it knows whether that was all
+            # a server may send less than was requested; only it knows whether that was all
             if not found or not more:
                 break
         return infos
@@ -262,7 +262,7 @@ class RemoteStore(Store):
                 raise self._error(exc, key) from exc.cause
 
     async def _delete_same(self, key: str, known: ObjectInfo | None) -> bool:
-        """See `Store.delete`: one request with the version, where the service heeds that, as the first one shows."""
+        """See `Store.delete`: one request with the version if the service honours it, which the first one shows."""
         if known is None or known.etag is None:
             return await super()._delete_same(key, known)
         checked_key(key)
@@ -278,7 +278,7 @@ class RemoteStore(Store):
         return await self._removed(key, known.etag)
 
     async def _removed_as_another(self, key: str) -> bool:
-        """Remove an object that is to go, as a version that it is not: a service that does so heeds no versions."""
+        """Try to remove an object to be deleted with a wrong version: a service that does so ignores versions."""
         try:
             await self._remove(key, self._no_version)
         except CallFailedError as exc:
@@ -320,7 +320,9 @@ class RemoteStore(Store):
 
     @abstractmethod
     async def _describe(self, key: str) -> Described | None:
-        """Ask for an object's properties, None when there is none. This and what follows raises `CallFailedError`."""
+        """Request an object's properties; None if there is none. This and the following methods raise
+        `CallFailedError`.
+        """
 
     @abstractmethod
     async def _send(self, key: str, data: bytes, digests: Digests, condition: Condition, writer: str) -> str:
@@ -329,8 +331,8 @@ class RemoteStore(Store):
         Args:
             key: Where.
             data: The bytes.
-            digests: What is known of them.
-            condition: Under which the server may write.
+            digests: Their known digests.
+            condition: Condition under which the server may write.
             writer: Kept in the object's metadata.
         """
 
@@ -339,20 +341,20 @@ class RemoteStore(Store):
         self, key: str, path: Path, size: int, digests: Digests, condition: Condition, writer: str,
         moved: BytesMoved | None,
     ) -> str:  # fmt: skip
-        """Write an object in parts; return its etag. Whatever ends it early leaves nothing at the server."""
+        """Write an object in parts; return its etag. However it ends early, it leaves nothing at the server."""
 
     @abstractmethod
     async def _page(self, prefix: str, after: str, limit: int) -> tuple[list[ObjectInfo], bool]:
-        """List objects of the bucket behind a key with one request; say whether there are more."""
+        """List objects of the bucket after a key with one request; return whether there are more."""
 
     @abstractmethod
     async def _remove(self, key: str, etag: str | None = None) -> None:
-        """Remove an object; of no other version than this, where the service heeds that."""
+        """Remove an object, only of this version if the service honours that."""
 
     @abstractmethod
     async def _copy(self, key: str, new_key: str) -> None:
-        """Copy an object, whole before it is visible."""
+        """Copy an object, which is complete before it becomes visible."""
 
     @abstractmethod
     def _error(self, failure: CallFailedError, key: str, condition: Condition = ALWAYS) -> AsyncCacheError:
-        """Return the error that a failed request becomes."""
+        """Return the error for a failed request."""

@@ -14,10 +14,10 @@ class RequestCounts(Documented):
     """Requests to a store, by kind.
 
     Attributes:
-        list: Pages of a listing, of uploads that were begun, too.
+        list: Pages of a listing, including listings of uncompleted uploads.
         get: Objects, or ranges of them.
         head: Properties of an object.
-        put: Objects, parts of them, and beginning and completing such an upload.
+        put: Objects, parts of them, and starting and completing such an upload.
         delete: Objects that are removed.
     """
 
@@ -36,7 +36,7 @@ class RequestCounts(Documented):
         return RequestCounts(**{kind: number + getattr(other, kind) for kind, number in self})
 
     def times(self, number: int) -> RequestCounts:
-        """Return so many times as many."""
+        """Return the counts multiplied by a number."""
         return RequestCounts(**{kind: each * number for kind, each in self})
 
     @property

@@ -21,16 +21,16 @@ _SLOWEST_BYTES: Final = 64 << 10  # per second; a body that takes longer counts 
 
 
 class CallFailedError(Exception):
-    """A request that failed for good; never leaves the store.
+    """A request that failed permanently; never leaves the store.
 
     Attributes:
         cause: What the client raised.
-        code: The server's error code, or its HTTP status as text; empty when there was no answer.
+        code: The server's error code, or its HTTP status as text; empty if there was no answer.
         lost: A condition of the request does not hold.
-        absent: There is no such object.
+        absent: The object does not exist.
         beyond: The object has no such range.
-        gone: The upload that the request belongs to is not there.
-        unsupported: The server does not know what was asked for.
+        gone: The upload that the request belongs to does not exist.
+        unsupported: The server does not support the request.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Verdict:
     """What a failure means for the next try.
 
     Attributes:
-        kind: The store wants to be asked more slowly, the same may succeed when tried again, or it is final.
-        answered: Somebody is there who answers.
-        retry_after: Seconds for which the store wants to be left alone.
+        kind: The store asks to slow down, a retry may succeed, or the failure is final.
+        answered: The server answered.
+        retry_after: Seconds to wait, as the store asks.
     """
 
     kind: Literal["throttled", "transient", "final"]
@@ -77,8 +77,8 @@ class Requests:
 
     Attributes:
         requests: Tries sent, so far.
-        retries: Of these, how many repeated another one.
-        throttled: Refusals because of the rate.
+        retries: How many of these were retries.
+        throttled: Refusals because of rate limits.
     """
 
     _peer: Peer
@@ -93,7 +93,7 @@ class Requests:
         self._turn = asyncio.Lock()
 
     def _known_as(self, name: str) -> None:
-        """Share pace and acquaintance with all who ask the same endpoint and bucket."""
+        """Share the pace and what is known with all requests to the same endpoint and bucket."""
         self._peer, self._pace = peer_of(name), shared_pace(name, self._options.clock.now)
         self._pace.limit(self._options.rate, self._options.bandwidth)
 
@@ -104,13 +104,13 @@ class Requests:
         judge: Callable[[BaseException], Verdict],
         body_bytes: int,
     ) -> T:
-        """Try until it succeeds or there is no use.
+        """Try until it succeeds or retrying is of no use.
 
         Args:
             attempt: One try.
-            failures: What it raises when it does not succeed.
-            judge: What such a failure means.
-            body_bytes: Size of what moves either way, for the time limit.
+            failures: Exceptions that it raises on failure.
+            judge: Returns what such a failure means.
+            body_bytes: Size of the body in either direction, for the time limit.
 
         Raises:
             BaseException: The last failure, one of `failures`.
@@ -118,12 +118,12 @@ class Requests:
         clock = self._options.clock
         tries = Tries(self._options.patience, self._peer, now=clock.now)
         while True:
-            async with self._turn:  # one waits for a token: those behind it get theirs at the rate of then
+            async with self._turn:  # one waits for a token: later ones get theirs at the rate at that time
                 if seconds := self._pace.reserve(body_bytes):
                     await clock.sleep(seconds)
             self.retries += bool(tries.failures)
             try:
-                # the slot is held while the body moves, as the connection is
+                # the slot is held while the body is transferred, as the connection is
                 async with self._slots, asyncio.timeout(self._limit(body_bytes)):
                     self.requests += 1
                     result = await attempt()

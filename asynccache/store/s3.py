@@ -32,7 +32,7 @@ _PROBE: Final = "asynccache/probe"
 class S3Store(RemoteStore):
     """Objects below `s3://bucket/prefix`.
 
-    Listings come in the server's order: that of the keys' UTF-8 bytes by the protocol, segment by segment on SeaweedFS.
+    Listings are in the server's order: that of the keys' UTF-8 bytes by the protocol, segment by segment on SeaweedFS.
 
     Args:
         root: A root of the kind `s3`.
@@ -57,7 +57,7 @@ class S3Store(RemoteStore):
         return S3Store(self._root, self._options)
 
     async def _honours_conditions(self, *, again: bool) -> bool:
-        """Try conditional writes on a probe object, once a user and store; Amazon's own service honours them."""
+        """Try conditional writes on a probe object, once per user and store; Amazon's own service honours them."""
         if self.client.is_aws:
             return True
         memory = RememberedConditions(self._options.cache_dir, self._root.identity)
@@ -68,8 +68,8 @@ class S3Store(RemoteStore):
         return known
 
     async def _probe(self) -> bool:
-        """Try conditions that do not hold on an object of a fixed key, which is removed where that is permitted: so no
-        more than one is ever left, and on a server that honours conditions nothing is written once it is there.
+        """Try conditions that do not hold on an object with a fixed key, which is removed if that is permitted: so at
+        most one is ever left, and on a server that honours conditions nothing is written once it exists.
         """
         body = {"Key": self._prefix + _PROBE, "Body": b"probe", **_checksum_of(b"probe")}
         created = await self._accepts({**body, "IfNoneMatch": "*"})
@@ -79,7 +79,7 @@ class S3Store(RemoteStore):
             return not await self._accepts({**body, "IfMatch": '"00000000000000000000000000000000"'})
         finally:
             if created:
-                with suppress(StoreError):  # publishing must not need the right to delete
+                with suppress(StoreError):  # publishing must not need the permission to delete
                     await self._delete(_PROBE)
 
     async def _accepts(self, request: dict[str, Any]) -> bool:
@@ -87,10 +87,10 @@ class S3Store(RemoteStore):
         try:
             await self.client.call("put_object", request)
         except S3FailedError as exc:
-            if exc.lost or exc.absent:  # absent: a condition on an object that another one has removed meanwhile
+            if exc.lost or exc.absent:  # absent: a condition on an object that another client has removed meanwhile
                 return False
             if exc.unsupported:
-                return True  # it would write if it were asked without
+                return True  # without a condition it would write
             raise self._error(exc, _PROBE) from exc.cause
         return True
 
@@ -101,7 +101,7 @@ class S3Store(RemoteStore):
             if exc.absent:
                 return None
             raise
-        field_of(answer, "ETag", self.client.endpoint)  # else a sign-in page would be taken for the object
+        field_of(answer, "ETag", self.client.endpoint)  # otherwise a sign-in page would be taken for the object
         info = _info(key, field_of(answer, "ContentLength", self.client.endpoint), answer)
         return Described(info, answer.get("Metadata", {}).get(WRITER))
 
@@ -121,7 +121,7 @@ class S3Store(RemoteStore):
         return await upload.run(size, digests, writer, _stated(condition))
 
     def _requests_in_parts(self, size: int) -> int:
-        """See `RemoteStore`; one begins them, another one completes them."""
+        """See `RemoteStore`; one request begins an upload, another one completes it."""
         return -(-size // part_size(size, self._part_bytes)) + 2
 
     async def _page(self, prefix: str, after: str, limit: int) -> tuple[list[ObjectInfo], bool]:
@@ -172,7 +172,7 @@ class S3Store(RemoteStore):
 
 
 def _with_its_tries(options: StoreOptions) -> StoreOptions:
-    """Return options whose patience has the tries that are said of S3."""
+    """Return options whose patience has the number of tries set for S3."""
     tries = tries_of(options.settings.s3_client_retry_config)
     if tries is None:
         return options
@@ -181,7 +181,7 @@ def _with_its_tries(options: StoreOptions) -> StoreOptions:
 
 
 def _stated(condition: Condition) -> dict[str, str]:
-    """Return a condition as a request states it."""
+    """Return a condition as parameters of a request."""
     if condition.if_match is not None:
         return {"IfMatch": condition.if_match}
     return {"IfNoneMatch": "*"} if condition.if_absent else {}
@@ -193,14 +193,14 @@ def _info(key: str, size: Any, answer: dict[str, Any]) -> ObjectInfo:
 
 
 def _checksum_of(data: bytes) -> dict[str, str]:
-    """Return what every body is sent with: without it a connection that ends behind the headers leaves an empty object
+    """Return the headers for every body: without them a connection that ends after the headers leaves an empty object
     on some servers.
     """
     return _checksum(Digests(sha256=hashlib.sha256(data).hexdigest()))
 
 
 def _checksum(digests: Digests) -> dict[str, str]:
-    """Return what lets the server verify a body in one piece, from the strongest digest that is known.
+    """Return the parameters by which the server verifies a body in one piece, from the strongest known digest.
 
     Buckets with object lock want the algorithm to be named as well (S3 API reference, "PutObject").
     """

@@ -1,4 +1,4 @@
-"""One S3 client for a store's life."""
+"""One S3 client for the lifetime of a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PUTTING: Final = {"put_object", "create_multipart_upload", "copy_object"}
 
 @cache
 def _loader(data_path: str | None) -> Any:
-    """Return a reader of the service descriptions that has read the large ones; kept, as they take 0.1 s to parse."""
+    """Return a loader of service descriptions that has read the large ones; cached, as they take 0.1 s to parse."""
     loader = create_loader(data_path)
     for name in ("service-2", "endpoint-rule-set-1", "paginators-1"):
         loader.load_service_model("s3", name)
@@ -58,10 +58,10 @@ class S3Client(Requests):
         self._provider: NotedProvider | None = None
 
     async def open(self) -> None:
-        """Make the client; nothing is sent.
+        """Create the client; nothing is sent.
 
         Raises:
-            ConfigurationError: A setting that cannot be.
+            ConfigurationError: A setting is invalid.
         """
         options, settings = self._options, self._options.settings
         session = AioSession(profile=settings.s3_profile)
@@ -70,7 +70,7 @@ class S3Client(Requests):
             connect_timeout=options.connect_timeout,
             read_timeout=options.read_timeout,
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # digests are ours to give and to check; botocore's would cost a second pass over every body
+            # we compute and check digests; botocore's would cost a second pass over every body
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if self._custom else "auto"},
@@ -113,7 +113,7 @@ class S3Client(Requests):
 
     @property
     def endpoint(self) -> str:
-        """Host and port that is asked, without credentials."""
+        """Host and port of the service, without credentials."""
         if self._client is None:
             return "S3"
         parts = urlsplit(str(self._client.meta.endpoint_url))
@@ -121,7 +121,7 @@ class S3Client(Requests):
 
     @property
     def asked_with(self) -> str | None:
-        """What was found to sign requests with, for people; None where that is nothing."""
+        """Which credentials sign requests, as text for people; None if there are none."""
         return None if self._provider is None else self._provider.kind
 
     @property
@@ -138,19 +138,19 @@ class S3Client(Requests):
         receive: Callable[[Any], Awaitable[T]] | None = None,
         body_bytes: int = 0,
     ) -> Any:
-        """Make a request, again where that may help.
+        """Make a request, with retries where they may help.
 
         Args:
             operation: Method of the client, such as `put_object`.
-            parameters: Its parameters without the bucket, or a function that makes them for each try.
+            parameters: Its parameters without the bucket, or a function that returns them for each try.
             receive: Reads the body of the answer; part of the try.
-            body_bytes: Size of what moves either way, for the time limit.
+            body_bytes: Size of the body in either direction, for the time limit.
 
         Returns:
-            The answer, or what `receive` made of it.
+            The answer, or what `receive` returned.
 
         Raises:
-            S3FailedError: It failed for good.
+            S3FailedError: It failed permanently.
         """
         method = getattr(self._client, operation)
         encryption = self._options.settings.s3_server_side_encryption if operation in _PUTTING else None

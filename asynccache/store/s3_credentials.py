@@ -13,10 +13,10 @@ from asynccache.runtime.late_loop import in_thread
 
 
 class ProvidedCredentials(AioCredentials):  # type: ignore[misc]
-    """Credentials that a client of boto3's kind has, as they are when a request is signed.
+    """Credentials of a boto3 client, as they are when a request is signed.
 
     Args:
-        source: botocore's; renewing them blocks, and may ask a server.
+        source: botocore's credentials; renewing them blocks, and may use the network.
     """
 
     def __init__(self, source: Any) -> None:
@@ -30,10 +30,10 @@ class ProvidedCredentials(AioCredentials):  # type: ignore[misc]
 
 
 class ProviderOfMetaflow:
-    """Gives a session of botocore the credentials of a plugin's client.
+    """Provides a botocore session with the credentials of a plugin's client.
 
     Args:
-        name: Of the plugin.
+        name: Name of the plugin.
         limit: Seconds that it may take.
     """
 
@@ -60,7 +60,7 @@ class ProviderOfMetaflow:
         return ProvidedCredentials(credentials_of(provided_client(self._name, {})))
 
 
-_SOURCES: Final = {  # names of botocore for where it found something
+_SOURCES: Final = {  # botocore's names for the origin of credentials
     "env": "the access key in the environment (AWS_ACCESS_KEY_ID)",
     "shared-credentials-file": "the access key of the AWS profile {profile}",
     "config-file": "the access key of the AWS profile {profile}",
@@ -76,11 +76,11 @@ _SOURCES: Final = {  # names of botocore for where it found something
 
 
 class NotedProvider:
-    """Gives a session what another provider finds, and can say for people what that was.
+    """Provides a session with what another provider finds, and can describe it for people.
 
     Args:
-        provider: botocore's, or one of ours.
-        profile: The AWS profile that counts.
+        provider: A provider of botocore's, or one of ours.
+        profile: The AWS profile in use.
     """
 
     def __init__(self, provider: Any, profile: str) -> None:
@@ -90,7 +90,7 @@ class NotedProvider:
 
     @property
     def kind(self) -> str | None:
-        """What was found, never a secret; None where nothing was."""
+        """What was found, never a secret; None if nothing."""
         if self._found is None:
             return None
         source = str(self._found.method)

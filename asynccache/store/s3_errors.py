@@ -13,7 +13,7 @@ import aiohttp
 from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
-    ConnectionError,  # noqa: A004 - botocore's own, unlike the built-in one
+    ConnectionError,  # noqa: A004 - botocore's own, not the built-in one
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
@@ -54,7 +54,7 @@ _TRANSIENT: Final = frozenset(
         "OperationAborted", "ConditionalRequestConflict", "IncompleteBody", "500", "502", "503", "504", "408",
     }
 )  # fmt: skip
-_ELSEWHERE: Final = frozenset({302, 303})  # S3 redirects to another region by 301 and 307: something on the way did
+_ELSEWHERE: Final = frozenset({302, 303})  # S3 redirects to another region with 301 and 307: something in between did
 _BODILESS: Final = frozenset({"HeadObject", "HeadBucket"})
 _DAMAGED: Final = frozenset(
     {
@@ -79,7 +79,7 @@ _UNSUPPORTED: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed", "4
 
 
 class S3FailedError(CallFailedError):
-    """A request to S3 that failed for good."""
+    """A request to S3 that failed permanently."""
 
     def __init__(self, cause: BaseException) -> None:
         code = code_of(cause)
@@ -102,10 +102,10 @@ def judged(exc: BaseException) -> Verdict:
 
 
 def field_of(answer: Mapping[str, Any], name: str, endpoint: str) -> Any:
-    """Return what an answer must hold.
+    """Return what an answer must contain.
 
     Raises:
-        StoreError: It does not: something else than an S3 server has answered.
+        StoreError: It does not: something other than an S3 server has answered.
     """
     if name not in answer:
         raise StoreError(
@@ -136,16 +136,16 @@ def status_of(exc: BaseException) -> int:
 
 
 def is_throttled(exc: BaseException) -> bool:
-    """Return whether the store wants to be asked more slowly.
+    """Return whether the store asks to slow down.
 
-    A 503 to a HEAD is taken so: it has no body to say SlowDown, which is what S3 means by it most often.
+    A 503 to a HEAD counts as that: it has no body to say SlowDown, which is what S3 usually means.
     """
     code = code_of(exc)
     return code in _THROTTLED or (code == "503" and isinstance(exc, ClientError) and exc.operation_name in _BODILESS)
 
 
 def is_transient(exc: BaseException) -> bool:
-    """Return whether the same request may succeed when tried again."""
+    """Return whether the same request may succeed if it is retried."""
     if isinstance(exc, ClientError):
         return code_of(exc) in _TRANSIENT or status_of(exc) in TRANSIENT_STATUSES | _ELSEWHERE
     if isinstance(exc, SSLError):
@@ -154,7 +154,7 @@ def is_transient(exc: BaseException) -> bool:
 
 
 def retry_after(exc: BaseException) -> float | None:
-    """Return the seconds that a Retry-After header asks for; None when there is none."""
+    """Return the seconds that a Retry-After header asks for; None if there is none."""
     if not isinstance(exc, ClientError):
         return None
     return parse_retry_after(exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after"))
@@ -163,14 +163,14 @@ def retry_after(exc: BaseException) -> float | None:
 def store_error(
     failure: CallFailedError, address: str, key: str, endpoint: str, condition: Condition = ALWAYS
 ) -> AsyncCacheError:
-    """Return the error that a failed request becomes.
+    """Return the error for a failed request.
 
     Args:
         failure: The failure.
         address: The store, without credentials.
         key: The object; empty for the store as a whole.
-        endpoint: Host that was asked, without credentials.
-        condition: Under which it was made.
+        endpoint: Host of the server, without credentials.
+        condition: Condition of the request.
     """
     code, cause = failure.code, failure.cause
     what = f"{key} in {address}" if key else address

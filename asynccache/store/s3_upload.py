@@ -1,4 +1,4 @@
-"""Publishing large files to S3 in parts, bounded in memory, visible only when the server has all of them verified."""
+"""Publishing large files to S3 in parts, bounded in memory, visible only once the server has verified all of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def part_size(size: int, part_bytes: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class MultipartUpload(Transfer[S3Client]):
-    """Sends one file in parts. Whatever ends it early, a cancellation too, aborts the upload at the server."""
+    """Sends one file in parts. If it ends early, also by cancellation, the upload is aborted at the server."""
 
     _upload_id: str | None = field(default=None, init=False)
     _parts: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)
@@ -41,10 +41,10 @@ class MultipartUpload(Transfer[S3Client]):
         """Send it; return the object's etag.
 
         Args:
-            size: Of the file, in bytes.
-            digests: What the file is; compared with what was sent before the object becomes visible.
+            size: Size of the file, in bytes.
+            digests: Digests of the file; compared with what was sent before the object becomes visible.
             writer: Kept in the object's metadata.
-            condition: Under which the object may become visible, as parameters of the last request.
+            condition: Condition under which the object may become visible, as parameters of the last request.
 
         Raises:
             CallFailedError: A request failed; nothing became visible unless only the last answer was lost.
@@ -74,7 +74,7 @@ class MultipartUpload(Transfer[S3Client]):
             async with asyncio.timeout(_ABORT_SECONDS):
                 await self.client.call("abort_multipart_upload", {"Key": self.key, "UploadId": upload_id})
         except (CallFailedError, *FAILURES):
-            return  # gone already, or the server is: what brought us here is the error to hear of
+            return  # it is gone already, or the server is: the original error is the one to report
 
     async def _send_part(self, index: int, data: bytes) -> None:
         number, digest = index + 1, await self.threads.run(_sha256, data)
@@ -85,5 +85,5 @@ class MultipartUpload(Transfer[S3Client]):
 
 
 def _sha256(data: bytes) -> str:
-    """Return a digest as S3 wants it."""
+    """Return a digest in S3's format."""
     return base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")

@@ -33,10 +33,10 @@ class StoredArchive(Documented):
 
     @classmethod
     def listed(cls, info: ObjectInfo, dirname: str = layout.DIRNAME) -> StoredArchive | None:
-        """Return the archive that an object of a listing is; None when it is none.
+        """Return an object of a listing as an archive; None if it is not one.
 
-        Empty objects count as none: that is how a local root looks after another reader has moved its archives away
-        (contract, section 3.5).
+        Empty objects do not count: a local root has them after another reader has moved its archives away (contract,
+        section 3.5).
         """
         parts = layout.parse_key(info.key, dirname) if info.size else None
         return None if parts is None else cls(info, parts)
@@ -46,7 +46,7 @@ class StoredArchive(Documented):
         """Return the archive that a document names by its key, such as those of very old caches.
 
         Args:
-            info: Key, and what else is known.
+            info: Its key, and what else is known.
             stem: File name without extension.
             fmt: Its format.
             dirname: Directory of the packages.
@@ -64,7 +64,7 @@ class StoredArchive(Documented):
 
     @property
     def size(self) -> int:
-        """In bytes; 0 when it is not known."""
+        """Size in bytes; 0 if unknown."""
         return self.info.size
 
     @property
@@ -89,7 +89,7 @@ class StoredArchive(Documented):
 
     @property
     def digests(self) -> Digests:
-        """What the key says of its bytes; nothing where the key is of no known layout."""
+        """The digest in its key; none if the key has an unknown layout."""
         try:
             return Digests.of(KEY_ALGORITHM[self.parts.kind], self.parts.hash)
         except UsageError:
@@ -97,7 +97,7 @@ class StoredArchive(Documented):
 
     @property
     def version(self) -> str:
-        """Text that changes when the object does, for remembering that it was verified."""
+        """Text that changes with the object, to remember that it was verified."""
         return f"{self.info.size}:{self.info.etag or self.info.modified}"
 
     @property
@@ -112,10 +112,10 @@ class StoredArchive(Documented):
 
     @property
     def url(self) -> str:
-        """Where it is published; `https` stands for the scheme, which a key does not keep."""
+        """Where it is published; always with `https`, since a key does not keep the scheme."""
         return self.parts.source_url
 
     @property
     def modified_at(self) -> datetime | None:
-        """When it was written; None where the store does not say."""
+        """When it was written; None if the store does not say."""
         return None if self.info.modified is None else datetime.fromtimestamp(self.info.modified, UTC)

@@ -1,4 +1,4 @@
-"""Moving one object from or to one file in parts, whatever kind of store holds it."""
+"""Transferring one object from or to one file in parts, for any kind of store."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from asynccache.runtime.threads import ThreadRoom
 from asynccache.store.base import BytesMoved
 
 T = TypeVar("T")
-WRITER: Final = "asynccache-writer"  # object metadata: who wrote it, to know one's own object after a lost reply
+WRITER: Final = "asynccache-writer"  # object metadata: who wrote it, to recognise our own object after a lost reply
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which bytes of an object are asked for.
+    """Which bytes of an object are requested.
 
     Attributes:
         first: The first byte.
-        end: Behind the last one; None for all that follow.
-        etag: Of this version of the object only; None for any.
+        end: After the last one; None for all that follow.
+        etag: Only of this version of the object; None for any.
     """
 
     first: int
@@ -55,7 +55,7 @@ class Reading:
     Attributes:
         body: The bytes.
         length: How many, as announced.
-        content_range: Which ones, as the header Content-Range says it; None for a whole object.
+        content_range: Which ones, as in the header Content-Range; None for a whole object.
         etag: Version of the object.
     """
 
@@ -66,11 +66,11 @@ class Reading:
 
 
 class Reader(Protocol):
-    """Who reads objects of one bucket or container."""
+    """Reads objects of one bucket or container."""
 
     @property
     def endpoint(self) -> str:
-        """Host and port that is asked, without credentials."""
+        """Host and port of the service, without credentials."""
         ...
 
     async def read(
@@ -80,12 +80,12 @@ class Reader(Protocol):
 
         Args:
             key: Key in the bucket.
-            wanted: Asked again for each try, so that one goes on where the last one broke off.
+            wanted: Called for each try, so that it continues where the last one broke off.
             receive: Reads the body; part of the try.
-            body_bytes: Size of what moves, for the time limit.
+            body_bytes: Size of the body, for the time limit.
 
         Raises:
-            CallFailedError: It failed for good.
+            CallFailedError: It failed permanently.
         """
         ...
 
@@ -95,15 +95,15 @@ C = TypeVar("C", bound=Reader)
 
 @dataclass(slots=True, kw_only=True)
 class Transfer(Generic[C]):
-    """Brings one object from or to one file.
+    """Transfers one object from or to one file.
 
     Attributes:
         client: Makes the requests.
-        threads: Where the file is read or written.
+        threads: Threads that read or write the file.
         key: Key in the bucket.
         path: The file.
-        part_bytes: Size of a part, at least.
-        at_once: Parts under way.
+        part_bytes: Smallest size of a part.
+        at_once: Concurrent parts.
         moved: Called with progress.
     """
 
@@ -118,12 +118,12 @@ class Transfer(Generic[C]):
     async def send_parts(
         self, size: int, length: int, digests: Digests, send: Callable[[int, bytes], Awaitable[None]]
     ) -> None:
-        """Read a file in parts, several at once, and have each sent; the whole is digested in order.
+        """Read a file in parts, several at once, and send each; the whole is digested in order.
 
         Args:
-            size: Of the file, in bytes.
-            length: Of a part, in bytes.
-            digests: What the file is; compared when all was read.
+            size: Size of the file, in bytes.
+            length: Size of a part, in bytes.
+            digests: Digests of the file; compared when all was read.
             send: Called with the number of a part, from 0, and its bytes.
 
         Raises:

@@ -1,9 +1,9 @@
-"""The one verified read: an archive out of a store, compared with what its key says and with what is wanted.
+"""The one verified read: an archive from a store, compared with what its key says and with what is wanted.
 
-What a read shows is decided here, for every caller. An archive is *damaged* only if it differs from its own key on a
-second, independent read: the store opened again, on another connection. An archive that is what its key says and not
-what the reader wanted, such as the digest that a document names, is *not wanted*, and nothing is wrong with it. Nothing
-is moved or deleted here.
+The result of a read is decided here, for every caller. An archive is *damaged* only if it differs from its own key on a
+second, independent read: the store opened again, on another connection. An archive that matches its key but not what
+the reader wants, such as the digest in a document, is *not wanted*, and nothing is wrong with it. Nothing is moved or
+deleted here.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from asynccache.store.base import BytesMoved, Store
 from asynccache.store.stored import StoredArchive
 
 MEND: Final = "`asynccache verify --quarantine` moves it out of the way"
-_UNKNOWN: Final = 8 << 20  # bytes of memory for an archive whose size is not known
-_MOST: Final = 32 << 20  # bytes that moving one archive takes at most
+_UNKNOWN: Final = 8 << 20  # bytes of memory for an archive of unknown size
+_MOST: Final = 32 << 20  # most bytes of memory that transferring one archive takes
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The archive is in the file, and what it should be.
+    """The archive is in the file, and correct.
 
     Attributes:
-        digests: What was computed: what the key names, what was wanted, and sha256.
+        digests: The computed digests: the one in the key, the wanted ones, and sha256.
     """
 
     digests: Digests
@@ -46,7 +46,7 @@ class Difference:
     """What differs between an archive as it was read and what it was compared with.
 
     Attributes:
-        archive: Which.
+        archive: The archive.
         part: `size`, `md5` or `sha256`.
         expected: What should have been read.
         found: What was read.
@@ -60,10 +60,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class NotWanted(Difference):
-    """The object is what its key says, but not what was wanted."""
+    """The object matches its key, but not what was wanted."""
 
     def error(self, address: str) -> IntegrityError:
-        """Return the failure of whoever can do with nothing else; `address` is the store's."""
+        """Return the failure of a caller that needs exactly this archive; `address` is the store's."""
         return IntegrityError(
             f"{self.archive.key} in {address} is what its key says, but not what is wanted: its {self.part} differs",
             expected=self.expected,
@@ -74,7 +74,7 @@ class NotWanted(Difference):
 
 @dataclass(frozen=True, slots=True)
 class Misread(Difference):
-    """The first reading differed from the key and the second did not: trouble on the way, and none with the object."""
+    """The first reading differed from the key and the second did not: the transfer was damaged, not the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,19 @@ class Damaged(Difference):
 
     Attributes:
         readings: Size and digests of both.
-        version: Of the object that was read the second time, for replacing exactly that; None where the store has none.
+        version: Version of the object that was read the second time, to replace exactly that; None if the store has
+            none.
     """
 
     readings: tuple[Digests, Digests]
     version: str | None
 
     def error(self, address: str, why: object = None) -> IntegrityError:
-        """Return the failure of whoever needs this object.
+        """Return the failure of a caller that needs this object.
 
         Args:
             address: The store.
-            why: Why it was not replaced, where that was tried.
+            why: Why it was not replaced, if that was tried.
         """
         return IntegrityError(
             f"{self.archive.key} in {address} is damaged, the {self.part} is wrong in two readings",
@@ -125,7 +126,7 @@ class VerifiedReader:
 
     Attributes:
         store: An open store.
-        threads: Where files are digested.
+        threads: Threads that digest files.
         memory: Budget of bytes held in memory.
         cpu: Budget of cores.
         report: Called with what is wrong with an object, or with reading it.
@@ -146,17 +147,17 @@ class VerifiedReader:
         allowed: frozenset[str] | None = None,
         moved: BytesMoved | None = None,
     ) -> Reading:
-        """Bring an archive into a file and judge it.
+        """Download an archive into a file and check it.
 
         Args:
-            archive: Which.
-            path: The file; there is none afterwards unless the archive is whole.
-            wanted: What the reader knows of the bytes that it wants.
-            allowed: The sha256 that will do; None for any.
+            archive: The archive.
+            path: The file, which is removed unless the archive is intact.
+            wanted: Digests that the archive must have.
+            allowed: Acceptable sha256 values; None for any.
             moved: Called with progress.
 
         Raises:
-            StoreError: The store cannot be read: nothing is known of the object then.
+            StoreError: The store cannot be read, so nothing is known about the object.
             DiskError: The file cannot be written.
         """
         reading: Reading | None = None
@@ -168,7 +169,7 @@ class VerifiedReader:
         return reading
 
     async def _read(self, archive: StoredArchive, path: Path, wanted: _Wanted, moved: BytesMoved | None) -> Reading:
-        key = archive.digests or wanted.digests  # a key that names no digest cannot be compared with
+        key = archive.digests or wanted.digests  # a key without a digest cannot be compared
         first = await self._once(self.store, archive, path, wanted, moved)
         if first is None:
             return Absent()
@@ -176,7 +177,7 @@ class VerifiedReader:
         if wrong is None:
             return _judged(archive, first, wanted)
         async with self.store.another() as store:
-            # asked before reading: were it replaced meanwhile, replacing this version would be refused
+            # requested before reading: if the object is replaced meanwhile, replacing this version is refused
             there = await store.head(archive.key)
             second = await self._once(store, archive, path, wanted, moved)
         if second is None:
@@ -202,7 +203,7 @@ class VerifiedReader:
                 size = await store.download(archive.key, path, size=size or None, moved=moved)
             except ObjectNotFoundError:
                 return None
-        # sha256 always: md5 tells damage, and sha256 what somebody vouched for
+        # always sha256: md5 detects damage, and sha256 is what was vouched for
         algorithms = {*archive.digests.algorithms(), *wanted.digests.algorithms(), "sha256"}
         async with self.cpu.borrow(work=archive.format.work(size)):
             return await self.threads.work(lambda _stop: digest_file(str(path), *algorithms))

@@ -112,7 +112,7 @@ class Todo(TypedDict):
 
     Attributes:
         url: Where it is published.
-        bytes: Of the published archive; None where unknown.
+        bytes: Of the published archive; None if unknown.
     """
 
     url: str

@@ -96,7 +96,7 @@ class Changed(TypedDict):
         group: What was done.
         contender: What did it.
         ratios: For `cpu`, `wall` and `peak`, the ratio of what it needs now to what it needed then: `all`, and `beside`
-            relative to the first contender of its group, which does not depend on the state of the machine; null where
+            relative to the first contender of its group, which does not depend on the state of the machine; null if
             nothing is compared.
     """
 

@@ -41,7 +41,7 @@ class CommandReceipt(TypedDict):
         version: Of asynccache.
         began: ISO 8601, UTC.
         ended: Likewise.
-        seconds: In all.
+        seconds: Total time.
         cpu_seconds: Of this process and its children.
         peak_memory_bytes: The largest resident size of the process.
         exit_code: How it ended.

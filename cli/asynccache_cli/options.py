@@ -62,7 +62,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Decorated], Deco
 
 
 def kept(name: str) -> Any:
-    """Return the value of an option that is kept; None when the command has no such option."""
+    """Return the value of an option that is kept; None if the command has no such option."""
     return click.get_current_context().meta.get(_KEPT, {}).get(name)
 
 

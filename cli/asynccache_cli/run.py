@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CommandOfAnother(click.Command):
-    """Takes options of its own up to `--`, or, where there is none, up to the first word that is no option."""
+    """Takes options of its own up to `--`, or, where there is none, up to the first word that is not an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words of the command line."""

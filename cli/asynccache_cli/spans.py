@@ -93,7 +93,7 @@ def _provider() -> TracerProvider:
 
     logging.getLogger("opentelemetry").setLevel(
         logging.CRITICAL
-    )  # a receiver that is gone is no failure of the command
+    )  # a receiver that is gone is not a failure of the command
     named = os.environ.get("OTEL_SERVICE_NAME")
     provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "asynccache"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=_FLUSH_MILLISECONDS // 1000)))

@@ -163,7 +163,7 @@ def _path_entries(members: Iterable[Member]) -> list[dict[str, object]]:
 
 
 def _followed(link: Member, by_path: dict[str, Member]) -> Member | None:
-    """Return the file at the end of a chain of links, None where there is none."""
+    """Return the file at the end of a chain of links, None if there is none."""
     member: Member | None = link
     for _ in range(_LONGEST_CHAIN):
         if member is None or member.symlink is None:

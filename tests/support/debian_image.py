@@ -28,7 +28,7 @@ _SECONDS = 600
 
 @functools.cache
 def debian_image(*, with_pip: bool = False) -> Path | None:
-    """Return the directory of a Debian, making it when it is not there; None where it cannot be made or used.
+    """Return the directory of a Debian, making it when it is not there; None if it cannot be made or used.
 
     It needs Linux, root (or what gives leave to mount and to change the root), and Debian's archive within reach.
     """

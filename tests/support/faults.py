@@ -21,7 +21,7 @@ class Kind(StrEnum):
     RESET = "reset"  # the connection is reset in the middle of the body
     SHORT = "short"  # a body that is too short, with a Content-Length that agrees with it
     FLIP = "flip"  # one wrong byte
-    HTML = "html"  # a page that says 200 and is no package
+    HTML = "html"  # a page that says 200 and is not a package
     STATUS = "status"  # an error status, with or without Retry-After
     STALL_HEADERS = "stall-headers"  # nothing comes for a while
     STALL_BODY = "stall-body"  # nothing comes for a while after a part of the body
@@ -79,7 +79,7 @@ class FaultPlan:
         self._random = random.Random(seed)
 
     def choose(self, method: str, path: str) -> Fault | None:
-        """Return what goes wrong with this request, None when nothing does."""
+        """Return what goes wrong with this request, None if nothing does."""
         for number, fault in enumerate(self._faults):
             if not fnmatchcase(path, fault.path) or (fault.method and fault.method != method):
                 continue

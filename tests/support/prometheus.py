@@ -24,7 +24,7 @@ def checked_families(path: Path) -> dict[str, Metric]:
 
     Raises:
         AssertionError: A program that reads it may refuse it, or `promtool` complains.
-        ValueError: It is no text of the format.
+        ValueError: It is not of this format.
     """
     text = path.read_bytes().decode("utf-8")
     assert text.endswith("\n"), "the last line has no end"

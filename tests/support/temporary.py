@@ -1,4 +1,4 @@
-"""A temporary directory for each process of a test run, which must be empty when the run ends."""
+"""A temporary directory for each process of a test run, which must be empty if the run ends."""
 
 from __future__ import annotations
 

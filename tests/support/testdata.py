@@ -22,7 +22,7 @@ class RealPackage:
 
     Attributes:
         path: The file.
-        fields: Its line of the collection's table, by column; empty when it has none.
+        fields: Its line of the collection's table, by column; empty if it has none.
     """
 
     path: Path
@@ -30,14 +30,14 @@ class RealPackage:
 
 
 def find_testdata() -> Path | None:
-    """Return the collection's directory, None when it is not there."""
+    """Return the collection's directory, None if it is not there."""
     named = os.environ.get("ASYNCCACHE_TESTDATA")
     directory = Path(named) if named else REPOSITORY.parent / "shared" / "testdata"
     return directory if directory.is_dir() else None
 
 
 def real_packages() -> list[RealPackage]:
-    """Return the collection's conda archives in order of their paths; empty when it is not there."""
+    """Return the collection's conda archives in order of their paths; empty if it is not there."""
     directory = find_testdata()
     if directory is None or not (directory / "packages").is_dir():
         return []

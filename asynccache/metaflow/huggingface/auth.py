@@ -36,7 +36,7 @@ class EnvironmentAuthProvider(HuggingFaceAuthProvider):
     TYPE = "env"
 
     def get_token(self) -> str | None:
-        """Return the token, None when no variable has one."""
+        """Return the token, None if no variable has one."""
         values = (os.environ.get(name, "").strip() for name in _VARIABLES)
         return next((value for value in values if value), None)
 

@@ -165,7 +165,7 @@ class Hub:
                 raise self._failure(model, _reason(answer, said, process.returncode))
 
     def _comes(self, attempt: Callable[[], bool], directory: str) -> bool:
-        """Attempt something until it succeeds; False when a directory does not change any more meanwhile."""
+        """Attempt something until it succeeds; False if a directory does not change any more meanwhile."""
         seen: Any = None
         changed = looked = time.monotonic()
         while not attempt():

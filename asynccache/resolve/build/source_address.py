@@ -80,7 +80,7 @@ def stored_address(source: Source, *, sha256: str | None, version: str | None, l
     Args:
         source: What is built.
         sha256: Of a local archive or wheel.
-        version: Of a directory, as built; None when it is not known yet.
+        version: Of a directory, as built; None if it is not known yet.
         locked: Whether a pylock.toml named it: directories and subdirectories are written in another way then.
     """
     build = source.build

@@ -66,7 +66,7 @@ class BuiltWheel:
 
     @property
     def wheel(self) -> Path | None:
-        """The wheel; None when it is in the store."""
+        """The wheel; None if it is in the store."""
         return self.files.get(_WHEEL)
 
 
@@ -165,7 +165,7 @@ class WheelBuilder:
             digest = built.package.hashes[fmt]
             key = layout.archive_key(address, filename, digest, self._settings.packages_dirname)
             digests = Digests(sha256=digest, size=path.stat().st_size)
-            # lost only to the same bytes, by somebody else in this moment
+            # lost only to the same bytes, by another process in this moment
             with suppress(PreconditionFailedError):
                 await self.store.upload(key, path, digests)
             package = package.with_cached(fmt, key)

@@ -46,7 +46,7 @@ def rename_wheel(wheel: Path, directory: Path) -> Path:
     """Write the wheel with its new version into another directory and return its path. Blocking.
 
     Raises:
-        BuildError: It is no wheel.
+        BuildError: It is not a wheel.
     """
     try:
         version = parse_wheel_filename(wheel.name)[1]

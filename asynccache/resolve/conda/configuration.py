@@ -28,7 +28,7 @@ class CondaConfiguration:
     """What configuration files and variables say of channels.
 
     Attributes:
-        channels: Names, addresses and directories, the one that counts most first; empty where nothing names any.
+        channels: Names, addresses and directories, the one that counts most first; empty if nothing names any.
         alias: Address below which names are.
         custom: Name -> address below which it is.
         several: Name -> channels that it stands for.

@@ -36,7 +36,7 @@ class ConfiguredChannels:
     """Channels of a machine.
 
     Attributes:
-        texts: As they enter requests; None where nobody has configured any.
+        texts: As they enter requests; None if nobody has configured any.
         auth: What their addresses hold, in the shape of the setting `auth`. Never recorded.
         written: Address -> as the program prints it, where other writers take something else for its name.
     """
@@ -83,7 +83,7 @@ def _name(text: str, alias: str | None) -> str:
 async def _asked(
     settings: Settings, name: str, program: Program, files: Iterable[Path], env: Mapping[str, str]
 ) -> list[str] | None:
-    """Return what a program prints, out of memory where nothing has changed; None where it does not answer."""
+    """Return what a program prints, out of memory where nothing has changed; None if it does not answer."""
     from asynccache.engine.verified import Verified  # noqa: PLC0415 - most machines have no program
 
     memory = await in_thread(Verified.own, settings.cache_dir)

@@ -52,7 +52,7 @@ class Program:
 def find_program(
     name: str, settings: Settings, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Program | None:
-    """Return a program, None when this machine has none of this name.
+    """Return a program, None if this machine has none of this name.
 
     Args:
         name: `mamba`, `conda`, `micromamba` or `conda-lock`.
@@ -104,7 +104,7 @@ def require_version(program: Program, kind: str, found: str | None) -> None:
     Args:
         program: Where it is.
         kind: What it is: `mamba`, `conda`, `micromamba` or `conda-lock`.
-        found: What it says its version is, None when it says none.
+        found: What it says its version is, None if it says none.
 
     Raises:
         ResolverMissingError: It is too old, or its version cannot be read.

@@ -29,7 +29,7 @@ class KeptIndex:
         directory: For `CONDA_PKGS_DIRS`.
 
     Raises:
-        DiskError: It cannot be made, or somebody else can write it.
+        DiskError: It cannot be made, or another user can write to it.
     """
 
     def __init__(self, cache_dir: Path, program: str) -> None:

@@ -60,7 +60,7 @@ _NETWORK_TEXT: Final = re.compile(
 
 
 def find_document(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a program answers with, None when there is none.
+    """Return the JSON object that a program answers with, None if there is none.
 
     Programs print progress objects, banners and warnings around it: the last object that is an answer counts.
     """

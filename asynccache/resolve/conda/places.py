@@ -18,7 +18,7 @@ _ENVIRONMENTS: Final = "envs"
 
 
 def conda_program(settings: Settings, environ: Mapping[str, str]) -> tuple[str, Program | None]:
-    """Return the name of the conda program that counts on this machine, and where it is; None where there is none."""
+    """Return the name of the conda program that counts on this machine, and where it is; None if there is none."""
     asked = settings.conda_dependency_resolver
     for name in CONDA_PROGRAMS if asked is None else (asked,):
         if name in CONDA_PROGRAMS and (found := find_program(name, settings, environ=environ)) is not None:

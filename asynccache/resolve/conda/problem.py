@@ -114,8 +114,8 @@ def conda_package(url: str, *, md5: str | None, sha256: str | None) -> Environme
 
     Args:
         url: Of the archive; user information and tokens in it are dropped.
-        md5: 32 hexadecimal digits, None or empty when not known.
-        sha256: 64 hexadecimal digits, None or empty when not known.
+        md5: 32 hexadecimal digits, None or empty if not known.
+        sha256: 64 hexadecimal digits, None or empty if not known.
 
     Raises:
         ResolverFailedError: The URL is not that of a conda archive.

@@ -66,7 +66,7 @@ def toml_parser(text: str) -> dict[str, Any]:
     """Return arguments of `@pypi` for a pyproject.toml.
 
     Raises:
-        UsageError: Not TOML, or an entry that is no requirement.
+        UsageError: Not TOML, or an entry that is not a requirement.
     """
     found = _found(read_pyproject_toml, text, "pyproject.toml")
     result: dict[str, Any] = {"python": found.python} if found.python else {}
@@ -84,7 +84,7 @@ Constraints = dict[str, str]
 def parse_req_value(
     text: str, extras: Values, sources: Values, pypi: Constraints, npconda: Constraints, sys: Constraints
 ) -> str | None:
-    """Add what a requirements.txt asks for to maps; return the constraint of Python, None when it has none.
+    """Add what a requirements.txt asks for to maps; return the constraint of Python, None if it has none.
 
     Raises:
         UsageError: A line that is not supported.
@@ -96,7 +96,7 @@ def parse_req_value(
 def parse_yml_value(
     text: str, extras: Values, sources: Values, conda: Constraints, pypi: Constraints, sys: Constraints
 ) -> str | None:
-    """Add what an environment.yml asks for to maps; return the constraint of Python, None when it has none.
+    """Add what an environment.yml asks for to maps; return the constraint of Python, None if it has none.
 
     Raises:
         UsageError: Not YAML, or an item that is not supported.
@@ -108,10 +108,10 @@ def parse_yml_value(
 def parse_toml_value(
     text: str, extras: Values, sources: Values, pypi: Constraints, *_unused: Constraints
 ) -> str | None:
-    """Add what a pyproject.toml asks for to maps; return the constraint of Python, None when it has none.
+    """Add what a pyproject.toml asks for to maps; return the constraint of Python, None if it has none.
 
     Raises:
-        UsageError: Not TOML, or an entry that is no requirement.
+        UsageError: Not TOML, or an entry that is not a requirement.
     """
     return _added(_found(read_pyproject_toml, text, "pyproject.toml"), extras, sources, {"pypi": pypi})
 

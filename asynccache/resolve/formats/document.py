@@ -27,7 +27,7 @@ def read_document(text: str | bytes, place: SourcePosition, arch: str | None) ->
         arch: Architecture that it must be for; None for whatever it is for.
 
     Raises:
-        UsageError: It is no document, or is for another architecture.
+        UsageError: It is not a document, or is for another architecture.
     """
     try:
         document = read_json(text)
@@ -57,7 +57,7 @@ def read_document_packages(
     """Read the archives that a document names; what was built where it was resolved has none.
 
     Raises:
-        UsageError: It is no document, or is for another architecture.
+        UsageError: It is not a document, or is for another architecture.
     """
     wanted = selection.arches[0] if len(set(selection.arches)) == 1 else None
     environment = read_document(text, place, wanted)

@@ -37,7 +37,7 @@ class KeptDocument:
         self._name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def read(self) -> Mapped | None:
-        """Return the mapping that the text is; None when that is not known."""
+        """Return the mapping that the text is; None if that is not known."""
         found = self._memory.version(_PLACE, self._name)
         if found is None:
             return None

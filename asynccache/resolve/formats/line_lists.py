@@ -126,7 +126,7 @@ def is_list_of_addresses(text: str, *, digests: bool = False) -> bool:
 
     Args:
         text: The list.
-        digests: Whether it must have a digest as well: then it is no requirement.
+        digests: Whether it must have a digest as well: then it is not a requirement.
 
     >>> is_list_of_addresses("https://host/noarch/a-1-0.conda"), is_list_of_addresses("numpy==1.26")
     (True, False)

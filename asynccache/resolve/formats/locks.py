@@ -29,7 +29,7 @@ class PackageList:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What is left out because it is no archive, a sentence each."""
+        """What is left out because it is not an archive, a sentence each."""
         return tuple(map(str, self.trees))
 
     def __iter__(self) -> Iterator[Package]:

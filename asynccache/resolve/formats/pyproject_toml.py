@@ -2,8 +2,8 @@
 
 Optional dependencies, dependency groups and the dependencies of poetry are no part of the project's environment and
 are left out. Repositories, addresses and directories of `tool.uv.sources` and uv's constraints count. What else a
-tool's table says of the dependencies is refused by name: the project of that name in a public index may be somebody
-else's.
+tool's table says of the dependencies is refused by name: the project of that name in a public index may be another
+process's.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def read_pyproject_toml(text: str, place: SourcePosition) -> Requirements:
     """Read a pyproject.toml.
 
     Raises:
-        UsageError: Not TOML, an entry that is no requirement, or a table that gives requirements another meaning; the
-            message names file, entry and reason.
+        UsageError: Not TOML, an entry that is not a requirement, or a table that gives requirements another meaning;
+            the message names file, entry and reason.
     """
     document = parse_toml(text.removeprefix("\ufeff"), place)
     collector = Collector()
@@ -96,7 +96,7 @@ def read_pyproject_toml(text: str, place: SourcePosition) -> Requirements:
 
 
 def _source(said: object, place: SourcePosition, collector: Collector) -> str | None:
-    """Return the address of a package that a source of uv's stands for; None where no requirement can hold it.
+    """Return the address of a package that a source of uv's stands for; None if no requirement can hold it.
 
     Raises:
         UsageError: A directory that is relative to standard input.

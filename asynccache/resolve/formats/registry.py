@@ -101,7 +101,7 @@ def _suffix(*suffixes: str) -> Callable[[str, str], bool]:
 
 
 def _addresses(text: str, *, digests: bool = False) -> bool:
-    from asynccache.resolve.formats.line_lists import is_list_of_addresses  # noqa: PLC0415 - brings packages and URLs
+    from asynccache.resolve.formats.line_lists import is_list_of_addresses  # noqa: PLC0415 - imports packages and URLs
 
     return is_list_of_addresses(text, digests=digests)
 
@@ -238,7 +238,7 @@ def recognise(name: str, text: str, *, locks: bool = False) -> FileFormat | None
         locks: Whether it can only be a lock: `a @ https://...` is a requirement, and can be an archive in a list.
 
     Returns:
-        None where it is of none.
+        None if it is of none.
 
     >>> recognise("ci/pylock.dev.toml", "").name, recognise("env.txt", "@EXPLICIT\nhttps://...").name
     ('pylock.toml', '@EXPLICIT')

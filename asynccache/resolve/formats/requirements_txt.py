@@ -96,7 +96,7 @@ def read_line(line: str, place: SourcePosition, collector: Collector) -> None:
 
 
 def read_constraint(line: str, place: SourcePosition) -> str:
-    """Return what bounds the versions of a package as a request's flag has it; empty when it bounds none.
+    """Return what bounds the versions of a package as a request's flag has it; empty if it bounds none.
 
     Raises:
         UsageError: It is no constraint of a version.

@@ -24,9 +24,9 @@ class SourceTree:
     Attributes:
         place: The entry that names it.
         location: A path relative to the lock or absolute, an address of an archive, or `git+` and that of a repository.
-        name: Of the package; empty where the format does not say how a wheel is made of it.
-        version: Of the package; None where only a build tells.
-        commit: Of a repository; None where the lock says none.
+        name: Of the package; empty if the format does not say how a wheel is made of it.
+        version: Of the package; None if only a build tells.
+        commit: Of a repository; None if the lock says none.
         subdirectory: Below its root; empty for the root.
         editable: Whether the lock wants it installed in place.
         digests: Of an archive; None for what is none.
@@ -105,7 +105,7 @@ def bears_name(location: str, name: str, version: str | None) -> bool:
     """Whether the file name of an archive says which package it is: that of a tag or branch (`v1.0.tar.gz`) does not.
 
     Raises:
-        UsageError: It is no file name of an archive.
+        UsageError: It is not a file name of an archive.
 
     >>> bears_name("https://host/a-b-1.0.tar.gz", "A_b", None), bears_name("https://host/tags/v1.0.tar.gz", "a", "1.0")
     (True, False)

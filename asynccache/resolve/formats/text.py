@@ -29,7 +29,7 @@ def read_text(name: str) -> str:
 
     Raises:
         ObjectNotFoundError: There is no such file.
-        UsageError: It cannot be read, or is no text.
+        UsageError: It cannot be read, or is not text.
     """
     try:
         data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()

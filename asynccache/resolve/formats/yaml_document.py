@@ -35,7 +35,7 @@ class Entry:
         return (key for key in self._values if key is not LINE)
 
     def text(self, key: str) -> str | None:
-        """Return a scalar, None when it is absent or null.
+        """Return a scalar, None if it is absent or null.
 
         Raises:
             UsageError: It is a list or a mapping.
@@ -54,7 +54,7 @@ class Entry:
         return value
 
     def number(self, key: str) -> int | None:
-        """Return a whole number that is not negative, None when it is absent.
+        """Return a whole number that is not negative, None if it is absent.
 
         Raises:
             UsageError: It is something else.
@@ -67,7 +67,7 @@ class Entry:
         return int(value)
 
     def entry(self, key: str) -> Entry | None:
-        """Return a mapping, None when it is absent.
+        """Return a mapping, None if it is absent.
 
         Raises:
             UsageError: It is something else.
@@ -79,7 +79,7 @@ class Entry:
         """Return the mappings of a list, none when it is absent.
 
         Raises:
-            UsageError: It is no list of mappings.
+            UsageError: It is not a list of mappings.
         """
         expected = "a list of mappings"
         value = self._value(key, list, expected) or []
@@ -91,7 +91,7 @@ class Entry:
         """Return the texts and mappings of a list, each with its place; none when it is absent, no null ones.
 
         Raises:
-            UsageError: It is no list, or holds lists.
+            UsageError: It is not a list, or holds lists.
         """
         items: list[tuple[SourcePosition, str | Entry]] = []
         for item in self._value(key, list, "a list") or []:
@@ -142,7 +142,7 @@ def parse_yaml(text: str, place: SourcePosition, memory: Verified | None = None)
         kept = KeptDocument(memory, text)
         if (known := kept.read()) is not None:
             return Entry(known, place)
-    from asynccache.resolve.formats.yaml_events import read_values  # noqa: PLC0415 - brings PyYAML
+    from asynccache.resolve.formats.yaml_events import read_values  # noqa: PLC0415 - imports PyYAML
 
     values, shared = read_values(text, place)
     if kept is not None and not shared:

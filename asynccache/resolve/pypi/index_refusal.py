@@ -42,7 +42,7 @@ def unknown(name: str, problem: PypiProblem, logins: Logins, *, asked: str = "",
 def refusing(
     names: Sequence[str], problem: PypiProblem, logins: Logins, *, reasons: str = ""
 ) -> IndexRefusedError | None:
-    """Return the error of the first index that refuses to say what it has, None when none does; blocking.
+    """Return the error of the first index that refuses to say what it has, None if none does; blocking.
 
     Args:
         names: Projects of which too little was found; the first of them are asked for, each for up to five seconds.

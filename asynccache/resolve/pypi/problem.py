@@ -108,7 +108,7 @@ class PypiProblem:
         requirements: Read; Python is none of them.
         indexes: Addresses, best first, without credentials.
         flags: Of the request.
-        glibc: Minor version of the glibc 2 that it asks for; None where it says nothing.
+        glibc: Minor version of the glibc 2 that it asks for; None if it says nothing.
         base: PyPI packages that must be kept.
     """
 

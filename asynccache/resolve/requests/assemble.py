@@ -77,8 +77,8 @@ class Assembled:
         arch: conda platform.
         auth: What the addresses held, in the shape of the setting `auth`. Never recorded.
         written: Address in the request -> the same as it was written, with its credentials. Never recorded.
-        notes: What the user should be told, a sentence each.
-        base: Environment whose packages are all kept; None when nothing is extended.
+        notes: Notes for the user, one sentence each.
+        base: Environment whose packages are all kept; None if nothing is extended.
         compatible: Whether the base's packages are the answer already, so that nothing has to be solved.
         gpu: Whether a GPU was asked for, whatever the request says of it.
         pip_flags: What pip is configured with beside indexes, as flags. No part of the request.
@@ -108,7 +108,7 @@ class Sources:
         public: By category, without credentials.
         auth: What the addresses held (`Assembled.auth`).
         written: Address -> as it was written (`Assembled.written`).
-        notes: What the user should be told.
+        notes: Notes for the user.
         pip_flags: As `Assembled.pip_flags`.
         left_out: As `Assembled.left_out`.
     """

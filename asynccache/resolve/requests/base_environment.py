@@ -70,7 +70,7 @@ class BaseEnvironment:
         return self.contradiction(requirement, category) is None
 
     def contradiction(self, requirement: ReadRequirement, category: str) -> str | None:
-        """Say what is locked where that cannot meet a requirement; None when it can, or is not locked.
+        """Say what is locked where that cannot meet a requirement; None if it can, or is not locked.
 
         Raises:
             UsageError: The constraint is malformed.

@@ -68,7 +68,7 @@ def without_markers(request: Request, arch: str, settings: Settings) -> Request:
 
 
 def python_constraint(request: Request) -> str:
-    """Return what a request says of Python: clauses with operators; empty when it says nothing."""
+    """Return what a request says of Python: clauses with operators; empty if it says nothing."""
     for value in request.deps.get("conda", ()):
         read = read_requirement(value)
         if read.name == "python" and not read.marker:

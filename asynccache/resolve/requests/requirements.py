@@ -74,9 +74,9 @@ class Requirements:
         deps: Requirements by category: `conda`, `pypi`, `npconda`, `sys`. A name occurs once for each marker.
         sources: Channels (`conda`) and indexes (`pypi`) in the order they were written, without credentials.
         extras: Flags for the resolver of PyPI packages.
-        python: Constraint of Python; None when nothing says it.
+        python: Constraint of Python; None if nothing says it.
         auth: What was split off addresses, in the shape of the setting `auth`. Never part of a request.
-        notes: What the user should be told, a sentence each.
+        notes: Notes for the user, one sentence each.
         written: Address -> the same as it was written, with its credentials. Never part of a request.
     """
 

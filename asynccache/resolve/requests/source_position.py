@@ -24,7 +24,7 @@ class SourcePosition:
 
     Attributes:
         name: Path of the list as the user gave it; `-` for standard input.
-        line: Counted from 1; None where the format's reader does not tell.
+        line: Counted from 1; None if the format's reader does not tell.
         entry: What the entry is called, where there is no line.
 
     >>> str(SourcePosition("pixi.lock", 12)), str(SourcePosition("-"))
@@ -104,7 +104,7 @@ def package_at(place: SourcePosition, location: str, digests: Digests, *, kind: 
         place: The entry.
         location: A URL, or a path that is absolute or relative to the list.
         digests: What the entry says of its bytes beside the URL.
-        kind: What the entry says it is; None where the format does not say.
+        kind: What the entry says it is; None if the format does not say.
 
     Raises:
         UsageError: The location is no package's, contradicts the digests, or is of the other kind.

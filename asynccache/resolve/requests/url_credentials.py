@@ -41,7 +41,7 @@ def values_in(text: str) -> list[str]:
 def split_credentials(address: str, *, channel: bool = False) -> tuple[str, dict[str, list[str]]]:
     """Split user, signature and token off an address: (address without them, what the setting `auth` would hold).
 
-    The user of an ssh address is no secret and stays; its password goes.
+    The user of an ssh address is not a secret and stays; its password goes.
 
     Args:
         address: Of a channel, an index, an archive or a repository; any other text is returned as it is.
