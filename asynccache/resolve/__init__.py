@@ -1,1 +1,1 @@
-"""Requirements and lock files in, packages out: one module a resolver, one module a format in `formats`."""
+"""Requirements and lock files in, packages out: one module per resolver, one module per format in `formats`."""

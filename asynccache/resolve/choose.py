@@ -1,4 +1,4 @@
-"""Who resolves: from the settings and the kind of environment to a resolver (contract, sections 8 and 10)."""
+"""Choosing a resolver by the settings and the type of environment (contract, sections 8 and 10)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Noted:
     """A resolver whose solutions carry a note on why it was chosen.
 
     Attributes:
-        resolver: Who solves.
+        resolver: The resolver.
         note: One sentence.
     """
 
@@ -53,16 +53,16 @@ def choose_resolver(
     *,
     environ: Mapping[str, str] | None = None,
 ) -> Resolver:
-    """Return who resolves environments of a type. Keep it for several problems: they share what it fetches.
+    """Return the resolver for a type of environment. Reuse it for several problems: they share what it fetches.
 
     Args:
         settings: `conda_dependency_resolver`, `pypi_dependency_resolver` and `mixed_dependency_resolver` decide.
         environment_type: `conda-only`, `pypi-only` or `mixed`.
-        prefix: Makes the prefixes that some resolvers run programs of.
-        environ: Environment variables that programs are found by; the process's own when None.
+        prefix: Creates the prefixes that some resolvers run programs from.
+        environ: Environment variables by which programs are found; None for the process's own.
 
     Raises:
-        ResolverMissingError: The one that was asked for is not on this machine, or none is to be used.
+        ResolverMissingError: The requested resolver is not on this machine, or none may be used.
         UsageError: There is no such type.
     """
     env = os.environ if environ is None else environ
@@ -105,7 +105,7 @@ def _for_mixed(settings: Settings, env: Mapping[str, str], make: Callable[[str],
 
 
 def _made(name: str, *, settings: Settings, prefix: PrefixMaker | None, environ: Mapping[str, str]) -> Resolver:
-    """Return a resolver by its line of the table, with what that says it takes."""
+    """Return a resolver by its line of the table, with the arguments that it takes."""
     line = RESOLVERS[name]
     module, _colon, cls = line.place.partition(":")
     parts: dict[str, Callable[[], object]] = {

@@ -1,4 +1,4 @@
-"""What solvers say when they fail, in words for a person, without credentials."""
+"""Failures of solvers in words for people, without credentials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FRAMES: Final = re.compile(
     r"^(?:Traceback \(most recent call last\):\n(?:[ \t].*(?:\n|\Z))*|(?:During handling|The above exception)[^\n]*\n)",
     re.MULTILINE,
 )
-# What the solver says -> what a reader understands at once.
+# The solver's words -> words that a reader understands at once.
 _WORDS: Final = (
     (re.compile(r"^Cannot solve the request because of: "), ""),
     (re.compile(r" cannot be installed because there are no viable options:"), " cannot be installed:"),
@@ -85,7 +85,7 @@ def secrets_of(auth: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def without_frames(text: str) -> str:
-    r"""Return a Python program's output without the frames of its tracebacks: what it says and what was raised stays.
+    r"""Return a Python program's output without the frames of its tracebacks; messages and exceptions are kept.
 
     >>> without_frames("no six\nTraceback (most recent call last):\n  File 'x', line 1\n    f()\nKeyError: 'six'")
     "no six\nKeyError: 'six'"
@@ -100,7 +100,7 @@ def last_lines(text: str, secrets: Iterable[str] = (), count: int = 12) -> str:
 
 
 def in_words(text: str) -> str:
-    """Return a solver's tree of reasons as a person reads it.
+    """Return a solver's tree of reasons for people.
 
     >>> in_words("Cannot solve the request because of: No candidates were found for numpyy *.")
     'no channel has numpyy'
@@ -127,16 +127,16 @@ def unsatisfiable(
     exact: Mapping[str, str] | None = None,
     requested: Mapping[str, str] | None = None,
 ) -> UnsatisfiableError:
-    """Return the error for requirements that no set of packages meets.
+    """Return the error for requirements that no set of packages satisfies.
 
     Args:
         text: The solver's reasons.
         arch: conda platform.
-        virtual_packages: What the machine was taken to have; said when the reasons speak of it.
-        published: Package -> its versions, newest first, for those of which no version fits.
-        exact: Package -> the one version of it that was asked for.
-        requested: Package -> what is asked of it. Said where the reasons speak of the package and not of the request:
-            solvers name one side of a contradiction only.
+        virtual_packages: Virtual packages that were assumed; shown if the reasons mention them.
+        published: Package -> its versions, newest first, for packages without a suitable version.
+        exact: Package -> the one version that was requested.
+        requested: Package -> its requirement, shown if the reasons mention the package and not the request: solvers
+            name only one side of a contradiction.
     """
     reasons = in_words(text)
     for name, spec in (requested or {}).items():
@@ -173,7 +173,7 @@ def unknown_packages(
 
     Args:
         missing: The names.
-        known: All names that the channels have; empty if they cannot be listed.
+        known: All names in the channels; empty if they cannot be listed.
         channels: Where they were searched.
         arch: conda platform.
     """
@@ -189,12 +189,12 @@ def unknown_packages(
 
 
 def unreachable(text: str, channels: Sequence[str], odd: Sequence[str] = ()) -> IndexUnreachableError:
-    """Return the error for a channel that does not answer, refuses, or answers with something else than an index.
+    """Return the error for a channel that does not answer, refuses, or answers with something other than an index.
 
     Args:
-        text: What the library or program says.
-        channels: Those that were asked.
-        odd: Records that it cannot read.
+        text: Output of the library or program.
+        channels: The channels that were asked.
+        odd: Unreadable records.
     """
     reason = scrubbed(text)
     if cold := _NO_CACHE.search(reason):
@@ -229,7 +229,7 @@ def _last_cause(text: str) -> str:
 
 
 def timed_out(seconds: float, what: str) -> ResolveTimeoutError:
-    """Return the error for a time limit that was reached.
+    """Return the error for an exceeded time limit.
 
     Args:
         seconds: The limit.

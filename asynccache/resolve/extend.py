@@ -1,7 +1,7 @@
-"""A resolved environment and what is asked for on top of it (contract, section 7.5).
+"""Extending a resolved environment with further requirements (contract, section 7.5).
 
-Every locked package of the base stays; only packages are added. The request that identifies the result is the base's
-with the additions; the locked packages themselves travel beside it, in `Assembled.base`.
+Every locked package of the base is kept; packages are only added. The request that identifies the result is the base's
+with the additions; the locked packages themselves are passed beside it, in `Assembled.base`.
 """
 
 from __future__ import annotations
@@ -55,14 +55,15 @@ def extend(
 
     Args:
         bases: Architecture -> base environment.
-        requirements: What is asked for on top. Nothing at all: the base is the answer.
+        requirements: What to add; if empty, the base is the answer.
         arches: conda platforms, resolved together.
         settings: Defaults of sources and virtual packages.
         datastore: Whose pins Metaflow needs; None to leave them out.
         python: Constraint of Python from the command line.
-        step: Whether a flow's step asks rather than `resolve`. A step's own Python is ignored with a note.
+        step: Whether the request is from a flow's step rather than `resolve`. A step's own Python is ignored with a
+            note.
         gpu: Whether a GPU was asked for.
-        name: What the user calls the base; by default its ids.
+        name: The user's name for the base; by default its ids.
         machine: What of the machine enters the request.
 
     Returns:
@@ -70,9 +71,9 @@ def extend(
         the request's id is the base's, the base itself.
 
     Raises:
-        UsageError: No base for an architecture, a base without Python, another Python asked for, an unknown virtual
-            package.
-        UnsatisfiableError: What is asked for contradicts packages that the base has locked.
+        UsageError: No base for an architecture, a base without Python, a request for another Python, or an unknown
+            virtual package.
+        UnsatisfiableError: A requirement contradicts packages that the base has locked.
         ConfigurationError: pip's configuration cannot be read.
     """
     machine = machine or Machine()
@@ -115,7 +116,7 @@ def _extended(
     _check_sys(environment.request, requirements)
     if not requirements:
         return _unchanged(environment, notes)
-    # Metaflow's pins follow the base's kind: as conda packages they would bring again what it has from PyPI
+    # Metaflow's pins follow the base's kind: as conda packages they would duplicate what it has from PyPI
     to_pypi = environment.environment_type == "pypi-only"
     added = with_pins(requirements, datastore, to_pypi=to_pypi, user_first=step)
     _check_contradictions(base, added, arch, settings, requirements.extras.get("pypi", ()))

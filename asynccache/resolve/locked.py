@@ -1,7 +1,7 @@
-"""Locks as they are: taken for an architecture without solving, after a check that they are meant for it.
+"""Using lock files as they are: read for an architecture without solving, after a check that they were made for it.
 
-A lock of PyPI packages only says nothing of Python itself: the helper environment below it is solved (contract,
-section 10.5), and the lock is read for the Python that this gives.
+A lock file with only PyPI packages does not include Python: the helper environment is solved (contract, section 10.5),
+and the lock file is read for the Python found.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from asynccache.resolve.requests.url_credentials import logins_in
 from asynccache.resolve.resolver import Problem, Resolver, Solution
 from asynccache.runtime.late_loop import in_thread
 
-_KEY: Final = "sha256"  # of packages of locks that hold PyPI packages only: contract, section 2.2
+_KEY: Final = "sha256"  # for packages of lock files with only PyPI packages: contract, section 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Lock:
     Attributes:
         name: Its path, which errors name and relative entries are relative to.
         text: Its content.
-        format: What it is.
+        format: Its format.
     """
 
     name: str
@@ -50,24 +50,24 @@ class Lock:
 
     @property
     def unique_keys(self) -> dict[str, str]:
-        """What makes an environment of it its own (contract, section 1.4)."""
+        """Keys that are part of the identity of its environments (contract, section 1.4)."""
         key = self.format.unique_key
         return {key: hashlib.sha256(self.text.encode()).hexdigest()} if key else {}
 
     @property
     def auth(self) -> dict[str, list[str]]:
-        """What its addresses hold of credentials, in the shape of the setting `auth`; nothing that is found has it."""
+        """Credentials in its addresses, in the format of the setting `auth`; they are never part of the result."""
         return logins_in(self.text)
 
     def resolver(
         self, settings: Settings, asked: Mapping[str, Assembled], environment: str | None = None
     ) -> LockedResolver:
-        """Return who takes it for what is found.
+        """Return the resolver that uses it as the solution.
 
         Args:
             settings: All settings.
-            asked: Architecture -> what is asked for: its credentials reach the channels of Python.
-            environment: Of a pixi.lock.
+            asked: Architecture -> request, whose credentials are used for Python's channels.
+            environment: Environment of a pixi.lock.
         """
         auth = {place: login for each in asked.values() for place, login in each.auth.items()}
         settings = dataclasses.replace(settings, auth={**auth, **settings.auth})
@@ -75,18 +75,18 @@ class Lock:
 
     @property
     def has_python(self) -> bool:
-        """Whether it says which Python there is; a format that holds PyPI packages only does not."""
+        """Whether it includes Python, which a format with only PyPI packages does not."""
         return self.format.python
 
     def solution(
         self, arch: str, python: str | None = None, *, environment: str | None = None, glibc: int | None = None
     ) -> Solution:
-        """Return what it holds for an architecture; nothing is solved or fetched.
+        """Return its content for an architecture; nothing is solved or fetched.
 
         Args:
             arch: conda platform.
-            python: Version that wheels are chosen for; needed where the format holds PyPI packages only.
-            environment: Of a pixi.lock; None for `default`.
+            python: Version that wheels are chosen for; required if the format has only PyPI packages.
+            environment: Environment of a pixi.lock; None for `default`.
             glibc: Minor version of glibc 2 that wheels are chosen for.
 
         Raises:
@@ -116,10 +116,10 @@ class Lock:
 
 
 def read_lock(name: str, text: str) -> Lock:
-    """Recognise a lock by its name, else by its content.
+    """Recognise a lock file by its name, else by its content.
 
     Raises:
-        UsageError: It is none that can be read; says what it is.
+        UsageError: It is not a readable lock file; the message says what it is.
     """
     text = text.removeprefix("\ufeff")
     return Lock(name, text, lock_format(name, text))
@@ -127,15 +127,15 @@ def read_lock(name: str, text: str) -> Lock:
 
 @dataclasses.dataclass(unsafe_hash=True)
 class LockedResolver:
-    """Takes a lock for what is found; solves only the Python below a lock of PyPI packages.
+    """Uses a lock file as the solution; solves only the Python for a lock file of PyPI packages.
 
-    Readers of equal locks are equal: steps that share a lock are resolved as one.
+    Resolvers of equal lock files are equal: steps that share a lock file are resolved as one.
 
     Attributes:
-        lock: What is found.
+        lock: The lock file.
         settings: All settings.
-        conda: Who solves the conda part; the built-in resolver when None.
-        environment: Of a pixi.lock.
+        conda: Solves the conda part; None for the built-in resolver.
+        environment: Environment of a pixi.lock.
     """
 
     lock: Lock
@@ -146,7 +146,7 @@ class LockedResolver:
     name: ClassVar[str] = "locked"
 
     async def resolve(self, problem: Problem) -> Solution:
-        """Return what the lock holds; see `Resolver.resolve` and `Lock.solution` for the errors."""
+        """Return the content of the lock file; see `Resolver.resolve` and `Lock.solution` for the errors."""
         if self.lock.has_python:
             return await in_thread(self.lock.solution, problem.arch, environment=self.environment)
         if self.conda is None:
@@ -171,7 +171,7 @@ def _check(
     place: SourcePosition,
     python: str | None,
 ) -> None:
-    """Refuse a list of URLs that was made for another machine: it does not say for which it was."""
+    """Refuse a list of URLs that was made for another machine: the list does not name it."""
     packages = list(conda)
     others = [p.filename for p in packages if p.url.rsplit("/", 2)[-2] not in {arch, "noarch"}]
     if others:

@@ -1,8 +1,8 @@
-"""Mixed environments, the built-in way: the conda part first, then the PyPI part around what conda provides.
+"""The built-in resolver of mixed environments: the conda part first, then the PyPI part around what conda provides.
 
-A PyPI package that conda provides is not installed again; requirements on it must hold for conda's version, so those
-that do not hold for the one that conda would choose enter the conda solve. What a base has from PyPI stays: conda may
-bring the same project below it, in the same version. conda packages come first in the result, as with conda-lock.
+A PyPI package that conda provides is not installed again; its requirements must hold for conda's version, so those that
+do not hold for the version that conda would choose are added to the conda solve. What a base has from PyPI is kept:
+conda may install the same project in the same version. conda packages come first in the result, as with conda-lock.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from asynccache.resolve.resolver import Problem, Solution
 from asynccache.runtime.clock import Deadline
 from asynccache.runtime.late_loop import in_thread
 
-_MOST_SOLVES: Final = 4  # of the conda part; each lets requirements in that the one before did not meet
-# How uv says that the only version it was given, conda's, does not do.
+_MOST_SOLVES: Final = 4  # solves of the conda part; each adds requirements that the one before did not satisfy
+# How uv reports that the only version it was given, conda's, is unsuitable.
 _NO_VERSION: Final = re.compile(
     r"(?P<only>only )?(?(only)|there (?:is|are) no versions? of )"
     r"(?P<name>[A-Za-z0-9][\w.-]*)[^\s,]*(?(only) is available)"
@@ -47,7 +47,7 @@ Provided = Mapping[str, DistributionName]
 
 
 class BuiltinMixedResolver(UvResolver):
-    """Solves environments of conda and PyPI packages; `name_mapping` counts too."""
+    """Solves environments of conda and PyPI packages; `name_mapping` is used too."""
 
     name = "builtin"
 
@@ -67,7 +67,7 @@ class BuiltinMixedResolver(UvResolver):
     async def _below(
         self, problem: Problem, pypi: PypiProblem, mapping: Mapping[str, str | None]
     ) -> tuple[Solution, Provided]:
-        """Find conda packages that go with the PyPI part, and what they provide of it.
+        """Find conda packages that are compatible with the PyPI part, and what of it they provide.
 
         Args:
             problem: The whole problem.
@@ -75,7 +75,7 @@ class BuiltinMixedResolver(UvResolver):
             mapping: conda name -> PyPI name.
 
         Raises:
-            UnsatisfiableError: What conda brings contradicts a requirement, or what the base has from PyPI.
+            UnsatisfiableError: What conda provides contradicts a requirement, or what the base has from PyPI.
             ResolutionError: As `Resolver.resolve` says.
         """
         fixed = {p.filename for p in (problem.base.packages if problem.base else ())}
@@ -112,7 +112,7 @@ class BuiltinMixedResolver(UvResolver):
 
 
 def _meets(requirement: ReadRequirement, provided: Provided) -> bool:
-    """Whether conda meets a requirement, or does not provide it; a version that PyPI's rules cannot read is any."""
+    """Whether conda satisfies a requirement, or does not provide it; an unreadable version satisfies any."""
     name = provided.get(canonicalize_name(requirement.name))
     if name is None:
         return True
@@ -139,7 +139,7 @@ def _contradiction(
 def _said_of_conda(
     error: UnsatisfiableError, provided: Provided, conda: Solution, problem: Problem
 ) -> UnsatisfiableError:
-    """Return uv's failure with what it means where a version is missing: that conda brings another."""
+    """Return uv's failure with an explanation if a version is missing: that conda provides another."""
     named: list[DistributionName] = []
 
     def of_conda(match: re.Match[str]) -> str:
@@ -155,7 +155,7 @@ def _said_of_conda(
 
 
 def _brought(name: DistributionName, conda: Solution, problem: Problem) -> str:
-    """Say which version conda brings, and which of the packages that are asked for needs it.
+    """Return which version conda provides, and which of the requested packages needs it.
 
     >>> asked = Problem(Request({"conda": ["app"]}), "linux-64", "conda-only")
     >>> _brought(DistributionName("six", "1.17", "0"), Solution((), needs={"app": ("lib",), "lib": ("six",)}), asked)

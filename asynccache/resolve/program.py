@@ -1,4 +1,4 @@
-"""Run a program to its end: in a session of its own, within a time limit, leaving no process behind."""
+"""Running a program: in a session of its own, within a time limit, leaving no process behind."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _REAP_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that ended.
+    """A finished program.
 
     Attributes:
-        returncode: Negative: the signal that ended it.
-        stdout: What it wrote, undecodable bytes replaced.
-        stderr: The same of its other stream.
+        returncode: Exit code; if negative, the signal that ended it.
+        stdout: Its standard output, with undecodable bytes replaced.
+        stderr: Its standard error, likewise.
     """
 
     returncode: int
@@ -35,12 +35,12 @@ class Finished:
     def crashed(
         self, name: str, secrets: Iterable[str], *, said: object = None, hint: str | None = None
     ) -> ResolverFailedError:
-        """Return the error for a failure whose reason nobody reads.
+        """Return the error for a failure whose reason is not parsed.
 
         Args:
-            name: What the program is called.
+            name: Name of the program.
             secrets: Words that must not be repeated.
-            said: What it calls its failure itself.
+            said: Its own description of the failure.
             hint: What to do.
         """
         how = (
@@ -63,11 +63,11 @@ async def run_program(
     On a time-out, and when the caller is cancelled, the program and all processes that it started are killed.
 
     Args:
-        argv: Program and arguments; no secrets, since every user of a machine can read them.
+        argv: Program and arguments; no secrets, since every user of the machine can read them.
         env: The whole environment.
         timeout: Seconds until it must have ended.
-        name: What it is called in errors.
-        cwd: Working directory; the caller's when None.
+        name: Its name in errors.
+        cwd: Working directory; None for the caller's.
 
     Raises:
         ResolveTimeoutError: It did not end in time.

@@ -1,1 +1,1 @@
-"""Wheels out of sources."""
+"""Building wheels from source."""

@@ -1,4 +1,4 @@
-"""What a source build is known by: the address that its wheel is stored under (contract, sections 2.2.2 and 3.2)."""
+"""How a source build is identified: the address that its wheel is stored under (contract, sections 2.2.2 and 3.2)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _REPOSITORY: Final = "git+"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source build, read.
+    """A parsed source build.
 
     Attributes:
-        build: As the resolver gave it.
+        build: The build as the resolver returned it.
         kind: What it is.
-        path: On this machine, of what is local.
+        path: Local path, if it is on this machine.
         repository: Address of a repository, without `git+` and commit.
-        commit: Of a repository.
-        format: Of an archive or wheel.
+        commit: Commit of a repository.
+        format: Format of an archive or wheel.
     """
 
     build: SourceBuild
@@ -41,15 +41,15 @@ class Source:
 
     @property
     def published(self) -> bool:
-        """Whether there is an address from which everybody gets it."""
+        """Whether it can be fetched from an address by anyone."""
         return self.kind == "archive"
 
 
 def read_source(build: SourceBuild) -> Source:
-    """Read where a source is.
+    """Parse the location of a source.
 
     Raises:
-        UsageError: A repository without commit or of another kind than git, or an address that is none.
+        UsageError: A repository without a commit or other than git, or an invalid address.
     """
     location = build.location
     if location.startswith(_REPOSITORY):
@@ -78,10 +78,10 @@ def stored_address(source: Source, *, sha256: str | None, version: str | None, l
     """Return the address in documents and keys.
 
     Args:
-        source: What is built.
-        sha256: Of a local archive or wheel.
-        version: Of a directory, as built; None if it is not known yet.
-        locked: Whether a pylock.toml named it: directories and subdirectories are written in another way then.
+        source: The source.
+        sha256: sha256 of a local archive or wheel.
+        version: Version of a directory, as built; None if not known yet.
+        locked: Whether a pylock.toml names it; directories and subdirectories are then written differently.
     """
     build = source.build
     if source.kind == "archive":
@@ -103,7 +103,7 @@ def stored_address(source: Source, *, sha256: str | None, version: str | None, l
 
 
 def directory_digest(directory: Path) -> str:
-    """Return what stands for the state of a source directory: sha256 of `MTIME:PATH` of the file changed last.
+    """Return the state of a source directory: the sha256 of `MTIME:PATH` of the most recently changed file.
 
     Top-level `build` and `*.egg-info` do not count (contract, section 2.2.2). Blocking.
     """

@@ -1,4 +1,4 @@
-"""Sources brought to a directory of our own: archives checked and unpacked, repositories at their commit, copies."""
+"""Fetching sources into a directory of our own: archives checked and unpacked, repositories at their commit, copies."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ async def fetch_archive(fetcher: Fetcher, source: Source, directory: Path) -> tu
 
     Args:
         fetcher: Fetches what is published.
-        source: Which.
-        directory: Existing one, for what is fetched.
+        source: The source.
+        directory: Existing directory for fetched files.
 
     Raises:
         IntegrityError: It has another digest or size than the index says.
@@ -40,7 +40,7 @@ async def fetch_archive(fetcher: Fetcher, source: Source, directory: Path) -> tu
     """
     build = source.build
     if source.path is None:
-        # its name need not be a package's: code hosts name archives by tag
+        # its name need not be that of a package: code hosts name archives by tag
         url, access = PackageURL.parse(build.location)
         stem, fmt = split_filename(url.filename)
         digests = Digests(md5=build.md5, sha256=build.sha256, size=build.size)
@@ -71,7 +71,7 @@ async def unpack(archive: Path, fmt: Format, subdirectory: str, directory: Path)
 def _unpack(archive: Path, fmt: Format, directory: Path) -> Path:
     if fmt is Format.ZIP:
         with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(directory)  # noqa: S202 - leaves out what would lead out of the directory
+            zipped.extractall(directory)  # noqa: S202 - leaves out members outside the directory
     else:
         with tarfile.open(archive) as tar:
             tar.extractall(directory, filter="data")
@@ -95,7 +95,7 @@ def project(root: Path, subdirectory: str, name: str) -> Path:
 
 
 async def copy_directory(source: Path, directory: Path) -> None:
-    """Copy a source directory, so that the build leaves nothing in it. `build` at its top is left out.
+    """Copy a source directory, so that the build does not change it. `build` at its top is left out.
 
     Raises:
         BuildError: It cannot be read.
@@ -113,10 +113,10 @@ async def copy_directory(source: Path, directory: Path) -> None:
 async def check_out(source: Source, directory: Path, logins: Logins, seconds: float) -> None:
     """Clone a repository and check its commit out, with its submodules.
 
-    Credentials reach git in its environment.
+    Credentials are passed to git in its environment.
 
     Raises:
-        BuildError: git fails; shows its last lines.
+        BuildError: git fails; the message has its last lines.
         ResolverMissingError: There is no git.
         ResolveTimeoutError: It takes too long.
     """
@@ -141,7 +141,7 @@ async def check_out(source: Source, directory: Path, logins: Logins, seconds: fl
             )
         return finished.returncode == 0
 
-    # all of history without its files: build backends read versions from tags
+    # all of the history without its files: build backends read versions from tags
     await git("clone", "--quiet", "--no-checkout", "--filter=blob:none", "--", address, directory)
     if not await git("-C", directory, "checkout", "--quiet", "--detach", source.commit, required=False):
         await git("-C", directory, "fetch", "--quiet", "origin", source.commit)

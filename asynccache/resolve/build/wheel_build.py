@@ -1,8 +1,8 @@
 """Wheels built from source, for this machine's architecture only (contract, sections 3.2 to 3.4, 5.2 and 10.6).
 
-What a store holds of a source already is taken from there. The rest is built, each in a directory of its own with
-uv's isolated build and the target's Python; then every wheel must fit the target. A wheel whose source is not
-published gets another version, so that nobody takes it for a published one.
+Wheels that the store already has are used. The others are built, each in a directory of its own with uv's isolated
+build and the target's Python; every wheel must fit the target. A wheel whose source is not published gets another
+version, so that it cannot be mistaken for a published one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from asynccache.store.base import Store
 
 _EPOCH: Final = "1704067200"  # 2024-01-01: builds that keep to SOURCE_DATE_EPOCH give the same bytes again
 _WHEEL: Final = str(Format.WHEEL)
-# How uv says that an index did not give what a build needs; a refusal looks as if the package were absent.
+# How uv reports that an index lacks what a build needs; a refusal looks as if the package were absent.
 _NOT_GIVEN: Final = re.compile(r"was not found in the package registry|no versions? of|\b40[13]\b")
 
 
@@ -56,8 +56,8 @@ class BuiltWheel:
 
     Attributes:
         source: What was asked for.
-        package: As documents describe it. `cached` is set for what the store has.
-        files: Format -> file on this machine that the store does not have yet: the wheel, and a published sdist.
+        package: The package as in documents; `cached` is set for what the store has.
+        files: Format -> local file that the store does not have yet: the wheel, and a published sdist.
     """
 
     source: SourceBuild
@@ -76,13 +76,13 @@ class WheelBuilder:
 
     Args:
         host: Settings and time.
-        store: Asked for what was built before, and takes what is built.
-        fetcher: Sources are fetched with it.
-        python: Gives the target's interpreter, of a prefix of `helper_environment.builder_environment`; asked when
-            something has to be built, by several builds at once.
+        store: The store with earlier builds, which gets new ones.
+        fetcher: Fetches sources.
+        python: Returns the target's interpreter, from a prefix of `helper_environment.builder_environment`; called if
+            something has to be built, possibly by several builds at once.
         target: Architecture, version of Python and glibc.
-        problem: Indexes and flags that what builds need is taken by.
-        directory: Existing one, for sources and wheels; the caller removes it after `publish`.
+        problem: Indexes and flags for what builds need.
+        directory: Existing directory for sources and wheels; the caller removes it after `publish`.
         locked: Whether the sources were named by a pylock.toml.
 
     Raises:
@@ -110,10 +110,10 @@ class WheelBuilder:
 
         Args:
             sources: What has to be built.
-            seconds: How long it may take in all.
+            seconds: Time limit for all of them.
 
         Raises:
-            BuildError: A build fails, gives no or several wheels, or wheels do not fit the target: all are listed.
+            BuildError: A build fails, produces none or several wheels, or wheels do not fit the target; all are listed.
             IntegrityError: An archive has the wrong digest.
             FetchError: A source cannot be fetched.
             ResolveTimeoutError: It takes longer than allowed.
@@ -146,7 +146,7 @@ class WheelBuilder:
         return built
 
     async def publish(self, built: BuiltWheel) -> EnvironmentPackage:
-        """Put files into the store, at most one a file name (contract, section 3.4); return where they are.
+        """Put files into the store, at most one per file name (contract, section 3.4); return their keys.
 
         Raises:
             StoreError: The store cannot be written.
@@ -158,14 +158,14 @@ class WheelBuilder:
             filename = package.filename + fmt
             if filename in stored:
                 key = stored[filename]
-                # another build of the same came first: what documents name is what the store has
+                # another build of the same was first: documents name what the store has
                 hashes = {k: v for k, v in package.hashes.items() if k != fmt}
                 package = replace(package, hashes=hashes).with_cached(fmt, key)
                 continue
             digest = built.package.hashes[fmt]
             key = layout.archive_key(address, filename, digest, self._settings.packages_dirname)
             digests = Digests(sha256=digest, size=path.stat().st_size)
-            # lost only to the same bytes, by another process in this moment
+            # lost only to the same bytes, just written by another process
             with suppress(PreconditionFailedError):
                 await self.store.upload(key, path, digests)
             package = package.with_cached(fmt, key)
@@ -204,7 +204,7 @@ class WheelBuilder:
         return await self._result(source, await address(str(parse_wheel_filename(wheel.name)[1])), renamed)
 
     async def _result(self, source: Source, address: str, wheel: Path, sdist: Path | None = None) -> BuiltWheel:
-        """Describe a wheel, and the published sdist that it was built of."""
+        """Describe a wheel, and the published sdist that it was built from."""
         files = {} if sdist is None else {str(source.format): sdist}
         files[_WHEEL] = wheel
         hashes = {fmt: await in_thread(file_sha256, path) for fmt, path in files.items()}
@@ -243,7 +243,7 @@ class WheelBuilder:
             program = python.with_name("keyring")
             if await in_thread(program.exists):
                 ask_also(program)
-            # what is not known yet can be learnt once, so this ends
+            # each unknown can be found only once, so this ends
             if await in_thread(self._logins.ask_keyring, self.problem.indexes):
                 return await self._build(uv, tree, directory, build, ends)
         if finished.returncode:
@@ -263,7 +263,7 @@ class WheelBuilder:
         return wheels[0]
 
     async def _known(self, source: Source, address: str) -> EnvironmentPackage | None:
-        """Return the best wheel that the store has of a source."""
+        """Return the best wheel that the store has for a source."""
         any_version = source.kind == "directory" and not self.locked
         ranked = []
         listed = await self._listed(layout.SourceAddress.parse(address, "pypi"), any_version=any_version)
@@ -287,7 +287,7 @@ class WheelBuilder:
     async def _listed(
         self, address: layout.SourceAddress, *, any_version: bool = False
     ) -> list[tuple[str, layout.KeyParts]]:
-        """List what is below an address; with `any_version` what is below the directory that holds it."""
+        """List the archives below an address; with `any_version`, below its parent directory."""
         dirname = self._settings.packages_dirname
         directory = address.directory(dirname)
         if any_version:

@@ -1,4 +1,4 @@
-"""Give a wheel that was built here another version, so that nobody takes it for a published one (contract, 3.3)."""
+"""Give a locally built wheel another version, so that it cannot be mistaken for a published one (contract, 3.3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def built_version(version: Version, digest: str) -> Version:
 
     Args:
         version: As built.
-        digest: sha256 of the wheel as built; gives the number where the version has none.
+        digest: sha256 of the wheel as built; provides the number if the version has none.
 
     >>> str(built_version(Version("1.0.0"), "7c638811" + "0" * 56))
     '1.0.0.dev72638811+mfbuild'

@@ -1,7 +1,7 @@
-"""Channels as the built-in solver asks them: where they are, with whose credentials, what is kept on disk.
+"""Channels as the built-in solver uses them: addresses, credentials, and what is cached on disk.
 
-One `ChannelIndex` holds one gateway, so that solves which run at once share what was fetched. Indexes are kept below
-`repodata` in the cache directory. Addresses in the result are those that the channel publishes, whatever mirror
+One `ChannelIndex` holds one gateway, so that concurrent solves share what was fetched. Indexes are cached below
+`repodata` in the cache directory. Addresses in the result are those that the channel publishes, whichever mirror
 answered.
 """
 
@@ -32,7 +32,8 @@ from asynccache.resolve.requests.url_credentials import split_credentials
 # conda's own meaning of the name `defaults` on Linux and macOS.
 _DEFAULTS: Final = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 _SUBDIRS: Final = {*ARCHITECTURES, NOARCH}
-# What a channel may have beside repodata.json; where access is by directory, what is absent answers 403 or a page.
+# Files that a channel may have besides repodata.json; if access is granted by directory, an absent one answers 403 or a
+# page.
 _OPTIONAL: Final = re.compile(r"(?P<base>https?://\S+?)/[^/\s]+/repodata(?:_shards\.msgpack\.zst|\.json\.(?:zst|bz2))")
 _ABSENT: Final = re.compile(r"\(403 |failed to decode|frame descriptor|header missing|failed to deserialize")
 _Action = Literal["cache-or-fetch", "force-cache-only", "no-cache"]
@@ -43,7 +44,7 @@ _CONFIGURING: Final = threading.Lock()
 
 @contextmanager
 def _as_conda_is_configured() -> Iterator[None]:
-    """Have what conda's configuration says of connections in the variables that the library reads with each client."""
+    """Set the variables that the library reads for each client to what conda's configuration says about connections."""
     variables = conda_connection().variables
     names = [form for name in variables for form in (name, name.lower())]
     with _CONFIGURING:
@@ -60,11 +61,11 @@ def _as_conda_is_configured() -> Iterator[None]:
 
 
 def channel_addresses(channel: str, alias: str) -> tuple[str, ...]:
-    """Return where a channel is.
+    """Return the address of a channel.
 
     Args:
         channel: A name, an address, or a directory.
-        alias: Address below which names are.
+        alias: Address below which channel names are.
 
     Raises:
         UsageError: The address holds a token.
@@ -83,28 +84,28 @@ def channel_addresses(channel: str, alias: str) -> tuple[str, ...]:
 
 
 class ChannelIndex:
-    """Gives channels and gateways for one set of settings.
+    """Provides channels and gateways for one set of settings.
 
     Args:
         settings: `channel_alias`, `hack_channel_alias`, `mirrors`, `auth`, `attempts`, `cache_dir` and `connections`
-            count.
+            are used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._credentials = HostCredentials(settings.auth)
-        self._bases: dict[str, None] = {}  # in the order in which they became known, which marks them
+        self._bases: dict[str, None] = {}  # in the order in which they were added, which identifies them
         self._plain: set[str] = set()
         self._gateways: dict[_Action, Gateway] = {}
         self._failures: list[str] = []
 
     @property
     def directory(self) -> Path:
-        """Where indexes are kept."""
+        """Where indexes are cached."""
         return self._settings.cache_dir / "repodata"
 
     def addresses(self, channels: Iterable[str]) -> list[str]:
-        """Return where channels are, best first.
+        """Return the addresses of channels, best first.
 
         Raises:
             UsageError: An address holds a token.
@@ -121,7 +122,7 @@ class ChannelIndex:
         """Return channels to solve against.
 
         Raises:
-            UsageError: An address that is none.
+            UsageError: An address is invalid.
         """
         result = []
         for address in addresses:
@@ -135,8 +136,8 @@ class ChannelIndex:
         """Return the gateway that solves share.
 
         Args:
-            offline: Take what is on disk, however old; ask nobody.
-            fresh: Take nothing that is on disk. What this object fetched itself counts in every case.
+            offline: Use what is on disk, however old, and make no request.
+            fresh: Do not use what is on disk, except what this object fetched itself.
         """
         action: _Action = "force-cache-only" if offline else "no-cache" if fresh else "cache-or-fetch"
         if action not in self._gateways:
@@ -156,13 +157,13 @@ class ChannelIndex:
         return self._gateways[action]
 
     def without_optional(self, reason: str) -> bool:
-        """Ask a channel for its repodata.json only, when it failed on an optional file as if that were absent.
+        """Request only repodata.json from a channel that failed on an optional file.
 
         Args:
-            reason: What the library said.
+            reason: The library's message.
 
         Returns:
-            Whether `gateway` gives another one now.
+            Whether `gateway` now returns another one.
         """
         optional = _OPTIONAL.search(redacted(reason))
         if optional is None or not _ABSENT.search(reason):
@@ -180,7 +181,7 @@ class ChannelIndex:
         return True
 
     def failed(self, reason: str) -> None:
-        """Keep why a fetch failed, for the solves that waited for it: the library does not tell them."""
+        """Remember why a fetch failed, for the solves that waited for it: the library does not report it to them."""
         self._failures.append(reason)
 
     @property
@@ -189,14 +190,14 @@ class ChannelIndex:
         return len(self._failures)
 
     def failure_after(self, count: int) -> str | None:
-        """Return why the last fetch failed if it was none of the first `count` that did; None else."""
+        """Return why the last fetch failed if it was not among the first `count` failures; otherwise None."""
         return self._failures[-1] if len(self._failures) > count else None
 
     def _client(self) -> Client:
         mirrors = self._mirrors()
         for prefixes in (p for place, p in mirrors.items() if place.rpartition("/")[2] not in _SUBDIRS):
             self._bases |= dict.fromkeys(prefixes)
-        # outermost first: a mirror's own credentials are looked up after it took the address over
+        # outermost first: a mirror's own credentials are looked up after the address was replaced by the mirror's
         chain: list[RetryMiddleware | MirrorMiddleware] = [RetryMiddleware(max(0, self._settings.attempts - 1))]
         if mirrors:
             chain.append(MirrorMiddleware(mirrors))
@@ -217,10 +218,10 @@ class ChannelIndex:
         return mirrors
 
     def _marks(self) -> dict[str, str]:
-        """Return index of a channel -> the same under a path of its own, where only the port tells channels apart.
+        """Return index of a channel -> the same index under a unique path, if channels differ only in their port.
 
-        Who gives headers learns host and path only. With one letter of the platform percent-encoded, another one for
-        each channel, the path tells them apart and means the same to a server.
+        The function that returns headers gets host and path only. With one letter of the platform percent-encoded, a
+        different one for each channel, the paths differ and mean the same to a server.
         """
         together: dict[tuple[str, str], list[PackageURL]] = {}
         for url in self._places():
@@ -239,7 +240,9 @@ class ChannelIndex:
         return [PackageURL.parse(f"{base}/index")[0] for base in self._bases if base.startswith("http")]
 
     def _headers(self, host: str, path: str) -> dict[str, str] | None:
-        """Return what a request carries. The library tells host and path only: the port is that of a known channel."""
+        """Return the headers of a request. The library passes host and path only: the port is that of a known
+        channel.
+        """
         marked = [PackageURL.parse(f"{address}/")[0] for address in self._marks().values()] if "%" in path else []
         places = [url for url in marked if url.host == host and path.startswith(url.path)] or [
             url for url in self._places() if url.host == host and path.startswith(url.path.removesuffix("index"))

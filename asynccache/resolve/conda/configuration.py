@@ -1,6 +1,7 @@
 """conda's and mamba's configuration files, read without either: the channels that they would print (contract, 1.2.1 f).
 
-Channels of all files count; of every other option the last value does, maps are joined (see `engine/conda_files.py`).
+Channels of all files count; for every other option the last value counts, and maps are merged (see
+`engine/conda_files.py`).
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ _TOKEN: Final = re.compile(r"/t/[^/]+(?=/)")
 
 @dataclass(frozen=True, slots=True)
 class CondaConfiguration:
-    """What configuration files and variables say of channels.
+    """What configuration files and variables say about channels.
 
     Attributes:
-        channels: Names, addresses and directories, the one that counts most first; empty if nothing names any.
-        alias: Address below which names are.
-        custom: Name -> address below which it is.
-        several: Name -> channels that it stands for.
+        channels: Names, addresses and directories, in order of precedence; empty if none are configured.
+        alias: Address below which channel names are.
+        custom: Name -> address below which the channel is.
+        several: Name -> the channels that it stands for.
         subdir: conda platform of the machine.
     """
 
@@ -42,7 +43,7 @@ class CondaConfiguration:
     subdir: str
 
     def addresses(self) -> list[str]:
-        """Return where the channels are, with their credentials."""
+        """Return the addresses of the channels, with their credentials."""
         return list(dict.fromkeys(address for channel in self.channels for address in self._addresses(channel, ())))
 
     def printed(self) -> list[str]:
@@ -51,7 +52,7 @@ class CondaConfiguration:
         return list(dict.fromkeys(found))
 
     def auth(self) -> dict[str, list[str]]:
-        """Return what the addresses hold, in the shape of the setting `auth`."""
+        """Return the credentials in the addresses, in the format of the setting `auth`."""
         found: dict[str, list[str]] = {}
         for address in self.addresses():
             found = {**split_credentials(address, channel=True)[1], **found}
@@ -80,10 +81,10 @@ class CondaConfiguration:
 
 
 def read_conda_configuration(files: Iterable[Path], environ: Mapping[str, str]) -> CondaConfiguration:
-    """Read what configuration files and variables say of channels. Blocking.
+    """Read what configuration files and variables say about channels. Blocking.
 
     Args:
-        files: As `configuration_files` returns them.
+        files: As returned by `configuration_files`.
         environ: Environment variables.
 
     Raises:
@@ -118,7 +119,7 @@ def read_conda_configuration(files: Iterable[Path], environ: Mapping[str, str]) 
 
 
 def environment_directories(files: Iterable[Path], environ: Mapping[str, str]) -> list[Path]:
-    """Return the directories for environments that configuration files name, the one that counts most first. Blocking.
+    """Return the directories for environments in configuration files, in order of precedence. Blocking.
 
     Raises:
         ConfigurationError: A file cannot be read.

@@ -1,7 +1,7 @@
 """The channels that a machine's conda program is configured with, which enter every request (contract, 1.2.1 f).
 
-The program itself is asked, and asked again only when what its answer depends on has changed: itself, configuration
-files, variables. Without a program that answers, the configuration is read here.
+The program itself is asked, and asked again only if something that its answer depends on has changed: itself,
+configuration files, variables. Without a program that answers, its configuration files are read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asynccache.resolve.conda.places import conda_program, installation_roots
 from asynccache.resolve.requests.sources import MASKED, PUBLIC_CHANNELS, channel_or_url
 from asynccache.runtime.late_loop import in_thread
 
-_PLACE: Final = "channels of conda programs"  # of what this machine remembers: state -> channels
+_PLACE: Final = "channels of conda programs"  # in this machine's memory: state -> channels
 _PREFIXES: Final = ("CONDA", "MAMBA", "XDG_CONFIG_HOME")
 _BUILT_IN: Final = "https://repo.anaconda.com/"
 
@@ -36,9 +36,9 @@ class ConfiguredChannels:
     """Channels of a machine.
 
     Attributes:
-        texts: As they enter requests; None if nobody has configured any.
-        auth: What their addresses hold, in the shape of the setting `auth`. Never recorded.
-        written: Address -> as the program prints it, where other writers take something else for its name.
+        texts: As they enter requests; None if none are configured.
+        auth: Credentials in their addresses, in the format of the setting `auth`. Never recorded.
+        written: Address -> as the program prints it, if other writers take something else for its name.
     """
 
     texts: tuple[str, ...] | None = None
@@ -50,8 +50,8 @@ async def configured_channels(settings: Settings, environ: Mapping[str, str] | N
     """Return the channels that this machine's conda program is configured with.
 
     Args:
-        settings: `channels` makes all configuration void; `conda_dependency_resolver` says which program counts.
-        environ: Environment variables; the process's own when None.
+        settings: `channels` overrides all configuration; `conda_dependency_resolver` says which program is asked.
+        environ: Environment variables; None for the process's own.
 
     Raises:
         ConfigurationError: A configuration file cannot be read.
@@ -64,7 +64,7 @@ async def configured_channels(settings: Settings, environ: Mapping[str, str] | N
     read = await in_thread(read_conda_configuration, files, env)
     texts = await _asked(settings, name, program, files, env) if program is not None else None
     if texts and not read.channels and all(text.startswith(_BUILT_IN) for text in texts):
-        texts = None  # what the program falls back on, which nobody chose
+        texts = None  # what the program falls back on, which the user did not choose
     elif not texts:
         texts = read.printed() if read.channels else None
     if texts is None:
@@ -75,7 +75,7 @@ async def configured_channels(settings: Settings, environ: Mapping[str, str] | N
 
 
 def _name(text: str, alias: str | None) -> str:
-    """Return what enters a request; a masked token stays but at conda.anaconda.org, where channels are names."""
+    """Return what enters a request; a masked token is kept, except at conda.anaconda.org, where channels are names."""
     name = channel_or_url(text.replace(MASKED, ""), alias)
     return text if MASKED in text and "://" in name else name
 
@@ -83,7 +83,7 @@ def _name(text: str, alias: str | None) -> str:
 async def _asked(
     settings: Settings, name: str, program: Program, files: Iterable[Path], env: Mapping[str, str]
 ) -> list[str] | None:
-    """Return what a program prints, out of memory where nothing has changed; None if it does not answer."""
+    """Return what a program prints, from memory if nothing has changed; None if it does not answer."""
     from asynccache.engine.verified import Verified  # noqa: PLC0415 - most machines have no program
 
     memory = await in_thread(Verified.own, settings.cache_dir)
@@ -96,9 +96,9 @@ async def _asked(
     try:
         installation = await CondaExecutableResolver(settings, name, environ=env).installation()
     except AsyncCacheError:
-        return None  # whoever solves with it says what is wrong
+        return None  # solving with it reports what is wrong
     texts = list(installation.printed)
-    # user names and passwords are kept nowhere
+    # user names and passwords are never stored
     if all(without_credentials(text) == text for text in texts):
         await in_thread(memory.add, _PLACE, [(state, json.dumps(texts))])
     return texts

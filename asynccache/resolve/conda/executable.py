@@ -1,7 +1,7 @@
 """conda, mamba and micromamba as resolvers: one dry run each, with the contract's arguments (section 10.2).
 
-The program works on directories of its own, so nothing of the user's installation changes and nothing of its package
-cache changes the answer; only the indexes that it reads are kept (`conda_index`).
+The program works in directories of its own, so the user's installation is not changed and its package cache does not
+affect the answer; only the indexes that it reads are kept (`conda_index`).
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from asynccache.runtime.scratch import scratch_directory
 _INFO_SECONDS: Final = 60.0
 _MICROMAMBA_KEY: Final = re.compile(r"micromamba.* version")
 _JSON_VARIABLES: Final = {"CONDA_JSON", "MAMBA_JSON"}
-_VERSIONS_SECONDS: Final = 60.0  # for the versions that a failure names
+_VERSIONS_SECONDS: Final = 60.0  # to find the versions that a failure names
 _PUBLIC_ALIAS: Final = "conda.anaconda.org"
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What a program says of itself.
+    """What a program reports about itself.
 
     Attributes:
-        kind: Whose flags and answers it has: `conda` (also mamba 1), `mamba` (2 or newer) or `micromamba`.
+        kind: Which flags and answers it has: `conda` (also mamba 1), `mamba` (2 or newer) or `micromamba`.
         version: Of that kind.
         root: Root prefix.
-        channels: Those it is configured with, as names or addresses.
-        printed: The same as it prints them: a text for each of their directories.
+        channels: Its configured channels, as names or addresses.
+        printed: The same as it prints them: one text per directory.
     """
 
     kind: str
@@ -60,12 +60,12 @@ def read_info(program: Program, document: Mapping[str, Any], alias: str | None =
     """Read what `info --json` prints.
 
     Args:
-        program: Which program it is of.
+        program: The program.
         document: Its answer.
-        alias: Text that counts as conda.anaconda.org (setting `hack_channel_alias`).
+        alias: Text that is treated as conda.anaconda.org (setting `hack_channel_alias`).
 
     Raises:
-        ResolverMissingError: The program is too old, or says no version.
+        ResolverMissingError: The program is too old, or reports no version.
     """
     kind, version = "conda", document.get("conda_version")
     micromamba = next((key for key in document if _MICROMAMBA_KEY.fullmatch(key)), None)
@@ -84,9 +84,9 @@ class CondaExecutableResolver:
     """Solves conda requirements with a program.
 
     Args:
-        settings: `conda_local_path`, `hack_channel_alias` and `auth` count.
+        settings: `conda_local_path`, `hack_channel_alias` and `auth` are used.
         program: `mamba`, `conda` or `micromamba`.
-        environ: Environment variables; the process's own when None.
+        environ: Environment variables; None for the process's own.
 
     Raises:
         ResolverMissingError: The program is not on this machine.
@@ -101,7 +101,7 @@ class CondaExecutableResolver:
         self._installation: Installation | None = None
 
     async def installation(self) -> Installation:
-        """Return the program and what it says of itself; asked once.
+        """Return the program and what it reports about itself; asked once.
 
         Raises:
             ResolverMissingError: It is too old.
@@ -147,7 +147,7 @@ class CondaExecutableResolver:
             if finished.returncode or refused or document is None:
                 tree, left = "", ends.left
                 if document and document.get("solver_problems") and installation.kind != "conda":
-                    # in JSON they name one problem, or none; their reasons are for people only
+                    # in JSON they name one problem, or none; their reasons are in the text for people only
                     for_people = {key: value for key, value in env.items() if key not in _JSON_VARIABLES}
                     with suppress(ResolutionError):
                         tree = read_tree(await run([word for word in arguments if word != "--json"], for_people, left))
@@ -159,7 +159,7 @@ class CondaExecutableResolver:
     async def _published(
         self, problem: Problem, document: dict[str, Any] | None, tree: str
     ) -> Mapping[str, Sequence[str]]:
-        """Return the versions that there are of packages that the program lacks; nothing where nobody knows them."""
+        """Return the available versions of packages that the program lacks; empty if unknown."""
         problems = (document or {}).get("solver_problems")
         text = tree or "\n".join(map(str, problems if isinstance(problems, list) else ()))
         if not (names := missing_versions(document, text)):
@@ -176,7 +176,7 @@ class CondaExecutableResolver:
         if not found:
             raise ResolverFailedError(f"{self.name} succeeded without naming a package to link")
         if alias := self._settings.hack_channel_alias:
-            # a mirror's addresses are those of the channels that it mirrors
+            # addresses of a mirror are replaced by those of the mirrored channels
             found = [(replace(p, url=p.url.replace(alias, _PUBLIC_ALIAS)), size) for p, size in found]
         packages = with_base((package for package, _ in found), conda.base)
         sizes = {package.url: size for package, size in found if size}
@@ -242,10 +242,10 @@ class CondaExecutableResolver:
 
 
 def machine_overrides(conda: CondaProblem, settings: Settings) -> dict[str, str]:
-    """Return the variables that tell conda's programs what a machine of another architecture has.
+    """Return the variables that describe a machine of another architecture to conda's programs.
 
-    Of this machine's own architecture they find it out themselves, unless `pin_virtual_packages` is set. A GPU is
-    there only where the request names it, which replaces these.
+    For this machine's own architecture they find this out themselves, unless `pin_virtual_packages` is set. A GPU
+    exists only if the request names it, which overrides these.
     """
     if is_here(conda.arch, settings):
         return {}

@@ -1,8 +1,8 @@
-"""Where conda's programs are on this machine (contract, section 4.1).
+"""Finding conda's programs on this machine (contract, section 4.1).
 
-With `conda_local_path` set, only that installation counts, and only when it is complete. Else a micromamba that a
-remote bootstrap left beside or in the current directory serves as conda and micromamba, and nothing else is known.
-Else `PATH` is searched; micromamba is also looked for in `~/.local/bin`.
+With `conda_local_path` set, only that installation counts, and only if it is complete. Otherwise, a micromamba that a
+remote bootstrap left beside or in the current directory serves as conda and micromamba, and no other program is used.
+Otherwise `PATH` is searched; micromamba is also looked for in `~/.local/bin`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Program:
 
     Attributes:
         path: Absolute.
-        root: The installation that `conda_local_path` names, None for any other.
+        root: The installation in `conda_local_path`; None for any other.
     """
 
     path: Path
@@ -56,9 +56,9 @@ def find_program(
 
     Args:
         name: `mamba`, `conda`, `micromamba` or `conda-lock`.
-        settings: `conda_local_path` counts.
-        environ: Environment variables; the process's own when None.
-        cwd: Directory beside which a bootstrapped micromamba is; the current one when None.
+        settings: `conda_local_path` is used.
+        environ: Environment variables; None for the process's own.
+        cwd: Directory beside which a bootstrapped micromamba is; None for the current one.
     """
     env = os.environ if environ is None else environ
     if settings.conda_local_path is not None:
@@ -82,7 +82,8 @@ def require_program(
     """Return a program; arguments as for `find_program`.
 
     Raises:
-        ResolverMissingError: This machine has none of this name; says how to get it and what needs nothing.
+        ResolverMissingError: This machine has none of this name; the message says how to get it, and what works without
+            it.
     """
     program = find_program(name, settings, environ=environ, cwd=cwd)
     if program is None:
@@ -102,14 +103,14 @@ def require_version(program: Program, kind: str, found: str | None) -> None:
     """Refuse a program that is too old.
 
     Args:
-        program: Where it is.
+        program: Its path.
         kind: What it is: `mamba`, `conda`, `micromamba` or `conda-lock`.
-        found: What it says its version is, None if it says none.
+        found: The version that it reports; None if it reports none.
 
     Raises:
         ResolverMissingError: It is too old, or its version cannot be read.
     """
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - where a program is only looked for
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - not needed to look for a program
 
     try:
         new_enough = found is not None and Version(found) >= Version(_OLDEST[kind])
@@ -132,5 +133,5 @@ def instead_of(name: str) -> str:
 
 
 def runs(path: Path) -> bool:
-    """Return whether a file is there that can be executed."""
+    """Return whether an executable file exists."""
     return path.is_file() and os.access(path, os.X_OK)

@@ -1,8 +1,9 @@
-"""Where conda's programs keep the indexes that they read: a directory of this user's own, for offline and later solves.
+"""Where conda's programs cache the indexes that they read: a directory of this user's own, for offline and later
+solves.
 
-Programs name the files in it by the address of the channel and compare them with it as they do in their own cache.
-Which channels were read for which architecture stands beside them, since a program that works offline takes an index
-that it does not have for an empty one, or for a network that is down.
+Programs name the files in it by the address of the channel and check them against it as in their own cache. Which
+channels were read for which architecture is recorded beside them, since an offline program takes an index that it does
+not have for an empty one, or for a network that is down.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ class KeptIndex:
     """The kept indexes of one program. Blocking: call it in threads.
 
     Args:
-        cache_dir: Setting `cache_dir`; others may write it.
-        program: `conda`, `mamba` or `micromamba`, as which it reads and writes indexes.
+        cache_dir: Setting `cache_dir`; other users may write to it.
+        program: `conda`, `mamba` or `micromamba`, whose format of indexes is used.
 
     Attributes:
-        directory: For `CONDA_PKGS_DIRS`.
+        directory: Directory for `CONDA_PKGS_DIRS`.
 
     Raises:
-        DiskError: It cannot be made, or another user can write to it.
+        DiskError: It cannot be created, or another user can write to it.
     """
 
     def __init__(self, cache_dir: Path, program: str) -> None:
@@ -61,7 +62,7 @@ class KeptIndex:
             )
 
     def was_read(self, channels: Iterable[str], arch: str) -> None:
-        """Remember that the indexes of channels are here."""
+        """Record that the indexes of channels are cached."""
         self._marker(channels, arch).touch()
 
     def _marker(self, channels: Iterable[str], arch: str) -> Path:

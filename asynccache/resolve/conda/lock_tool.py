@@ -1,8 +1,8 @@
 """conda-lock as the resolver of mixed environments (contract, section 10.4).
 
-conda-lock has no solver for conda packages: it runs a conda program, and waits on the network for one when it is not
-told where to find it. So the program is looked for first and always named. PyPI packages that are not published as
-wheels are returned as builds.
+conda-lock has no solver for conda packages: it runs a conda program, and tries to download one if it is not given a
+path. So the program is looked up first and always passed. PyPI packages that are not published as wheels are returned
+as builds.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def project_file(conda: CondaProblem, pypi: Iterable[ReadRequirement], indexes: 
     Args:
         conda: The conda part.
         pypi: The PyPI part.
-        indexes: Of the request, the default one first.
+        indexes: Indexes of the request, the default one first.
 
     Raises:
-        UsageError: A conda package is required twice, or a PyPI package from where conda-lock must not take it.
+        UsageError: A conda package is required twice, or a PyPI package from an address that conda-lock cannot use.
     """
     asked = list(indexes)
-    # without a build system that it knows, conda-lock does not look for Poetry's table
+    # without a build system that it knows, conda-lock ignores Poetry's table
     lines = ["[build-system]", 'requires = ["poetry-core"]', 'build-backend = "poetry.core.masonry.api"', ""]
     lines += ["[tool.conda-lock]", f"channels = {_list(conda.channels)}"]
     if others := [index for index in asked if index not in {PYPI, ""}]:
@@ -82,13 +82,13 @@ def project_file(conda: CondaProblem, pypi: Iterable[ReadRequirement], indexes: 
 
 
 def virtual_packages_file(arch: str, packages: Mapping[str, str]) -> str:
-    """Return the YAML that tells conda-lock what the machine has; versions without build."""
+    """Return the YAML that describes the machine to conda-lock; versions without build."""
     rows = [f"      {name}: {_text(version)}" for name, version in sorted(packages.items())]
     return "\n".join(["subdirs:", f"  {arch}:", "    packages:", *rows]) + "\n"
 
 
 def read_explicit(text: str) -> Solution:
-    """Read conda-lock's explicit file: what is installed, and what has to be built first.
+    """Read conda-lock's explicit file: what to install, and what has to be built first.
 
     Raises:
         ResolverFailedError: There is no such list in it, or a line that cannot be read.
@@ -162,7 +162,7 @@ class CondaLockResolver:
             )
             output = temp / "conda-lock-gen"
             if finished.returncode or not output.is_file():
-                # what the conda program answered is in what it prints
+                # the conda program's answer is part of its output
                 raise failure(finished, find_document(finished.stdout), self.name, self._secrets)
             text = await read_text(output)
         found = read_explicit(text)
@@ -209,10 +209,10 @@ class CondaLockResolver:
 
 
 def conda_for_lock(settings: Settings, environ: Mapping[str, str]) -> tuple[str, Program]:
-    """Return the conda program that conda-lock is to run.
+    """Return the conda program for conda-lock to run.
 
     Raises:
-        ResolverMissingError: There is none, or not the one that was asked for.
+        ResolverMissingError: There is none, or not the requested one.
     """
     asked = settings.conda_dependency_resolver
     names = (asked,) if asked in CONDA_PROGRAMS else ("mamba", "micromamba", "conda")

@@ -1,4 +1,4 @@
-"""Records of an index that the built-in solver cannot read: which they are, where it says only that there are."""
+"""Finding the records of an index that the built-in solver cannot read, which it reports without naming them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _FIELDS: Final[dict[str, _Types]] = {
     "md5": (str, _NONE),
     "sha256": (str, _NONE),
 }
-_LARGEST: Final = 512 << 20  # bytes of an index; that of the largest public channel has half as many
+_LARGEST: Final = 512 << 20  # bytes of an index; twice that of the largest public channel
 
 
 def odd_records(directory: Path) -> list[str]:
-    """Return records of the indexes that are kept in a directory, each with what is odd in it. Blocking.
+    """Return odd records of the indexes in a directory, each with what is wrong with it. Blocking.
 
     >>> odd_records(Path("/nowhere"))
     []
@@ -40,7 +40,7 @@ def odd_records(directory: Path) -> list[str]:
             if path.stat().st_size <= _LARGEST:
                 found += _odd(read_json(path.read_bytes()))
         except (OSError, ValueError):
-            continue  # another process replaced it, or it is no index
+            continue  # another process replaced it, or it is not an index
     return found
 
 

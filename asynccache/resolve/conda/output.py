@@ -1,4 +1,4 @@
-"""What conda's programs print, read: packages of both shapes of answer, and failures as our errors."""
+"""Reading the output of conda's programs: packages in either format of answer, and failures as our errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from asynccache.resolve.program import Finished
 _MOST_STARTS: Final = 200
 _ANSWER_KEYS: Final = {"success", "actions", "exception_name", "error", "solver_problems"}
 # exception_name, in lower case -> what it means.
-_UNSATISFIABLE: Final = ("unsatisfiableerror", "specsconfigurationconflicterror")  # each solver's has its own beginning
+_UNSATISFIABLE: Final = (
+    "unsatisfiableerror",
+    "specsconfigurationconflicterror",
+)  # each solver's answer begins differently
 _UNKNOWN: Final = {"packagesnotfounderror", "resolvepackagenotfound", "packagesnotfoundinchannelserror"}
 _UNREACHABLE: Final = {
     "condahttperror",
@@ -62,7 +65,7 @@ _NETWORK_TEXT: Final = re.compile(
 def find_document(text: str) -> dict[str, Any] | None:
     """Return the JSON object that a program answers with, None if there is none.
 
-    Programs print progress objects, banners and warnings around it: the last object that is an answer counts.
+    Programs print progress objects, banners and warnings around it; the last object that is an answer counts.
     """
     try:
         document = read_json(text)
@@ -86,14 +89,14 @@ def find_document(text: str) -> dict[str, Any] | None:
 
 
 def read_packages(document: dict[str, Any], name: str) -> list[tuple[EnvironmentPackage, int | None]]:
-    """Return packages in link order, each with its size in bytes where the program tells it.
+    """Return packages in link order, each with its size in bytes if the program reports it.
 
     Args:
         document: Answer of a dry run that succeeded.
-        name: Of the program.
+        name: Name of the program.
 
     Raises:
-        ResolverFailedError: It does not have the parts that such an answer has.
+        ResolverFailedError: It lacks parts of such an answer.
     """
     actions = document.get("actions") or {}
     # conda 4 printed one object per prefix
@@ -133,17 +136,17 @@ def _package(entry: dict[str, Any]) -> tuple[EnvironmentPackage, int | None]:
 
 
 def read_tree(finished: Finished) -> str:
-    """Return the reasons that mamba and micromamba print where they do not answer in JSON; empty without any."""
+    """Return the reasons that mamba and micromamba print outside JSON; empty if there are none."""
     found = _TREE.search(finished.stdout) or _TREE.search(finished.stderr)
     return textwrap.dedent(found["tree"]).strip() if found else ""
 
 
 def missing_versions(document: dict[str, Any] | None, text: str = "") -> list[str]:
-    """Return the packages of which a program says that they are not there in the version that was asked for.
+    """Return the packages that a program reports as missing in the requested version.
 
     Args:
         document: Its answer.
-        text: What it says besides.
+        text: Its other output.
     """
     packages = (document or {}).get("packages")
     specs = [spec for spec in packages if isinstance(spec, str)] if isinstance(packages, list) else []
@@ -160,15 +163,15 @@ def failure(
     tree: str = "",
     published: Mapping[str, Sequence[str]] | None = None,
 ) -> Exception:
-    """Return the error that a program's failure means.
+    """Return the error for a program's failure.
 
     Args:
         finished: What it printed.
         document: The JSON object in that, None without one.
-        name: Of the program.
+        name: Name of the program.
         secrets: Words that must not be repeated.
-        tree: Its reasons, where it was asked for them.
-        published: Package -> versions that there are, for those of `missing_versions`; what nobody knows is not there.
+        tree: Its reasons, if requested.
+        published: Package -> available versions, for those of `missing_versions`; unknown ones are left out.
     """
     finished = replace(
         finished, stdout=without_frames(finished.stdout).strip(), stderr=without_frames(finished.stderr).strip()

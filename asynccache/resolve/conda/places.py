@@ -1,4 +1,4 @@
-"""Where conda's programs keep environments on this machine, found out without asking one of them."""
+"""Where conda's programs keep environments on this machine, found without running one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENVIRONMENTS: Final = "envs"
 
 
 def conda_program(settings: Settings, environ: Mapping[str, str]) -> tuple[str, Program | None]:
-    """Return the name of the conda program that counts on this machine, and where it is; None if there is none."""
+    """Return the name and path of the conda program in use on this machine; None if there is none."""
     asked = settings.conda_dependency_resolver
     for name in CONDA_PROGRAMS if asked is None else (asked,):
         if name in CONDA_PROGRAMS and (found := find_program(name, settings, environ=environ)) is not None:
@@ -35,7 +35,7 @@ def installation_roots(name: str, program: Program | None, environ: Mapping[str,
 
 
 def conda_environments(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Path]:
-    """Return the directories in which conda programs make environments, the likeliest first. Blocking.
+    """Return the directories in which conda programs create environments, the likeliest first. Blocking.
 
     Args:
         settings: `conda_local_path` and `conda_dependency_resolver` count.

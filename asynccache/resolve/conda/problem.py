@@ -1,4 +1,4 @@
-"""What every resolver of conda packages needs to know of a problem, read once and in one place."""
+"""What every resolver of conda packages needs to know about a problem, parsed once and in one place."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class CondaProblem:
 
     Attributes:
         arch: conda platform.
-        requirements: Those of `conda`, then those of `npconda`, read.
+        requirements: Parsed requirements, those of `conda` before those of `npconda`.
         values: The same as texts for programs: `pandas>=1.0`, `six==1.16`, `x`.
-        channels: Names and addresses, best first; those that only a requirement names come last.
-        own_channels: Those of them that are in the request itself.
+        channels: Names and addresses, best first; those named only in a requirement come last.
+        own_channels: The channels in the request itself.
         sys: Virtual package -> version without build, as the request has it.
         base: conda packages that must be kept.
-        alone: Whether channels that a program is configured with do not count.
+        alone: Whether a program's configured channels are ignored.
     """
 
     arch: str
@@ -56,7 +56,7 @@ class CondaProblem:
 
     @property
     def names_channels(self) -> bool:
-        """Whether a requirement says from which channel it must come."""
+        """Whether a requirement names a channel."""
         return any(requirement.channel for requirement in self.requirements)
 
 
@@ -64,8 +64,7 @@ def read_conda_problem(problem: Problem, settings: Settings) -> CondaProblem:
     """Read the conda part of a problem.
 
     Raises:
-        UsageError: A marker or requirement that cannot be understood, or a base with conda packages that no channel
-            has.
+        UsageError: A marker or requirement is invalid, or the base has conda packages that no channel has.
     """
     deps = without_markers(problem.request, problem.arch, settings).deps
     values = [_with_any_patch(value) for value in (*deps.get("conda", ()), *deps.get("npconda", ()))]
@@ -110,10 +109,10 @@ def _with_any_patch(value: str) -> str:
 
 
 def conda_package(url: str, *, md5: str | None, sha256: str | None) -> EnvironmentPackage:
-    """Return the package that an index or a program names.
+    """Return the package for an entry of an index or a program.
 
     Args:
-        url: Of the archive; user information and tokens in it are dropped.
+        url: URL of the archive; user information and tokens in it are dropped.
         md5: 32 hexadecimal digits, None or empty if not known.
         sha256: 64 hexadecimal digits, None or empty if not known.
 
@@ -133,7 +132,7 @@ def conda_package(url: str, *, md5: str | None, sha256: str | None) -> Environme
 
 
 def with_base(packages: Iterable[EnvironmentPackage], base: Sequence[EnvironmentPackage]) -> list[EnvironmentPackage]:
-    """Return a solution in which the base's packages stand as the base knows them, with what is cached of them.
+    """Return a solution with the base's packages as the base records them, including what is cached.
 
     Raises:
         ResolverFailedError: A package of the base is missing.

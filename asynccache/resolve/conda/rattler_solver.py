@@ -1,8 +1,8 @@
 """The built-in resolver of conda packages: py-rattler's gateway and solver, in this process.
 
-It needs no program, no prefix and no package archive. What a request asks of PyPI is not its concern: of a mixed
-request it solves the conda part. Channels are ranked as the request ranks them; a channel of lower rank is taken from
-where one of higher rank cannot serve.
+It needs no program, no prefix and no package archive. PyPI requirements are ignored: of a mixed request it solves the
+conda part. Channels are ranked as in the request; a channel of lower rank is used if one of higher rank has no suitable
+package.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from asynccache.resolve.resolver import Problem, Solution
 from asynccache.runtime.clock import Deadline
 from asynccache.runtime.late_loop import in_thread
 
-# How the library fails a solve that waited for the fetch of another one.
+# The library's error for a solve that waited for the fetch of another one.
 _SHARED: Final = "coalesced request failed"
-# How it says that it cannot read one of them.
+# How it reports that it cannot read one of them.
 _RECORDS: Final = "extract repodata records"
 _MOMENT: Final = 0.05  # seconds
 _MOST_TRIES: Final = 20
 
 
 class RattlerResolver:
-    """Solves conda requirements. One instance shares what it fetched between solves that run at once.
+    """Solves conda requirements. One instance shares what it fetched between concurrent solves.
 
     Args:
         settings: Channels, mirrors, credentials and the cache directory.
@@ -67,7 +67,7 @@ class RattlerResolver:
     async def resolve(self, problem: Problem) -> Solution:
         """Find conda packages; see `Resolver.resolve` for the errors.
 
-        Packages are in the order in which they can be linked, each after what it depends on.
+        Packages are in link order, each after its dependencies.
         """
         conda, profile = await in_thread(self._read, problem)
         if not conda.requirements and not conda.base:
@@ -89,7 +89,7 @@ class RattlerResolver:
         return Solution(tuple(kept), resolver=self.name, sizes=sizes, notes=tuple(notes), needs=needs)
 
     async def versions(self, problem: Problem, names: Sequence[str]) -> dict[str, list[str]]:
-        """Return the versions of packages in a problem's channels, newest first; none of a name that they do not have.
+        """Return the versions of packages in a problem's channels, newest first; none for an unknown name.
 
         Raises:
             AsyncCacheError: A channel does not answer in time, or a requirement cannot be read.
@@ -105,7 +105,7 @@ class RattlerResolver:
             raise unreachable(str(exc), conda.channels) from exc
 
     def _read(self, problem: Problem) -> tuple[CondaProblem, tuple[VirtualPackage, ...]]:
-        # in a thread: finding out what this machine has can run a program
+        # in a thread: detecting virtual packages can run a program
         conda = read_conda_problem(problem, self._settings)
         return conda, machine_profile(problem.arch, problem.request.deps.get("sys", ()), self._settings)
 
@@ -132,7 +132,7 @@ class _Query:
     def _spec(self, requirement: ReadRequirement) -> MatchSpec:
         if requirement.channel:
             requirement = replace(requirement, channel=self._index.addresses([requirement.channel])[0])
-        # a build in brackets may be any text; elsewhere the library's grammar knows letters and digits only
+        # a build in brackets may be any text; elsewhere the library's grammar allows letters and digits only
         text = replace(requirement, build=None).conda_spec
         if requirement.build is not None:
             text += f"[build='{requirement.build}']"
@@ -148,7 +148,7 @@ class _Query:
         """Return the records in link order.
 
         Raises:
-            TimeoutError: The solver gave up at the limit.
+            TimeoutError: The solver reached the time limit.
             UnsatisfiableError: The requirements contradict each other.
             PackageUnknownError: No channel has a package.
             IndexUnreachableError: A channel does not answer.
@@ -173,7 +173,8 @@ class _Query:
                 if _SHARED not in str(exc):
                     self._index.failed(str(exc))
                     raise
-            # Another solve fetched for this one: if it failed, it says why in a moment; else it was cancelled.
+            # Another solve fetched for this one: if it failed, the reason is available in a moment; otherwise it was
+            # cancelled.
             await asyncio.sleep(_MOMENT)
             if reason := self._index.failure_after(failures):
                 raise unreachable(reason, self._addresses)
@@ -191,7 +192,7 @@ class _Query:
             timeout=dt.timedelta(seconds=self._ends.left),
             channel_priority=ChannelPriority.Flexible,
             exclude_newer=_utc(self._problem.exclude_newer),
-            # a channel that names others would make a request mean something else tomorrow
+            # a channel that refers to others could change the meaning of a request
             channel_relations="disabled",
         )
 
@@ -256,7 +257,7 @@ class _Query:
         return versions
 
     async def left_out(self, short: Mapping[str, str]) -> list[str]:
-        """Return a sentence for each exact version that other published ones begin with.
+        """Return a sentence for each exact version that is a prefix of other published ones.
 
         Args:
             short: Package -> version.
@@ -276,7 +277,7 @@ class _Query:
         return notes
 
     async def _listed(self, channels: Sequence[Channel], specs: Sequence[str]) -> list[RepoDataRecord]:
-        """Return what channels have, without what it needs."""
+        """Return the records that channels have, without dependencies."""
         found = await self._gateway.query(
             channels,
             self._platforms,  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""Files that say what an environment needs: one module a format, one registry of them."""
+"""Files that say what an environment needs: one module per format, and one registry."""

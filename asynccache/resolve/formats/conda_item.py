@@ -1,6 +1,6 @@
-"""One item of conda: a specification as its MatchSpec reads it, as name and constraint of a request.
+"""A conda specification, read as its MatchSpec reads it, as name and constraint of a request.
 
-What conda says in several ways has one text here, which is part of the request's identity: version or range, then a
+What conda writes in several ways becomes one text, which is part of the request's identity: version or range, then a
 build after `=` (contract, section 7.8.2).
 """
 
@@ -42,7 +42,7 @@ def read_item(item: str, place: SourcePosition) -> tuple[str, str]:
     """Split an item into name and constraint, as `split_item` does.
 
     Raises:
-        UsageError: Its name is none.
+        UsageError: Its name is invalid.
     """
     name = re.split(r"[=<>!~]", item, maxsplit=1)[0].strip()
     if not _NAME.fullmatch(name):
@@ -64,10 +64,10 @@ def read_conda_item(item: str, place: SourcePosition) -> tuple[str, str]:
 
     Args:
         item: `NAME`, `NAME=VERSION=BUILD`, `NAME>=VERSION=BUILD`, `NAME VERSION BUILD`, `NAME[version='>=1']`.
-        place: Where it stands.
+        place: Its position.
 
     Raises:
-        UsageError: It is none, or asks for what a request cannot hold.
+        UsageError: It is invalid, or asks for what a request cannot express.
 
     >>> at = SourcePosition("x")
     >>> read_conda_item("a >=1, <2 py3.1*", at), read_conda_item("b[version='>=1',build=h_*]", at)

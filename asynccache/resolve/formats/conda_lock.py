@@ -21,7 +21,8 @@ def read_conda_lock(text: str, place: SourcePosition, selection: Selection) -> t
     """Read the packages of the selected platforms, and the source trees.
 
     Raises:
-        UsageError: Another version, a platform the file was not locked for, or an entry that names no package.
+        UsageError: The format has another version, the file was not locked for a platform, or an entry names no
+            package.
     """
     document = parse_yaml(text, place)
     version = document.required_text("version")

@@ -23,8 +23,8 @@ def read_document(text: str | bytes, place: SourcePosition, arch: str | None) ->
 
     Args:
         text: The document.
-        place: What errors call it.
-        arch: Architecture that it must be for; None for whatever it is for.
+        place: Its name in errors.
+        arch: Architecture that it must be for; None for any.
 
     Raises:
         UsageError: It is not a document, or is for another architecture.
@@ -54,7 +54,7 @@ def read_document(text: str | bytes, place: SourcePosition, arch: str | None) ->
 def read_document_packages(
     text: str, place: SourcePosition, selection: Selection
 ) -> tuple[list[Package], list[SourceTree]]:
-    """Read the archives that a document names; what was built where it was resolved has none.
+    """Read the archives that a document names; locally built packages have none.
 
     Raises:
         UsageError: It is not a document, or is for another architecture.

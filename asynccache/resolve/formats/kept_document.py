@@ -1,8 +1,8 @@
-"""What a YAML file said when it was read before, so that a file that is the same is not parsed again.
+"""The parsed content of YAML files, so that an unchanged file is not parsed again.
 
-Its values are kept as JSON with the lines where they stand, under the digest of the whole text, in what only this user
-can write: whoever could change it would decide what is asked for. Not kept are a file that holds credentials, a long
-one, and one with aliases, which can stand for far more than the file has. What cannot be read is parsed again.
+Values are stored as JSON with their lines, under the digest of the whole text, where only this user can write: a change
+would alter the request. Files with credentials, long files, and files with aliases, which can expand to far more than
+the file, are not stored. An unreadable entry is parsed again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MOST: Final = 64  # documents; one more, and all are forgotten
 
 
 class KeptDocument:
-    """What is kept of one text. All methods block.
+    """The stored content of one text. All methods block.
 
     Args:
-        memory: Where it is kept.
+        memory: Where it is stored.
         text: The whole file.
     """
 
@@ -37,7 +37,7 @@ class KeptDocument:
         self._name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def read(self) -> Mapped | None:
-        """Return the mapping that the text is; None if that is not known."""
+        """Return the mapping that the text represents; None if unknown."""
         found = self._memory.version(_PLACE, self._name)
         if found is None:
             return None
@@ -48,7 +48,7 @@ class KeptDocument:
         return values if isinstance(values, dict) else None
 
     def write(self, values: Mapped) -> None:
-        """Keep the mapping that the text is, if it may be kept."""
+        """Store the mapping that the text represents, if allowed."""
         if len(self._text) <= _LONGEST and redacted(self._text) == self._text:
             self._memory.add(_PLACE, [(self._name, json.dumps(_encoded(values)))], most=_MOST)
 

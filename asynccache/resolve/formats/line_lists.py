@@ -1,6 +1,6 @@
 """Lists with one package a line: `@EXPLICIT` files of conda, and plain lists of URLs with digests.
 
-A line is a URL or a path, and the digests that it must have, in any of the spellings that tools write:
+A line is a URL or a path, and its digests, in any of the notations that tools use:
 
     https://host/channel/noarch/a-1.0-h0_0.conda#d41d8cd98f00b204e9800998ecf8427e      md5, or sha256 by its length
     https://host/channel/noarch/a-1.0-h0_0.conda#md5=...      also #sha256=..., #sha256:...
@@ -39,7 +39,7 @@ def read_explicit(text: str, place: SourcePosition, selection: Selection) -> tup
     """Read an `@EXPLICIT` file.
 
     Raises:
-        UsageError: A line that names no package.
+        UsageError: A line names no package.
     """
     packages = []
     for line_place, line in _lines(text, place):
@@ -55,14 +55,14 @@ def read_url_list(text: str, place: SourcePosition, selection: Selection) -> tup
     """Read a plain list of URLs.
 
     Raises:
-        UsageError: A line that names no package.
+        UsageError: A line names no package.
     """
     packages = [_package(line, where, None) for where, line in _lines(text, place) if not line.startswith("#")]
     return [package for package in packages if selection.wants_subdir(package.subdir)], []
 
 
 def _lines(text: str, place: SourcePosition) -> Iterator[tuple[SourcePosition, str]]:
-    """Yield the lines that are not blank, continued ones joined, each with where it starts."""
+    """Yield the lines that are not blank, with continued lines joined, each with its position."""
     joined, start = "", 0
     for number, line in enumerate(text.split("\n"), 1):
         start = start or number
@@ -122,7 +122,7 @@ def _digests(texts: list[str], place: SourcePosition) -> Digests:
 
 
 def is_list_of_addresses(text: str, *, digests: bool = False) -> bool:
-    r"""Whether the first line that says something names an archive by its URL or path.
+    r"""Whether the first line with content names an archive by its URL or path.
 
     Args:
         text: The list.

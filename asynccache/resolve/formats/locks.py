@@ -1,4 +1,4 @@
-"""Read any lock or list of archives, recognising its format by name and content."""
+"""Read any lock file or list of archives, recognising its format by name and content."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from asynccache.resolve.requests.source_position import SourcePosition
 
 @dataclass(frozen=True, slots=True)
 class PackageList:
-    """What a lock or list holds for a selection.
+    """What a lock file or list contains for a selection.
 
     Attributes:
-        format: What the list was recognised as.
+        format: The recognised format.
         packages: Archives, in the list's order, each URL once.
-        trees: What has no archive: directories and repositories.
+        trees: Sources without an archive: directories and repositories.
     """
 
     format: FileFormat
@@ -29,7 +29,7 @@ class PackageList:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What is left out because it is not an archive, a sentence each."""
+        """What is left out because it is not an archive, one sentence each."""
         return tuple(map(str, self.trees))
 
     def __iter__(self) -> Iterator[Package]:
@@ -40,10 +40,10 @@ class PackageList:
 
 
 def lock_format(name: str, text: str) -> FileFormat:
-    """Return the format of a lock.
+    """Return the format of a lock file.
 
     Raises:
-        UsageError: It is none that can be read; the error names what it is, and what can be done with it.
+        UsageError: It is not a readable lock file; the message says what it is, and what can be done with it.
 
     >>> lock_format("uv.lock", "version = 1").name
     'uv.lock'
@@ -57,7 +57,7 @@ def lock_format(name: str, text: str) -> FileFormat:
 
 
 def no_lock(name: str, fmt: FileFormat) -> UsageError:
-    """Return the error that a file of a format names no archives that are read."""
+    """Return the error for a format that names no archives."""
     article = "an" if fmt.name[0] in "aeiou" else "a"
     if fmt.instead:
         return SourcePosition(name).error(f"it is {article} {fmt.name}, which is not read", hint=fmt.instead)
@@ -69,17 +69,17 @@ def no_lock(name: str, fmt: FileFormat) -> UsageError:
 
 
 def read_locked(name: str, text: str, fmt: FileFormat, selection: Selection) -> PackageList:
-    """Read a lock.
+    """Read a lock file.
 
     Args:
         name: Its path, which relative entries are relative to and errors name; `-` for standard input.
         text: Its content.
-        fmt: What `lock_format` says it is.
-        selection: The part of it that is wanted.
+        fmt: Its format, from `lock_format`.
+        selection: The part to read.
 
     Raises:
-        UsageError: The lock, an entry or the selection is wrong; the message names file, line (or entry), reason and
-            what to do.
+        UsageError: The lock file, an entry or the selection is invalid; the message names file, line (or entry), reason
+            and what to do.
     """
     place = SourcePosition(name)
     if selection.environment is not None and not fmt.environments:
@@ -102,7 +102,7 @@ def read_package_list(
     groups: frozenset[str] | None = None,
     skip_sources: bool = False,
 ) -> PackageList:
-    """Read the archives that a lock or list names.
+    """Read the archives that a lock file or list names.
 
     Args:
         name: Its path, which relative entries are relative to and errors name; `-` for standard input.
@@ -116,8 +116,8 @@ def read_package_list(
         skip_sources: Leave out directories and repositories instead of refusing the list.
 
     Raises:
-        UsageError: The format is none that names archives, or the list, an entry or the selection is wrong; the message
-            names file, line (or entry), reason and what to do.
+        UsageError: The format names no archives, or the list, an entry or the selection is invalid; the message names
+            file, line (or entry), reason and what to do.
     """
     selection = Selection(arches, environment, python, extras, groups)
     text = text.removeprefix("\ufeff")

@@ -1,8 +1,8 @@
 """pixi.lock, versions 4 to 7: environments, each with a list of packages per platform.
 
 Versions 4 and 5 describe a package under `kind:` and `url:`, later ones under `conda:` or `pypi:`; version 7 adds
-platforms with names of their own, and `conda_source:` for packages built from source. Of several platforms of one
-subdir, which differ in virtual packages, the one that bears the subdir's name is taken, or the one that is asked for.
+platforms with names of their own, and `conda_source:` for packages built from source. If several platforms of one
+subdir differ in virtual packages, the one with the subdir's name is used, or the requested one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asynccache.resolve.requests.source_position import SourcePosition, package_
 
 _VERSIONS: Final = ("4", "5", "6", "7")
 _KINDS: Final[tuple[Kind, ...]] = ("conda", "pypi")
-_OF: Final = ":"  # between an environment and one of its platforms, where an environment is chosen
+_OF: Final = ":"  # between an environment and one of its platforms, in the choice of an environment
 _SOURCE_KEY: Final = "conda_source"
 
 
@@ -26,7 +26,7 @@ def read_pixi_lock(text: str, place: SourcePosition, selection: Selection) -> tu
     """Read the packages of one environment on the selected platforms, and the source trees.
 
     Raises:
-        UsageError: An unknown version, environment or platform, or an entry that names no package.
+        UsageError: An unknown version, environment or platform, or an entry without a package.
     """
     document = parse_yaml(text, place)
     version = document.required_text("version")
@@ -110,6 +110,6 @@ def _package(reference: Entry, record: Entry | None) -> Package:
         )
     for known in _KINDS:
         if kind == known:
-            # `direct+` says that the requirement itself gave the address
+            # `direct+` means that the requirement itself has the address
             return package_at(record.place, location.removeprefix("direct+"), record.digests(), kind=known)
     raise record.place.error("a package has an unknown kind", expected="conda or pypi", found=repr(kind[:40]))

@@ -1,7 +1,7 @@
-"""pylock.toml (PEP 751): of every package whose marker holds for the target, the best archive.
+"""pylock.toml (PEP 751): the best archive of every package whose marker holds for the target.
 
 `packaging.pylock` reads and selects. Best is the wheel whose tag comes first in the target's order, then the one with
-the higher build number; where no wheel fits, the sdist. Entries for a directory or a repository name no archive.
+the higher build number; if no wheel fits, the sdist. Entries for a directory or a repository name no archive.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_pylock(text: str, place: SourcePosition, selection: Selection) -> Found
     document = parse_toml(text, place)
     _drop_old_sdists(document)
     try:
-        # who wrote it is required by the standard, and nothing here depends on it
+        # `created-by` is required by the standard, but nothing here depends on it
         lock = pylock.Pylock.from_dict({"created-by": "", **document})
     except pylock.PylockValidationError as exc:
         number = _number(exc)
@@ -56,13 +56,13 @@ def read_pylock(text: str, place: SourcePosition, selection: Selection) -> Found
 
 
 def _number(error: Exception) -> int | None:
-    """Return the package that the library names by its number, counted from 0."""
+    """Return the package that the library refers to by its index."""
     found = re.search(r"\bpackages\[(\d+)\]", str(error))
     return int(found[1]) if found else None
 
 
 def _drop_old_sdists(document: dict[str, Any]) -> None:
-    """Take out sdists in a format that the standard ended (`.tar.bz2`), which nobody needs beside wheels."""
+    """Remove sdists in a format that the standard no longer allows (`.tar.bz2`), which are not needed beside wheels."""
     packages = document.get("packages")
     for table in packages if isinstance(packages, list) else []:
         sdist = table.get("sdist") if isinstance(table, dict) else None
@@ -82,10 +82,10 @@ def targets(selection: Selection) -> list[PythonTarget]:
 
 
 def check_choice(what: str, wanted: Collection[str], offered: Collection[str], place: SourcePosition) -> None:
-    """Check that a lock offers what is chosen of it.
+    """Check that a lock file offers what is selected.
 
     Raises:
-        UsageError: It does not; says what it offers.
+        UsageError: It does not; the message says what it offers.
     """
     if missing := sorted(set(wanted).difference(offered)):
         raise place.error(
@@ -101,11 +101,10 @@ def select(
     extras: Collection[str] = (),
     groups: Collection[str] | None = None,
 ) -> Found:
-    """Return the best archive of every package that a lock has for a target, and the source trees.
+    """Return the best archive of every package in a lock file for a target, and the source trees.
 
     Raises:
-        UsageError: It was not made for the target, has nothing that fits it, or an archive has no digest that is
-            checked here.
+        UsageError: It was not made for the target, has nothing that fits it, or an archive has no supported digest.
     """
     packages, trees = [], []
     asked = f"{target.arch} with Python {target.version}"
@@ -138,7 +137,7 @@ def select(
 
 
 def _best_build_first(package: pylock.Package) -> pylock.Package:
-    # of wheels with one tag the library takes the first
+    # the library uses the first of several wheels with one tag
     wheels = sorted(package.wheels or (), key=lambda wheel: parse_wheel_filename(wheel.filename)[2], reverse=True)
     return replace(package, wheels=wheels)
 

@@ -1,9 +1,9 @@
 """pyproject.toml: the project's own dependencies, its Python and its indexes (contract, section 7.8.3).
 
-Optional dependencies, dependency groups and the dependencies of poetry are no part of the project's environment and
-are left out. Repositories, addresses and directories of `tool.uv.sources` and uv's constraints count. What else a
-tool's table says of the dependencies is refused by name: the project of that name in a public index may be another
-process's.
+Optional dependencies, dependency groups and the dependencies of poetry are not part of the project's environment and
+are left out. Repositories, addresses and directories of `tool.uv.sources` and uv's constraints count. Everything else
+that a tool's table says about the dependencies is refused by name: the project of that name in a public index may be
+someone else's.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from asynccache.resolve.requests.requirement_text import read_requirement
 from asynccache.resolve.requests.requirements import Collector, Requirements
 from asynccache.resolve.requests.source_position import SourcePosition, local_url
 
-# Of uv: what changes the versions or places of all packages.
+# uv's options that change the versions or origins of all packages.
 _UV: Final = (
     "override-dependencies", "exclude-dependencies", "index-url", "extra-index-url",
     "find-links", "no-index",
 )  # fmt: skip
-# Of a source of uv's that a requirement can hold.
+# Parts of a uv source that a requirement can express.
 _SOURCE: Final = {"git", "rev", "tag", "branch", "url", "path", "subdirectory", "editable"}
-# Of poetry: where a dependency comes from.
+# poetry's options for the origin of a dependency.
 _POETRY: Final = {"source", "path", "git", "url"}
 _PIXI: Final = ("dependencies", "pypi-dependencies", "target")
 _LOCK: Final = {
@@ -77,7 +77,7 @@ def read_pyproject_toml(text: str, place: SourcePosition) -> Requirements:
         collector.require("pypi", requirement)
     if "requires-python" in project:
         where = place.at(entry="project.requires-python")
-        # as written: the text is part of what other readers identify the environment by
+        # as written: the text is part of the environment's identity for other readers
         collector.python = _text(project["requires-python"], where) or None
     for where, url in _indexes(document, place):
         collector.source("pypi", url, where)
@@ -96,7 +96,7 @@ def read_pyproject_toml(text: str, place: SourcePosition) -> Requirements:
 
 
 def _source(said: object, place: SourcePosition, collector: Collector) -> str | None:
-    """Return the address of a package that a source of uv's stands for; None if no requirement can hold it.
+    """Return the address for a uv source of a package; None if no requirement can express it.
 
     Raises:
         UsageError: A directory that is relative to standard input.
@@ -146,7 +146,7 @@ def _indexes(document: Mapping[str, Any], place: SourcePosition) -> Iterator[tup
     for tool, key in (("poetry", "source"), ("uv", "index")):
         for number, entry in enumerate(_list(_at(document, "tool", tool, key))):
             where = place.at(entry=f"tool.{tool}.{key}[{number}]")
-            # an explicit index serves those that name it only, which are refused
+            # an explicit index serves only packages that name it, which are refused
             if (
                 isinstance(entry, dict)
                 and "url" in entry

@@ -2,7 +2,7 @@
 
 A new format is a module in this room and a line in `FORMATS`. A reader of locks takes (text, place, selection) and
 returns archives and source trees; a reader of requirements takes (text, place) and returns requirements. Readers are
-imported when a file of the format is read, since each brings a parser.
+imported when a file of the format is read, since each imports a parser.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class FileFormat:
     """A format.
 
     Attributes:
-        name: What people call it, in help texts and errors.
-        reader: `MODULE.FUNCTION` of this room; empty for a format that is known and not read.
-        lock: Whether it names archives; else it says what is wanted.
-        remembers: Of requirements: its reader takes what was read before, since parsing it takes long.
+        name: Its name in help texts and errors.
+        reader: `MODULE.FUNCTION` of this room; empty for a format that is recognised but not read.
+        lock: Whether it names archives; otherwise it contains requirements.
+        remembers: For requirements: its reader accepts a memory, since parsing takes long.
         named: Pattern of a whole file name that is always of this format.
-        holds: Whether a text can only be of this format.
-        likely: Whether a file name and text are probably of this format, where nothing is certain.
-        python: Of a lock: it says which Python there is; else it holds PyPI packages only.
-        divided: Of a lock: it says of every package for which platforms it was locked.
-        environments: Of a lock: it holds several environments, which have names.
-        unique_key: Under which its digest makes an environment of it another one (contract, section 1.4).
-        instead: What makes a file that can be read of one that is not read.
+        holds: Returns whether a text can only be of this format.
+        likely: Returns whether a file name and text are probably of this format, if nothing is certain.
+        python: For a lock file: it includes Python; otherwise it has PyPI packages only.
+        divided: For a lock file: it says for which platforms every package was locked.
+        environments: For a lock file: it has several named environments.
+        unique_key: Key under which its digest is part of an environment's identity (contract, section 1.4).
+        instead: How to convert a file that is not read into one that is.
     """
 
     name: str
@@ -59,10 +59,11 @@ class FileFormat:
     def read_lock(
         self, text: str, place: SourcePosition, selection: Selection
     ) -> tuple[list[Package], list[SourceTree]]:
-        """Read a lock of this format: its archives, and what has none.
+        """Read a lock file of this format: its archives, and sources without one.
 
         Raises:
-            UsageError: It is malformed, or was not locked for the selection; names file, entry or line, and reason.
+            UsageError: It is malformed, or was not locked for the selection; the message names file, entry or line, and
+                reason.
         """
         found: tuple[list[Package], list[SourceTree]] = self._reader()(text, place, selection)
         return found
@@ -71,12 +72,12 @@ class FileFormat:
         """Read requirements of this format. Blocking where there is a memory.
 
         Args:
-            text: The file's.
+            text: The file's text.
             place: The file.
             memory: What this user read before.
 
         Raises:
-            UsageError: It is malformed, asks for what is not supported or for what is not there; names file, line and
+            UsageError: It is malformed, or asks for something unsupported or missing; the message names file, line and
                 reason.
         """
         memories = (memory,) if self.remembers else ()
@@ -114,7 +115,8 @@ _requirement_lines: Final = _lines(r"^[A-Za-z0-9][\w.-]*(\[[^\]\n]*\])?\s*([=<>~
 _blank: Final = _lines(r"\A(?>(?:\s|#.*)*)\Z")
 
 DOCUMENT: Final = "exported document"
-# In this order their content is looked at: poetry's lock has all that uv's has, a manifest lines that look required.
+# Content is checked in this order: poetry's lock file has all that uv's has, and a manifest has lines that look like
+# requirements.
 FORMATS: Final = (
     FileFormat("@EXPLICIT", "line_lists.read_explicit", lock=True, holds=_lines(r"^@EXPLICIT\b"), divided=False),
     FileFormat(
@@ -195,7 +197,7 @@ FORMATS: Final = (
 
 
 def format_named(name: str) -> FileFormat:
-    """Return the format of a name.
+    """Return the format of that name.
 
     >>> format_named("uv.lock").lock, format_named("environment.yml").lock
     (True, False)
@@ -208,19 +210,20 @@ def read_requirements(path: str, name: str) -> Requirements:
 
     Args:
         path: Its path.
-        name: Of the format, such as `requirements.txt`.
+        name: Name of the format, such as `requirements.txt`.
 
     Raises:
-        UsageError: It cannot be read, is malformed or asks for what is not supported; names file, line and reason.
+        UsageError: It cannot be read, is malformed or asks for something unsupported; the message names file, line and
+            reason.
     """
-    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - telling formats apart does without
+    from asynccache.resolve.formats.text import read_text  # noqa: PLC0415 - not needed to recognise formats
     from asynccache.resolve.requests.source_position import SourcePosition  # noqa: PLC0415
 
     return format_named(name).read_requirements(read_text(path), SourcePosition(path))
 
 
 def format_names(*, lock: bool) -> str:
-    """Return what locks, or files of requirements, are called, for help texts.
+    """Return the names of the formats of lock files, or of requirements, for help texts.
 
     >>> format_names(lock=False)
     'environment.yml, pyproject.toml or requirements.txt'
@@ -230,7 +233,7 @@ def format_names(*, lock: bool) -> str:
 
 
 def recognise(name: str, text: str, *, locks: bool = False) -> FileFormat | None:
-    r"""Tell the format of a file by its name, else by its content, else by what its name suggests.
+    r"""Recognise the format of a file by its name, else by its content, else by what its name suggests.
 
     Args:
         name: Its path, `-` for standard input.
@@ -238,7 +241,7 @@ def recognise(name: str, text: str, *, locks: bool = False) -> FileFormat | None
         locks: Whether it can only be a lock: `a @ https://...` is a requirement, and can be an archive in a list.
 
     Returns:
-        None if it is of none.
+        None if it has none of them.
 
     >>> recognise("ci/pylock.dev.toml", "").name, recognise("env.txt", "@EXPLICIT\nhttps://...").name
     ('pylock.toml', '@EXPLICIT')

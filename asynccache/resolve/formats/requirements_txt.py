@@ -1,8 +1,8 @@
 """requirements.txt: PEP 508 requirements, and the options that an environment can have (contract, section 7.8.1).
 
-Beyond pip's own format, `--conda-channel`, `--conda-pkg` and `--sys-pkg` name what does not come from an index. A
-backslash at a line's end continues the line. A file of constraints and the digests of a requirement become flags of the
-request, so that they are part of its id. Editable installs and included files are refused.
+In addition to pip's own format, `--conda-channel`, `--conda-pkg` and `--sys-pkg` name what does not come from an index.
+A backslash at a line's end continues the line. A file of constraints and the digests of a requirement become flags of
+the request, so that they are part of its id. Editable installs and included files are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WITH_ARGUMENT: Final = (
 )  # fmt: skip
 _SHA256_DIGITS: Final = 64
 _LINKS: Final = ("-f", "--find-links")
-_RELATIVE: Final = re.compile(r"(?!/|~|\$)(?:file:(?!/)|(?![\w+]+:))")  # to the file, as pip has it
+_RELATIVE: Final = re.compile(r"(?!/|~|\$)(?:file:(?!/)|(?![\w+]+:))")  # relative to the file, as for pip
 _REFUSED: Final = {
     "-r": "name all files on the command line instead",
     "--requirement": "name all files on the command line instead",
@@ -48,7 +48,7 @@ def read_requirements_txt(text: str, place: SourcePosition) -> Requirements:
     """Read a requirements.txt.
 
     Raises:
-        UsageError: A line that is not supported; the message names file, line and reason.
+        UsageError: A line is not supported; the message names file, line and reason.
     """
     collector = Collector()
     for where, line in _lines(text, place):
@@ -96,10 +96,10 @@ def read_line(line: str, place: SourcePosition, collector: Collector) -> None:
 
 
 def read_constraint(line: str, place: SourcePosition) -> str:
-    """Return what bounds the versions of a package as a request's flag has it; empty if it bounds none.
+    """Return a constraint on a package's versions in the format of a request's flag; empty if it allows all.
 
     Raises:
-        UsageError: It is no constraint of a version.
+        UsageError: It is not a version constraint.
     """
     found = None if line.startswith("-") else pep508_requirement(line, place)
     if found is None or "@" in found.name or "[" in found.name:
@@ -111,11 +111,11 @@ def read_constraint(line: str, place: SourcePosition) -> str:
 
 
 def _constraints(path: str, place: SourcePosition) -> Iterator[tuple[SourcePosition, str]]:
-    """Yield what a file of constraints says, each as PEP 508 writes it.
+    """Yield the constraints of a file, each in PEP 508 notation.
 
     Raises:
         ObjectNotFoundError: There is no such file.
-        UsageError: It is elsewhere, or a line is no constraint of a version.
+        UsageError: It is not a local file, or a line is not a version constraint.
     """
     if "://" in path and not path.startswith("file:"):
         raise place.error(
@@ -155,7 +155,7 @@ def sys_requirement(item: str, place: SourcePosition) -> Requirement:
     """Read a virtual package with its version.
 
     Raises:
-        UsageError: It has no version, or is none that can be asked for.
+        UsageError: It has no version, or cannot be requested.
     """
     name, version = read_item(item, place)
     if name not in SYS_PACKAGES:
@@ -168,12 +168,12 @@ def sys_requirement(item: str, place: SourcePosition) -> Requirement:
 
 
 def pep508_requirement(line: str, place: SourcePosition) -> Requirement:
-    """Read a requirement by PEP 508; extras are put in order, so that its identity does not vary.
+    """Read a PEP 508 requirement; extras are sorted, so that its identity does not vary.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is invalid.
     """
-    from packaging import requirements  # noqa: PLC0415 - conda's lines need none
+    from packaging import requirements  # noqa: PLC0415 - not needed for conda's lines
 
     try:
         parsed = requirements.Requirement(line)
@@ -229,14 +229,14 @@ def _option(line: str) -> tuple[str, str]:
 
 
 def _lines(text: str, place: SourcePosition) -> Iterator[tuple[SourcePosition, str]]:
-    """Yield the lines that say something, without comments, continued ones joined, each with where it starts."""
+    """Yield the lines with content, without comments, with continued lines joined, each with its position."""
     joined, start = "", 0
     lines = text.removeprefix("\ufeff").splitlines()
     for number, raw in enumerate(lines, 1):
         start = start or number
         comment = _COMMENT.search(raw)
         line = raw[: comment.start()] if comment else raw
-        # as pip does: a comment ends the line that it stands in, also where that is a continuation
+        # as pip does: a comment ends its line, even if that is a continuation
         if comment is None and line.rstrip().endswith("\\") and number < len(lines):
             joined += line.rstrip()[:-1] + " "
             continue

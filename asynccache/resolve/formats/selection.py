@@ -1,4 +1,4 @@
-"""What to take from a list that holds packages for more than one platform, environment or Python."""
+"""What to read from a list with packages for more than one platform, environment or Python."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _PYTHON = r"3\.\d+(\.\d+((a|b|rc)\d+)?)?"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which part of a list is wanted.
+    """Which part of a list to read.
 
     Attributes:
-        arches: Architectures by their conda names; empty means this machine's, or for a list that is not divided by
-            platform everything.
+        arches: Architectures by their conda names; empty means this machine's, or everything in a list that is not
+            divided by platform.
         environment: Environment of a pixi.lock; None means `default`.
-        python: Version such as `3.11` or `3.11.7` that wheels of a lock of PyPI packages are chosen for; None means
-            the version that runs this.
+        python: Version such as `3.11` or `3.11.7` that wheels of a lock of PyPI packages are chosen for; None means the
+            running version.
         extras: Extras of a pylock.toml or uv.lock.
-        groups: Dependency groups of a pylock.toml or uv.lock; None means those the file has as default.
+        groups: Dependency groups of a pylock.toml or uv.lock; None means the file's default groups.
         glibc: Minor version of glibc 2 that wheels are chosen for; None as `PythonTarget` says.
 
     Raises:
-        UsageError: An architecture or a Python version that cannot be.
+        UsageError: An architecture or a Python version is invalid.
     """
 
     arches: tuple[str, ...] = ()
@@ -46,18 +46,18 @@ class Selection:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """The architectures wanted, each once.
+        """The selected architectures, each once.
 
         Raises:
-            UsageError: None were named and this machine's has no name.
+            UsageError: None were given and this machine's has no name.
         """
         return tuple(dict.fromkeys(self.arches)) or (current_architecture(),)
 
     @property
     def python_version(self) -> str:
-        """The Python version wanted."""
+        """The selected Python version."""
         return self.python or platform.python_version().rstrip("+")
 
     def wants_subdir(self, subdir: str) -> bool:
-        """Whether a package of an undivided list is wanted, by the conda platform in its URL."""
+        """Whether a package of an undivided list is selected, by the conda platform in its URL."""
         return not self.arches or subdir not in {*ARCHITECTURES, NOARCH} or subdir in {*self.arches, NOARCH}

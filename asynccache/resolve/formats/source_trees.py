@@ -1,4 +1,4 @@
-"""What a lock may name besides packages: directories and repositories, and archives that a code host makes of a tag."""
+"""What a lock file may name besides packages: directories, repositories, and archives of a tag from a code host."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ _REPOSITORY: Final = re.compile(r"(git|hg|svn|bzr)\+|(git|ssh|svn|hg)://", re.IG
 
 @dataclass(frozen=True, slots=True)
 class SourceTree:
-    """A directory, a repository or an archive of a tag or branch that a lock names.
+    """A directory, a repository or an archive of a tag or branch in a lock file.
 
     Attributes:
         place: The entry that names it.
-        location: A path relative to the lock or absolute, an address of an archive, or `git+` and that of a repository.
-        name: Of the package; empty if the format does not say how a wheel is made of it.
-        version: Of the package; None if only a build tells.
-        commit: Of a repository; None if the lock says none.
-        subdirectory: Below its root; empty for the root.
-        editable: Whether the lock wants it installed in place.
-        digests: Of an archive; None for what is none.
+        location: An absolute path or one relative to the lock file, the address of an archive, or `git+` and the
+            address of a repository.
+        name: Name of the package; empty if the format does not say how to build it.
+        version: Version of the package; None if only a build shows it.
+        commit: Commit of a repository; None if the lock file has none.
+        subdirectory: Directory below its root; empty for the root.
+        editable: Whether it is to be installed in place.
+        digests: Digests of an archive; None for others.
     """
 
     place: SourcePosition
@@ -46,7 +47,7 @@ class SourceTree:
         return f"{self.place}: {redacted(self.location)} is {what}"
 
     def refused(self) -> UsageError:
-        """Return the error of who needs an archive."""
+        """Return the error of a caller that needs an archive."""
         if self.digests is not None:
             what = (
                 "an archive that does not bear its package's name: it is kept with the wheel that is built of it only"
@@ -60,14 +61,15 @@ class SourceTree:
         )
 
     def build(self) -> SourceBuild:
-        """Return how a wheel is made of it.
+        """Return how to build a wheel from it.
 
         Raises:
-            UsageError: None can be: it is editable, a repository without commit, or of a format that does not say how.
+            UsageError: That is impossible: it is editable, a repository without a commit, or in a format that does not
+                say how.
         """
         if not self.name:
             raise self.refused()
-        from packaging.utils import canonicalize_name  # noqa: PLC0415 - few locks have trees
+        from packaging.utils import canonicalize_name  # noqa: PLC0415 - few lock files have trees
 
         name, location = canonicalize_name(self.name), redacted(self.location)
         if self.editable:
@@ -84,7 +86,7 @@ class SourceTree:
 
 
 def is_source_tree(location: str) -> bool:
-    """Whether a location is a directory's or a repository's.
+    """Whether a location is that of a directory or a repository.
 
     >>> is_source_tree("./"), is_source_tree("git+https://host/a.git@v1"), is_source_tree("./a-1.0-py3-none-any.whl")
     (True, True, False)
@@ -102,7 +104,7 @@ def is_source_tree(location: str) -> bool:
 
 
 def bears_name(location: str, name: str, version: str | None) -> bool:
-    """Whether the file name of an archive says which package it is: that of a tag or branch (`v1.0.tar.gz`) does not.
+    """Whether the file name of an archive names its package, unlike that of a tag or branch (`v1.0.tar.gz`).
 
     Raises:
         UsageError: It is not a file name of an archive.
@@ -110,7 +112,7 @@ def bears_name(location: str, name: str, version: str | None) -> bool:
     >>> bears_name("https://host/a-b-1.0.tar.gz", "A_b", None), bears_name("https://host/tags/v1.0.tar.gz", "a", "1.0")
     (True, False)
     """
-    from packaging.utils import canonicalize_name, canonicalize_version  # noqa: PLC0415 - few locks have such
+    from packaging.utils import canonicalize_name, canonicalize_version  # noqa: PLC0415 - few lock files have these
 
     stem, fmt = split_filename(unquote(re.split("[?#]", location)[0].rpartition("/")[2]))
     if fmt not in {Format.TAR_GZ, Format.ZIP}:

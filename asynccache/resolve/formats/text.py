@@ -1,4 +1,4 @@
-"""The text of a file that a user names, whatever editor wrote it."""
+"""Reading the text of a user's file, in any encoding that editors write."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parse_toml(text: str, place: SourcePosition) -> dict[str, Any]:
     Raises:
         UsageError: It is none.
     """
-    import tomllib  # noqa: PLC0415 - most files are none
+    import tomllib  # noqa: PLC0415 - most files are not TOML
 
     try:
         return tomllib.loads(text)

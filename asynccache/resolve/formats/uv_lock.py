@@ -1,7 +1,7 @@
-"""uv.lock: of one lock for all platforms, what the project needs on one of them.
+"""uv.lock: what the project needs on one platform, from one lock file for all of them.
 
 The walk begins at the project itself, which is not installed, and its group `dev`, which uv takes by default, and
-follows dependencies whose marker holds. Where a package is locked in several versions, each for other platforms, a
+follows dependencies whose marker holds. If a package is locked in several versions for different platforms, a
 dependency names the one it means.
 """
 
@@ -35,7 +35,7 @@ def read_uv_lock(text: str, place: SourcePosition, selection: Selection) -> Foun
     """Read what is locked for the selected platforms, Python, extras and groups: archives and source trees, by name.
 
     Raises:
-        UsageError: Not such a file, a target it was not locked for, or an entry that names no archive for the target.
+        UsageError: It is not such a file, was not locked for the target, or an entry has no archive for the target.
     """
     document = parse_toml(text, place)
     try:
@@ -58,7 +58,7 @@ def _read(document: Table, place: SourcePosition, selection: Selection) -> Found
     )
     packages, trees = [], []
     for target in targets(selection):
-        select(lock, target, place)  # what holds for the target can only be followed where the lock itself does
+        select(lock, target, place)  # only dependencies that the lock file itself includes can be followed
         found = _Walk(document, place, target).found(selection)
         archives, sources = select(replace(lock, packages=found), target, place)
         packages += archives
@@ -78,7 +78,7 @@ class _Walk:
         roots = roots or [p for p in self._packages if p["name"] in self._members]
         if not roots:
             raise self._place.error("it names no project whose dependencies it locks", hint="lock again")
-        waiting: list[tuple[Table, str]] = []  # packages, each by itself and with every extra that is asked for
+        waiting: list[tuple[Table, str]] = []  # packages, each by itself and with every requested extra
         for root in roots:
             check_choice("extras", selection.extras, root.get("optional-dependencies", {}), self._place)
             waiting += [(root, ""), *((root, extra) for extra in selection.extras)]
@@ -132,7 +132,7 @@ class _Walk:
         return self._place.at(entry=f"package {package['name']}")
 
     def _as_entry(self, package: Table) -> pylock.Package:
-        """Return a package as a pylock.toml has it."""
+        """Return a package in the format of a pylock.toml."""
         source = package["source"]
         entry = pylock.Package(
             name=canonicalize_name(package["name"]),
@@ -159,7 +159,7 @@ class _Walk:
             raise self._where(package).error("an archive has neither `url` nor `path`", found=str(file.get("filename")))
         registry = source.get("registry")
         if "path" in file and registry and not has_scheme(registry):
-            # of a registry that is a directory, paths are relative to it
+            # paths in a registry that is a directory are relative to it
             address = str(PurePosixPath(registry) / str(address))
         algorithm, _, digest = str(file.get("hash") or "").partition(":")
         return {

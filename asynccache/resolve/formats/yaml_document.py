@@ -1,6 +1,6 @@
 """YAML files as plain values with line numbers.
 
-Every scalar is read as text: a digest of digits alone or a version `1.10` must not become a number.
+Every scalar is read as text: a digest of only digits, or a version `1.10`, must not become a number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ABSENT: Final = {"", "~", "null", "Null", "NULL"}
 
 
 class Entry:
-    """A mapping of a document, which knows its place and checks what is read from it.
+    """A mapping of a document, which knows its position and checks what is read from it.
 
     Args:
         values: The mapping.
@@ -57,7 +57,7 @@ class Entry:
         """Return a whole number that is not negative, None if it is absent.
 
         Raises:
-            UsageError: It is something else.
+            UsageError: It is of another type.
         """
         value = self.text(key)
         if value is None:
@@ -70,13 +70,13 @@ class Entry:
         """Return a mapping, None if it is absent.
 
         Raises:
-            UsageError: It is something else.
+            UsageError: It is of another type.
         """
         value = self._value(key, dict, "a mapping")
         return None if value is None else Entry(value, self.place)
 
     def entries(self, key: str) -> list[Entry]:
-        """Return the mappings of a list, none when it is absent.
+        """Return the mappings of a list; empty if it is absent.
 
         Raises:
             UsageError: It is not a list of mappings.
@@ -88,7 +88,7 @@ class Entry:
         return [Entry(item, self.place) for item in value]
 
     def items(self, key: str) -> list[tuple[SourcePosition, str | Entry]]:
-        """Return the texts and mappings of a list, each with its place; none when it is absent, no null ones.
+        """Return the texts and mappings of a list, each with its position, without nulls; empty if it is absent.
 
         Raises:
             UsageError: It is not a list, or holds lists.
@@ -113,7 +113,7 @@ class Entry:
         return value
 
     def digests(self, *, size: bool = True) -> Digests:
-        """Return what the keys `md5`, `sha256` and `size` say.
+        """Return the values of the keys `md5`, `sha256` and `size`.
 
         Raises:
             UsageError: One of them is malformed.
@@ -125,15 +125,15 @@ class Entry:
 
 
 def parse_yaml(text: str, place: SourcePosition, memory: Verified | None = None) -> Entry:
-    """Read a document whose top is a mapping. Blocking where there is a memory.
+    """Read a document whose top level is a mapping. Blocking if there is a memory.
 
     Args:
         text: The document.
-        place: The file it is.
-        memory: What this user read before, where the text is one that is read again and again.
+        place: The file.
+        memory: What this user read before, for files that are read repeatedly.
 
     Raises:
-        UsageError: Not YAML, or its top is something else.
+        UsageError: It is not YAML, or its top level is of another type.
     """
     kept = None
     if memory is not None:

@@ -1,6 +1,6 @@
-"""From the text of a YAML document to its values, by PyYAML's parser.
+"""Parsing the text of a YAML document into values with PyYAML's parser.
 
-Tags, and with them the construction of objects, are ignored; a key that occurs twice is an error.
+Tags, and with them the construction of objects, are ignored; a duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import yaml
 from asynccache.resolve.formats.yaml_values import LINE, Item, Mapped, kind_of
 from asynccache.resolve.requests.source_position import SourcePosition
 
-_Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C one where libyaml is there
+_Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C parser if libyaml is available
 _DEEPEST: Final = 64  # levels; lock files have about 8
-_MERGE: Final = object()  # what a plain `<<` is as a key; in quotes it is a text like any other
+_MERGE: Final = object()  # the key for a plain `<<`; in quotes it is ordinary text
 
 
 class _Builder:
-    """Builds values from a parser's events, without recursion: a document nested deeply must not end the process."""
+    """Builds values from a parser's events, without recursion: a deeply nested document must not crash the process."""
 
     def __init__(self, place: SourcePosition) -> None:
         self._place = place
@@ -56,7 +56,7 @@ class _Builder:
             self._anchors[event.anchor] = event.value if isinstance(event, yaml.ScalarEvent) else self._open[-1]
 
     def _merge(self, collection: Mapped) -> None:
-        """Take over what mappings under `<<` hold: a mapping's own keys count, then those of the first."""
+        """Merge mappings under `<<`: a mapping's own keys take precedence, then those of the first."""
         value = collection.pop(_MERGE)
         for source in value if isinstance(value, list) else [value]:
             if not isinstance(source, dict):
@@ -87,10 +87,10 @@ class _Builder:
 
 
 def read_values(text: str, place: SourcePosition) -> tuple[Mapped, bool]:
-    """Return the mapping that a document is, and whether something in it stands in several places.
+    """Return the mapping of a document, and whether it has aliases.
 
     Raises:
-        UsageError: Not YAML, or its top is something else.
+        UsageError: It is not YAML, or its top level is of another type.
     """
     builder = _Builder(place)
     try:

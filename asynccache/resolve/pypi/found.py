@@ -1,4 +1,4 @@
-"""PyPI packages that were found: what is installed as it is, and what has to be built for it."""
+"""PyPI packages in a solution: what can be installed directly, and what has to be built."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def sorted_out(
     published_below: Iterable[str] = (),
     hash_key: str | None = None,
 ) -> Solution:
-    """Divide archives into what is installed as it is and what has to be built or brought first.
+    """Divide archives into those that can be installed directly and those that have to be built first.
 
     Args:
         archives: Wheels and sources.
-        sources: What has no archive.
-        published_below: Addresses on this machine that count as indexes: wheels below them are published there.
-        hash_key: Key that digests of wheels are recorded under; None for their format. Locks that were given use
+        sources: Sources without an archive.
+        published_below: Local addresses that count as indexes: wheels below them count as published.
+        hash_key: Key that digests of wheels are recorded under; None for their format. Lock files given by the user use
             `sha256` (contract, section 10.5).
     """
     packages: list[EnvironmentPackage] = []

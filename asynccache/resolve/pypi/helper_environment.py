@@ -2,7 +2,7 @@
 
 Documents of such environments list, after the PyPI packages, all packages of a helper environment: python, pip, wheel,
 tomli, setuptools<82, uv, the setting `builder_env_packages` and what they depend on. They are part of the full id, so
-the same are taken here, although nothing here needs pip or uv from conda.
+the same ones are used, although asynccache does not need pip or uv from conda.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HELPERS: Final = ("pip", "wheel", "tomli", "setuptools==<82", "uv")
 
 
 def helper_request(request: Request, settings: Settings) -> Request:
-    """Return what is asked of conda for a request of PyPI packages; markers stay in it."""
+    """Return the conda request for a request of PyPI packages, with markers."""
     conda = []
     for value in request.deps.get("conda", ()):
         name, constraint, marker = split_value(value)
@@ -47,12 +47,12 @@ def helper_request(request: Request, settings: Settings) -> Request:
 
 
 async def solve_helper(problem: Problem, settings: Settings, conda: Resolver) -> Solution:
-    """Find the conda part of an environment of PyPI packages: one that is known where the problem knows who knows it.
+    """Find the conda part of an environment of PyPI packages: a known one, if the problem can look it up.
 
-    Where no channel has what `builder_env_packages` says by default, the environment is found without it, with a note.
+    If no channel has the default of `builder_env_packages`, the environment is found without it, with a note.
 
     Raises:
-        UsageError: What is not Python (`npconda`) needs Python.
+        UsageError: A non-Python package (`npconda`) needs Python.
         ResolutionError: As `Resolver.resolve` says.
     """
     await _refuse_python(problem, conda)
@@ -114,17 +114,17 @@ def python_version(packages: Sequence[EnvironmentPackage]) -> str:
 def builder_environment(
     request: Request, arch: str, packages: Sequence[EnvironmentPackage], settings: Settings
 ) -> ResolvedEnvironment:
-    """Return the conda part as an environment of its own, whose prefix builds wheels and asks pip.
+    """Return the conda part as an environment of its own, whose prefix builds wheels and runs pip.
 
     Args:
-        request: Of the whole environment.
+        request: Request of the whole environment.
         arch: conda platform.
-        packages: Those of a solution; PyPI packages do not count.
-        settings: As the solution was found with.
+        packages: Packages of a solution; PyPI packages are ignored.
+        settings: Settings with which the solution was found.
     """
     conda = tuple(package for package in packages if package.kind == "conda")
     names = {parse_stem("conda", package.filename).name for package in conda}
-    # what no channel has was left out, and is no part of what was asked
+    # what no channel has was left out, and is not part of the request
     further = [value for value in settings.builder_env_packages if read_requirement(value).name in names]
     asked = helper_request(request, replace(settings, builder_env_packages=further))
     identity = full_id([(package.filename, package.published_hash) for package in conda], arch)

@@ -13,21 +13,21 @@ from asynccache.model.url import redacted
 from asynccache.resolve.pypi.problem import Logins, PypiProblem
 
 _PROBE_SECONDS: Final = 5.0
-_MOST_PROJECTS: Final = 3  # an index that refuses refuses all of them
+_MOST_PROJECTS: Final = 3  # an index that refuses one refuses all of them
 
 
 def unknown(name: str, problem: PypiProblem, logins: Logins, *, asked: str = "", reasons: str = "") -> AsyncCacheError:
-    """Return the error for a project that was not found, blocking: each index is asked for up to five seconds.
+    """Return the error for a project that was not found. Blocking: each index is queried for up to five seconds.
 
     Args:
         name: The project, in normal form.
-        problem: What was asked.
+        problem: The problem.
         logins: Credentials to ask with.
-        asked: The requirement, where it says more than the name.
-        reasons: What the program says.
+        asked: The requirement, if it says more than the name.
+        reasons: The program's message.
 
     Returns:
-        Of the first index that refuses, else that no index has the project.
+        The error of the first index that refuses, otherwise that no index has the project.
     """
     if refusal := refusing([name], problem, logins):
         return refusal
@@ -42,13 +42,13 @@ def unknown(name: str, problem: PypiProblem, logins: Logins, *, asked: str = "",
 def refusing(
     names: Sequence[str], problem: PypiProblem, logins: Logins, *, reasons: str = ""
 ) -> IndexRefusedError | None:
-    """Return the error of the first index that refuses to say what it has, None if none does; blocking.
+    """Return the error of the first index that refuses access, None if none does. Blocking.
 
     Args:
-        names: Projects of which too little was found; the first of them are asked for, each for up to five seconds.
-        problem: What was asked.
+        names: Projects of which too little was found; the first of them are queried, each for up to five seconds.
+        problem: The problem.
         logins: Credentials to ask with.
-        reasons: What the program says, which took a refusal for the absence of a version.
+        reasons: The message of the program, which took a refusal for the absence of a version.
     """
     for index in () if problem.flags.no_index else problem.indexes:
         for name in names[:_MOST_PROJECTS]:
@@ -58,10 +58,10 @@ def refusing(
 
 
 def _refusal(address: str, login: Credentials | None) -> int:
-    """Ask an index for a project: blocking, up to five seconds.
+    """Query an index for a project. Blocking, up to five seconds.
 
     Returns:
-        401 or 403 when it refuses, else 0.
+        401 or 403 if it refuses, otherwise 0.
     """
     if not address.startswith(("http://", "https://")):
         return 0
@@ -79,7 +79,7 @@ def _refusal(address: str, login: Credentials | None) -> int:
 
 
 def refused(index: str, code: str, reasons: str = "") -> IndexRefusedError:
-    """Return the error for an index that answered `code` ("401", "403"); `reasons` says what is missing without it."""
+    """Return the error for an index that answered `code` ("401", "403"); `reasons` says what is missing as a result."""
     return IndexRefusedError(
         f"the index {redacted(index)} refuses ({code})" + (f"; without it:\n{reasons}" if reasons else ""),
         hint="give user and password of its host in the setting auth or in .netrc",

@@ -1,7 +1,7 @@
 """Names of packages on conda and on PyPI: by default the same, normalised; a few differ, and a file can name more.
 
-The built-in table holds names whose PyPI project is another one than the conda package's name says. The setting
-`name_mapping` names a JSON file (conda name -> PyPI name, or null for a package that is no PyPI project).
+The built-in table has conda packages whose PyPI project has another name. The setting `name_mapping` names a JSON file
+(conda name -> PyPI name, or null for a package that is not a PyPI project).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ BUILT_IN: Final[Mapping[str, str | None]] = {
 
 
 def read_name_mapping(path: Path | None) -> dict[str, str | None]:
-    """Return conda name (normalised) -> PyPI name, the user's file laid over the built-in table.
+    """Return conda name (normalised) -> PyPI name; the user's file overrides the built-in table.
 
     Raises:
-        ConfigurationError: The file cannot be read or is no such map.
+        ConfigurationError: The file cannot be read or is not such a map.
     """
     table: dict[str, str | None] = {canonicalize_name(name): project for name, project in BUILT_IN.items()}
     if path is None:
@@ -78,8 +78,8 @@ def provided_by_conda(
 ) -> dict[str, DistributionName]:
     """Return what conda packages provide of PyPI: normalised project name -> the conda package.
 
-    A conda package counts by its name whether or not it holds Python code: one that shares its name with a project
-    and is not it has to be named in the mapping.
+    A conda package counts by its name whether or not it contains Python code: one that only shares its name with a
+    project has to be listed in the mapping.
     """
     provided: dict[str, DistributionName] = {}
     for package in packages:

@@ -1,7 +1,7 @@
 """Environments of PyPI packages, solved by pip of the target's Python (contract, section 10.3).
 
-pip runs in a helper environment of conda packages; the result has the shape that uv's has. For another architecture
-pip is told the target's tags and the values of its environment markers, and takes wheels only.
+pip runs in a helper environment of conda packages; the result has the same format as uv's. For another architecture pip
+is given the target's tags and the values of its environment markers, and uses wheels only.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class PipResolver(PypiResolver):
             "--no-input",
             "--disable-pip-version-check",
             "--retries",
-            # pip says nothing of a connection that fails unless it tries again
+            # pip reports a failed connection only if it retries
             str(max(1, settings.attempts - 1)),
             "--timeout",
             str(max(1, round(settings.read_timeout))),
@@ -167,15 +167,15 @@ class PipResolver(PypiResolver):
 
 
 def read_report(document: Any, indexes: Sequence[str] = ()) -> Solution:
-    """Read what `pip install --report` writes.
+    """Read the output of `pip install --report`.
 
     Args:
         document: The report.
-        indexes: Those of the request: wheels below an index on this machine are published there.
+        indexes: Indexes of the request: wheels below a local index count as published.
 
     Raises:
-        UsageError: An editable package.
-        ResolverFailedError: An entry without address or digest.
+        UsageError: A package is editable.
+        ResolverFailedError: An entry has no address or digest.
     """
     archives, builds = [], []
     for entry in document.get("install", ()):
@@ -209,7 +209,7 @@ def _of_tags(target: PythonTarget, part: str) -> list[str]:
 
 
 async def _running_python(target: PythonTarget) -> Path:
-    """Return the running Python, when it has the target's minor version and pip."""
+    """Return the running Python, if it has the target's minor version and pip."""
     if sys.version_info[:2] == target.release:
         finished = await run_program(
             [sys.executable, "-m", "pip", "--version"], env=own_environment(os.environ), timeout=30, name="pip"

@@ -1,4 +1,4 @@
-"""Wheels without content that stand for packages an environment has already, so that uv chooses around them."""
+"""Empty wheels that represent packages an environment has already, so that uv resolves around them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MOMENT = (2024, 1, 1, 0, 0, 0)
 
 
 def write_placeholders(directory: Path, versions: Mapping[str, str]) -> dict[str, str]:
-    """Write one wheel a package and return the constraints that make uv take them, by normalised name.
+    """Write one wheel per package and return the constraints that make uv use them, by normalised name.
 
-    Such a package depends on nothing: what it needs is there already. A version that PyPI's rules cannot read binds
-    nothing and is left out.
+    Such a package has no dependencies, since they are installed already. A package whose version is not valid for PyPI
+    is left out.
 
     Args:
-        directory: Existing one.
+        directory: An existing directory.
         versions: Name -> version.
     """
     constraints: dict[str, str] = {}

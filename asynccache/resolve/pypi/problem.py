@@ -1,4 +1,4 @@
-"""What every resolver of PyPI packages needs to know of a problem, read once and in one place."""
+"""What every resolver of PyPI packages needs to know about a problem, parsed once and in one place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asynccache.resolve.requests.url_credentials import expanded, values_in
 from asynccache.resolve.resolver import Problem
 
 ACROSS: Final = "Cannot resolve environment across architectures as it depends on local files or non-wheel packages"
-# Flag -> whether it has a value. The last two are made of what pip takes in files: `-c FILE`, and digests of a line.
+# Flag -> whether it has a value. The last two come from what pip reads in files: `-c FILE`, and digests of a line.
 _FLAGS: Final = {
     "--pre": False,
     "--no-index": False,
@@ -50,8 +50,8 @@ class Flags:
         no_index: `--no-index`.
         find_links: `--find-links` and `-f`: addresses or paths.
         trusted_hosts: `--trusted-host`.
-        constraints: `--constraint`: `name<2; MARKER`, which holds where the package is installed.
-        hashes: `--hash`: normalised name -> sha256 of the files that may be taken.
+        constraints: `--constraint`: `name<2; MARKER`, which applies if the package is installed.
+        hashes: `--hash`: normalised name -> sha256 of the allowed files.
     """
 
     prereleases: bool = False
@@ -63,7 +63,7 @@ class Flags:
 
     @property
     def bounds(self) -> list[ReadRequirement]:
-        """The constraints that hold on every machine, read."""
+        """The parsed constraints that hold on every machine."""
         found = [re.fullmatch(r"([\w.-]+)([^;]*)", text) for text in self.constraints]
         return [ReadRequirement(match[1], constraint=match[2]) for match in found if match]
 
@@ -72,7 +72,7 @@ class Flags:
         """Read the extras of a request.
 
         Raises:
-            UsageError: Another flag.
+            UsageError: It is an unknown flag.
         """
         found: dict[str, list[str]] = {}
         for text in texts:
@@ -105,10 +105,10 @@ class PypiProblem:
 
     Attributes:
         arch: conda platform.
-        requirements: Read; Python is none of them.
+        requirements: Parsed requirements, without Python.
         indexes: Addresses, best first, without credentials.
-        flags: Of the request.
-        glibc: Minor version of the glibc 2 that it asks for; None if it says nothing.
+        flags: Flags of the request.
+        glibc: Minor version of the requested glibc 2; None if none is requested.
         base: PyPI packages that must be kept.
     """
 
@@ -121,17 +121,17 @@ class PypiProblem:
 
     @property
     def across(self) -> bool:
-        """Whether it is for another architecture than this machine's, where nothing can be built."""
+        """Whether it is for another architecture than this machine's, for which nothing can be built."""
         return self.arch != current_architecture()
 
     @property
     def addresses(self) -> list[str]:
-        """Indexes and links, then what requirements name."""
+        """Indexes and links, then the addresses in requirements."""
         urls = [requirement.url for requirement in self.requirements if requirement.url]
         return [*self.indexes, *self.flags.find_links, *urls]
 
     def lines(self, logins: Logins) -> list[str]:
-        """Return the requirements as a file for programs has them, with credentials in their addresses."""
+        """Return the requirements as text for programs, with credentials in their addresses."""
         return [
             r.pypi_spec.replace(f"@ {r.url}", f"@ {logins.address(r.url)}") if r.url else r.pypi_spec
             for r in self.requirements
@@ -142,8 +142,7 @@ def read_pypi_problem(problem: Problem, settings: Settings) -> PypiProblem:
     """Read the PyPI part of a problem.
 
     Raises:
-        UsageError: A marker, requirement or flag that cannot be understood, or what cannot be obtained for another
-            architecture.
+        UsageError: A marker, requirement or flag is invalid, or something cannot be obtained for another architecture.
     """
     request = problem.request
     deps = without_markers(request, problem.arch, settings).deps
@@ -166,7 +165,7 @@ def read_pypi_problem(problem: Problem, settings: Settings) -> PypiProblem:
 
 
 def read_mixed_problem(problem: Problem, settings: Settings) -> PypiProblem:
-    """Read the PyPI part of a mixed environment, which can hold nothing that is built.
+    """Read the PyPI part of a mixed environment, which cannot include builds.
 
     Raises:
         UsageError: As `read_pypi_problem`, or a requirement or a package of the base is a repository or local.
@@ -191,7 +190,7 @@ def read_mixed_problem(problem: Problem, settings: Settings) -> PypiProblem:
 
 
 def is_source_address(url: str | None) -> bool:
-    """Whether an address is that of a repository or of something on this machine.
+    """Whether an address is that of a repository or a local one.
 
     >>> is_source_address("git+https://host/a.git"), is_source_address("https://host/a-1-py3-none-any.whl")
     (True, False)
@@ -200,7 +199,7 @@ def is_source_address(url: str | None) -> bool:
 
 
 def _with_address(requirement: ReadRequirement) -> ReadRequirement:
-    """Return a requirement whose address reads as PEP 508 has it: a URL, a revision after `@`."""
+    """Return a requirement whose address is in PEP 508 notation: a URL, a revision after `@`."""
     url = requirement.url
     if url is None:
         return requirement
@@ -234,14 +233,14 @@ class Logins:
         self._given = secrets_of(auth)
 
     def login(self, url: str) -> Credentials | None:
-        """Return what is known for an address's host."""
+        """Return the known credentials for an address's host."""
         host = _host(url)
         return None if host is None else self._credentials.for_url(*host)
 
     def ask_keyring(self, addresses: Iterable[str]) -> bool:
-        """Ask the keyring for hosts whose password nobody gave, blocking: after one of them could not be read.
+        """Ask the keyring about hosts without a known password, after one of them could not be read. Blocking.
 
-        uv and pip ask it for the password of a user only, and no program of a helper environment.
+        uv and pip ask it only for the password of a given user, and not the one of a helper environment.
 
         Returns:
             Whether it knew any.
@@ -252,7 +251,7 @@ class Logins:
         return any(known)
 
     def address(self, url: str) -> str:
-        """Return an address with the credentials that are known for its host and itself; unchanged without any."""
+        """Return an address with the known credentials for its host and itself; unchanged if there are none."""
         url = expanded(self._credentials.with_secret(url))
         found = self.login(url)
         if found is None:
@@ -264,7 +263,7 @@ class Logins:
         return url.removesuffix(rest) + address
 
     def secrets(self, addresses: Iterable[str]) -> list[str]:
-        """Return what must not be shown of what a program says about addresses."""
+        """Return the secrets that must not be shown in a program's messages about addresses."""
         addresses = list(addresses)
         values = [value for url in addresses for value in values_in(url)]
         passwords = [login.password for login in map(self.login, addresses) if login is not None]

@@ -1,4 +1,4 @@
-"""Environments of PyPI packages; Python itself and what else comes from conda by a conda resolver.
+"""Environments of PyPI packages; Python itself and other conda packages come from a conda resolver.
 
 The result lists the PyPI packages first and then the conda ones, as documents of this type do (contract, section 2.1);
 which conda packages those are is said in `helper_environment`.
@@ -39,13 +39,13 @@ Command = tuple[Sequence[str | Path], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class PypiTask:
-    """The PyPI part of an environment, with what is below it.
+    """The PyPI part of an environment, with its conda part.
 
     Attributes:
         problem: The whole problem.
         pypi: Its PyPI part.
-        conda: What was found of its conda part.
-        provided: Normalised name -> version of what conda provides; it is not among the result.
+        conda: The solution of its conda part.
+        provided: Normalised name -> version of what conda provides, which is not part of the result.
     """
 
     problem: Problem
@@ -70,10 +70,10 @@ class PypiResolver(ABC):
     """Solves PyPI requirements with a program. One instance serves several problems at once.
 
     Args:
-        settings: `cache_dir`, `auth`, `builder_env_packages` and time limits count.
-        prefix: Makes the target's Python where a program or a source package needs it; without it the running one
-            has to do.
-        conda: Who solves the conda part.
+        settings: `cache_dir`, `auth`, `builder_env_packages` and time limits are used.
+        prefix: Creates the target's Python if a program or a source package needs it; without it the running one is
+            used.
+        conda: Solves the conda part.
     """
 
     name: str
@@ -93,11 +93,11 @@ class PypiResolver(ABC):
         return replace(found + conda, resolver=self.name)
 
     async def _above(self, task: PypiTask, ends: Deadline) -> Solution:
-        """Find the PyPI packages: those of the base, as it knows them, first; nothing of what conda provides.
+        """Find the PyPI packages: those of the base as recorded, first; without what conda provides.
 
         Args:
-            task: What is to be solved.
-            ends: When it must have ended.
+            task: What to solve.
+            ends: The deadline.
 
         Raises:
             ResolutionError: As `Resolver.resolve` says.
@@ -116,26 +116,26 @@ class PypiResolver(ABC):
         return around
 
     def _kept(self, task: PypiTask, directory: Path) -> tuple[set[str], list[str]]:
-        """Return the names that the result is not to name again, and the lines that bind the rest to them."""
+        """Return the names that the result must not repeat, and the lines that constrain the rest to them."""
         standing, lines = dict(task.provided), []
         for package in task.pypi.base:
             name = normal_name(package)
             if package.downloadable and package.url_format == Format.WHEEL and not task.problem.offline:
                 lines.append(f"{name} @ {self._logins.address(package.url)}")
             else:
-                # built here, or unreachable: what it needs is locked in the base already
+                # built locally, or unreachable: its dependencies are locked in the base already
                 standing[name] = parse_stem("pypi", package.filename).version
         placeholders = write_placeholders(directory, standing)
         return {*standing, *map(normal_name, task.pypi.base)}, [*lines, *placeholders.values()]
 
     async def _run(self, command: Callable[[], Command], task: PypiTask, cwd: Path, ends: Deadline) -> Finished:
-        """Run the program, once more with what the keyring knows when an index cannot be read.
+        """Run the program, and once more with credentials from the keyring if an index cannot be read.
 
         Args:
-            command: Gives its arguments and environment.
-            task: What it solves.
-            cwd: Its directory.
-            ends: When it must have ended.
+            command: Returns its arguments and environment.
+            task: What to solve.
+            cwd: Its working directory.
+            ends: The deadline.
 
         Raises:
             ResolutionError: As `Resolver.resolve` says.
@@ -147,7 +147,7 @@ class PypiResolver(ABC):
         )
         if finished.returncode == 0:
             return finished
-        # in a thread: an index may be asked whether it refuses
+        # in a thread: an index may be queried to see whether it refuses
         error = await in_thread(self._failure, finished, task)
         unread = isinstance(error, IndexUnreachableError) and not task.problem.offline
         if unread and await self._ask_keyrings(task):
@@ -155,10 +155,10 @@ class PypiResolver(ABC):
         raise error
 
     async def _ask_keyrings(self, task: PypiTask) -> bool:
-        """Return whether a keyring knows a login that was not known: this machine's, then the helper environment's.
+        """Return whether a keyring has a new login: this machine's, then the helper environment's.
 
         Raises:
-            ResolutionError: The helper environment cannot be found or made.
+            ResolutionError: The helper environment cannot be found or created.
         """
         indexes = task.pypi.indexes
         if await in_thread(self._logins.ask_keyring, indexes):
@@ -172,35 +172,35 @@ class PypiResolver(ABC):
 
     @abstractmethod
     def _failure(self, finished: Finished, task: PypiTask) -> AsyncCacheError:
-        """Return what the program's failure means. Blocking."""
+        """Return the error for the program's failure. Blocking."""
 
     @abstractmethod
     async def _find(self, task: PypiTask, kept: Sequence[str], directory: Path, ends: Deadline) -> Solution:
         """Run the program.
 
         Args:
-            task: What is to be solved.
-            kept: Lines that bind what is chosen, such as `name @ file:///...`.
-            directory: Private directory for files that the program reads.
-            ends: When it must have ended.
+            task: What to solve.
+            kept: Lines that constrain the choice, such as `name @ file:///...`.
+            directory: Private directory for the program's input files.
+            ends: The deadline.
 
         Raises:
             ResolutionError: As `Resolver.resolve` says.
         """
 
     async def _make_python(self, task: PypiTask, *, helper: bool = False) -> Path | None:
-        """Return a Python of the target's version that runs here; None without a maker of prefixes.
+        """Return a Python of the target's version that runs on this machine; None if prefixes cannot be created.
 
         Args:
-            task: What is solved.
-            helper: Whether it must be that of a helper environment, with all that such a one has.
+            task: What to solve.
+            helper: Whether it must be that of a complete helper environment.
         """
         if self._prefix is None:
             return None
         problem, conda, here = task.problem, task.conda, current_architecture()
         mixed = helper and problem.environment_type == "mixed"
         if problem.arch != here or mixed:
-            # only Python itself has to run here: what else the target has may not exist for this machine
+            # only Python itself has to run on this machine: other packages of the target may not exist for it
             request = replace(problem.request, deps={"conda": problem.request.deps.get("conda", ())})
             if mixed:
                 python = [v for v in request.deps["conda"] if read_requirement(v).name == "python"]
@@ -221,10 +221,10 @@ def _around(found: Solution, pypi: PypiProblem, standing: Collection[str]) -> So
 
 
 def _check_digests(found: Solution, pypi: PypiProblem) -> None:
-    """Check that what was found has one of the digests that are asked for.
+    """Check that what was found has one of the required digests.
 
     Raises:
-        IntegrityError: It has not.
+        IntegrityError: It does not.
     """
     hashes = pypi.flags.hashes
     added = [package for package in found.packages if package not in pypi.base] if hashes else []
@@ -244,7 +244,7 @@ def _check_digests(found: Solution, pypi: PypiProblem) -> None:
 
 
 def yanked(finished: Finished) -> tuple[str, ...]:
-    """Return a sentence for each version that was chosen although it was yanked, as uv and pip say it."""
+    """Return a sentence for each chosen version that was yanked, in the words of uv and pip."""
     found = [
         (match["spec"] or f"{match['name']}=={match['version']}", match["reason"] or match["why"])
         for match in _YANKED.finditer(f"{finished.stderr}\n{finished.stdout}")

@@ -1,4 +1,4 @@
-"""What the failures of uv mean, in words for a person, without credentials."""
+"""Failures of uv in words for people, without credentials."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STATUS: Final = re.compile(r"\((?P<code>[45]\d\d) (?P<reason>[^)]*)\)")
 _BUILD: Final = re.compile(r"Failed to (?:build|prepare|generate package metadata for)[^`]*`(?P<what>[^`]*)`")
 _NO_WHEEL: Final = re.compile(r"Wheels are required for `(?P<name>[^`]*)`|(?P<other>\S+) has no usable wheels")
 _OFFLINE: Final = re.compile(r"network was disabled|Network connectivity is disabled|in the cache")
-# What uv says -> what a reader understands at once.
+# uv's words -> words that a reader understands at once.
 _WORDS: Final = (
     (re.compile(r"^error: (No solution found when resolving dependencies.*)?", re.MULTILINE), ""),
     (re.compile(r"^\s*cause: ", re.MULTILINE), ""),
@@ -46,12 +46,12 @@ _WORDS: Final = (
 
 
 def failure(finished: Finished, task: PypiTask, logins: Logins) -> AsyncCacheError:
-    """Return what uv's failure means.
+    """Return the error for uv's failure.
 
     Args:
         finished: How it ended.
-        task: What it was asked.
-        logins: Credentials that must not be shown, and for asking an index whether it refuses.
+        task: What it was to solve.
+        logins: Credentials that must not be shown, and to check whether an index refuses.
     """
     problem = task.pypi
     secrets = logins.secrets(problem.addresses)
@@ -86,7 +86,7 @@ def failure(finished: Finished, task: PypiTask, logins: Logins) -> AsyncCacheErr
 
 
 def in_words(text: str) -> str:
-    """Return uv's reasons as a person reads them."""
+    """Return uv's reasons for people."""
     for pattern, words in _WORDS:
         text = pattern.sub(words, text)
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())

@@ -1,7 +1,7 @@
 """The program `uv`: where it is, its flags and its environment.
 
-It runs without the user's configuration of uv and pip, which has entered the request already, and with a cache of its
-own below `cache_dir`. Credentials reach it in its environment, and, of single requirements, in a file that only this
+It runs without the user's configuration of uv and pip, which is part of the request already, and with a cache of its
+own below `cache_dir`. Credentials are passed in its environment and, for single requirements, in a file that only this
 user can read.
 """
 
@@ -26,7 +26,7 @@ _OWN_VARIABLES: Final = ("UV_", "PIP_", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPA
 
 
 def find_uv() -> Path:
-    """Return the program that the package `uv` brings.
+    """Return the program in the package `uv`.
 
     Raises:
         ResolverMissingError: It is not installed.
@@ -47,9 +47,9 @@ def find_uv() -> Path:
 
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment for uv, pip and builds without what the user has configured for other purposes."""
+    """Return an environment for uv, pip and builds without the user's configuration for other purposes."""
     kept = {key: value for key, value in environ.items() if not key.startswith(_OWN_VARIABLES)}
-    # both break the lines of what they say at the width of the terminal
+    # both wrap their messages at the width of the terminal
     return kept | {"COLUMNS": "10000"}
 
 
@@ -59,8 +59,8 @@ class UvProgram:
 
     Args:
         settings: `cache_dir`, `auth`, time limits of connections.
-        logins: Credentials that it is given.
-        path: The program; found when None.
+        logins: Credentials for it.
+        path: The program; None to find it.
     """
 
     settings: Settings
@@ -78,7 +78,7 @@ class UvProgram:
             "--color",
             "never",
             "--index-strategy",
-            # the best version of all indexes counts, as with pip, not that of the first index that has the name
+            # the best version of all indexes counts, as with pip, not that of the first index with the name
             "unsafe-best-match",
             "--cache-dir",
             self.settings.cache_dir / "uv",
@@ -104,7 +104,7 @@ class UvProgram:
         if shutil.which("keyring"):
             env["UV_KEYRING_PROVIDER"] = "subprocess"
         if not problem.flags.no_index:
-            # uv ranks the default index last, so the last of the request is its default one
+            # uv ranks the default index last, so the request's last one is passed as the default
             *first, last = [self.logins.address(index) for index in problem.indexes]
             env["UV_DEFAULT_INDEX"] = last
             if first:
@@ -115,7 +115,7 @@ class UvProgram:
 
 
 def build_constraints(directory: Path) -> Path:
-    """Write the file that binds what builds get, and return its path (contract, section 10.6)."""
+    """Write the file of constraints for builds, and return its path (contract, section 10.6)."""
     path = directory / "build-constraints.txt"
     path.write_text("setuptools<82\n", "utf-8")
     return path

@@ -28,18 +28,18 @@ from asynccache.resolve.resolver import Solution
 from asynccache.runtime.clock import Deadline
 from asynccache.runtime.late_loop import in_thread
 
-# The glibc versions that uv has a name for; for another one the next higher is asked for, and the answer checked.
+# The glibc versions that uv has a name for; for another one the next higher is requested, and the answer checked.
 _GLIBC: Final = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
-_TRIES: Final = 8  # versions left out because none of their wheels fits
+_TRIES: Final = 8  # rounds of leaving out versions whose wheels do not fit
 
 
 class UvResolver(PypiResolver):
-    """Solves PyPI requirements with uv, which asks source packages for their metadata with the target's Python."""
+    """Solves PyPI requirements with uv, which gets the metadata of source packages with the target's Python."""
 
     name = "uv"
 
     async def _find(self, task: PypiTask, kept: Sequence[str], directory: Path, ends: Deadline) -> Solution:
-        """Lock; the target's Python, where it is another one than the running, is made only when there are sources."""
+        """Lock; the target's Python, if it is not the running one, is created only if there are sources."""
         running = task.target.release == sys.version_info[:2] or task.pypi.across
         try:
             found = await self._fitting(task, kept, directory, ends)
@@ -54,7 +54,7 @@ class UvResolver(PypiResolver):
     async def _fitting(
         self, task: PypiTask, kept: Sequence[str], directory: Path, ends: Deadline, interpreter: Path | None = None
     ) -> Solution:
-        """Lock; versions none of whose files fit the glibc exactly are left out and the rest is locked again."""
+        """Lock; versions without a file that fits the glibc exactly are left out, and the rest is locked again."""
         program = await in_thread(UvProgram, self._settings, self._logins)
         pypi, constraints = task.pypi, list(kept)
 
@@ -130,7 +130,7 @@ def _found(text: str, place: SourcePosition, target: PythonTarget, below: Sequen
         archives, trees = read_pylock(text, place, selection)
         return sorted_out(archives, [tree.build() for tree in trees], published_below=below)
     except UsageError as exc:
-        # the lock is a file of ours, which the user never sees
+        # the lock file is ours, which the user never sees
         message = exc.message.replace(f"{place}, ", "").replace(str(place), "uv's lock")
         raise UsageError(message, expected=exc.expected, found=exc.found, hint=exc.hint) from exc
 
@@ -140,7 +140,7 @@ def _as_url(link: str) -> str:
 
 
 def _unfit(text: str, target: PythonTarget, *, across: bool) -> list[str]:
-    """Return constraints against versions of which no file fits: uv was asked for a somewhat newer glibc."""
+    """Return constraints against versions without a suitable file: uv was asked for a somewhat newer glibc."""
     lines = []
     for table in tomllib.loads(text).get("packages", ()):
         wheels = table.get("wheels")
@@ -157,7 +157,7 @@ def _unfit(text: str, target: PythonTarget, *, across: bool) -> list[str]:
 
 
 def nearest_glibc(minor: int) -> int:
-    """Return the lowest glibc version, not lower than a given one, that uv has a name for.
+    """Return the lowest glibc version that uv has a name for and that is not lower than the given one.
 
     >>> nearest_glibc(27), nearest_glibc(31), nearest_glibc(99)
     (28, 31, 40)

@@ -1,1 +1,1 @@
-"""What is asked for: requirements, channels and indexes, credentials, the machine that it is for."""
+"""Requests: requirements, channels and indexes, credentials, and the target machine."""

@@ -1,7 +1,7 @@
 """Requirements become requests: pins, Python, virtual packages and sources added (contract, sections 1.2.1, 6.1.1).
 
 A request does not name its architecture; architectures that are resolved together share one, so that they share an id.
-What enters an id from the machine is in `Machine`: give the same one, and the ids are the same anywhere.
+What enters an id from the machine is in `Machine`: with the same one, ids are the same anywhere.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from asynccache.resolve.requests.virtual_packages import VirtualPackage, detect_
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Machine:
-    """What of a machine enters requests; what is not given is found out when it is needed.
+    """What enters requests from a machine; what is not given is detected when needed.
 
     Attributes:
         arch: conda platform of the machine.
         python: Full version of the running interpreter.
-        detected: Virtual packages; None: this machine's. Finding them out may run a program for up to two seconds.
-        pip_entries: pip's configuration (`read_pip_configuration`); None: this machine's.
-        channels: Channels that a conda program is configured with; None: those of the settings.
-        auth: What their addresses hold, in the shape of the setting `auth`.
-        written: Address of one -> as the program prints it.
+        detected: Virtual packages; None for this machine's. Detecting them may run a program for up to two seconds.
+        pip_entries: pip's configuration (`read_pip_configuration`); None for this machine's.
+        channels: Configured channels of a conda program; None for those of the settings.
+        auth: Credentials in their addresses, in the format of the setting `auth`.
+        written: Address of a channel -> as the program prints it.
     """
 
     arch: str = field(default_factory=current_architecture)
@@ -58,7 +58,7 @@ class Machine:
 
     @cached_property
     def virtual_packages(self) -> tuple[VirtualPackage, ...]:
-        """What the machine has."""
+        """The machine's virtual packages."""
         return detect_virtual_packages() if self.detected is None else self.detected
 
     @cached_property
@@ -69,21 +69,21 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """One environment to find, identified.
+    """The identified request for one environment.
 
     Attributes:
         request: The requirements, with their markers; `request.req_id` identifies them.
         environment_type: `conda-only`, `pypi-only` or `mixed`.
         arch: conda platform.
-        auth: What the addresses held, in the shape of the setting `auth`. Never recorded.
+        auth: Credentials in the addresses, in the format of the setting `auth`. Never recorded.
         written: Address in the request -> the same as it was written, with its credentials. Never recorded.
         notes: Notes for the user, one sentence each.
-        base: Environment whose packages are all kept; None if nothing is extended.
-        compatible: Whether the base's packages are the answer already, so that nothing has to be solved.
-        gpu: Whether a GPU was asked for, whatever the request says of it.
-        pip_flags: What pip is configured with beside indexes, as flags. No part of the request.
-        left_out: Channels of the machine in the request, which `nodefaults` there switches off.
-        short: conda package -> the one version asked for, where conda would take every one that begins so.
+        base: Environment that is extended, whose packages are all kept; None if there is none.
+        compatible: Whether the base satisfies the request, so that nothing has to be solved.
+        gpu: Whether a GPU was requested, whatever the request itself says.
+        pip_flags: pip's configuration besides indexes, as flags. Not part of the request.
+        left_out: Channels of the machine in the request that `nodefaults` switches off.
+        short: conda package -> the exact version requested, where conda would accept every version with that prefix.
     """
 
     request: Request
@@ -106,7 +106,7 @@ class Sources:
 
     Attributes:
         public: By category, without credentials.
-        auth: What the addresses held (`Assembled.auth`).
+        auth: Credentials in the addresses (`Assembled.auth`).
         written: Address -> as it was written (`Assembled.written`).
         notes: Notes for the user.
         pip_flags: As `Assembled.pip_flags`.
@@ -140,13 +140,14 @@ def assemble(
         settings: Defaults of sources and virtual packages.
         datastore: `local`, `s3`, `azure` or `gs`, whose pins Metaflow needs; None to leave them out.
         python: Constraint of Python from the command line.
-        step: Whether a flow's step asks (decorators) rather than `resolve`: its text precedes the pins', its default
-            Python is a minor version, and what it asks for decides on the type.
+        step: Whether the request is from a flow's step (decorators) rather than `resolve`: its text precedes the pins',
+            its default Python is a minor version, and its requirements determine the type.
         gpu: Whether a GPU was asked for.
-        machine: What of the machine enters the request.
+        machine: What enters the request from the machine.
 
     Raises:
-        UsageError: Python is in the file and on the command line, an unknown architecture or datastore.
+        UsageError: Python is given both in the file and on the command line, or an architecture or datastore is
+            unknown.
         ConfigurationError: pip's configuration cannot be read.
     """
     machine = machine or Machine()
@@ -159,7 +160,7 @@ def assemble(
     kind = step_type(requirements) if step else None
     to_pypi = kind == "pypi-only" if step else not requirements.deps.get("conda")
     pinned = with_pins(requirements, datastore, to_pypi=to_pypi, user_first=step)
-    # `resolve` decides on indexes before Python is among the requirements; other readers compute ids that way
+    # `resolve` determines indexes before Python is added to the requirements; other readers compute ids that way
     decided = kind or Request(values_by_category(pinned)).environment_type
     deps = values_by_category(pinned)
     deps.setdefault("conda", []).append(f"python=={wanted}")
@@ -183,16 +184,16 @@ def clone(
     settings: Settings,
     machine: Machine | None = None,
 ) -> dict[str, Assembled]:
-    """Return requests for what an environment was asked for, to be resolved again (`--from`).
+    """Return the requests of an existing environment, to be resolved again (`--from`).
 
-    Requirements and sources are the environment's; its virtual packages are replaced by those of the architectures,
-    its flags are dropped, and no pins are added.
+    Requirements and sources are the environment's; virtual packages are replaced by those of the architectures, flags
+    are dropped, and no pins are added.
 
     Args:
         sources: The environment, or one for each architecture (any of them for an architecture without).
         arches: conda platforms, resolved together.
         settings: Defaults of virtual packages.
-        machine: What of the machine enters the request.
+        machine: What enters the request from the machine.
 
     Raises:
         UsageError: No environment, or an unknown architecture.
@@ -214,7 +215,7 @@ def clone(
 
 
 def default_python(version: str) -> str:
-    """Return the Python of a step that asks for none.
+    """Return the default Python of a step.
 
     >>> default_python("3.11.7")
     '3.11.*'
@@ -223,10 +224,10 @@ def default_python(version: str) -> str:
 
 
 def step_type(requirements: Requirements, base_type: str | None = None) -> str:
-    """Return the type that a flow's step has by what it asks for (contract, section 1.3).
+    """Return the type of a flow's step from its requirements (contract, section 1.3).
 
     Args:
-        requirements: The step's own, Python and pins not counted.
+        requirements: The step's own, without Python and pins.
         base_type: Type of the environment that it extends; None for none.
     """
     asked = {"conda-only"} if requirements.deps.get("conda") else set()
@@ -244,7 +245,7 @@ def step_type(requirements: Requirements, base_type: str | None = None) -> str:
 def with_pins(
     requirements: Requirements, datastore: str | None, *, to_pypi: bool, user_first: bool
 ) -> dict[str, list[Requirement]]:
-    """Return the requirements by category, those of Metaflow merged in.
+    """Return the requirements by category, with Metaflow's merged in.
 
     Raises:
         UsageError: An unknown datastore.
@@ -257,7 +258,7 @@ def with_pins(
     asked = deps.get(category, [])
     merged = []
     for name, constraint in pins.items():
-        # what is asked for under a marker stays a requirement of its own: the pin holds without it
+        # a requirement with a marker stays separate: the pin has none
         user = next((r for r in asked if r.name == name and not r.marker), None)
         if user is None:
             merged.append(Requirement(name, constraint))
@@ -270,21 +271,21 @@ def with_pins(
 
 
 def values_by_category(deps: Mapping[str, Iterable[Requirement]]) -> dict[str, list[str]]:
-    """Return the values that are in a request."""
+    """Return the values for a request."""
     return {category: [requirement.value for requirement in found] for category, found in deps.items()}
 
 
 def sources_of(
     given: Mapping[str, Iterable[str]], requirements: Requirements, kind: str, settings: Settings, machine: Machine
 ) -> Sources:
-    """Return the channels and indexes of a request: those that are given, and those of the machine.
+    """Return the channels and indexes of a request: the given ones, and those of the machine.
 
     Args:
         given: By category, in the user's order.
-        requirements: What was split off them when they were read.
+        requirements: The requirements, with the credentials split off when they were read.
         kind: Type of the environment, which decides whether it has indexes.
         settings: Defaults of sources.
-        machine: What of the machine enters the request.
+        machine: What enters the request from the machine.
 
     Raises:
         UsageError: A token in the path of an index.
@@ -311,7 +312,7 @@ def sources_of(
             if text != address:
                 found.written.setdefault(text, address)
             texts.append(channel_or_url(text, settings.hack_channel_alias) if logins and category == "conda" else text)
-            # what the user gave comes first
+            # the user's come first
             for place, login in logins.items():
                 found.auth.setdefault(place, login)
         found.public[category] = list(dict.fromkeys(texts))
@@ -320,7 +321,7 @@ def sources_of(
         return found
     own = conda_sources((split_credentials(channel, channel=True)[0] for channel in asked), settings, ())
     left_out = tuple(channel for channel in found.public["conda"] if channel not in own)
-    # alone it would leave no channel at all
+    # by itself it would leave no channel at all
     return replace(found, left_out=left_out) if set(own) - {NO_DEFAULTS} else found
 
 
@@ -338,7 +339,7 @@ def checked_arches(arches: Sequence[str]) -> tuple[str, ...]:
 def machine_sys(
     machine: Machine, arches: Sequence[str], settings: Settings, *, given: Mapping[str, str], gpu: bool
 ) -> dict[str, str]:
-    """Return the category `sys` of a request; looks at the machine only when one of the architectures is its own."""
+    """Return the category `sys` of a request; examines the machine only if one of the architectures is its own."""
     needed = not settings.pin_virtual_packages and machine.arch in arches
     detected = machine.virtual_packages if needed else ()
     return sys_values(arches, settings, given=given, gpu=gpu, detected=detected, here=machine.arch)

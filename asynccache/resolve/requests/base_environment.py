@@ -1,4 +1,6 @@
-"""What an extended environment has locked, and whether that meets what is asked for on top (contract, section 7.5)."""
+"""What an extended environment has locked, and whether that satisfies additional requirements (contract, section
+7.5).
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,13 @@ class BaseEnvironment:
         return found[0].version
 
     def meets(self, requirement: ReadRequirement, category: str, known: Iterable[ReadRequirement] = ()) -> bool:
-        """Whether the locked packages meet a requirement.
+        """Whether the locked packages satisfy a requirement.
 
         Args:
-            requirement: What is asked for, its marker evaluated.
+            requirement: The requirement, with its marker evaluated.
             category: `conda`, `npconda` or `pypi`.
-            known: What the environment was asked for in this category: extras and addresses that packages do not tell.
+            known: The environment's requirements in this category, for extras and addresses, which packages do not
+                show.
 
         Raises:
             UsageError: The constraint is malformed.
@@ -70,7 +73,7 @@ class BaseEnvironment:
         return self.contradiction(requirement, category) is None
 
     def contradiction(self, requirement: ReadRequirement, category: str) -> str | None:
-        """Say what is locked where that cannot meet a requirement; None if it can, or is not locked.
+        """Return what is locked if that cannot satisfy a requirement; None if it can, or nothing is locked.
 
         Raises:
             UsageError: The constraint is malformed.
@@ -93,7 +96,7 @@ class BaseEnvironment:
 
 
 def same_virtual_packages(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
-    """Whether two categories `sys` say the same; a missing build is `0`."""
+    """Whether two categories `sys` are equal; a missing build is `0`."""
     return _normalised(first) == _normalised(second)
 
 
@@ -120,7 +123,7 @@ def _allows(requirement: ReadRequirement, name: DistributionName, category: str)
 
 
 def _conda_allows(requirement: ReadRequirement, version: str) -> bool:
-    # loads a binary library: only where an environment of conda packages is extended
+    # loads a binary library: only needed to extend an environment of conda packages
     from rattler import Version as CondaVersion  # noqa: PLC0415
     from rattler import VersionSpec  # noqa: PLC0415
     from rattler.exceptions import InvalidVersionError, InvalidVersionSpecError  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """Environment markers, evaluated for a target that is not this machine (contract, section 10.1).
 
-What a marker says must not depend on the machine that resolves: its variables come from the architecture, overlaid by
-the setting `sys_markers`, and from every Python that the request allows. A marker that these answer differently is
-refused, because one environment cannot hold both answers.
+The value of a marker must not depend on the machine that resolves: its variables come from the architecture, overridden
+by the setting `sys_markers`, and from every Python that the request allows. A marker with different values for these is
+refused, because one environment cannot satisfy both.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _PYTHON_VARIABLES: Final = ("python_version", "python_full_version", "implementa
 
 
 def without_markers(request: Request, arch: str, settings: Settings) -> Request:
-    """Return what a solver sees: requirements whose marker holds, without it; the others are left out.
+    """Return the request for a solver: requirements whose marker holds, without the marker; others are left out.
 
     The request's identity is that of the request with its markers: identify `request`, solve the result.
 
     Args:
-        request: As it is identified.
-        arch: conda platform that is solved for.
-        settings: Gives `sys_markers`.
+        request: The identified request.
+        arch: conda platform to solve for.
+        settings: Provides `sys_markers`.
 
     Raises:
-        UsageError: A marker that is malformed, needs a value that no architecture implies, or is true for some of the
+        UsageError: A marker is malformed, needs a value that no architecture implies, or is true for some of the
             Pythons that the request allows and false for others.
     """
     values = [value for category in ("conda", "pypi", "pip") for value in request.deps.get(category, ())]
@@ -68,7 +68,7 @@ def without_markers(request: Request, arch: str, settings: Settings) -> Request:
 
 
 def python_constraint(request: Request) -> str:
-    """Return what a request says of Python: clauses with operators; empty if it says nothing."""
+    """Return the Python constraint of a request: clauses with operators; empty if it has none."""
     for value in request.deps.get("conda", ()):
         read = read_requirement(value)
         if read.name == "python" and not read.marker:
@@ -77,13 +77,13 @@ def python_constraint(request: Request) -> str:
 
 
 def candidate_pythons(constraint: str) -> list[str]:
-    """Return the Pythons 3.7.0 to 3.15.25 that a constraint allows; one exact version stands for itself.
+    """Return the Pythons from 3.7.0 to 3.15.25 that a constraint allows; an exact version is returned as it is.
 
     Args:
         constraint: Clauses with operators, such as `>=3.8,<3.9` or `==3.11.*`; `==3.11` means `==3.11.*`.
 
     Raises:
-        UsageError: Malformed, or a range that allows none.
+        UsageError: It is malformed, or allows none.
 
     >>> candidate_pythons(">=3.8.24,<3.9"), candidate_pythons("==3.6.15")
     (['3.8.24', '3.8.25'], ['3.6.15'])
@@ -133,10 +133,10 @@ def holds(marker: str, arch: str, pythons: Sequence[str], settings: Settings) ->
         marker: Such as `sys_platform == "linux"`.
         arch: conda platform.
         pythons: Versions `3.N.M`; at least one.
-        settings: Gives `sys_markers`.
+        settings: Provides `sys_markers`.
 
     Raises:
-        UsageError: Malformed, needs a value that no architecture implies, or not the same for all.
+        UsageError: It is malformed, needs a value that no architecture implies, or is not the same for all.
     """
     try:
         parsed = Marker(marker)

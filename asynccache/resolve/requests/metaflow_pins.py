@@ -9,7 +9,7 @@ from asynccache.errors import UsageError
 from asynccache.node.store_kinds import DATASTORES, KINDS
 
 _EVERYWHERE: Final = {"requests": ">=2.21.0"}
-# Packages that PyPI knows by another name than conda does.
+# Packages with different names on PyPI and on conda.
 _PYPI_NAMES: Final = {"ray-default": "ray"}
 
 
@@ -28,7 +28,7 @@ def metaflow_pins(datastore: str) -> dict[str, str]:
 
 
 def pypi_pins(pins: Mapping[str, str]) -> dict[str, str]:
-    """Return pins under the names that PyPI has for them.
+    """Return pins under their PyPI names.
 
     >>> pypi_pins({"conda-forge::ray-default": ">=2"})
     {'ray': '>=2'}

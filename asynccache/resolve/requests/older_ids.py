@@ -1,6 +1,7 @@
 """Ids of a request as other writers compute them: with the credentials that are in addresses (contract, 2.2.3).
 
-Only looked up, never written: whoever knows a token, a signature or a login here finds what was resolved with it there.
+Only looked up, never written: with a token, signature or login, environments are found that other writers resolved with
+it.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from asynccache.resolve.requests.sources import PUBLIC_CHANNELS, channel_or_url
 
 
 def older_ids(request: Request, settings: Settings, written: Mapping[str, str] | None = None) -> list[str]:
-    """Return the ids of a request with what this machine knows put back into its addresses. Blocking: reads .netrc.
+    """Return the ids of a request with this machine's credentials put back into its addresses. Blocking: reads .netrc.
 
     Args:
-        request: Without credentials.
+        request: The request, without credentials.
         settings: `auth`, `hack_channel_alias`.
-        written: Address -> the same as it was written, which is what other writers hash; it counts before all else.
+        written: Address -> the same as it was written, which is what other writers hash; it takes precedence.
 
     Returns:
-        As written, with tokens and signatures, with logins, with both; each once, none that is the request's own.
+        As written, with tokens and signatures, with logins, with both; each once, without the request's own id.
     """
     texts = written or {}
     credentials = HostCredentials(settings.auth)
@@ -54,7 +55,7 @@ def older_ids(request: Request, settings: Settings, written: Mapping[str, str] |
 def _written(request: Request, how: Callable[[str], str], settings: Settings) -> Request:
     def channel(text: str) -> str:
         address = how(text if "://" in text else f"{PUBLIC_CHANNELS}/{text}")
-        # the name of a channel with a token is that of the directory `t` to other readers
+        # other readers take the directory `t` for the name of a channel with a token
         return channel_or_url(address, settings.hack_channel_alias)
 
     def requirement(value: str) -> str:

@@ -1,7 +1,7 @@
 """pip's configuration, read as pip reads it and listed as `pip config list` lists it, without running pip.
 
-Files, a later one replacing what an earlier one says: the system's, the user's, the virtual environment's, the one
-that `PIP_CONFIG_FILE` names; then the `PIP_*` variables, which are a section of their own.
+Files, later ones overriding earlier ones: the system's, the user's, the virtual environment's, the one that
+`PIP_CONFIG_FILE` names; then the `PIP_*` variables, which are a section of their own.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def read_pip_configuration(
     """Return (`SECTION.option`, value) in the order in which pip lists them.
 
     Args:
-        environ: Environment variables; the process's own when None. Variables are the section `:env:`.
+        environ: Environment variables; None for the process's own. Variables are the section `:env:`.
         home: The user's home directory.
         prefix: Directory of the interpreter's installation, whose file is pip's "site" one.
 
     Raises:
-        ConfigurationError: A file that cannot be read.
+        ConfigurationError: A file cannot be read.
     """
     env = os.environ if environ is None else environ
     options: dict[str, str] = {}
@@ -67,7 +67,7 @@ def _paths(env: Mapping[str, str], home: Path, prefix: Path) -> Iterator[Path]:
 def _read(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8") as file:
-            parser = configparser.RawConfigParser()  # loaded for a file that is there
+            parser = configparser.RawConfigParser()  # imported only if a file exists
             parser.read_file(file)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}

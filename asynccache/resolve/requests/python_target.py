@@ -1,4 +1,4 @@
-"""The machine that wheels are chosen for: its environment markers and its wheel tags, best first.
+"""The target machine for wheels: its environment markers and its wheel tags, best first.
 
 For this machine's architecture the C library's version is this machine's; for another one it is assumed to be glibc
 2.28 or macOS 14, which manylinux_2_28 and most macOS wheels run on. musl is not supported.
@@ -40,7 +40,7 @@ class PythonTarget:
     Attributes:
         arch: conda name of the architecture.
         version: `3.N` or `3.N.M`.
-        glibc: Minor version of the glibc 2 that the machine has; None for what the module says.
+        glibc: Minor version of the machine's glibc 2; None for the default of this module.
 
     Raises:
         UsageError: No wheels are made for the architecture.
@@ -67,7 +67,7 @@ class PythonTarget:
 
     @property
     def full_version(self) -> str:
-        """The version with a micro part; `.0` where none was given."""
+        """The version with a micro part; `.0` if none was given."""
         return self.version if self.version.count(".") > 1 else f"{self.version}.0"
 
     @cached_property
@@ -90,7 +90,7 @@ class PythonTarget:
 
     @cached_property
     def ranks(self) -> dict[Tag, int]:
-        """The wheel tags that can be used here, best first, each with its rank; 0 is the best."""
+        """The usable wheel tags, best first, each with its rank; 0 is the best."""
         platforms = list(self._platforms())
         interpreter = "cp" + "".join(map(str, self.release))
         tags = [

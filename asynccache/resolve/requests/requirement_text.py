@@ -1,4 +1,4 @@
-"""One requirement as a text: put together, taken apart, compared and merged (contract, sections 1.2 and 10.1).
+"""One requirement as text: composed, parsed, compared and merged (contract, sections 1.2 and 10.1).
 
 A value is `NAME`, `NAME==CONSTRAINT` or `NAME@URL`, and may end in `;MARKER`. The name may carry a channel
 (`channel::name`) or extras (`name[a,b]`). The constraint follows `==` even when it starts with an operator of its own:
@@ -18,7 +18,7 @@ from asynccache.model.url import redacted
 _URL_VALUE: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)@(?P<url>[^;]+)")
 _END_OF_NAME: Final = re.compile(r"==|;")
 _DOUBLED: Final = re.compile(r"==\s*(?=[<>!~=])")
-_MERGED: Final = re.compile(r"(^|,)\s*==\s*(?=[<>!~])")  # what a merge makes of a blank behind a comma
+_MERGED: Final = re.compile(r"(^|,)\s*==\s*(?=[<>!~])")  # what a merge turns a blank after a comma into
 _OPERATORS: Final = "~<>!="
 _RANGES: Final = "~<>!"
 _PLAIN_VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -26,12 +26,12 @@ _CLAUSE: Final = re.compile(r"(?P<operator>===?|[<>!~]=|[<>=])?(?P<version>.*)",
 # After a version: a build. Operators are made of `=` too.
 _BUILD: Final = re.compile(r"(?<=[^\s<>!~=,|])\s*=(?!=)(.*)", re.DOTALL)
 _HYPHEN: Final = re.compile(r"(?<=.)-([^-]*)$")
-_FLAG: Final = re.compile(r"(^|\s)-")  # where a program would read one
+_FLAG: Final = re.compile(r"(^|\s)-")  # where a program would read an operator
 _NAME: Final = re.compile(r"(?:(?P<channel>.+)::)?(?P<name>[^\[\]:@]+)(?:\[(?P<extras>[^\]]*)\])?")
 
 
 def split_value(value: str) -> tuple[str, str, str]:
-    """Take a value apart into name, constraint and marker; what is not there is empty.
+    """Split a value into name, constraint and marker; missing parts are empty.
 
     >>> split_value('pandas[all]==>=1,<2;python_version < "3.9"')
     ('pandas[all]', '>=1,<2', 'python_version < "3.9"')
@@ -51,7 +51,7 @@ def split_value(value: str) -> tuple[str, str, str]:
 
 
 def join_value(name: str, constraint: str = "", marker: str = "") -> str:
-    """Put a value together.
+    """Compose a value.
 
     >>> join_value("pandas", ">=1"), join_value("six", marker='os_name == "posix"')
     ('pandas==>=1', 'six;os_name == "posix"')
@@ -61,7 +61,7 @@ def join_value(name: str, constraint: str = "", marker: str = "") -> str:
 
 
 def packages_of(values: Iterable[str]) -> dict[str, str]:
-    """Return the map that values stand for; `*` is no constraint.
+    """Return values as a map; `*` means no constraint.
 
     >>> packages_of(["a==1", "b", "c==*", "d==>=2,<3"])
     {'a': '1', 'b': '', 'c': '', 'd': '>=2,<3'}
@@ -92,7 +92,7 @@ def undoubled(value: str) -> str:
 
 
 def merge_constraints(first: str | None, second: str | None) -> str:
-    """Merge two constraints of one name as the contract does (section 1.2.1 d), blanks and all: they are in ids.
+    """Merge two constraints of one name as the contract does (section 1.2.1 d), including blanks, which enter ids.
 
     >>> merge_constraints(">1, <2", "")
     '>1,== <2'
@@ -128,13 +128,13 @@ def canonical_version(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequirement:
-    """A value, taken apart for solving and comparing.
+    """A parsed value, for solving and comparing.
 
     Attributes:
         name: Without channel and extras.
         channel: Channel that a conda package must come from, None for any.
-        extras: Of a PyPI package, ascending.
-        url: Where a PyPI package is to be taken from; None for an index.
+        extras: Extras of a PyPI package, sorted.
+        url: Address of a PyPI package; None if it comes from an index.
         constraint: Clauses with their operators (`==1.0`, `>=1,<2`), without a build; empty for any version.
         build: Build string of a conda package, None for any.
         marker: Environment marker, empty for none.
@@ -150,7 +150,7 @@ class ReadRequirement:
 
     @property
     def conda_spec(self) -> str:
-        """Specification as conda's programs and libraries read it, without marker.
+        """Specification in conda's notation, without marker.
 
         >>> read_requirement("conda-forge::numpy==1.26.4").conda_spec, read_requirement("a==>=1,<2").conda_spec
         ('conda-forge::numpy ==1.26.4', 'a >=1,<2')
@@ -161,12 +161,12 @@ class ReadRequirement:
 
     @property
     def conda_version(self) -> str:
-        """Constraint as conda's programs and libraries read it.
+        """Constraint in conda's notation.
 
         >>> read_requirement("a==1.2.*").conda_version, read_requirement("a==1.25|2.0.*").conda_version
         ('1.2.*', '==1.25|2.0.*')
         """
-        # `==1.2.*` is an exact version to some programs: the star alone says the same to all of them
+        # `==1.2.*` is an exact version to some programs: the star alone means the same to all of them
         return re.sub(r"(^|[,|])==(?=[^,|]*\*)", r"\1", self.constraint)
 
     @property
@@ -181,14 +181,14 @@ class ReadRequirement:
 
 
 def read_requirement(value: str, category: str = "conda") -> ReadRequirement:
-    """Take a value apart for solving and comparing.
+    """Parse a value for solving and comparing.
 
     Args:
-        value: As it is in a request.
+        value: The value, as in a request.
         category: `conda`, `npconda` or `sys` may have a build (`1.0=py38_0`, `1.0-py38_0`), `pypi` has none.
 
     Raises:
-        UsageError: A name that is none.
+        UsageError: The name is invalid.
 
     >>> read_requirement("scikit-learn").name, read_requirement("b==1").constraint
     ('scikit-learn', '==1')

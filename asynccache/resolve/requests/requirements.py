@@ -1,4 +1,4 @@
-"""What people ask for, as values: requirements with the place they were written at, sources, flags, Python."""
+"""Users' requests as values: requirements with their positions, sources, flags, Python."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Requirement:
 
     Attributes:
         name: May carry a channel (`channel::name`), extras (`name[a,b]`) or an address (`name@URL`).
-        constraint: As it is in a request after `==`; empty for any version.
+        constraint: The constraint, as in a request after `==`; empty for any version.
         marker: Environment marker; empty for none.
-        place: Where it was written.
-        prefix: Whether conda takes the constraint for the beginning of a version (`name=1.2`).
+        place: Its position.
+        prefix: Whether conda takes the constraint for a version prefix (`name=1.2`).
     """
 
     name: str
@@ -41,11 +41,11 @@ class Requirement:
 
     @property
     def value(self) -> str:
-        """The text that is in a request."""
+        """Its text in a request."""
         return join_value(self.name, self.constraint, self.marker)
 
     def check_exists(self) -> None:
-        """Check that the address of something on this machine leads somewhere. Blocking.
+        """Check that a local address exists. Blocking.
 
         Raises:
             UsageError: It does not.
@@ -62,20 +62,20 @@ class Requirement:
 
     @property
     def text(self) -> str:
-        """Constraint and marker, as a map of names holds them."""
+        """Constraint and marker, as in a map of names."""
         return f"{self.constraint};{self.marker}" if self.marker else self.constraint
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """All that one or more files, or a step's decorators, ask for.
+    """Everything that one or more files, or a step's decorators, ask for.
 
     Attributes:
         deps: Requirements by category: `conda`, `pypi`, `npconda`, `sys`. A name occurs once for each marker.
         sources: Channels (`conda`) and indexes (`pypi`) in the order they were written, without credentials.
         extras: Flags for the resolver of PyPI packages.
-        python: Constraint of Python; None if nothing says it.
-        auth: What was split off addresses, in the shape of the setting `auth`. Never part of a request.
+        python: Constraint of Python; None if there is none.
+        auth: Credentials split off addresses, in the format of the setting `auth`. Never part of a request.
         notes: Notes for the user, one sentence each.
         written: Address -> the same as it was written, with its credentials. Never part of a request.
     """
@@ -97,7 +97,7 @@ class Requirements:
         extras: Mapping[str, Iterable[str]] | None = None,
         python: str | None = None,
     ) -> Requirements:
-        """Return what maps of names to constraints ask for; a constraint may end in `;MARKER`.
+        """Return requirements from maps of names to constraints; a constraint may end in `;MARKER`.
 
         Raises:
             UsageError: An unknown category, a source with two meanings, or text that is not ASCII.
@@ -139,8 +139,8 @@ class Requirements:
 
     @property
     def short(self) -> dict[str, str]:
-        """The conda packages of which one version is asked for, where conda would take every one that begins so."""
-        # of a version with three parts there are seldom others
+        """The conda packages requested in an exact version, where conda would accept every version with that prefix."""
+        # a version with three parts is seldom a prefix of others
         return {
             requirement.name: requirement.constraint
             for requirement in self.deps.get("conda", ())
@@ -148,12 +148,12 @@ class Requirements:
         }
 
     def __bool__(self) -> bool:
-        """Whether anything is asked for but Python."""
+        """Whether anything other than Python is requested."""
         return any(self.deps.values()) or any(self.sources.values()) or any(self.extras.values())
 
 
 class Collector:
-    """Collects requirements as a reader meets them. A later line for one name and marker replaces the earlier one."""
+    """Collects requirements as a reader finds them. A later line for one name and marker replaces the earlier one."""
 
     def __init__(self) -> None:
         self._deps: dict[str, dict[tuple[str, str], Requirement]] = {}
@@ -165,7 +165,7 @@ class Collector:
         self.python: str | None = None
 
     def require(self, category: str, requirement: Requirement) -> None:
-        """Take a requirement; `*` is no constraint.
+        """Add a requirement; `*` means no constraint.
 
         Raises:
             UsageError: It is not ASCII, or its address holds a token, or credentials that contradict others.
@@ -193,7 +193,7 @@ class Collector:
         known[requirement.name, requirement.marker] = requirement
 
     def source(self, category: str, address: str, place: SourcePosition = NOWHERE) -> None:
-        """Take a channel or an index.
+        """Add a channel or an index.
 
         Raises:
             UsageError: An index holds a token in its path, or credentials contradict others of the same host.
@@ -202,7 +202,7 @@ class Collector:
         self._sources.setdefault(category, {})[public] = None
 
     def flag(self, category: str, text: str, place: SourcePosition = NOWHERE) -> None:
-        """Take a flag for a resolver.
+        """Add a flag for a resolver.
 
         Raises:
             UsageError: As for a source.
@@ -212,7 +212,7 @@ class Collector:
         self._extras.setdefault(category, []).append(f"{option}{blank}{self.public(argument, place)}")
 
     def public(self, address: str, place: SourcePosition = NOWHERE, *, channel: bool = False) -> str:
-        """Split the credentials off an address, of a channel or of something else, and keep them apart.
+        """Split the credentials off an address of a channel or something else, and keep them separately.
 
         Raises:
             UsageError: As for a source, or a variable in it is not set.
@@ -226,7 +226,7 @@ class Collector:
         return public
 
     def authenticate(self, logins: Mapping[str, list[str]]) -> None:
-        """Take credentials.
+        """Add credentials.
 
         Raises:
             UsageError: They contradict others.
@@ -235,7 +235,7 @@ class Collector:
             raise UsageError(f"two addresses at {host} have different credentials", hint="use one pair for a host")
 
     def want_python(self, constraint: str, place: SourcePosition) -> None:
-        """Take a constraint of Python; the last one counts."""
+        """Set the constraint of Python; the last one counts."""
         if self.python not in {None, constraint}:
             self.notes.append(
                 f"{place}: python is required twice: the last line counts ({constraint!r}, not {self.python!r})"
@@ -256,7 +256,7 @@ class Collector:
 
 
 def merge_requirements(parts: Iterable[Requirements]) -> Requirements:
-    """Return what several files ask for together; where two name a package, the later one counts.
+    """Return the combined requirements of several files; if two name a package, the later one counts.
 
     Raises:
         UsageError: They ask for different Pythons, or hold different credentials for one host.
@@ -285,12 +285,12 @@ def merge_requirements(parts: Iterable[Requirements]) -> Requirements:
 
 
 def with_conda_equals(requirements: Requirements, meaning: str) -> Requirements:
-    """Return requirements in which `name=1.2` of an environment.yml is what a setting says.
+    """Return requirements in which `name=1.2` of an environment.yml means what a setting says.
 
-    A note says where that is not what conda does.
+    A note is added if conda interprets it differently.
 
     Args:
-        requirements: As files ask for them.
+        requirements: The requirements from files.
         meaning: Setting `conda_equals`: `exact`, or `fuzzy` for every 1.2.
     """
     conda = requirements.deps.get("conda", ())

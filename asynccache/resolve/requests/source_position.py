@@ -1,4 +1,4 @@
-"""Where in a list something stands, and packages made from what is there."""
+"""Positions in a list, and packages made from its entries."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class SourcePosition:
 
     Attributes:
         name: Path of the list as the user gave it; `-` for standard input.
-        line: Counted from 1; None if the format's reader does not tell.
-        entry: What the entry is called, where there is no line.
+        line: Counted from 1; None if the format's reader does not provide it.
+        entry: Name of the entry, if there is no line.
 
     >>> str(SourcePosition("pixi.lock", 12)), str(SourcePosition("-"))
     ('pixi.lock, line 12', 'standard input')
@@ -47,19 +47,19 @@ class SourcePosition:
     def error(
         self, message: str, *, expected: object = None, found: object = None, hint: str | None = None
     ) -> UsageError:
-        """Return the error that something here is wrong."""
+        """Return an error at this position."""
         return UsageError(self.said(message), expected=expected, found=found, hint=hint)
 
     def said(self, message: str) -> str:
-        """Return a message with where its cause stands, which `NOWHERE` leaves out."""
+        """Return a message with this position, which `NOWHERE` leaves out."""
         return f"{self}: {message}" if self.name else message
 
     @contextmanager
     def located(self) -> Iterator[None]:
-        """Say of an error raised inside where in the list its cause stands.
+        """Add this position to an error that is raised inside.
 
         Raises:
-            UsageError: Instead of any error of ours.
+            UsageError: Replaces any error of ours.
         """
         try:
             yield
@@ -67,7 +67,7 @@ class SourcePosition:
             raise self.error(exc.message, expected=exc.expected, found=exc.found, hint=exc.hint) from exc
 
 
-NOWHERE = SourcePosition("")  # of what is in no list: decorators, the command line
+NOWHERE = SourcePosition("")  # for what is not in a list: decorators, the command line
 
 
 def local_url(text: str, place: SourcePosition) -> str:
@@ -89,7 +89,7 @@ def local_url(text: str, place: SourcePosition) -> str:
 
 
 def has_scheme(text: str) -> bool:
-    """Tell a URL from a path.
+    """Return whether a location is a URL and not a path.
 
     >>> has_scheme("https://host/a"), has_scheme("./a"), has_scheme("file:a")
     (True, False, True)
@@ -103,11 +103,11 @@ def package_at(place: SourcePosition, location: str, digests: Digests, *, kind: 
     Args:
         place: The entry.
         location: A URL, or a path that is absolute or relative to the list.
-        digests: What the entry says of its bytes beside the URL.
-        kind: What the entry says it is; None if the format does not say.
+        digests: Digests in the entry besides those in the URL.
+        kind: Its kind, as the entry says; None if the format does not say.
 
     Raises:
-        UsageError: The location is no package's, contradicts the digests, or is of the other kind.
+        UsageError: The location is not that of a package, contradicts the digests, or is of the other kind.
     """
     with place.located():
         location = expanded(location)

@@ -1,6 +1,6 @@
 """Channels and indexes of a request: the user's and the machine's (contract, section 1.2.1 f).
 
-Their order does not enter the identity, but a solver ranks channels by it, so it is kept as it was written.
+Their order is not part of the identity, but a solver ranks channels by it, so it is kept as written.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _MOST_SPLITS: Final = 8
 
 
 def default_channels(settings: Settings) -> list[str]:
-    """Return the channels of a machine whose conda programs have none of their own."""
+    """Return the channels of a machine whose conda programs have none configured."""
     return list(_DEFAULT_CHANNELS if settings.channels is None else settings.channels)
 
 
 def channel_of(text: str) -> str:
-    """Return the channel that a source of a request means: programs print its directories, tokens masked.
+    """Return the channel of a request's source: programs print its directories, with tokens masked.
 
     >>> channel_of("https://host/t/<TOKEN>/team/linux-64/"), channel_of("conda-forge")
     ('https://host/team', 'conda-forge')
@@ -46,7 +46,7 @@ def channel_of(text: str) -> str:
 
 
 def channel_or_url(text: str, hack_channel_alias: str | None = None) -> str:
-    """Return the name of a channel at conda.anaconda.org, else the text itself.
+    """Return the name of a channel at conda.anaconda.org, otherwise the text itself.
 
     Args:
         text: A name or address; labels after the name are dropped.
@@ -65,9 +65,9 @@ def conda_sources(given: Iterable[str], settings: Settings, defaults: Iterable[s
     """Return the channels of a request, best first: the user's, then the defaults. One with a token is not named yet.
 
     Args:
-        given: The user's, in his order.
-        settings: Gives `channels` and `hack_channel_alias`.
-        defaults: Channels that a conda program is configured with; None: `default_channels`.
+        given: The user's, in the given order.
+        settings: Provides `channels` and `hack_channel_alias`.
+        defaults: Configured channels of a conda program; None for `default_channels`.
     """
     channels = [*given, *(default_channels(settings) if defaults is None else defaults)]
     alias = settings.hack_channel_alias
@@ -75,12 +75,12 @@ def conda_sources(given: Iterable[str], settings: Settings, defaults: Iterable[s
 
 
 def default_indexes(entries: Iterable[tuple[str, str]], default_source: str | None = None) -> list[str]:
-    """Return the indexes that pip's configuration stands for; other readers compute ids from the same list.
+    """Return the indexes in pip's configuration; other readers compute ids from the same list.
 
     Of several `index-url` the first one that pip lists counts.
 
     Args:
-        entries: As `read_pip_configuration` returns them.
+        entries: As returned by `read_pip_configuration`.
         default_source: Index that replaces every configured `index-url`.
 
     >>> default_indexes([("global.extra-index-url", "A B"), ("global.index-url", "I")])
@@ -106,9 +106,9 @@ def pypi_sources(
     """Return the indexes of a request: the defaults, then the user's.
 
     Args:
-        given: The user's, in his order.
-        settings: Gives `default_pypi_source`.
-        entries: pip's configuration; read from this machine when None.
+        given: The user's, in the given order.
+        settings: Provides `default_pypi_source`.
+        entries: pip's configuration; None to read this machine's.
 
     Raises:
         ConfigurationError: pip's configuration cannot be read.
@@ -120,8 +120,8 @@ def pypi_sources(
 def configured_flags(entries: Iterable[tuple[str, str]]) -> list[str]:
     """Return `no-index`, `find-links` and `trusted-host` of pip's configuration, as flags of a request.
 
-    Of each option the variable counts, else what `install` says, else `global`, as for pip. A path is relative to the
-    working directory; a directory that is not there is passed over, as by pip. Blocking.
+    For each option the variable counts, else the section `install`, else `global`, as for pip. A path is relative to
+    the working directory; a missing directory is skipped, as by pip. Blocking.
 
     >>> configured_flags([("global.find-links", "https://a"), ("install.find-links", "https://b /nowhere")])
     ['--find-links https://b']
@@ -141,7 +141,7 @@ def configured_flags(entries: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def overridden_index(entries: Iterable[tuple[str, str]], default_source: str | None = None) -> str | None:
-    """Return a sentence where pip itself would ask another index than the one that enters requests; else None.
+    """Return a sentence if pip itself would use another index than the one in requests; otherwise None.
 
     >>> overridden_index([("global.index-url", "I"), ("install.index-url", "J")])
     "pip's configuration names two indexes: I (global.index-url) is asked, pip itself would ask J (install.index-url)"

@@ -1,7 +1,6 @@
 """Credentials inside addresses of channels, indexes and requirements: split off before anything is recorded.
 
-Addresses may hold variables of the environment, `${NAME}`: what is recorded is the text as it stands, what is sent has
-their values.
+Addresses may hold variables of the environment, `${NAME}`: the text is recorded as it is and sent with their values.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ def expanded(text: str) -> str:
 
 
 def values_in(text: str) -> list[str]:
-    """Return the values of the variables in a text, which are to be shown nowhere."""
+    """Return the values of the variables in a text, which must never be shown."""
     return [value for name in _VARIABLE.findall(text) if (value := os.environ.get(name))]
 
 
 def split_credentials(address: str, *, channel: bool = False) -> tuple[str, dict[str, list[str]]]:
-    """Split user, signature and token off an address: (address without them, what the setting `auth` would hold).
+    """Split user, signature and token off an address: (address without them, their entry in the setting `auth`).
 
     The user of an ssh address is not a secret and stays; its password goes.
 
@@ -48,8 +47,8 @@ def split_credentials(address: str, *, channel: bool = False) -> tuple[str, dict
         channel: Whether it is a channel's or a conda package's, where `/t/TOKEN` is a token.
 
     Raises:
-        UsageError: Another address holds something that looks like a token, which a request must not record, or what is
-            split off names a variable that is not set.
+        UsageError: Another kind of address has something that looks like a token, which a request must not record, or
+            the credentials contain a variable that is not set.
 
     >>> split_credentials("git+https://me:pw@host:8443/x.git")
     ('git+https://host:8443/x.git', {'host:8443': ['me', 'pw']})
@@ -82,7 +81,9 @@ def split_credentials(address: str, *, channel: bool = False) -> tuple[str, dict
 
 
 def logins_in(text: str) -> dict[str, list[str]]:
-    """Return what the addresses of a lock hold, as the setting `auth` has it; of two logins for a host the first."""
+    """Return the credentials in the addresses of a lock file, in the format of the setting `auth`; the first of two
+    logins for a host.
+    """
     found: dict[str, list[str]] = {}
     for address in re.findall(r"https?://[^\s'\"<>,\\]+", text):
         conda = address.partition("#")[0].partition("?")[0].endswith(CONDA_FILES)
@@ -92,9 +93,9 @@ def logins_in(text: str) -> dict[str, list[str]]:
 
 
 def take_logins(known: dict[str, list[str]], more: Mapping[str, list[str]]) -> str | None:
-    """Add logins to others; return a host that they contradict each other about, None for none.
+    """Add logins to others; return a host for which they contradict each other, None if there is none.
 
-    Of two signatures of one address the last counts: each is made again for some minutes.
+    Of two signatures for one address the last one counts: each is valid for some minutes.
     """
     for place, login in more.items():
         if known.setdefault(place, login) != login:

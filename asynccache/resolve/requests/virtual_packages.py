@@ -1,9 +1,9 @@
-"""Virtual packages: what a machine has that packages can require, and which of it becomes part of a request.
+"""Virtual packages: properties of a machine that packages can require, and which of them enter a request.
 
 A request records `__cuda` and `__glibc` only (contract, section 1.2.1 e). A solver needs the whole profile of the
 architecture: `__unix`, `__linux`, `__glibc`, `__archspec`, `__osx`, `__cuda`. The variables `CONDA_OVERRIDE_GLIBC`,
-`..._CUDA`, `..._OSX`, `..._LINUX` and `..._ARCHSPEC` replace what is found here; set to nothing, they say that the
-machine does not have it.
+`..._CUDA`, `..._OSX`, `..._LINUX` and `..._ARCHSPEC` override what is detected; set to an empty value, they mean that
+the machine does not have it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asynccache.resolve.requests.requirements import SYS_PACKAGES
 _NVIDIA: Final = "nvidia-smi"
 _NVIDIA_SECONDS: Final = 2.0
 _CUDA_LIBRARIES: Final = ("libcuda.so.1", "libcuda.so", "/usr/lib/wsl/lib/libcuda.so.1", "libcuda.dylib")
-# Assumed of an architecture that is not this machine's; glibc and macOS as for wheels (python_target).
+# Assumed for an architecture other than this machine's; glibc and macOS as for wheels (python_target).
 _ASSUMED_LINUX: Final = "5.10"
 _ASSUMED_GLIBC: Final = "2.28"
 _ASSUMED_OSX: Final = "14.0"
@@ -46,8 +46,8 @@ class VirtualPackage:
 
     Attributes:
         name: With its two underscores.
-        version: `0` where there is none to tell.
-        build: `0` where there is none; the microarchitecture of `__archspec`.
+        version: The version; `0` if it has none.
+        build: `0` if it has none; for `__archspec` the microarchitecture.
 
     >>> str(VirtualPackage("__glibc", "2.36"))
     '__glibc=2.36=0'
@@ -64,10 +64,10 @@ class VirtualPackage:
 def detect_virtual_packages(
     environ: Mapping[str, str] | None = None, *, gpu: bool = True
 ) -> tuple[VirtualPackage, ...]:
-    """Return what this machine has. Blocking: may run `nvidia-smi` for up to two seconds.
+    """Return this machine's virtual packages. Blocking: may run `nvidia-smi` for up to two seconds.
 
     Args:
-        environ: Environment variables; the process's own when None.
+        environ: Environment variables; None for the process's own.
         gpu: Whether to look for a GPU.
     """
     env = os.environ if environ is None else environ
@@ -82,7 +82,7 @@ def detect_virtual_packages(
     if gpu:
         versions["__cuda"] = env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda()
     found = [VirtualPackage(name, version) for name, version in versions.items() if version]
-    # what is solved here runs elsewhere, too, on processors that may be older: theirs is the oldest unless told
+    # environments also run on other machines with possibly older processors: the oldest is assumed unless configured
     oldest = _BASELINE.get(current_architecture(), here.machine)
     microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", oldest)
     if microarchitecture:
@@ -101,17 +101,17 @@ def sys_values(
 ) -> dict[str, str]:
     """Return the category `sys` of a request: name -> version text.
 
-    What the user gave stays as it is. The rest comes from this machine for its own architecture (unless
-    `pin_virtual_packages` is set), else from `sys_default_packages`; the versions end in one `=0`. For several
-    architectures it is the union; where they differ, the smaller version, which all of them have.
+    The user's values are kept. The rest comes from this machine for its own architecture (unless `pin_virtual_packages`
+    is set), otherwise from `sys_default_packages`; the versions end in one `=0`. For several architectures it is the
+    union; if versions differ, the smaller one, which all of them have.
 
     Args:
         arches: conda platforms that are resolved together.
-        settings: Gives the defaults.
-        given: What the user asked for.
-        gpu: Whether a GPU was asked for: adds `sys_default_gpu_packages`.
-        detected: What this machine has.
-        here: This machine's architecture; found out when None.
+        settings: Provides the defaults.
+        given: What the user requested.
+        gpu: Whether a GPU was requested, which adds `sys_default_gpu_packages`.
+        detected: This machine's virtual packages.
+        here: This machine's architecture; None to detect it.
     """
     union: dict[str, str] = {}
     for arch in dict.fromkeys(arches):
@@ -141,11 +141,11 @@ def machine_profile(
     (such as `{"linux-64": {"__archspec": "1=x86_64_v3"}}`) names another.
 
     Args:
-        arch: conda platform that is solved for.
-        sys: The request's values of category `sys`; they decide on `__cuda` and `__glibc`.
+        arch: conda platform to solve for.
+        sys: The request's values of category `sys`, which determine `__cuda` and `__glibc`.
         settings: `sys_default_packages` can name others for an architecture, such as `__osx`.
-        detected: What this machine has; found out when None and needed.
-        here: This machine's architecture; found out when None.
+        detected: This machine's virtual packages; None to detect them if needed.
+        here: This machine's architecture; None to detect it.
     """
     profile = {"__unix": VirtualPackage("__unix", "0")}
     if arch.startswith("linux"):
@@ -155,13 +155,13 @@ def machine_profile(
         profile["__osx"] = VirtualPackage("__osx", _ASSUMED_OSX)
     profile["__archspec"] = VirtualPackage("__archspec", "1", _BASELINE.get(arch, arch))
     if is_here(arch, settings, here):
-        # whether there is a GPU, the request says
+        # the request says whether there is a GPU
         found = detect_virtual_packages(gpu=False) if detected is None else detected
         profile |= {package.name: package for package in found}
     for name, text in settings.sys_default_packages.get(arch, {}).items():
         if name not in SYS_PACKAGES:
             profile[name] = _package(name, text)
-    # A request says of these what the environment may use: what it does not name, this machine's GPU say, is not there.
+    # The request says which of these the environment may use: others, such as this machine's GPU, do not exist for it.
     profile.pop("__cuda", None)
     for value in sys:
         name, text, _marker = split_value(value)
@@ -189,18 +189,20 @@ def _version_key(text: str) -> tuple[int, Any]:
 
 
 def _package(name: str, text: str) -> VirtualPackage:
-    """Read `2.36=0`; of a range such as `>=11,<13`, the version it begins with."""
+    """Read `2.36=0`; for a range such as `>=11,<13`, its first version."""
     version, _, build = re.sub(r"^[<>=!~]+", "", text).partition(",")[0].partition("=")
     return VirtualPackage(name, version.strip(), build or "0")
 
 
 def is_here(arch: str, settings: Settings, here: str | None = None) -> bool:
-    """Whether an architecture has what this machine has: it is this one's, and nothing pins its virtual packages."""
+    """Whether this machine's virtual packages apply to an architecture: it is this machine's, and they are not
+    pinned.
+    """
     return not settings.pin_virtual_packages and arch == (here or current_architecture())
 
 
 def _release(text: str) -> str:
-    """Return the version that a kernel's release begins with.
+    """Return the version at the beginning of a kernel release.
 
     >>> _release("6.1.0-18-amd64"), _release("unknown")
     ('6.1.0', '0')
@@ -213,13 +215,13 @@ def _glibc() -> str | None:
     """Return the C library's version, None when it is not glibc."""
     try:
         library, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (AttributeError, ValueError, OSError):  # another C library knows no such name
+    except (AttributeError, ValueError, OSError):  # other C libraries do not have this name
         return None
     return version if library == "glibc" else None
 
 
 def _can_be_loaded(library: str) -> bool:
-    """Tell whether there is a library; `ctypes`, which is needed to call it, takes much longer to import."""
+    """Return whether a library exists; `ctypes`, which is needed to call it, takes much longer to import."""
     try:
         import _ctypes  # noqa: PLC0415 - not every Python has it
 
@@ -230,7 +232,7 @@ def _can_be_loaded(library: str) -> bool:
 
 
 def _cuda() -> str | None:
-    """Return the newest CUDA that the driver runs, None without a driver."""
+    """Return the newest CUDA version that the driver supports, None without a driver."""
     for library in filter(_can_be_loaded, _CUDA_LIBRARIES):
         try:
             driver = ctypes.CDLL(library)
