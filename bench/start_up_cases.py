@@ -182,7 +182,8 @@ def _solving(bed: Bed, directory: Path, variables: dict[str, str], found: CaseRe
             }
             asked = directory / "solved.yml"
             asked.write_text(f"dependencies:\n  - {_SOLVED}\n")
-            words = ("resolve", str(asked), "--python", "3.12.*", "--arch", "linux-64", "--force", "--dry-run")
+            # a dry run keeps nothing, so each one solves; `--force` would fetch the index again
+            words = ("resolve", str(asked), "--python", "3.12.*", "--arch", "linux-64", "--dry-run")
             contenders = (
                 Contender("py-rattler", [sys.executable, "-c", _SOLVE, str(directory / "index"), channel, _SOLVED]),
                 Contender("asynccache resolve", asynccache(*words, "--quiet"), there),

@@ -28,7 +28,7 @@ from asynccache.store.request_counts import RequestCounts
 _STREAMS: Final = 4
 _RANGES: Final = 8
 _LOOK_SECONDS: Final = 0.1  # between two looks whether a range is still wanted
-_LARGEST: Final = 16 << 20  # bytes of one range, which is in memory whole
+_LARGEST: Final = 16 << 20  # bytes of one range, which is in memory whole; of some a quarter more
 _INDEXED: Final = 128  # a pack has some more than this many times the bytes of its index
 _LONGEST_TAIL: Final = 1 << 20  # bytes that the first request reads at most: nothing else is read beside it
 
@@ -116,7 +116,7 @@ def _pieces(length: int, piece: int) -> int:
     """Return in how many requests a range is read: what is left of it over a quarter of a piece is worth one."""
     count = -(-length // piece)
     fewer = max(1, count - 1)
-    return fewer if length <= fewer * min(_LARGEST, piece + piece // 4) else count
+    return fewer if length <= fewer * (piece + piece // 4) else count
 
 
 def pack_ranges(store: Store, key: str, size: int, timeout: float) -> Ranges:

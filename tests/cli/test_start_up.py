@@ -103,6 +103,12 @@ def test_what_is_here_needs_no_client_codec_solver_or_http_library(warm: Command
     assert imported(warm, *words.split()) == set(WARM[words].split())
 
 
+def test_a_solve_without_markers_needs_the_solver_and_no_reader_of_versions(warm: Commands) -> None:
+    words = "resolve environment.yml --python 3.11.* --arch linux-64 --dry-run --force"
+    solver = {"asynccache.resolve.conda.rattler_solver", "rattler", "asyncio", "inspect"}
+    assert imported(warm, *words.split()) == {*solver, "netrc", "sqlite3"}
+
+
 @pytest.mark.parametrize("words", EMPTY)
 def test_the_empty_store_of_this_machine_is_looked_at_with_as_little(warm: Commands, words: str) -> None:
     never = str(warm.directory / "never")

@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
-
-from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING, Final
 
 from asynccache.config import Settings
 from asynccache.errors import UsageError
 from asynccache.model.identity import Request
 from asynccache.resolve.requests.python_target import PythonTarget
 from asynccache.resolve.requests.requirement_text import join_value, read_requirement, split_value
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.specifiers import SpecifierSet
 
 # The versions of Python that the contract tries.
 _MINORS: Final = range(7, 16)
@@ -138,6 +138,8 @@ def holds(marker: str, arch: str, pythons: Sequence[str], settings: Settings) ->
     Raises:
         UsageError: It is malformed, needs a value that no architecture implies, or is not the same for all.
     """
+    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415 - few requests have a marker
+
     try:
         parsed = Marker(marker)
     except InvalidMarker:
@@ -171,6 +173,10 @@ def _check_values(marker: str, arch: str, variables: Iterable[str], values: Mapp
 
 
 def _evaluate(parsed: Marker, marker: str, values: Mapping[str, str]) -> bool:
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName  # noqa: PLC0415 - as above
+    from packaging.specifiers import InvalidSpecifier  # noqa: PLC0415
+    from packaging.version import InvalidVersion  # noqa: PLC0415
+
     try:
         return parsed.evaluate({**values, "extra": ""})
     except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion, InvalidSpecifier) as exc:
@@ -183,6 +189,8 @@ def python_allows(constraint: str, version: str) -> bool:
     Raises:
         UsageError: The constraint is malformed.
     """
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - as above
+
     try:
         return any(alternative.contains(Version(version), prereleases=True) for alternative in _allowed(constraint))
     except InvalidVersion:
@@ -191,6 +199,8 @@ def python_allows(constraint: str, version: str) -> bool:
 
 def _allowed(constraint: str) -> list[SpecifierSet]:
     """Return the alternatives between the `|` of a constraint."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - as above
+
     try:
         return [
             SpecifierSet(",".join(_as_pep440(clause.strip()) for clause in alternative.split(",") if clause.strip()))

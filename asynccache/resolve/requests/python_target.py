@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
-
-from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from typing import TYPE_CHECKING, Final
 
 from asynccache.errors import UsageError
 from asynccache.model.platform import current_architecture
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 _ASSUMED_GLIBC: Final = (2, 28)
 _ASSUMED_MACOS: Final = (14, 0)
@@ -91,6 +92,8 @@ class PythonTarget:
     @cached_property
     def ranks(self) -> dict[Tag, int]:
         """The usable wheel tags, best first, each with its rank; 0 is the best."""
+        from packaging.tags import compatible_tags, cpython_tags  # noqa: PLC0415 - markers do without
+
         platforms = list(self._platforms())
         interpreter = "cp" + "".join(map(str, self.release))
         tags = [
@@ -111,6 +114,8 @@ class PythonTarget:
         machine = _MACHINES[self.arch]
         if self.arch.startswith("osx"):
             here = self.arch == current_architecture()
+            from packaging.tags import mac_platforms  # noqa: PLC0415 - as above
+
             version = _version(platform.mac_ver()[0], _ASSUMED_MACOS) if here else _ASSUMED_MACOS
             yield from mac_platforms(version, machine)
             return
