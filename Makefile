@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= auto
+COVERAGE ?= 1
 SEED ?= 1
 RUNS ?= 1000000
 KILLS ?= 1000
@@ -37,8 +38,8 @@ $(READY): pyproject.toml
 run: $(READY) ## Cache a real environment's packages from a channel on loopback into a local store
 	@$(BIN)/python -m examples.first_run
 
-test: $(READY) lint ## Lint, type-check and run all tests
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+test: $(READY) lint ## Lint, type-check and run all tests, which run COVERAGE percent of all lines at least
+	@ASYNCCACHE_TEST_COVERAGE=$(COVERAGE) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-long: $(READY) ## Run all tests, and try what is random many times
 	@ASYNCCACHE_TEST_LONG=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
