@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # tests wait for servers and for what they started: one more than there are processors keeps these busy
 JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-COVERAGE ?= 1
+# measured: 84.7, without what only processes of their own run
+COVERAGE ?= 84
 SEED ?= 1
 RUNS ?= 1000000
 KILLS ?= 1000
