@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asynccache.catalog.leases import Lease, Leases
     from asynccache.model.environment import ResolvedEnvironment
     from asynccache.model.identity import EnvID
+    from asynccache.model.shard import Shard
     from asynccache.ops.collect import Collected
     from asynccache.ops.collect_rules import Garbage
     from asynccache.ops.report_result import StoreReport
@@ -26,6 +27,7 @@ class CollectingVerbs(Opened):
         unreferenced: bool = False,
         also: str = "",
         grace_hours: float = 12.0,
+        shard: Shard | tuple[int, int] | None = None,
         dry_run: bool = False,
         found: Callable[[Garbage], object] | None = None,
     ) -> Collected:
@@ -38,6 +40,9 @@ class CollectingVerbs(Opened):
             also: Shell pattern for keys of documents and archives that may be removed although no record says that they
                 are ours.
             grace_hours: How long marked objects are kept before they are swept, at least 1.
+            shard: (I, N): the I-th of N ranges of the packages' keys, from 1; a call sweeps its part or marks it. What
+                belongs to no range, such as environments, belongs to the first one. Nothing is swept before all parts
+                are marked.
             dry_run: Only report what would be marked.
             found: Called with each candidate, in a dry run.
 
@@ -45,18 +50,21 @@ class CollectingVerbs(Opened):
             What was marked and swept: `raise_for_failures()` raises what failed.
 
         Raises:
-            UsageError: The rules exclude each other.
-            LockTimeoutError: Another process is collecting.
+            UsageError: The rules exclude each other, or there is no such shard.
+            LockTimeoutError: Another process is collecting what is left, or the first shard does not come.
             IntegrityError: An alias, lease or document cannot be read, so what it keeps is unknown.
             StoreNotFoundError: There is no store at the address.
             StoreError: The store cannot be read or written.
         """
+        from asynccache.model.shard import Shard  # noqa: PLC0415
         from asynccache.ops.collect import collector_of  # noqa: PLC0415 - other verbs do without
         from asynccache.ops.collect_rules import Rules  # noqa: PLC0415
 
-        rules = Rules(keep_days, unreferenced, also, grace_hours)
+        rules, part = Rules(keep_days, unreferenced, also, grace_hours), Shard.of(shard)
         collector = await collector_of(self.settings, await self._opening.store(), rules)
-        return await (collector.look(found or (lambda _garbage: None)) if dry_run else collector.run())
+        if dry_run:
+            return await collector.look(found or (lambda _garbage: None), shard=part)
+        return await collector.run(part)
 
     async def report(self, *, keep_days: float = 90.0, unreferenced: bool = False) -> StoreReport:
         """Report what the store holds, what refers to it, what was done to it last, and what `gc` would mark.

@@ -231,19 +231,23 @@ class Planning(Opened):
         unreferenced: bool = False,
         also: str = "",
         grace_hours: float = 12.0,
+        shard: Shard | tuple[int, int] | None = None,
         dry_run: bool = False,
         found: Callable[[Garbage], object] | None = None,
     ) -> Planned:
         """See `Session.gc`."""
-        from asynccache.ops.collect import collector_of  # noqa: PLC0415 - as above
+        from asynccache.model.shard import Shard  # noqa: PLC0415 - as above
+        from asynccache.ops.collect import collector_of  # noqa: PLC0415
         from asynccache.ops.collect_rules import Rules  # noqa: PLC0415
         from asynccache.ops.plan import planning  # noqa: PLC0415
         from asynccache.ops.plan_collect import plan_gc  # noqa: PLC0415
 
         del found
-        rules = Rules(keep_days, unreferenced, also, grace_hours)
+        rules, part = Rules(keep_days, unreferenced, also, grace_hours), Shard.of(shard)
         async with planning(self._opening, "gc") as ledger:
-            await plan_gc(ledger, lambda store: collector_of(self.settings, store, rules), dry_run=dry_run)
+            await plan_gc(
+                ledger, lambda store: collector_of(self.settings, store, rules, waits=False), part, dry_run=dry_run
+            )
             return await ledger.planned()
 
     async def warm(

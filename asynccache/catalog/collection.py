@@ -1,9 +1,9 @@
 """How whoever names something that is in a store and whoever collects there take notice of each other.
 
-    asynccache/gc/state.json                     what was marked, and which list is claimed for how long
+    asynccache/gc/state.json                     what was marked, and which lists are claimed for how long
     asynccache/uses/REQ_ID/FULL_ID/ARCH.json     an environment that somebody uses, with the addresses of its packages
 
-Who names first writes a use, then looks whether a list is claimed, and waits for that. Who sweeps first claims a list,
+Who names first writes a use, then looks which lists are claimed, and waits for these. Who sweeps first claims a list,
 then reads the uses. So at least one of them meets the other; a claim ends by itself, should its owner die. The store
 must show what was written to whoever reads later, as all do that asynccache works on.
 """
@@ -14,135 +14,19 @@ import asyncio
 import json
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final
 
-from asynccache.errors import (
-    IntegrityError,
-    LockTimeoutError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    StoreRefusedError,
-)
-from asynccache.model.dataclass import dataclass
+from asynccache.catalog.collection_state import KnownState, read_state
+from asynccache.errors import ObjectNotFoundError
 from asynccache.node.json_text import read_json
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
 
-GC: Final = f"{layout.OWN}/gc/"
-STATE_KEY: Final = f"{GC}state.json"
 USES: Final = f"{layout.OWN}/uses/"
 PUBLISHING: Final = ".new"
 """Behind the architecture of a use of an environment that is being published."""
-CLAIM_SECONDS: Final = 600.0
-"""How long a claim lasts; whoever has it ends earlier, by `SKEW_SECONDS`."""
-SKEW_SECONDS: Final = 60.0
-"""By how much the clocks of two machines may differ."""
 LOOK_EVERY = 1.0
-"""Seconds between two looks whether a list is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionState:
-    """What is being collected in a store.
-
-    Attributes:
-        mark: Name of the lists of candidates; empty if there are none.
-        marked_at: Seconds since the epoch.
-        lists: How many lists there are.
-        done: How many of them are swept.
-        keep_days: What is younger is kept.
-        unreferenced: Whether environments without a root are among the candidates.
-        also: Pattern of what was asked for by name.
-        claimed_until: When the claim of the next list ends, seconds since the epoch; 0 if none is claimed.
-    """
-
-    mark: str = ""
-    marked_at: float = 0.0
-    lists: int = 0
-    done: int = 0
-    keep_days: float = 0.0
-    unreferenced: bool = False
-    also: str = ""
-    claimed_until: float = 0.0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are lists that are not swept."""
-        return self.done < self.lists
-
-    def to_json(self) -> bytes:
-        """Return it as it is stored."""
-        return json.dumps({"schema": 1, **{name: getattr(self, name) for name in _FIELDS}}).encode("ascii")
-
-
-_FIELDS: Final = ("mark", "marked_at", "lists", "done", "keep_days", "unreferenced", "also", "claimed_until")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownState:
-    """A state that was read, and its version.
-
-    Attributes:
-        state: What it says.
-        etag: Its version; None if there is no such object.
-    """
-
-    state: CollectionState
-    etag: str | None
-
-    async def replace(self, store: Store, state: CollectionState) -> KnownState:
-        """Put another state in its place.
-
-        Raises:
-            LockTimeoutError: Another process has done so meanwhile.
-            StoreError: The store cannot be written.
-        """
-        try:
-            info = await store.put(STATE_KEY, state.to_json(), if_absent=self.etag is None, if_match=self.etag)
-        except PreconditionFailedError as exc:
-            raise LockTimeoutError(
-                f"somebody else collects in {store.address} at the same time", hint="let one of them do it"
-            ) from exc
-        return KnownState(state, info.etag)
-
-
-async def read_state(store: Store) -> KnownState:
-    """Return what is being collected.
-
-    Raises:
-        IntegrityError: What is there says nothing of it.
-        StoreError: The store cannot be read.
-    """
-    try:
-        info = await store.head(STATE_KEY)
-    except StoreRefusedError:  # an absent object is forbidden to who may not list
-        info = None
-    if info is None:
-        return KnownState(CollectionState(), None)
-    try:
-        said = read_json(await store.get(STATE_KEY))
-        return KnownState(CollectionState(**{name: said[name] for name in _FIELDS}), info.etag)
-    except ObjectNotFoundError:
-        return KnownState(CollectionState(), None)
-    except (ValueError, KeyError, TypeError) as exc:
-        raise IntegrityError(
-            f"{STATE_KEY} in {store.address} cannot be read ({exc})", hint="remove it; what was marked is marked again"
-        ) from exc
-
-
-def check_unclaimed(store: Store, state: CollectionState) -> None:
-    """Refuse to sweep while another process does.
-
-    Raises:
-        LockTimeoutError: A list is claimed, and the claim has not run out.
-    """
-    if state.claimed_until and state.claimed_until + SKEW_SECONDS > store.timestamp():
-        ends = datetime.fromtimestamp(state.claimed_until + SKEW_SECONDS, UTC).isoformat(timespec="seconds")
-        raise LockTimeoutError(
-            f"somebody else collects in {store.address}",
-            hint=f"wait; should that one be dead, its claim ends at {ends}",
-        )
+"""Seconds between two looks whether lists are done."""
 
 
 def use_key(req_id: str, full_id: str, arch: str) -> str:
@@ -188,8 +72,18 @@ async def used_directories(store: Store, key: str) -> list[str]:
     return []
 
 
+async def read_later(store: Store) -> KnownState:
+    """Wait a moment, and return what is being collected then.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    await asyncio.sleep(LOOK_EVERY)
+    return await read_state(store)
+
+
 async def unclaimed(store: Store) -> bool:
-    """Wait until the list that is claimed now is done; return whether anything was ever marked here.
+    """Wait until the lists that are claimed now are done; tell whether anything was ever marked here.
 
     Call it after a use was written, and look again afterwards whether what shall be named is there: whoever claims a
     list later meets the use.
@@ -202,12 +96,9 @@ async def unclaimed(store: Store) -> bool:
     """
     first = (await read_state(store)).state
     latest = first
-    while latest.claimed_until and latest.claimed_until + SKEW_SECONDS > store.timestamp():
-        if (latest.mark, latest.done, latest.claimed_until) != (first.mark, first.done, first.claimed_until):
-            break
-        await asyncio.sleep(LOOK_EVERY)  # ends with the claim
-        latest = (await read_state(store)).state
-    return bool(latest.marked_at)
+    while {*first.claims} & latest.held(store.timestamp()):
+        latest = (await read_later(store)).state  # ends with the claims
+    return bool(latest.marked_at or latest.marking is not None)
 
 
 async def about_to_name(

@@ -25,6 +25,7 @@ from asynccache.ops.reachable import source_directories, source_of
 from asynccache.store import layout
 from asynccache.store.admission import LATELY, WRITERS
 from asynccache.store.base import ObjectInfo, Store
+from asynccache.store.key_range import WHOLE, KeyRange
 from asynccache.store.key_set import KeySet, number_of
 
 RECEIPTS: Final = f"{layout.OWN}/receipts/"
@@ -61,6 +62,9 @@ class Scan:
         now: Seconds since the epoch.
         watcher: Called with what is found; another eight bytes are then held for each address that a kept environment
             names.
+        key_range: Archives and receipts of this range only.
+        first: Whether candidates that belong to no range are wanted. All documents are read in any case: any of them
+            may name what is in the range.
 
     Attributes:
         archives: How many objects are below the packages, as far as the scan has come.
@@ -76,6 +80,9 @@ class Scan:
         roots: Roots,
         now: float,
         watcher: Watcher | None = None,
+        *,
+        key_range: KeyRange = WHOLE,
+        first: bool = True,
     ) -> None:
         self.archives = 0
         self.documents = 0
@@ -86,6 +93,8 @@ class Scan:
         self._roots = roots
         self._now = now
         self._watcher = watcher
+        self._range = key_range
+        self._first = first
         self._kept = KeySet()  # source directories that kept environments name, if there is a watcher
         self._reached = KeySet()  # source directories that kept documents name
         self._dropped = KeySet()  # and those that collected documents name
@@ -175,7 +184,11 @@ class Scan:
 
     async def all(self) -> AsyncGenerator[Garbage]:
         """Yield everything to collect: environments before packages, each in the order of its keys."""
-        for part in (self.environments(), self.packages(), self.others()):
+        async with aclosing(self.environments()) as found:
+            async for garbage in found:
+                if self._first:
+                    yield garbage
+        for part in (self.packages(), self.others())[: 2 if self._first else 1]:
             async with aclosing(part) as found:
                 async for garbage in found:
                     yield garbage
@@ -227,7 +240,7 @@ class Scan:
         itself.
         """
         directory, group = "", list[ObjectInfo]()
-        async for info in self._store.scan(f"{self._dirname}/"):
+        async for info in self._range.scan(self._store, f"{self._dirname}/"):
             self.archives += 1
             parts = layout.parse_key(info.key, self._dirname)
             if parts is None:
@@ -258,7 +271,7 @@ class Scan:
         ]
 
     async def _receipts(self) -> AsyncGenerator[ObjectInfo]:
-        async for info in self._store.scan(RECEIPTS):
+        async for info in self._range.moved(f"{self._dirname}/", RECEIPTS).scan(self._store, RECEIPTS):
             if self._watcher is not None:
                 self._watcher.receipt(info)
             yield info

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from typing import Final
 
+from asynccache.catalog import collection
 from asynccache.catalog.aliases import Aliases, Ids
-from asynccache.catalog.collection import (
+from asynccache.catalog.collection import USES
+from asynccache.catalog.collection_state import (
     CLAIM_SECONDS,
-    GC,
     SKEW_SECONDS,
     STATE_KEY,
-    USES,
+    Claim,
+    CollectionState,
     KnownState,
+    Lists,
     check_unclaimed,
+    list_key,
+    read_state,
 )
 from asynccache.catalog.keys import CatalogKeys
-from asynccache.errors import AsyncCacheError, IntegrityError, PreconditionFailedError
+from asynccache.errors import (
+    AsyncCacheError,
+    IntegrityError,
+    LockTimeoutError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+)
 from asynccache.model.alias import Alias
 from asynccache.model.identity import EnvID
 from asynccache.model.platform import ARCHITECTURES
+from asynccache.model.shard import Shard
 from asynccache.node.json_text import read_json
 from asynccache.ops.collect_roots import RootReader, Roots
 from asynccache.ops.collect_rules import DAY, Amount, Garbage
@@ -47,66 +60,87 @@ LIST: Final = 5000  # candidates of one list; a megabyte
 ENVIRONMENTS: Final = 500  # for a list of environments: each takes a dozen requests, one after the other
 _AT_ONCE: Final = 32  # of them that are checked at once
 _DOCUMENTS: Final = 50
+_OF_ENVIRONMENTS: Final = frozenset({"environment", "beside"})
+_WHOLE: Final = Shard(1, 1)
+_PATIENCE: Final = CLAIM_SECONDS + 2 * SKEW_SECONDS  # longer than a claim of somebody who is dead
 
 
-def list_key(mark: str, number: int) -> str:
-    """Return the key of a list of candidates, from 0."""
-    return f"{GC}{mark}/{number:05d}.json"
-
-
-async def write_lists(store: Store, mark: str, found: AsyncIterator[Garbage], amount: Amount) -> int:
+async def write_lists(store: Store, mark: str, name: str, found: AsyncIterator[Garbage], amount: Amount) -> Lists:
     """Write candidates into lists as they are found; environments are in lists of their own.
 
     Args:
         store: An open store.
-        mark: Name of the lists.
-        found: Environments first.
+        mark: Name of the mark.
+        name: Of the lists.
+        found: Environments, and what is beside none, first.
         amount: Called with each candidate.
 
     Returns:
-        The number of lists.
+        The number of lists, and how many of them hold what was first.
 
     Raises:
         StoreError: The store cannot be read or written.
     """
-    number = 0
+    number = environments = 0
     waiting: list[Garbage] = []
 
     async def write() -> None:
-        nonlocal number
+        nonlocal number, environments
         if waiting:
             text = json.dumps({"schema": 1, "candidates": [each.as_list() for each in waiting]})
-            await store.put(list_key(mark, number), text.encode("utf-8"))
+            await store.put(list_key(mark, name, number), text.encode("utf-8"))
             number += 1
+            environments += waiting[-1].kind in _OF_ENVIRONMENTS
             waiting.clear()
 
     async for garbage in found:
         amount.add(garbage)
         environment = garbage.kind == "environment"
-        other_kind = bool(waiting) and (waiting[-1].kind == "environment") != environment
+        other_kind = bool(waiting) and _kind_of_list(waiting[-1]) != _kind_of_list(garbage)
         if other_kind or len(waiting) == (ENVIRONMENTS if environment else LIST):
             await write()
         waiting.append(garbage)
     await write()
-    return number
+    return Lists(name, number, environments)
 
 
-async def read_list(store: Store, mark: str, number: int) -> list[Garbage]:
-    """Return the candidates of a list.
+def _kind_of_list(garbage: Garbage) -> str:
+    return garbage.kind if garbage.kind in _OF_ENVIRONMENTS else ""
+
+
+async def read_list(store: Store, key: str) -> list[Garbage]:
+    """Return the candidates of a list; none if it is gone: they are marked again.
 
     Raises:
         IntegrityError: It is not such a list.
         StoreError: The store cannot be read.
     """
-    key = list_key(mark, number)
     try:
         said = read_json(await store.get(key))
         return [Garbage.from_list(each) for each in said["candidates"]]
+    except ObjectNotFoundError:
+        return []
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(
             f"{key} in {store.address} is no list of candidates ({exc})",
             hint=f"remove {STATE_KEY}; what was marked is marked again",
         ) from exc
+
+
+def left_of(state: CollectionState, mark: str, shard: Shard) -> list[int]:
+    """Return the lists of a shard that are not swept: a range of keys, as their numbers are in the order of keys.
+
+    Args:
+        state: Of the collection.
+        mark: That they are of.
+        shard: Which; the first one also has those of environments.
+    """
+    if state.mark != mark:
+        return []
+    first, others = range(state.environments), range(state.environments, state.lists)
+    begin, end = (len(others) * place // shard.count for place in (shard.index - 1, shard.index))
+    mine = [*(first if shard.index == 1 else ()), *others[begin:end]]
+    return [number for number in mine if number not in state.done]
 
 
 class Sweep:
@@ -119,6 +153,8 @@ class Sweep:
         known: The state of the collection: what was marked, and how far it is swept.
         runs: Environments of known runs.
         user: The user, from the settings.
+        shard: Which of the lists; the first one also has those of environments, which come before all others.
+        waits: Whether other shards wait for these.
 
     Attributes:
         swept: What was removed, including by a run that was killed before it could report it.
@@ -135,6 +171,8 @@ class Sweep:
         *,
         runs: Collection[Ids] = (),
         user: str | None = None,
+        shard: Shard = _WHOLE,
+        waits: bool = True,
     ) -> None:
         self.swept = Amount()
         self.kept = 0
@@ -146,34 +184,64 @@ class Sweep:
         self._roots = RootReader(store, keys, runs)
         self._aliases = Aliases(store, keys)
         self._user = user
+        self._shard = shard
+        self._waits = waits or shard.index == 1
+        self._mark = known.state.mark
         self._reached = KeySet()
         self._seen = KeySet()
         self._bundles: frozenset[str] = frozenset()
 
     async def run(self) -> KnownState:
-        """Sweep all lists that are left; return the state afterwards.
+        """Sweep all lists of the shard that are left; return the state afterwards.
 
         Raises:
-            LockTimeoutError: Another process is sweeping.
+            LockTimeoutError: Another process is sweeping what is left.
             IntegrityError: A root or a document cannot be read.
             StoreError: The store cannot be read or written.
         """
-        while self._known.state.waiting:
-            state = self._known.state
-            check_unclaimed(self._store, state)
-            ends = self._store.timestamp() + CLAIM_SECONDS
-            self._known = await self._known.replace(self._store, replace(state, claimed_until=ends))
-            done = await self._list(state.done, ends - SKEW_SECONDS)
-            after = replace(state, claimed_until=0.0, done=state.done + done)
-            self._known = await self._known.replace(self._store, after)
+        while (claim := await self._claim()) is not None:
+            done = await self._list(claim.number, claim.until - SKEW_SECONDS)
+            self._known = await self._known.changed(self._store, partial(self._after, claim, done=done))
         return self._known
+
+    def _after(self, claim: Claim, state: CollectionState, *, done: bool) -> CollectionState:
+        return state.released(claim, done=done and state.mark == self._mark)
+
+    async def _claim(self) -> Claim | None:
+        """Claim the next list; None when none of the shard's is left."""
+        store, seen = self._store, self._known.state
+        ends = store.timestamp() + _PATIENCE
+        while left := left_of(state := self._known.state, self._mark, self._shard):
+            now = store.timestamp()
+            if state != seen:
+                seen, ends = state, now + _PATIENCE
+            before = set(range(state.environments)) - state.done if self._waits else set()
+            if before and self._shard.index != 1:
+                if now >= ends:
+                    raise LockTimeoutError(
+                        f"the first shard does not sweep the environments of {store.address}, which come first",
+                        hint="start it, then start this shard again",
+                    )
+                self._known = await read_later(store)
+                continue
+            held = {claim.number for claim in state.held(now)}
+            free = [number for number in left if number not in held and (number in before or not before)]
+            if not free:
+                check_unclaimed(store, state)
+            claim = Claim(free[0], now + CLAIM_SECONDS)
+            swapped = await self._known.swapped(store, state.claimed(claim, now))
+            if swapped is not None:
+                self._known = swapped
+                return claim
+            self._known = await read_state(store)
+        return None
 
     async def _list(self, number: int, until: float) -> bool:
         """Sweep a list; return whether it was done in time."""
         state = self._known.state
-        candidates = await read_list(self._store, state.mark, number)
-        used_since = self._store.timestamp() - state.keep_days * DAY
-        roots = await self._roots.read(used_since=used_since, marked_at=state.marked_at)
+        candidates = await read_list(self._store, state.key(number))
+        used_since = self._store.timestamp() - state.rules.keep_days * DAY
+        roots = await self._roots.read(used_since=used_since, marked_at=state.began_at)
         environments = bool(candidates) and candidates[0].kind == "environment"
         if not environments:
             await self._read_documents()
@@ -303,4 +371,4 @@ class Sweep:
 
     def _still_old(self, info: ObjectInfo) -> bool:
         state = self._known.state
-        return is_old(info, state.marked_at, state.keep_days)
+        return is_old(info, state.began_at, state.rules.keep_days)

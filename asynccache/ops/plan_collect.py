@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from asynccache.model.shard import Shard
 from asynccache.ops.collect import Collected, Collector
 from asynccache.ops.plan import Ledger
 from asynccache.store.counted import RehearsedStore
@@ -12,13 +13,18 @@ _OF_AN_ENVIRONMENT = 20  # requests that sweeping one takes, about
 
 
 async def plan_gc(
-    ledger: Ledger, collector_of: Callable[[RehearsedStore], Awaitable[Collector]], *, dry_run: bool
+    ledger: Ledger,
+    collector_of: Callable[[RehearsedStore], Awaitable[Collector]],
+    shard: Shard | None,
+    *,
+    dry_run: bool,
 ) -> None:
     """Count what a run of `gc` does now: sweeping what is due, and marking.
 
     Args:
         ledger: Takes it.
         collector_of: Makes what collects in a store.
+        shard: Which part; None for all.
         dry_run: Whether the run only looks.
 
     Raises:
@@ -28,7 +34,7 @@ async def plan_gc(
     """
     store = ledger.store.rehearsal()
     collector = await collector_of(store)
-    done = await (collector.look() if dry_run else collector.run())
+    done = await (collector.look(shard=shard) if dry_run else collector.run(shard))
     for amount, what in ((done.swept, "to be removed"), (done.marked, "to be marked")):
         for kind, counted in amount.by_kind.items():
             ledger.work[f"{kind} {what}"] += counted.objects
@@ -38,12 +44,18 @@ async def plan_gc(
     if dry_run:
         return
     ledger.writes()
+    if shard is not None and shard.count > 1:
+        ledger.maybe(list=2 * shard.count, get=2 * shard.count, head=2 * shard.count, put=2 * shard.count)
+        ledger.say(
+            "a shard other than the first one waits for the environments to be swept, with two requests a second, and"
+            " keeps what they name until then"
+        )
     if store.removals:
         ledger.maybe(head=2 * store.removals + 1, delete=1)
         ledger.say(
-            "what has changed since it was marked, or goes meanwhile, takes a look more, and so does every object"
+            "what has changed since it was marked takes one more request, and so does every object where the service"
+            " heeds no versions, which the first removal shows"
         )
-        ledger.say("where the service heeds no versions, which the first removal shows")
     _afterwards(ledger, done)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from asynccache.catalog.collection import read_state
+from asynccache.catalog.collection_state import read_state
 from asynccache.engine.adoption import Adoption
 from asynccache.engine.verified import Verified
 from asynccache.hydrate.pack_find import find_pack

@@ -8,7 +8,7 @@ from dataclasses import field
 from datetime import UTC, datetime
 from typing import Final
 
-from asynccache.catalog.collection import read_state
+from asynccache.catalog.collection_state import read_state
 from asynccache.errors import IntegrityError, ObjectNotFoundError
 from asynccache.model.dataclass import dataclass
 from asynccache.node.json_text import read_json
@@ -134,4 +134,5 @@ async def _of_gc(store: Store) -> LastRun | None:
     if not state.marked_at:
         return None
     marked = datetime.fromtimestamp(state.marked_at, UTC).isoformat(timespec="seconds")
-    return LastRun("gc", marked, marked, state.lists, state.lists - state.done, {"keep_days": int(state.keep_days)})
+    figures = {"keep_days": int(state.rules.keep_days)}
+    return LastRun("gc", marked, marked, state.lists, state.lists - len(state.done), figures)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asynccache_cli.options import arches_option, common_options, kept, not_planned, run_verb, show, show_json
+from asynccache_cli.options import (
+    arches_option,
+    common_options,
+    kept,
+    not_planned,
+    run_verb,
+    shard_options,
+    show,
+    show_json,
+)
 from asynccache_cli.text import human_bytes, table
 
 if TYPE_CHECKING:
@@ -32,10 +41,12 @@ if TYPE_CHECKING:
 )
 @click.option("--add", "added", metavar="NAME", help="With --leases: keep environments until the lease is removed.")
 @click.option("--env", "environments", metavar="ENV", multiple=True, help="With --add: which; repeat.")
+@shard_options
 @arches_option
 @common_options
 def command(
     *,
+    run_id: str,
     leases: bool,
     removed: str | None,
     added: str | None,
@@ -49,14 +60,19 @@ def command(
     Aliases with their history, leases of deployed flows, uses, and documents keep what they refer to. Environments are
     removed only with --unreferenced, and objects that asynccache has no record of only with --also.
 
+    With --shard a run marks or sweeps a part of the packages; the first shard also takes environments and everything
+    else. Nothing is swept before all shards have marked, and packages only after the environments.
+
     \b
     Examples:
       asynccache gc --store s3://bucket/conda_env --dry-run
       asynccache gc --store s3://bucket/conda_env --unreferenced --keep-days 180
+      asynccache gc --store s3://bucket/conda_env --shard 2/8
       asynccache gc --store s3://bucket/conda_env --leases
       asynccache gc --store s3://bucket/conda_env --leases --remove 'argo-workflows/oldflow/*'
       asynccache gc --store s3://bucket/conda_env --leases --add reports --env team/reports:v3
     """
+    del run_id  # all shards of a mark find each other in the store
     if (removed or added or environments) and not leases:
         raise click.UsageError("--remove, --add and --env are of --leases")
     if bool(added) != bool(environments) or (removed and added):
@@ -93,6 +109,9 @@ def _summary(result: Collected) -> Iterator[str]:
         yield from _amount("would be marked" if result.dry_run else "marked", result.marked)
     if result.due_at is not None:
         yield f"what is marked is swept by a run after {result.due_at:%Y-%m-%d %H:%M} UTC"
+    if result.unfinished:
+        shards = ", ".join(map(str, result.unfinished[:10])) + (", ..." if len(result.unfinished) > 10 else "")
+        yield f"shards that have not done their part: {shards}"
 
 
 def _amount(word: str, amount: Amount) -> Iterator[str]:

@@ -7,25 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from asynccache.catalog.collection import (
+from asynccache.catalog.collection import PUBLISHING, note_use, used_directories
+from asynccache.catalog.collection_state import (
     GC,
-    PUBLISHING,
     STATE_KEY,
+    Claim,
     CollectionState,
-    note_use,
+    Lists,
+    MarkRules,
     read_state,
-    used_directories,
 )
 from asynccache.catalog.leases import Lease, read_leases, remove_leases
 from asynccache.errors import IntegrityError, LockTimeoutError, UsageError
 from asynccache.model.alias import Alias
+from asynccache.model.shard import Shard
 from asynccache.node.pack_format import OBJECT_NAME
+from asynccache.ops import collect_sweep
 from asynccache.ops.collect import Collected, Collector
 from asynccache.ops.collect_rules import DAY, Garbage, Rules
 from asynccache.ops.leasing import write_lease
 from asynccache.store import journal, layout
 from asynccache.store.base import ObjectInfo
-from tests.support.collecting import RULES, World, archives, directory, environment, ids
+from tests.support.collecting import RULES, World, all_at_once, archives, directory, environment, ids
 
 HOUR = 3600.0
 PLAIN = replace(RULES, unreferenced=False)
@@ -213,10 +216,91 @@ async def test_nothing_is_collected_while_a_document_a_name_or_a_lease_cannot_be
 
 
 async def test_a_second_one_waits_until_the_claim_of_the_first_ends(world: World) -> None:
-    state = CollectionState("m", world.store.time - DAY, 1, keep_days=30.0, claimed_until=world.store.time + 100)
+    moment = world.store.time - DAY
+    claims = (Claim(0, world.store.time + 100),)
+    state = CollectionState("m", moment, moment, (Lists("a", 1),), rules=MarkRules(30.0), claims=claims)
     await world.store.put(STATE_KEY, state.to_json())
     with pytest.raises(LockTimeoutError, match="somebody else collects"):
         await Collector(world.store, RULES, world.keys, "packages").run()
+
+
+async def test_shards_sweep_what_one_collection_of_the_whole_would_and_nothing_before_all_parts_are_marked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect_sweep, "LIST", 2)
+    monkeypatch.setattr(collect_sweep, "ENVIRONMENTS", 1)
+    for number in range(4):  # all packages but one
+        await world.publish(number)
+    await world.name(3, "team/a:v1")
+    await world.store.put("asynccache/quarantine/20260101T000000.000000Z/packages/x", b"x")
+    world.store.time += 400 * DAY
+    planned, found = await looked(world)
+
+    async def run(index: int) -> Collected:
+        done = await world.collect(shard=Shard(index, 3))
+        assert done is not None
+        return done
+
+    first = [await run(3), await run(1)]
+    assert [done.unfinished for done in first] == [(1, 2), (2,)]
+    world.store.time += 2 * HOUR
+    assert (await run(1)).swept.objects == 0, "a part is not marked: nobody knows all that goes"
+    last = await run(2)
+    assert (last.unfinished, last.due_at is not None) == ((), True)
+    marked = [*first, last]
+    assert sum(done.marked.objects for done in marked) == planned.marked.objects
+    assert sum(done.marked.bytes for done in marked) == planned.marked.bytes
+    assert sum(done.archives for done in marked) == planned.archives
+    assert min(done.archives for done in marked) > 0
+    before = {*world.there}
+    world.store.time += 2 * HOUR
+    swept: list[Collected] = []
+
+    async def sweep(index: int) -> None:
+        swept.append(await run(index))
+
+    await all_at_once(world, [sweep(3), sweep(2), sweep(1)])
+    assert sum(done.swept.objects for done in swept) == planned.marked.objects
+    assert min(done.swept.objects for done in swept) > 0
+    assert {key for _kind, key in found} <= before - {*world.there}
+    assert not world.wrong
+    assert swept[-1].unfinished == ()
+
+
+async def test_packages_wait_for_the_shard_that_sweeps_environments(world: World) -> None:
+    await world.publish(0)
+    world.store.time += 31 * DAY
+    for index in (1, 2):
+        await world.collect(shard=Shard(index, 2))
+    world.store.time += 2 * HOUR
+    before = {key for key in world.there if key.startswith("packages/")}
+    with pytest.raises(LockTimeoutError, match="the first shard does not sweep the environments"):
+        await Collector(world.store, RULES, world.keys, "packages").run(Shard(2, 2))
+    assert {key for key in world.there if key.startswith("packages/")} == before
+    done = await world.collect(shard=Shard(1, 2))
+    assert done is not None
+    assert world.document(0) not in world.there
+    await world.collect(shard=Shard(2, 2))
+    assert not {key for key in world.there if key.startswith("packages/")}
+
+
+async def test_a_shard_that_was_killed_goes_on_with_what_it_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect_sweep, "LIST", 1)
+    await world.publish(0)
+    world.store.time += 31 * DAY
+    planned, _found = await looked(world)
+    for index in (1, 2):
+        await world.collect(shard=Shard(index, 2))
+    world.store.time += 2 * HOUR
+    assert await world.collect(kill_at=3, shard=Shard(1, 2)) is None
+    with pytest.raises(LockTimeoutError, match="somebody else collects"):  # by the one that was killed, for ten minutes
+        await Collector(world.store, RULES, world.keys, "packages").run(Shard(1, 2))
+    world.store.time += 700
+    done = [await world.collect(shard=Shard(index, 2)) for index in (1, 2)]
+    assert all(each is not None for each in done)
+    assert (await read_state(world.store)).state.waiting is False
+    assert not [key for key in world.there if key.startswith(("packages/", "envs/"))]
+    assert planned.marked.objects > 0
 
 
 async def test_leases_are_listed_and_removed_by_name_or_pattern(world: World) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from asynccache.model.shard import Shard
+from asynccache.ops import collect_sweep
 from tests.support.collecting import ENVIRONMENTS, NAMES, World, all_at_once
 from tests.support.effort import tries
 
@@ -22,6 +25,7 @@ DEEDS = st.tuples(
 )
 DEED_LISTS = st.lists(DEEDS, max_size=4)
 SEEDS = st.integers(0, 1000)
+SHARDS = st.integers(1, 3)
 KILLS = st.none() | st.integers(0, 8)
 FORGOTTEN = st.sampled_from(["nothing", "names", "leases", "both"])
 HOUR = 3600.0
@@ -36,9 +40,13 @@ class CollectingMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp(prefix="asynccache-collecting-"))
         self.runner = asyncio.Runner()
         self.world = World.new(self.directory)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(collect_sweep, "LIST", 2)  # several lists of few candidates
+        self.patch.setattr(collect_sweep, "ENVIRONMENTS", 2)
 
     def teardown(self) -> None:
         """Remove the scratch directory."""
+        self.patch.undo()
         self.runner.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -82,11 +90,17 @@ class CollectingMachine(RuleBasedStateMachine):
         """Time passes."""
         self.world.store.time += seconds
 
-    @rule(deeds=DEED_LISTS, seed=SEEDS, kill_at=KILLS)
-    def collect(self, deeds: list[tuple[str, int, str]], seed: int, kill_at: int | None) -> None:
-        """Somebody collects while others do something, and is killed at times."""
+    @rule(deeds=DEED_LISTS, seed=SEEDS, kill_at=KILLS, shards=SHARDS)
+    def collect(self, deeds: list[tuple[str, int, str]], seed: int, kill_at: int | None, shards: int) -> None:
+        """Somebody collects while others do something, alone or in shards, and is killed at times."""
         self.world.store.chance = random.Random(seed)
-        self.do(all_at_once(self.world, [self.world.collect(kill_at), *(self.deed(*deed) for deed in deeds)]))
+        works = self.world.collecting(shards, kill_at)
+        self.do(all_at_once(self.world, [*works, *(self.deed(*deed) for deed in deeds)]))
+
+    @rule(index=st.integers(1, 2))
+    def collect_a_part(self, index: int) -> None:
+        """One shard of two runs, and nobody knows when the other one does."""
+        self.do(self.world.collect(shard=Shard(index, 2)))
 
     @rule(
         forgotten=st.sampled_from(["nothing", "names", "leases", "both"]),
@@ -94,6 +108,8 @@ class CollectingMachine(RuleBasedStateMachine):
         deeds=DEED_LISTS,
         seed=SEEDS,
         kill_at=KILLS,
+        marking=SHARDS,
+        sweeping=SHARDS,
     )
     def sweep(
         self,
@@ -102,6 +118,8 @@ class CollectingMachine(RuleBasedStateMachine):
         deeds: list[tuple[str, int, str]],
         seed: int,
         kill_at: int | None,
+        marking: int,
+        sweeping: int,
     ) -> None:
         """What nobody needs for a month is marked, and swept after the grace period while others do something."""
         if forgotten in {"leases", "both"}:
@@ -109,10 +127,10 @@ class CollectingMachine(RuleBasedStateMachine):
         for name in NAMES if forgotten in {"names", "both"} else ():
             self.unname(name)
         self.wait(31 * DAY)
-        self.do(self.world.collect())
+        self.do(all_at_once(self.world, self.world.collecting(marking)))
         self.act(between)
         self.wait(2 * HOUR)
-        self.collect(deeds, seed, kill_at)
+        self.collect(deeds, seed, kill_at, sweeping)
 
     @rule()
     def look(self) -> None:

@@ -216,6 +216,14 @@ async def test_marking_and_sweeping_take_what_was_planned(
         assert swept.swept.objects == sum(n for what, n in plan.work.items() if what.endswith("to be removed")) > 0
         assert (plan.freed_bytes, plan.work["marked before, and to stay"]) == (swept.swept.bytes, swept.kept)
         assert swept.kept > 0
+        await session.gc(keep_days=31, unreferenced=True)  # of other rules: what was marked is marked anew
+        for index in (1, 2):  # the first one makes the plan of both, and the last one ends the mark
+            shard: dict[str, Any] = {**rules, "shard": (index, 2)}
+            await counting.compared(
+                lambda shard=shard: session.plan.gc(**shard),  # type: ignore[misc]
+                lambda shard=shard: session.gc(**shard),  # type: ignore[misc]
+                "list", "head", "get", "put",
+            )  # fmt: skip
 
 
 async def test_sizes_that_nobody_says_are_asked_for_and_what_has_none_is_told(

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from asynccache.catalog import collection
+from asynccache.catalog import collection, collection_state
 from asynccache.catalog.aliases import Aliases
 from asynccache.catalog.keys import ALIAS_LOG, CatalogKeys
 from asynccache.catalog.leases import PREFIX as LEASES
@@ -26,10 +26,12 @@ from asynccache.model.alias import Alias
 from asynccache.model.environment import EnvironmentPackage, ResolvedEnvironment
 from asynccache.model.identity import EnvID, Request
 from asynccache.model.package import Format, split_filename
+from asynccache.model.shard import Shard
 from asynccache.ops.catalog import Catalog
 from asynccache.ops.collect import Collected, Collector
 from asynccache.ops.collect_rules import DAY, Rules
 from asynccache.ops.leasing import use_environments, write_lease
+from asynccache.runtime.clock import VirtualClock
 from asynccache.store import layout
 from asynccache.store.base import ObjectInfo, Store
 from asynccache.store.memory import MemoryStore
@@ -288,7 +290,7 @@ class World:
 
     def check_removal(self, key: str) -> None:
         """Refuse a removal of what must stay."""
-        if _by_hand.get() or key.startswith((collection.GC, collection.USES)):
+        if _by_hand.get() or key.startswith((collection_state.GC, collection.USES)):
             return
         self.removed.append(key)
         info = self.store.contents()[key]
@@ -430,10 +432,12 @@ class World:
             except ObjectNotFoundError:
                 assert not self.reachable(number), f"a package of a reachable environment is gone: {archives(each)[0]}"
 
-    async def collect(self, kill_at: int | None = None) -> Collected | None:
-        """Collect; be killed after so many removals."""
-        task = asyncio.create_task(Collector(self.store, RULES, self.keys, "packages").run())
-        self.store.kill_at, self.store.killed = kill_at, task.cancel
+    async def collect(self, kill_at: int | None = None, shard: Shard | None = None) -> Collected | None:
+        """Collect, all or a part; be killed after so many removals, whoever makes them."""
+        collector = Collector(self.store, RULES, self.keys, "packages", clock=VirtualClock())
+        task = asyncio.create_task(collector.run(shard))
+        if kill_at is not None:
+            self.store.kill_at, self.store.killed = kill_at, task.cancel
         try:
             done = await task
         except asyncio.CancelledError:
@@ -441,9 +445,19 @@ class World:
         except LockTimeoutError:
             return None
         finally:
-            self.store.kill_at = None
+            if kill_at is not None:
+                self.store.kill_at = None
         done.raise_for_failures()
         return done
+
+    def collecting(self, shards: int, kill_at: int | None = None) -> list[Coroutine[Any, Any, object]]:
+        """Return what all shards do, of which the first or the last one is killed; of one shard it is the whole."""
+        if shards == 1:
+            return [self.collect(kill_at)]
+        victim = None if kill_at is None else (1, shards)[kill_at % 2]
+        return [
+            self.collect(kill_at if index == victim else None, Shard(index, shards)) for index in range(1, shards + 1)
+        ]
 
     async def look(self) -> Collected:
         """Tell what would go."""
