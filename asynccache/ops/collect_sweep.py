@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from asynccache.catalog import collection
 from asynccache.catalog.aliases import Aliases, Ids
-from asynccache.catalog.collection import USES
+from asynccache.catalog.collection import USES, read_later
 from asynccache.catalog.collection_state import (
     CLAIM_SECONDS,
     SKEW_SECONDS,
