@@ -24,7 +24,7 @@ def test_the_picture_of_the_rooms_is_that_of_the_code() -> None:
 
 
 def test_what_the_way_of_a_name_passes_is_there() -> None:
-    steps = re.findall(r"`([\w/]+\.py)` `(\w+)`", PAGE.read_text("utf-8").partition("## The way of a name")[2])
+    steps = re.findall(r"`([\w/]+\.py)` `(\w+)`", PAGE.read_text("utf-8").partition("## The path of a name")[2])
     assert len(steps) >= 10
     for name, wanted in steps:
         path = REPOSITORY / name if name.startswith("cli/") else REPOSITORY / "asynccache" / name
