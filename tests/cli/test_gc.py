@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from asynccache.catalog.collection_state import STATE_KEY
-from tests.support.collecting import World, archives, directory
+from tests.support.collecting import World, archives, directory, environment
 from tests.support.command_line import run_command
 
 RULES: Final = ("--unreferenced", "--keep-days", "30", "--grace-hours", "1")
@@ -85,3 +85,16 @@ def test_two_processes_mark_and_sweep_a_store_between_them(shards: Shards) -> No
     assert not (shards.root / directory(0)).exists(), "a directory that this empties"
     again = shards.run("--dry-run")
     assert again["marked"]["objects"] == 0
+
+
+def test_a_step_of_an_old_run_is_kept_by_a_lease_that_names_it(shards: Shards, tmp_path: Path) -> None:
+    path = tmp_path / ".metaflow/TrainFlow/123/train/1/_meta/sysmeta_conda_env_id_1.json"
+    path.parent.mkdir(parents=True)
+    env_id = environment(0).id
+    path.write_text(json.dumps({"value": json.dumps(env_id.as_list()), "ts_epoch": 1_600_000_000_000}))
+    os.utime(path, (1.6e9, 1.6e9))
+    assert shards.run("--dry-run")["marked"]["by_kind"]["environment"]["objects"] == 1
+    run = ["--leases", "--add", "keep-train-123", "--env", "TrainFlow/123/train", "--arch", env_id.arch]
+    (lease,) = shards.run(*run)["leases"]
+    assert [each["full_id"] for each in lease["environments"]] == [env_id.full_id]
+    assert shards.run("--dry-run")["marked"]["objects"] == 0
