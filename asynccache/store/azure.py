@@ -275,7 +275,7 @@ def _listed(text: bytes, prefix: str) -> tuple[list[ObjectInfo], str]:
             raise ValueError(document.tag)
         for blob in document.iter("Blob"):
             name = blob.find("Name")
-            about = {each.tag: each.text or "" for each in blob.find("Properties") or ()}
+            about = {each.tag: each.text or "" for each in blob.iterfind("Properties/*")}
             if name is None or about.get("ResourceType") == "directory":
                 continue
             key = unquote(name.text or "") if name.get("Encoded") == "true" else name.text or ""
