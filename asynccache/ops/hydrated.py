@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from asynccache.config import Settings
-from asynccache.engine.workspace import Workspace
 from asynccache.errors import AsyncCacheError, HydrationError, ObjectNotFoundError, raise_failures
 from asynccache.hydrate import prefix as places
 from asynccache.model.dataclass import dataclass
@@ -177,6 +176,8 @@ async def remove_environment(settings: Settings, prefix: Path, *, force: bool = 
         LockTimeoutError: Another process holds its lock.
         DiskError: It cannot be removed.
     """
+    from asynccache.engine.workspace import Workspace  # noqa: PLC0415 - looking for environments does without
+
     locks = Workspace(settings.cache_dir, settings.lock_timeout).locks
     async with locks.hold(places.lock_path(prefix), label=f"the environment {prefix}"):
         users = await in_thread(users_of, prefix)

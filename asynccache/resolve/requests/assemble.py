@@ -6,11 +6,9 @@ What enters an id from the machine is in `Machine`: with the same one, ids are t
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from functools import cached_property
 
 from asynccache.config import Settings
 from asynccache.errors import UsageError
@@ -34,7 +32,7 @@ from asynccache.resolve.requests.url_credentials import split_credentials
 from asynccache.resolve.requests.virtual_packages import VirtualPackage, detect_virtual_packages, sys_values
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Machine:
     """What enters requests from a machine; what is not given is detected when needed.
 
@@ -56,15 +54,22 @@ class Machine:
     auth: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    @cached_property
+    _packages: list[tuple[VirtualPackage, ...]] = field(default_factory=list, repr=False)
+    _entries: list[tuple[tuple[str, str], ...]] = field(default_factory=list, repr=False)
+
+    @property
     def virtual_packages(self) -> tuple[VirtualPackage, ...]:
         """The machine's virtual packages."""
-        return detect_virtual_packages() if self.detected is None else self.detected
+        if not self._packages:
+            self._packages.append(detect_virtual_packages() if self.detected is None else self.detected)
+        return self._packages[0]
 
-    @cached_property
+    @property
     def pip_configuration(self) -> tuple[tuple[str, str], ...]:
         """Pip's configuration."""
-        return tuple(read_pip_configuration()) if self.pip_entries is None else self.pip_entries
+        if not self._entries:
+            self._entries.append(tuple(read_pip_configuration()) if self.pip_entries is None else self.pip_entries)
+        return self._entries[0]
 
 
 @dataclass(frozen=True, slots=True)
