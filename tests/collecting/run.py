@@ -38,6 +38,7 @@ _DEEDS: Final = ("publish", "name", "deploy", "launch", "hydrate", "rewrite")
 _WHAT: Final = (
     *_DEEDS, "publish", "others", "unname", "unname", "undeploy", "wait", "wait", "collect", "sweep", "sweep", "sweep"
 )  # fmt: skip
+_SHARDS: Final = (1, 1, 2, 3)  # that collect at once
 _TOLD: Final = 500  # steps between two lines that say how far it is
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
@@ -144,7 +145,7 @@ async def step(world: World, chance: random.Random, taken: Counter[str]) -> None
                 for each in NAMES:
                     await world.unname(each)
             world.store.time += 31 * _DAY
-            await world.collect()
+            await all_at_once(world, world.collecting(chance.choice(_SHARDS)))
             world.store.time += 2 * _HOUR
         world.store.chance = random.Random(chance.random())
         deeds = [chance.choice(_DEEDS) for _ in range(chance.randrange(4))]
@@ -154,7 +155,8 @@ async def step(world: World, chance: random.Random, taken: Counter[str]) -> None
             else getattr(world, deed)(chance.randrange(ENVIRONMENTS))
             for deed in deeds
         ]
-        await all_at_once(world, [world.collect(chance.choice([None, None, 0, 3])), *others])
+        shards, kill_at = chance.choice(_SHARDS), chance.choice([None, None, 0, 3])
+        await all_at_once(world, [*world.collecting(shards, kill_at), *others])
     world.check()
 
 
