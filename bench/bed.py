@@ -64,21 +64,21 @@ class Bed:
         scratch: Empty directory.
         rounds: How often each contender runs.
         quick: Small inputs: to see that everything works, not to measure.
-        tell: Called with what happens.
+        say: Called with what happens.
     """
 
-    def __init__(self, scratch: Path, *, rounds: int, quick: bool, tell: Callable[[str], None]) -> None:
+    def __init__(self, scratch: Path, *, rounds: int, quick: bool, say: Callable[[str], None]) -> None:
         self.scratch = scratch
         self.rounds = rounds
         self.quick = quick
-        self.tell = tell
+        self.say = say
         self._servers = contextlib.ExitStack()
         self._remotes: dict[Kind, Place] = {}
 
     def inputs(self, name: str, ending: str = "") -> list[Archive]:
         """Return the packages of a set whose names end so; on a quick run those of its small one where there is one."""
         quick = f"{name.partition('-')[0]}-quick"
-        archives = load(quick if self.quick and quick in RECIPES else name, self.tell)
+        archives = load(quick if self.quick and quick in RECIPES else name, self.say)
         return [archive for archive in archives if archive.path.name.endswith(ending)]
 
     def measure(
@@ -108,7 +108,7 @@ class Bed:
                 sample = contender.run(self.scratch, together=together)
                 grown = {name: value - before[name] for name, value in meter().items()}
                 samples[contender.name].append(replace(sample, said={**sample.said, **grown}))
-                self.tell(
+                self.say(
                     f"  round {number + 1}/{rounds}  {contender.name:<38} wall {sample.wall:7.2f} s"
                     f"  cpu {sample.cpu:7.2f} s  peak {sample.peak / 1e6:6.0f} MB"
                 )

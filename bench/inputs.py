@@ -79,7 +79,7 @@ RECIPES: Final[dict[str, Recipe]] = {
 }
 
 
-def load(name: str, tell: Callable[[str], None] = lambda _text: None) -> list[Archive]:
+def load(name: str, say: Callable[[str], None] = lambda _text: None) -> list[Archive]:
     """Return the archives of a set, making it when it is not there yet.
 
     Raises:
@@ -89,7 +89,7 @@ def load(name: str, tell: Callable[[str], None] = lambda _text: None) -> list[Ar
         raise ContenderError(f"there are no inputs `{name}`")
     directory = _directory(name)
     if not directory.is_dir():
-        tell(f"  making the inputs `{name}` (kept for the next time)")
+        say(f"  making the inputs `{name}` (kept for the next time)")
         command = [sys.executable, "-m", "bench.inputs", name]
         result = subprocess.run(
             command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS

@@ -54,7 +54,7 @@ def run(
     rounds: int | None = None,
     out: Path | None = None,
     against: Path | None = None,
-    tell: Callable[[str], None] = lambda _text: None,
+    say: Callable[[str], None] = lambda _text: None,
     show: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:
     """Run cases and write `results.json`, `targets.md` and `peers.md` after each of them, `index.html` at the end.
@@ -65,7 +65,7 @@ def run(
         rounds: How often each contender runs; 5 when None, 1 on a quick run.
         out: Directory for the results; `bench/results` when None.
         against: `results.json` of another run, to compare with.
-        tell: Called with every run.
+        say: Called with every run.
         show: Called with each case's findings.
 
     Returns:
@@ -91,13 +91,13 @@ def run(
         "against": [],
     }
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        tell("PYTHONDONTWRITEBYTECODE is set: contenders in Python compile their modules at every start; unset it")
+        say("PYTHONDONTWRITEBYTECODE is set: contenders in Python compile their modules at every start; unset it")
     scratch = scratch_directory()
-    bed = Bed(scratch, rounds=document["rounds"], quick=quick, tell=tell)
+    bed = Bed(scratch, rounds=document["rounds"], quick=quick, say=say)
     results: list[CaseResult] = []
     try:
         for name in names or CASES:
-            tell(f"{name}: {CASES[name].summary} (load {os.getloadavg()[0]:.1f})")
+            say(f"{name}: {CASES[name].summary} (load {os.getloadavg()[0]:.1f})")
             results.append(_run_case(CASES[name], bed))
             show(describe_case(results[-1]))
             _save(document, results, out)  # a run that is ended early keeps what it has

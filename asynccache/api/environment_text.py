@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def long_text(
     found: ResolvedEnvironment,
-    here: Presence,
+    local: Presence,
     aliases: Iterable[Alias] = (),
     *,
     default: bool = False,
@@ -23,7 +23,7 @@ def long_text(
 
     Args:
         found: The environment.
-        here: What this machine knows of it.
+        local: What this machine knows of it.
         aliases: Aliases other than those that this machine knows.
         default: Whether it is the default for its request on this machine.
         resolver: The resolver that has just found it, and how fast; empty if it was known.
@@ -31,7 +31,7 @@ def long_text(
         by_name: Show the names of the directories that it is in, not their paths.
     """
     yield f"{'DEFAULT ' if default else ''}Environment of type {found.environment_type} full hash {found.id}"
-    if names := _names(here, aliases, " (mutable)"):
+    if names := _names(local, aliases, " (mutable)"):
         yield f"Aliases {', '.join(names)}"
     yield f"Arch {found.id.arch}"
     yield f"Available on {', '.join(found.resolved_archs)}"
@@ -41,8 +41,8 @@ def long_text(
     if resolver:
         yield f"Resolved with {resolver}"
     yield ""
-    if here.prefixes:
-        yield f"Locally present as {', '.join(prefix.name if by_name else str(prefix) for prefix in here.prefixes)}"
+    if local.prefixes:
+        yield f"Locally present as {', '.join(prefix.name if by_name else str(prefix) for prefix in local.prefixes)}"
         yield ""
     yield f"User-requested packages {', '.join(_by_value(found.request.deps))}"
     yield f"User sources {', '.join(_tagged(found.request.sources)) or none}"
@@ -52,16 +52,16 @@ def long_text(
     for kind, title in (("conda", "Conda"), ("pypi", "Pypi")):
         if packages := _packages(found, kind):
             yield f"{title} Packages installed {', '.join(packages)}"
-    if here.digest:
-        yield f"Digest sha256:{here.digest}"
+    if local.digest:
+        yield f"Digest sha256:{local.digest}"
 
 
-def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Alias] = ()) -> str:
+def quiet_text(found: ResolvedEnvironment, local: Presence, aliases: Iterable[Alias] = ()) -> str:
     """Return the line for programs: twelve fields separated by blanks, lists separated by commas."""
     fields: Sequence[str] = (
         found.id.req_id,
         found.id.full_id,
-        ",".join(_names(here, aliases, "(m)")),
+        ",".join(_names(local, aliases, "(m)")),
         found.id.arch,
         found.resolved_on.isoformat(),
         found.resolved_by.replace(" ", "_"),
@@ -70,14 +70,14 @@ def quiet_text(found: ResolvedEnvironment, here: Presence, aliases: Iterable[Ali
         ",".join(_tagged(found.request.sources)) or "NONE",
         "conda:" + ",".join(_packages(found, "conda")),
         "pypi:" + ",".join(_packages(found, "pypi")),
-        ",".join(prefix.name for prefix in here.prefixes) or "NONE",
+        ",".join(prefix.name for prefix in local.prefixes) or "NONE",
     )
     return " ".join(fields)
 
 
-def _names(here: Presence, more: Iterable[Alias], mark: str) -> list[str]:
+def _names(local: Presence, more: Iterable[Alias], mark: str) -> list[str]:
     """Return the aliases that people gave; those that can be moved come last and have a mark."""
-    known = sorted({*here.names, *more}, key=lambda alias: (alias.mutable, str(alias)))
+    known = sorted({*local.names, *more}, key=lambda alias: (alias.mutable, str(alias)))
     return [f"{alias}{mark if alias.mutable else ''}" for alias in known if alias.kind == "generic"]
 
 

@@ -252,5 +252,5 @@ class EnvironmentVerbs(Opened):
         engine, catalog = await self._opening.engine(writing=True), await self._opening.catalog(writing=True)
         imported = await import_file(engine, catalog, asked)
         for note in imported.notes:
-            self._tell(note)
+            self._note(note)
         return imported

@@ -60,6 +60,6 @@ class Opened:
     ) -> None:
         await self._opening.__aexit__(kind, error, trace)
 
-    def _tell(self, sentence: str) -> None:
+    def _note(self, sentence: str) -> None:
         if self._say is not None:
             self._say(sentence)

@@ -63,7 +63,7 @@ class PackageVerbs(Opened):
             StoreError: The store cannot be used.
         """
         everything = await listed_packages(
-            self._tell, *urls, packages=packages, lists=lists, arches=arches, environment=environment, python=python,
+            self._note, *urls, packages=packages, lists=lists, arches=arches, environment=environment, python=python,
             extras=extras, groups=groups, skip_sources=skip_sources,
         )  # fmt: skip
         engine = await self._opening.engine(writing=True)
@@ -204,7 +204,7 @@ class PackageVerbs(Opened):
 
 
 async def listed_packages(
-    tell: Callable[[str], object],
+    note: Callable[[str], object],
     *urls: str,
     packages: Iterable[Package],
     lists: Iterable[str | PathLike[str]],
@@ -234,7 +234,7 @@ async def listed_packages(
         found = read(file, await in_thread(read_text, file))
         everything += found
         for sentence in found.skipped:
-            tell(f"left out: {sentence}")
+            note(f"left out: {sentence}")
     if not everything:
         raise UsageError("there is nothing to cache", hint="give URLs, or a list with --from FILE")
     return everything

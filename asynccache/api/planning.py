@@ -36,7 +36,7 @@ class Planning(Opened):
     """
 
     def __init__(self, session: Opened) -> None:
-        super().__init__(session.settings, say=session._tell)  # noqa: SLF001 - of another one of these
+        super().__init__(session.settings, say=session._note)  # noqa: SLF001 - of another one of these
         self._opening = session._opening  # noqa: SLF001
 
     async def cache(
@@ -57,7 +57,7 @@ class Planning(Opened):
         from asynccache.ops.plan_packages import plan_cache  # noqa: PLC0415
 
         everything = await listed_packages(
-            self._tell, *urls, packages=packages, lists=lists, arches=arches, environment=environment, python=python,
+            self._note, *urls, packages=packages, lists=lists, arches=arches, environment=environment, python=python,
             extras=extras, groups=groups, skip_sources=skip_sources,
         )  # fmt: skip
         async with planning(self._opening, "cache", writing=True) as ledger:

@@ -59,7 +59,7 @@ class StoreVerbs(Opened):
             empty = False
             yield item
         if empty:
-            self._tell(f"{store.address} has no packages{f' that match {pattern!r}' if pattern else ': it is empty'}")
+            self._note(f"{store.address} has no packages{f' that match {pattern!r}' if pattern else ': it is empty'}")
 
     async def stat(self) -> Totals:
         """Count the packages and bytes in the store, with one request per thousand objects; says so if there are none.
@@ -73,7 +73,7 @@ class StoreVerbs(Opened):
         store = await self._opening.store()
         counted = await totals(store, self.settings.packages_dirname)
         if not counted.packages:
-            self._tell(f"{store.address} has no packages: it is empty")
+            self._note(f"{store.address} has no packages: it is empty")
         return counted
 
     async def verify(
@@ -217,8 +217,8 @@ class StoreVerbs(Opened):
         selection = audit_selection(read_data, seed, shard, run_id, repair=repair, report=report)
         roots = [self.settings.other_root(other) for other in others]
         engine = await self._opening.engine(writing=repair)
-        tell = found or (lambda _finding: None)
-        return await audit(engine, tell, selection, others=roots, checked=checked, total=total)
+        on_finding = found or (lambda _finding: None)
+        return await audit(engine, on_finding, selection, others=roots, checked=checked, total=total)
 
     async def audit_run(
         self,

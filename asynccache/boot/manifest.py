@@ -1,4 +1,4 @@
-"""What a node is told: where the cache is, and which environment of which size and digest a step needs.
+"""The manifest for nodes: where the cache is, and which environment of which size and digest a step needs.
 
     {"version": 1, "root": "s3://bucket/prefix", "endpoint_url": null, "envs_dirname": "envs",
      "s3": {"provider": "boto3", "tries": 5}, "environments_dir": null, "sync": false, "lock_timeout": 3600,

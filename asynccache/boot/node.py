@@ -170,7 +170,7 @@ def _from_pack(
             functools.partial(run_link_script, prefix, str(filename), str(script), _SCRIPT_TIMEOUT)
             for filename, script in index.about.get("link_scripts", ())
         ]
-        told = building.complete(
+        messages = building.complete(
             scripts,
             lock_timeout=manifest.lock_timeout,
             sync=manifest.sync,
@@ -185,9 +185,9 @@ def _from_pack(
         building.close()
         if ranges is not None:
             receipt.count(ranges)
-    if told is not None:
+    if messages is not None:
         receipt.source = "pack"
-        receipt.notes += [str(note) for note in index.about.get("notes", ())] + told
+        receipt.notes += [str(note) for note in index.about.get("notes", ())] + messages
     return True
 
 

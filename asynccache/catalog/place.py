@@ -11,25 +11,25 @@ from asynccache.config import Settings
 DATASTORE_NAME: Final = ".metaflow"
 
 
-def datastore_directory(settings: Settings, here: Path | None = None) -> Path:
+def datastore_directory(settings: Settings, start_from: Path | None = None) -> Path:
     """Return Metaflow's local datastore (contract, section 2.3): as set, else the nearest one, else one to be made.
 
     Args:
         settings: All settings.
-        here: Directory to look from upwards; the current one when None.
+        start_from: Directory to look from upwards; the current one when None.
     """
     if settings.datastore_root is not None:
         return settings.datastore_root / DATASTORE_NAME
-    start = (here or Path.cwd()).resolve()
+    start = (start_from or Path.cwd()).resolve()
     for directory in (start, *start.parents):
         if (directory / DATASTORE_NAME).is_dir():
             return directory / DATASTORE_NAME
     return start / DATASTORE_NAME
 
 
-def manifest_path(settings: Settings, here: Path | None = None) -> Path:
+def manifest_path(settings: Settings, start_from: Path | None = None) -> Path:
     """Return the path of the local manifest."""
-    return datastore_directory(settings, here) / settings.manifest_name
+    return datastore_directory(settings, start_from) / settings.manifest_name
 
 
 def index_path(settings: Settings, source: str) -> Path:

@@ -33,7 +33,7 @@ from asynccache.runtime.threads import Threads
 
 BATCH_BYTES: Final = 1 << 20  # written and digested by one thread job: measured best between 256 KiB and 1 MiB
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_TELL_SECONDS: Final = 1.0  # how far a slow download is, is told at least that often while something comes
+_REPORT_SECONDS: Final = 1.0  # how far a slow download is, is told at least that often while something comes
 _MAGIC: Final[Mapping[Format, tuple[bytes, ...]]] = {
     Format.CONDA: (b"PK\x03\x04",),
     Format.TAR_BZ2: (b"BZh",),
@@ -258,7 +258,7 @@ class Fetcher:
             self.transport.get(requested, query=access.query, headers=headers, credentials=credentials) as response,
         ):
             if response.status not in TRANSIENT_STATUSES:
-                peer_of(source.origin).there = True
+                peer_of(source.origin).answers = True
             asked = response.status == HTTPStatus.UNAUTHORIZED and await self.threads.run(
                 self.credentials.ask_keyring, source, access, credentials
             )
@@ -319,34 +319,34 @@ class Fetcher:
         self, package: Package | PlainFile, response: Response, partial: PartialDownload, limit: int | None
     ) -> None:
         waiting: list[bytes] = []
-        held = untold = 0
-        told = self.clock.now() - _TELL_SECONDS
+        held = unreported = 0
+        reported = self.clock.now() - _REPORT_SECONDS
 
-        def tell() -> None:
-            nonlocal untold, told
-            if untold:
-                self.emit(events.BytesMoved("fetch", package.filename, untold))
-            untold, told = 0, self.clock.now()
+        def report() -> None:
+            nonlocal unreported, reported
+            if unreported:
+                self.emit(events.BytesMoved("fetch", package.filename, unreported))
+            unreported, reported = 0, self.clock.now()
 
         try:
             while True:
                 piece = await response.read_any()
-                held, untold = held + len(piece), untold + len(piece)
+                held, unreported = held + len(piece), unreported + len(piece)
                 waiting.append(piece)
                 if not piece or held >= BATCH_BYTES:
                     blocks, waiting, held = waiting, [], 0
                     await self.threads.run(partial.append, blocks)
-                    tell()
+                    report()
                     if limit is not None and partial.size > limit:
                         return  # already too long: the comparison of sizes says so
-                elif self.clock.now() - told >= _TELL_SECONDS:
-                    tell()
+                elif self.clock.now() - reported >= _REPORT_SECONDS:
+                    report()
                 if not piece:
                     return
         except TransportError:
             if waiting:
                 await self.threads.run(partial.append, waiting)
-                tell()
+                report()
             raise
 
     async def _from_file(

@@ -94,14 +94,14 @@ class _Making:
         self._held = asyncio.Event()
 
     async def run(self) -> Hydrated:
-        if await self._is_there():
+        if await self._exists():
             return self._used(waited=False)
         try:
             return (await run_together([self._under_lock(), self._watch()]))[0] or self._used(waited=True)
         except _MadeMeanwhileError:
             return self._used(waited=True)
 
-    async def _is_there(self) -> bool:
+    async def _exists(self) -> bool:
         """Use a complete environment, also a usable one under the other name, which then becomes the prefix."""
         if self._options.force:
             return False
@@ -121,7 +121,7 @@ class _Making:
                 async with asyncio.timeout(_LOOK):
                     await self._held.wait()
             except TimeoutError:
-                if await self._is_there() and not self._held.is_set():
+                if await self._exists() and not self._held.is_set():
                     raise _MadeMeanwhileError from None
 
     async def _under_lock(self) -> Hydrated:
@@ -129,7 +129,7 @@ class _Making:
         locks = self._host.workspace.locks
         async with locks.hold(places.lock_path(prefix), label=f"the environment {prefix}") as turn:
             self._held.set()
-            if await self._is_there():
+            if await self._exists():
                 return self._used(waited=turn.waited)
             return await self._make(turn)
 
@@ -210,9 +210,9 @@ class _Making:
             partial(run_link_script, building.prefix, name, str(script), settings.package_timeout, _WITHOUT_SCRIPTS)
             for name, script in scripts
         ]
-        told = await self._host.threads.run(partial(building.complete, runs, lock_timeout=settings.lock_timeout))
-        self._notes += told or []
-        return told is not None
+        messages = await self._host.threads.run(partial(building.complete, runs, lock_timeout=settings.lock_timeout))
+        self._notes += messages or []
+        return messages is not None
 
 
 async def prefix_for(

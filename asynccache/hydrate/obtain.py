@@ -111,9 +111,9 @@ class Archives:
             DiskError: The disk is full.
         """
         await self._sources.derived.load()
-        obtained = await self._here(package)
+        obtained = await self._on_node(package)
         if obtained is None:
-            obtained = await self._brought(package, scratch)
+            obtained = await self._fetched(package, scratch)
             if package.url in self._passed_over and obtained.format == package.url_format:
                 self._as_published.add(package.url)
         await self._put_back(package, obtained)
@@ -135,7 +135,7 @@ class Archives:
             with suppress(AsyncCacheError):  # a user who may not write to it can still create the environment
                 await store.upload(key, obtained.path, obtained.digests)
 
-    async def _brought(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
+    async def _fetched(self, package: EnvironmentPackage, scratch: Path) -> Obtained:
         failures: list[AsyncCacheError] = []
         tried: set[str] = set()
         for found in (self._objects(package), None):
@@ -167,7 +167,7 @@ class Archives:
             + "; ".join(str(failure) for failure in failures)
         )
 
-    async def _here(self, package: EnvironmentPackage) -> Obtained | None:
+    async def _on_node(self, package: EnvironmentPackage) -> Obtained | None:
         """Use an archive on this node whose digest is known and correct."""
         for fmt in INSTALLABLE[package.kind]:
             recorded = self._recorded(package, fmt)

@@ -110,8 +110,8 @@ class NodePackages:
             host.emit(events.RunStarted(len(missing), sum(sizes.values())))
             wheels = {place for place, n in enumerate(missing) if packages[n].kind != "conda"}
             missing = [missing[place] for place in asking_order([sizes[n] for n in missing], wheels)]
-            brought = await run_together([self._bring(packages[n]) for n in missing])
-            for number, extracted in zip(missing, brought, strict=True):
+            fetched_packages = await run_together([self._bring(packages[n]) for n in missing])
+            for number, extracted in zip(missing, fetched_packages, strict=True):
                 found[number] = extracted
         return [extracted for extracted in found if extracted is not None]
 

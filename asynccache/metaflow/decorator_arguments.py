@@ -48,10 +48,10 @@ class Arguments:
         if not used:
             return None
         return "*DEPRECATED*: Using '{}' in '@{}' is deprecated. Please use {} instead.".format(
-            "', '".join(used), self.name, " and ".join(dict.fromkeys(self._new_form(name) for name in used))
+            "', '".join(used), self.name, " and ".join(dict.fromkeys(self._new_spelling(name) for name in used))
         )
 
-    def _new_form(self, argument: str) -> str:
+    def _new_spelling(self, argument: str) -> str:
         form = self.deprecated[argument]
         return form.replace("(", "_base(", 1) if self.name.endswith("_base") else form
 

@@ -97,8 +97,8 @@ class Launch:
         found = self.resolve(asks, echo=echo)
         self._found = {step: each.environment for step, each in found.items()}
         self._debug(found)
-        told = self._write_manifests()
-        self._lease(told)
+        for_nodes = self._write_manifests()
+        self._lease(for_nodes)
         self.prepared = True
 
     def run(self, work: Callable[[Session], Coroutine[Any, Any, T]], where: str = "", **options: Any) -> T:
@@ -242,11 +242,11 @@ class Launch:
                 how = "known" if got.row.known else "resolved now"
                 debug.conda_exec(f"step {step} has {got.environment.id} ({how})")
 
-    def _lease(self, told: Mapping[str, Any]) -> None:
+    def _lease(self, for_nodes: Mapping[str, Any]) -> None:
         """Keep what a deployed flow names from being collected: nobody can list its runs.
 
         Args:
-            told: The manifest of its nodes.
+            for_nodes: The manifest of its nodes.
 
         Raises:
             MetaflowException: The lease cannot be written, so the flow must not be deployed.
@@ -255,7 +255,7 @@ class Launch:
         if found is None or not self._found or not caching(self.datastore_type):
             return
         deployer, name = found
-        objects = [each["key"] for part in ("bundles", "decoders") for each in told.get(part, {}).values()]
+        objects = [each["key"] for part in ("bundles", "decoders") for each in for_nodes.get(part, {}).values()]
         environments = list({environment.id: environment for environment in self._found.values()}.values())
         self.run(
             lambda session: session.lease(
@@ -293,19 +293,19 @@ class Launch:
             raise of_steps(unnamed)
         try:
             looking = {asked.arch for asked in fetching.values()}
-            told = self._loop.call(node_manifest(self.settings, remote, looking=looking, echo=self._echo))
+            for_nodes = self._loop.call(node_manifest(self.settings, remote, looking=looking, echo=self._echo))
         except AsyncCacheError as exc:
             elsewhere = [*remote, *fetching]
             raise (of_steps((step, exc) for step in elsewhere) if elsewhere else as_metaflow(exc)) from exc
         directory = tempfile.TemporaryDirectory(prefix="asynccache-manifest-")
         atexit.register(directory.cleanup)
-        for name, data in ((MANIFEST, manifest.to_json()), (NODE_MANIFEST, as_json(told).encode())):
+        for name, data in ((MANIFEST, manifest.to_json()), (NODE_MANIFEST, as_json(for_nodes).encode())):
             path = Path(directory.name) / name
             path.write_bytes(data)
             self._files.append((str(path), name, ContentType.OTHER_CONTENT))
         if not other_extension_installed():
             self._files += [(*file, ContentType.CODE_CONTENT) for file in _other_names(Path(directory.name))]
-        return told
+        return for_nodes
 
 
 def _print_nothing(*_words: object, **_options: object) -> None:

@@ -61,9 +61,9 @@ class Progress:
             self._say(f"waiting for {event.package}: {event.holder} works on it ({event.seconds:.0f} s)")
         elif isinstance(event, (events.LocksUnsupported, events.DamageFound, events.Misread, events.Mended)):
             self._say(str(event))
-        self._tell(self._run)
+        self._report(self._run)
 
-    def _tell(self, run: api.Progress) -> None:
+    def _report(self, run: api.Progress) -> None:
         now = self._clock()
         if not self._started:
             self._started = self._said = now

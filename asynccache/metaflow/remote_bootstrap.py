@@ -15,7 +15,7 @@ import sys
 from asynccache.boot.__main__ import main as make
 from asynccache.metaflow.node_commands import FETCH, NODE_MANIFEST
 from asynccache.node.metaflow_configuration import MetaflowConfiguration, root_name, with_scheme
-from asynccache.node.settings_table import endpoint_here
+from asynccache.node.settings_table import local_endpoint
 from asynccache.node.store_kinds import DATASTORES, KINDS
 
 _META = ".mf_meta"
@@ -50,7 +50,7 @@ def from_variables(datastore: str) -> dict[str, object]:
     root = said.variable(root_name(kind))
     if root is None or not root.raw:
         root = said.default_root(kind)
-    endpoint = endpoint_here(KINDS[kind].endpoint) if kind in KINDS else None
+    endpoint = local_endpoint(KINDS[kind].endpoint) if kind in KINDS else None
     return {
         "version": 1,
         "root": None if root is None else with_scheme(root.raw, kind),

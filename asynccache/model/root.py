@@ -91,7 +91,7 @@ class StoreRoot:
     def _remote(cls, kind: str, text: str, endpoint: str | None) -> StoreRoot:
         parts = urlsplit(text)
         if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
-            raise ConfigurationError(f"{redacted(text)} cannot be the store", expected=KINDS[kind].form)
+            raise ConfigurationError(f"{redacted(text)} cannot be the store", expected=KINDS[kind].address_format)
         prefix = "/".join(part for part in parts.path.split("/") if part)
         return cls(kind, parts.netloc, prefix, endpoint)
 
@@ -129,8 +129,8 @@ def _expected(datastore: str | None) -> str:
     if datastore == LOCAL:
         return "a directory"
     if datastore in KINDS:
-        return KINDS[datastore].metaflows_form
-    return in_words("a path", "file:///path", *(kind.form for kind in KINDS.values()))
+        return KINDS[datastore].metaflow_format
+    return in_words("a path", "file:///path", *(kind.address_format for kind in KINDS.values()))
 
 
 def _file_path(text: str) -> Path:

@@ -40,8 +40,8 @@ def activated(prefix: str, name: str, environ: Mapping[str, str]) -> dict[str, s
     }
     for variable in ("PYTHONHOME", "VIRTUAL_ENV"):
         variables.pop(variable, None)
-    brought = sorted(glob.glob(os.path.join(glob.escape(prefix), "etc/conda/env_vars.d/*.json")))
-    for source in [*brought, os.path.join(prefix, "conda-meta/state")]:
+    from_packages = sorted(glob.glob(os.path.join(glob.escape(prefix), "etc/conda/env_vars.d/*.json")))
+    for source in [*from_packages, os.path.join(prefix, "conda-meta/state")]:
         variables.update(_variables(source))
     return variables
 

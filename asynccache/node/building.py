@@ -157,14 +157,14 @@ class Building:
             if not self._may_be_replaced():
                 return None
             self._take_place()
-            told = [script() for script in scripts]
+            messages = [script() for script in scripts]
             with disk_errors(self.path):
                 if sync:
                     os.sync()
                 write_marker(self.path, self._env, sync=sync)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self.path, BUILDING))
-        return [text for text in told if text]
+        return [text for text in messages if text]
 
     def close(self) -> None:
         """Remove it, wherever it is, unless it is complete; give back its lock."""

@@ -10,7 +10,7 @@ from asynccache.errors import HydrationError
 from asynccache.node.activation import activated, activation_scripts, reading
 
 _MESSAGES = ".messages.txt"  # what scripts tell the user, as conda's own
-_TELL = 2000  # characters of a failed script's output
+_SHOWN_CHARACTERS = 2000  # characters of a failed script's output
 
 
 def run_link_script(prefix: str, filename: str, script: str, timeout: float, hint: str | None = None) -> str:
@@ -48,16 +48,16 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
         ) from None
     except OSError as exc:
         raise HydrationError(f"the script {script} of {filename} cannot be run ({exc.strerror})", hint=hint) from exc
-    told = _messages(prefix)
+    said_to_user = _messages(prefix)
     if done.returncode:
-        said = f"{told}\n{done.stdout.decode('utf-8', 'replace').strip()}".strip()[-_TELL:]
+        said = f"{said_to_user}\n{done.stdout.decode('utf-8', 'replace').strip()}".strip()[-_SHOWN_CHARACTERS:]
         raise HydrationError(
             f"the script {script} of {filename} failed",
             expected="exit code 0",
             found=f"{done.returncode}: {said}" if said else done.returncode,
             hint=hint,
         )
-    return told
+    return said_to_user
 
 
 def _messages(prefix: str) -> str:

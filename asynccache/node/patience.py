@@ -1,4 +1,4 @@
-"""How long a failure that may pass is borne, whoever is asked, and how long to wait before the next try.
+"""How long temporary failures are retried, for any peer, and how long to wait before the next try.
 
 The one rule for stores and for sources of packages, with the engine and on a bare node (docs/settings.md states it).
 Python 3.7, standard library.
@@ -26,15 +26,16 @@ TRANSIENT_STATUSES = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class Peer:
-    """Somebody who is asked, as this process has come to know him: a store or a host.
+    """A store or a host, as this process knows it.
 
     Attributes:
-        there: Whether he has answered, and was not given up since. Who never did may be a mistyped address, and who was
-            given up is not waited for again by each of the requests that follow: both have the tries alone.
+        answers: Whether it has answered, and was not given up since. One that never answered may be a mistyped address,
+            and one that was given up is not waited for again by every later request: for both, only the number of tries
+            counts.
     """
 
-    def __init__(self, there: bool = False) -> None:
-        self.there = there
+    def __init__(self, answers: bool = False) -> None:
+        self.answers = answers
 
 
 _peers: dict[str, Peer] = {}
@@ -46,7 +47,7 @@ def peer_of(name: str) -> Peer:
 
 
 def forget_peers() -> None:
-    """Know nobody any more, as a new process does."""
+    """Forget all peers, as in a new process."""
     _peers.clear()
 
 
@@ -112,10 +113,10 @@ class Tries:
             self._broken_since = now
         self.failures += 1
         self._broken += 1
-        waits = self._peer.there and not self._elsewhere
+        waits = self._peer.answers and not self._elsewhere
         left = self._broken_since + patience.outage - now if waits else 0.0
         if self._broken >= patience.tries and left <= 0:
-            self._peer.there = False
+            self._peer.answers = False
             return None
         pause = patience.pause(self._broken)
         # the last try comes when the time is over, not before

@@ -110,7 +110,7 @@ class Ranges:
 
     def _tries(self) -> Tries:
         # whoever launched the step has just written there: a store that is silent is not a mistyped one
-        return Tries(self.patience, Peer(there=True))
+        return Tries(self.patience, Peer(answers=True))
 
     def _wait(self, tries: Tries, error: Exception) -> None:
         """Wait until the next try (see `_pause`)."""

@@ -354,7 +354,7 @@ SETTINGS = (
 """Every row."""
 
 
-def endpoint_here(name: str) -> str | None:
+def local_endpoint(name: str) -> str | None:
     """Return what variables of this process say is the address of a service, by the name of its setting."""
     row = next((row for row in SETTINGS if row.name and row.name == name), None)
     if row is None:

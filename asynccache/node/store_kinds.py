@@ -47,14 +47,14 @@ class StoreKind(NamedTuple):
     packages: Mapping[str, str] = {}
 
     @property
-    def form(self) -> str:
+    def address_format(self) -> str:
         """How a root is written."""
         return f"{self.schemes[0]}://{self.container}/prefix"
 
     @property
-    def metaflows_form(self) -> str:
+    def metaflow_format(self) -> str:
         """How Metaflow writes a root."""
-        return f"{self.container}/prefix" if self.bare else self.form
+        return f"{self.container}/prefix" if self.bare else self.address_format
 
     def opened_by(self) -> Any:
         """Return the class of its stores."""

@@ -127,7 +127,7 @@ class Auditor:
         if self._first:
             for upload in await self._sources.store.unfinished():
                 if upload.begun <= self._since:
-                    self._tell("upload", upload.key, "was begun a day ago; `asynccache clean --store` ends it")
+                    self._report("upload", upload.key, "was begun a day ago; `asynccache clean --store` ends it")
         if read is not None:
             self.result.read = await verify_store(
                 self._host,
@@ -140,7 +140,7 @@ class Auditor:
                 total=total,
             )
             for damage in self.result.read.damaged:
-                self._tell("damaged", damage.key, f"{damage.part}: expected {damage.expected}, found {damage.found}")
+                self._report("damaged", damage.key, f"{damage.part}: expected {damage.expected}, found {damage.found}")
         return self.result
 
     async def environments(self) -> Audit:
@@ -160,7 +160,7 @@ class Auditor:
         await self._missing()
         return self.result
 
-    def _tell(self, kind: Kind, key: str, text: str) -> None:
+    def _report(self, kind: Kind, key: str, text: str) -> None:
         self.result.found[kind] += 1
         self._found(AuditFinding(kind, key, text))
 
@@ -168,7 +168,7 @@ class Auditor:
         if not isinstance(error, IntegrityError | UsageError):
             self.result.unmended[key] = error
         elif self._first:
-            self._tell("unreadable", key, str(error))
+            self._report("unreadable", key, str(error))
 
     async def _environments(self, *, read_packs: bool) -> None:
         # documents first: archives published after their listing would be reported missing
@@ -233,7 +233,7 @@ class Auditor:
             if isinstance(ids, AsyncCacheError):
                 self._failed(info.key, ids)
             elif ids is not None and number_of("/".join(ids)) not in self._listed:
-                self._tell("name", info.key, f"{name} stands for {ids[0]}:{ids[1]}, of which there is no document")
+                self._report("name", info.key, f"{name} stands for {ids[0]}:{ids[1]}, of which there is no document")
 
         await run_works(all_names(), look, room=Budget(_ASKED, "names"), keep=False)
 
@@ -248,21 +248,21 @@ class Auditor:
     async def _pack(self, env_id: EnvID) -> None:
         key, again = self._pack_key(env_id), _made_again(env_id)
         if not await self._has_document(env_id):
-            self._tell("pack", key, "there is no document next to it")
+            self._report("pack", key, "there is no document next to it")
             return
         pack = await find_pack(self._sources.store, env_id, self._keys.dirname)
         if pack is None:
-            self._tell("pack", key, f"it is truncated, or of a format that is no longer read; {again}")
+            self._report("pack", key, f"it is truncated, or of a format that is no longer read; {again}")
             return
         digest = await EnvironmentDigests(self._sources.store, self._keys).current(env_id)
         if digest is not None and digest.pack and digest.pack != pack.digest:
-            self._tell("pack", key, f"the digest of the environment names another one, {digest.pack}; {again}")
+            self._report("pack", key, f"the digest of the environment names another one, {digest.pack}; {again}")
 
     async def _pack_read(self, env_id: EnvID) -> None:
         try:
             await verify_pack(self._host, self._sources.store, env_id)
         except IntegrityError as exc:
-            self._tell("pack", self._pack_key(env_id), f"{exc}; {_made_again(env_id)}")
+            self._report("pack", self._pack_key(env_id), f"{exc}; {_made_again(env_id)}")
         else:
             await self._pack(env_id)
 
@@ -279,7 +279,7 @@ class Auditor:
                 self.result.archives += 1
                 self.result.bytes += info.size
                 if archive.parts.transmuted and not await receipts.has(info.key.removeprefix(f"{self._dirname}/")):
-                    self._tell("no receipt", info.key, "`asynccache verify --adopt` compares it and writes one")
+                    self._report("no receipt", info.key, "`asynccache verify --adopt` compares it and writes one")
                 yield archive
             await receipts.to_the_end()
         self.result.receipts = receipts.count
@@ -289,12 +289,12 @@ class Auditor:
         documents name.
         """
         if not info.size and layout.parse_key(info.key, self._dirname) is not None:
-            self._tell("empty", info.key, "it has no bytes, and keeps an archive from being published there")
+            self._report("empty", info.key, "it has no bytes, and keeps an archive from being published there")
         elif info.size:
             self._wanted.pop(number_of(info.key), None)
 
     def _without_archive(self, key: str) -> None:
-        self._tell("receipt", key, "the archive that it describes is missing")
+        self._report("receipt", key, "the archive that it describes is missing")
 
     def _met(self, archive: StoredArchive) -> None:
         self._wanted.pop(number_of(archive.key), None)
@@ -309,10 +309,10 @@ class Auditor:
         for filename, count in Counter(archive.filename for archive in group).items():
             if count > 1:
                 text = f"there are {count} digests of it; readers may take any"
-                self._tell("two digests", f"{parts.source_directory}/{filename}", text)
+                self._report("two digests", f"{parts.source_directory}/{filename}", text)
         newest = max(archive.info.modified or 0.0 for archive in group)
         if not named and newest <= self._since:  # a recent one may belong to an environment that is just being created
-            self._tell("unnamed", parts.source_directory, f"{len(group)} archives that no document names")
+            self._report("unnamed", parts.source_directory, f"{len(group)} archives that no document names")
 
     async def _missing(self) -> None:
         """Report archives that documents name and that were not found."""
@@ -342,7 +342,7 @@ class Auditor:
             self._lacking(environment, places)
         for place in places:
             if self._wanted.pop(number_of(place), None) is not None:
-                self._tell("missing", place, f"{self._keys.document(environment.id)} names it")
+                self._report("missing", place, f"{self._keys.document(environment.id)} names it")
 
 
 def _made_again(env_id: EnvID) -> str:

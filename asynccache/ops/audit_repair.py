@@ -225,8 +225,8 @@ class Repairs:
                 self._result.unmended[damage.key] = IntegrityError(str(damage))
                 continue
             archive = StoredArchive(ObjectInfo(damage.key, 0), parts)
-            brought = await outcome_of(self._from_others(damage.key, _source_of(archive), archive.digests))
-            if brought is True:
+            restored = await outcome_of(self._from_others(damage.key, _source_of(archive), archive.digests))
+            if restored is True:
                 self._result.mended["damaged"] += 1
             else:
                 left.append(archive)

@@ -185,7 +185,7 @@ async def done_before(host: Host, store: Store, selection: AuditSelection, found
         audit = record.audit
         if audit.unmended or (audit.read is not None and audit.read.errors):
             return None  # these are retried
-        await _tell(record, found)
+        await _report_findings(record, found)
         return audit
 
 
@@ -213,7 +213,7 @@ async def audit_run(host: Host, store: Store, selection: AuditSelection, found: 
             total.add(record.audit)
             begun.append(str(record.said["begun_at"]))
             updated.append(str(record.said["updated_at"]))
-            await _tell(record, found)
+            await _report_findings(record, found)
     return AuditRun(total, count, tuple(unfinished), min(begun, default=""), max(updated, default=""))
 
 
@@ -263,7 +263,7 @@ def _read_record(path: Path) -> _Record | None:
     return record
 
 
-async def _tell(record: _Record, found: Found) -> None:
+async def _report_findings(record: _Record, found: Found) -> None:
     async with open_file(record.path) as file:
         while lines := await file.readlines(_BATCH):
             for said in map(read_json, lines):

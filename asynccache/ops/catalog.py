@@ -139,10 +139,10 @@ class Catalog:
 
         return await list_environments(self.local if local else None, self.remote if remote else None, arch)
 
-    async def known(self, text: str, *, here_first: bool = False) -> Meaning | None:
+    async def known(self, text: str, *, local_first: bool = False) -> Meaning | None:
         """Return what a text means if that is known without asking a store; otherwise None."""
         try:
-            found = await meaning_of(self, text, here_first=here_first)
+            found = await meaning_of(self, text, local_first=local_first)
         except (UsageError, ObjectNotFoundError):
             return None
         return None if found.alias is not None and found.alias.mutable else found

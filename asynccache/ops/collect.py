@@ -41,7 +41,7 @@ from asynccache.store.key_range import WHOLE, KeyRange
 _HOUR: Final = 3600.0
 _STALE_DAYS: Final = 7.0  # of a mark that lacks parts: it is begun anew
 _WHOLE: Final = Shard(1, 1)
-Told = Callable[[Garbage], object]
+OnGarbage = Callable[[Garbage], object]
 """Told of each thing that would go, as it is found."""
 
 
@@ -142,7 +142,7 @@ class Collector:
 
     async def look(
         self,
-        found: Told = lambda _garbage: None,
+        found: OnGarbage = lambda _garbage: None,
         watcher: Watcher | None = None,
         shard: Shard | None = None,
     ) -> Collected:

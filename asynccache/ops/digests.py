@@ -96,7 +96,7 @@ def _derived(
         key = package.cached.get(package.url_format)
         if published.sha256 is None and key is not None and noted is not None:
             published = Digests(md5=published.md5, sha256=noted.get(key))
-        for fmt, form_key in package.cached.items():
+        for fmt, format_key in package.cached.items():
             if is_derived(package.kind, fmt, package.url_format):
-                allowed = derived.allowed(published, form_key.split("/")[-2], package.vouched_derived)
-                yield form_key, next(iter(allowed)) if len(allowed) == 1 else ""
+                allowed = derived.allowed(published, format_key.split("/")[-2], package.vouched_derived)
+                yield format_key, next(iter(allowed)) if len(allowed) == 1 else ""

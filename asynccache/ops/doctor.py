@@ -111,12 +111,12 @@ async def examine(opening: Opening, found: Callable[[Finding], object] | None = 
         ("store", lambda: examine_store(opening, note)),
     )
     for subject, check in checks:
-        told = len(findings)
+        reported = len(findings)
         failure = await outcome_of(check())
         if failure is not None:
             note(subject, "failure", str(failure).removesuffix(f"; {failure.hint}"), failure.hint or _ADVICE[subject])
         if found is not None:  # not by `note`, which threads call
-            for finding in findings[told:]:
+            for finding in findings[reported:]:
                 found(finding)
     return Examination(tuple(findings))
 

@@ -60,11 +60,11 @@ async def _written_by(store: Store, note: Note) -> None:
     note("store writers", "warning" if warnings else "ok", f"in the last {LATELY} days: {lately}", "; ".join(warnings))
     floor = writers.floor
     who = f", set by {floor.by} on {floor.on}" if floor.by else ""
-    told = f"clients may write from format {floor.format} on{who}; this version has format {FORMAT}"
+    status = f"clients may write from format {floor.format} on{who}; this version has format {FORMAT}"
     if floor.format > FORMAT:
-        note("store format", "failure", told, "update asynccache: this version may not write to the store")
+        note("store format", "failure", status, "update asynccache: this version may not write to the store")
     else:
-        note("store format", "ok", told)
+        note("store format", "ok", status)
 
 
 async def _transfer(store: Store, clock: Clock, user: str, path: Path, note: Note) -> None:

@@ -207,7 +207,7 @@ async def prefix_to_run(opening: Opening, environment: ResolvedEnvironment | str
         AsyncCacheError: As `create`.
     """
     if isinstance(environment, str):
-        meaning = await opening.meaning(environment, here_first=True)
+        meaning = await opening.meaning(environment, local_first=True)
         if meaning.prefix is not None:
             await in_thread(places.note_use, meaning.prefix)
             return meaning.prefix

@@ -42,7 +42,7 @@ async def prefixes_of(opening: Opening, text: str) -> list[Path]:
     """
     absent = ObjectNotFoundError(f"no environment {text} is on this machine", hint="`asynccache envs` lists them")
     try:
-        meaning = await opening.meaning(text, here_first=True)
+        meaning = await opening.meaning(text, local_first=True)
     except ObjectNotFoundError as exc:
         raise absent from exc
     if meaning.prefix is not None:
@@ -97,23 +97,23 @@ class Presence(Documented):
     digest: str = ""
 
 
-def presence(here: Catalog, ids: Iterable[EnvID]) -> list[Presence]:
+def presence(local_catalog: Catalog, ids: Iterable[EnvID]) -> list[Presence]:
     """Return what this machine knows about environments, in the same order. Blocking."""
     names: dict[tuple[str, str], list[Alias]] = {}
-    for alias, meant in here.local.names():
+    for alias, meant in local_catalog.local.names():
         names.setdefault(meant, []).append(alias)
     prefixes: dict[EnvID, list[Path]] = {}
-    for each in sorted(hydrated(here.settings, sizes=False), key=lambda e: e.prefix):
+    for each in sorted(hydrated(local_catalog.settings, sizes=False), key=lambda e: e.prefix):
         prefixes.setdefault(each.id, []).append(each.prefix)
-    defaults = here.local.defaults()
+    defaults = local_catalog.local.defaults()
     from asynccache.hydrate.other_prefix import other_prefix  # noqa: PLC0415 - other functions do without
 
     found = []
     for i in ids:
-        vouched = remembered(here.settings.cache_dir, i)
+        vouched = remembered(local_catalog.settings.cache_dir, i)
         digest = "" if vouched is None else vouched.name
         called = tuple(names.get((i.req_id, i.full_id), ()))
-        other = other_prefix(here.settings, i)
+        other = other_prefix(local_catalog.settings, i)
         places_of = (*prefixes.get(i, ()), *([other] if other is not None else ()))
         found.append(Presence(called, tuple(dict.fromkeys(places_of)), i in defaults, digest))
     return found

@@ -67,14 +67,14 @@ class Meaning:
         return ids if named is None or str(named) == ids else f"{named} ({ids})"
 
 
-async def meaning_of(catalog: Catalog, text: str, arch: str | None = None, *, here_first: bool = False) -> Meaning:
+async def meaning_of(catalog: Catalog, text: str, arch: str | None = None, *, local_first: bool = False) -> Meaning:
     """Return what a text means.
 
     Args:
         catalog: What is known.
         text: The text, as the user wrote it.
         arch: Architecture that a document must be for; None for any.
-        here_first: Prefer the directory name of an environment on this machine to an alias.
+        local_first: Prefer the directory name of an environment on this machine to an alias.
 
     Raises:
         UsageError: It is not a valid name, is ambiguous, or the file is not a document.
@@ -82,7 +82,7 @@ async def meaning_of(catalog: Catalog, text: str, arch: str | None = None, *, he
     """
     name, digest = split_name(text)
     if not digest:
-        return await _meaning(catalog, text, arch, here_first)
+        return await _meaning(catalog, text, arch, local_first)
     meaning = await _meaning(catalog, name, arch, False)  # what was created under a name may have been replaced since
     return replace(meaning, ids=await _that_had(catalog, meaning, digest), digest=digest)
 
@@ -106,11 +106,11 @@ async def _moves(catalog: Catalog, alias: Alias) -> list[Move]:
         return []  # a history that was tampered with is not used
 
 
-async def _meaning(catalog: Catalog, text: str, arch: str | None, here_first: bool) -> Meaning:
+async def _meaning(catalog: Catalog, text: str, arch: str | None, local_first: bool) -> Meaning:
     if _PATH.match(text) or text.endswith(".json"):
         return await in_thread(_at, Path(text), arch)
     place = _place(catalog, text)
-    if here_first and (found := await in_thread(_prefix, place)) is not None:
+    if local_first and (found := await in_thread(_prefix, place)) is not None:
         return found
     if (ids := ids_in_name(text)) is not None:
         return Meaning(ids, prefix=place if places.read_marker(place) is not None else None)

@@ -27,7 +27,7 @@ Suspect = tuple[Need, Absent | Damaged]
 
 
 @dataclass(frozen=True, slots=True)
-class _Brought:
+class _Fetched:
     need: Need
     archive: StoredArchive
     staged: Path
@@ -128,15 +128,15 @@ class NodeArchives:
         host = self._host
         async with scratch_directory("node-", host.workspace.path) as staging:
 
-            async def stage(numbered: tuple[int, Need]) -> _Brought | Suspect | None:
+            async def stage(numbered: tuple[int, Need]) -> _Fetched | Suspect | None:
                 number, need = numbered
                 return await self._stage(need, sources_of(need), staging / str(number))
 
             results = await run_works(enumerate(needs), stage, room=host.budgets.in_flight)
-            brought = [result for result in results if isinstance(result, _Brought)]
-            await host.threads.run(self._place, brought)
+            fetched = [result for result in results if isinstance(result, _Fetched)]
+            await host.threads.run(self._place, fetched)
         now = host.clock.now()
-        for item in brought:
+        for item in fetched:
             verified.append((sources_of(item.need), item.archive, item.sha256))
             self._sizes[id(item.need)] = item.archive.size
             item.need.ready_at = now
@@ -145,13 +145,13 @@ class NodeArchives:
                 need.error = result
         return [result for result in results if isinstance(result, tuple)]
 
-    async def _stage(self, need: Need, sources: Sources, path: Path) -> _Brought | Suspect | None:
+    async def _stage(self, need: Need, sources: Sources, path: Path) -> _Fetched | Suspect | None:
         archive = chosen_archive(need, self._host.settings.wanted_format)
         async with self._host.budgets.temp.borrow(archive.size):
             reading = await sources.reader.read(archive, path, wanted=need.package.digests_of(archive.format))
         match reading:
             case Whole(digests):
-                return _Brought(need, archive, path, self._address(need, archive, sources.store), digests.sha256 or "")
+                return _Fetched(need, archive, path, self._address(need, archive, sources.store), digests.sha256 or "")
             case NotWanted():
                 need.error = reading.error(sources.store.address)
                 return None
@@ -167,10 +167,10 @@ class NodeArchives:
         # other readers prepend the directory of the kind to a key that begins with it already
         return f"{store.address}/{self._host.settings.packages_dirname}/conda/{archive.key}"
 
-    def _place(self, brought: Sequence[_Brought]) -> None:
-        targets = [self.directory.archive(b.need.package.filename, b.archive.format) for b in brought]
-        moved = [(b.staged, target) for b, target in zip(brought, targets, strict=True)]
-        self.directory.take(moved, [b.address for b in brought if b.address])
+    def _place(self, fetched: Sequence[_Fetched]) -> None:
+        targets = [self.directory.archive(b.need.package.filename, b.archive.format) for b in fetched]
+        moved = [(b.staged, target) for b, target in zip(fetched, targets, strict=True)]
+        self.directory.take(moved, [b.address for b in fetched if b.address])
         entries = [(target.name, _version(target.stat())) for target in targets]
         self._memory.add(str(self.directory.path), entries)
 

@@ -137,7 +137,7 @@ class Opening(AsyncExitStack):
             self._catalog = Catalog(self.settings, await self.store(writing=writing), self._say)
         return self._catalog
 
-    async def meaning(self, text: str, *, here_first: bool = False) -> Meaning:
+    async def meaning(self, text: str, *, local_first: bool = False) -> Meaning:
         """Return what a text means (see `asynccache.ops.naming`); a store is opened only if it has to be asked.
 
         Raises:
@@ -147,8 +147,8 @@ class Opening(AsyncExitStack):
         """
         from asynccache.ops.naming import meaning_of  # noqa: PLC0415 - not all jobs are given a name
 
-        found = await self.local.known(text, here_first=here_first)
-        return found or await meaning_of(await self.catalog(), text, here_first=here_first)
+        found = await self.local.known(text, local_first=local_first)
+        return found or await meaning_of(await self.catalog(), text, local_first=local_first)
 
     async def find(self, text: str, arch: str | None = None, *, local_only: bool = False) -> ResolvedEnvironment:
         """Return the environment that a text means; a store is opened only if it has to be asked.

@@ -105,14 +105,14 @@ async def _comparing(ledger: Ledger, todo: Sequence[Need], to: Target) -> None:
 
 def _moving(ledger: Ledger, warm: Warm, made: dict[int, dict[Format, int]]) -> None:
     """Count copying archives onto this node, and reading those that this machine has never verified."""
-    brought = warm.brought
-    for need in brought:
+    to_fetch = warm.to_fetch
+    for need in to_fetch:
         if id(need) in made:
             for size in list(made[id(need)].values())[:1]:
                 ledger.read_size(size)
         elif need.complete:
             ledger.read(chosen_archive(need, warm.wanted))
-    seen = {id(need) for need in brought} | {*made}
+    seen = {id(need) for need in to_fetch} | {*made}
     for need, archive in warm.unverified(warm.todo):
         if id(need) not in seen and archive.parts.source_directory:
             ledger.read(archive)

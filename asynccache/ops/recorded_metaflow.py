@@ -57,7 +57,7 @@ async def place_metaflow(settings: Settings, text: str, directory: Path, below: 
     await in_thread(_marked, text, directory)
 
 
-def _is_here() -> bool:
+def _is_installed() -> bool:
     """Import Metaflow; return whether that is possible: any directory of its name is found as a package."""
     try:
         return importlib.util.find_spec("metaflow.metaflow_version") is not None
@@ -67,7 +67,7 @@ def _is_here() -> bool:
 
 def _copied(text: str, directory: Path) -> bool:
     """Copy the files of this Python's Metaflow if its version matches. Blocking; importing it takes a second."""
-    if not _is_here():
+    if not _is_installed():
         return False
     if importlib.import_module("metaflow.metaflow_version").get_version() != text:
         return False
@@ -95,7 +95,7 @@ def _distributions(text: str) -> dict[str, str]:
     """Return the requirements to install; the distribution of an extension is known only if it is installed."""
     wanted = read_version(text)
     known = dict(_DISTRIBUTIONS)
-    if _is_here():
+    if _is_installed():
         importlib.import_module("metaflow.metaflow_version").get_version()  # asks extensions for their names
         here = importlib.import_module("metaflow.extension_support").extension_info()["installed"]
         known.update((each["extension_name"], name) for name, each in here.items())

@@ -33,7 +33,7 @@ from asynccache.ops.replicate_environments import EnvironmentReplica
 from asynccache.ops.replicate_objects import ObjectReplica
 from asynccache.ops.replicate_packages import PackageReplica
 from asynccache.ops.replicate_protection import ProtectionReplica
-from asynccache.ops.replicated import Replicated, Told
+from asynccache.ops.replicated import OnFinding, Replicated
 from asynccache.ops.shard_journal import Journal
 from asynccache.ops.shards import Division, range_of
 from asynccache.runtime.tasks import outcome_of
@@ -129,7 +129,7 @@ class Replication:
         store: The target, open.
         source: The other store, open; it is only read.
         selection: What to copy.
-        told: Called with each finding.
+        on_finding: Called with each finding.
         dry_run: Copy nothing.
     """
 
@@ -137,7 +137,7 @@ class Replication:
     store: Store
     source: Store
     selection: ReplicaSelection
-    told: Told
+    on_finding: OnFinding
     dry_run: bool = False
     _objects: ObjectReplica = field(init=False)
     _result: Replicated = field(init=False)
@@ -145,7 +145,7 @@ class Replication:
     def __post_init__(self) -> None:
         self._result = Replicated(self.source.address, self.store.address, dry_run=self.dry_run)
         self._objects = ObjectReplica(
-            self.host, self.store, Copier(self.host, self.store, self.source), self._result, self.told
+            self.host, self.store, Copier(self.host, self.store, self.source), self._result, self.on_finding
         )
 
     async def run(self) -> Replicated:

@@ -76,7 +76,7 @@ class EnvironmentReplica:
         self._keys = CatalogKeys(settings.envs_dirname)
         self._dirname = settings.packages_dirname
         self._user = settings.username
-        self._there = KeySet()  # ids of environments with a document in the target
+        self._present = KeySet()  # ids of environments with a document in the target
         self._held: set[Ids] = set()  # those with a document that only the source has
         self._met: set[Ids] = set()  # selected ids that the source has
 
@@ -92,7 +92,7 @@ class EnvironmentReplica:
         await run_works(self._groups(), self._environment, room=Budget(_AT_ONCE, "documents"), keep=False)
         for ids in sorted((self._ids or frozenset()) - self._met):
             text = ":".join(ids)
-            objects.tell("failed", text, ObjectNotFoundError(f"{objects.source.address} has no document of {text}"))
+            objects.report("failed", text, ObjectNotFoundError(f"{objects.source.address} has no document of {text}"))
 
     async def copy_names(self, names: frozenset[Alias] | None, *, anyway: bool) -> None:
         """Move aliases to what they refer to in the source, if all of their environments exists.
@@ -112,9 +112,9 @@ class EnvironmentReplica:
         async def one(alias: Alias) -> None:
             outcome = await outcome_of(self._name(here, there, alias, anyway=anyway))
             if isinstance(outcome, AliasTakenError):
-                self._objects.tell("different", str(alias), outcome)
+                self._objects.report("different", str(alias), outcome)
             elif isinstance(outcome, AsyncCacheError):
-                self._objects.tell("failed", str(alias), outcome)
+                self._objects.report("failed", str(alias), outcome)
 
         await run_works(_every(there) if names is None else sorted(names, key=str), one, room=room, keep=False)
 
@@ -144,23 +144,23 @@ class EnvironmentReplica:
             outcome = await outcome_of(objects.look_at(key, partial(ResolvedEnvironment.from_json, env_id)))
             if isinstance(outcome, AsyncCacheError):
                 self._held.add(ids)
-                objects.tell("failed", key, outcome)
+                objects.report("failed", key, outcome)
                 return
             environment, data = outcome
             missing = [place for place in self._places(environment) if not objects.has(place)]
             if missing:
                 self._held.add(ids)
                 more = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
-                objects.tell("held back", key, f"{missing[0]}{more} not in {objects.result.store}")
+                objects.report("held back", key, f"{missing[0]}{more} not in {objects.result.store}")
                 return
             if gone := await self._collected(environment):
                 self._held.add(ids)
-                objects.tell("held back", key, f"{gone} was collected from {objects.result.store} meanwhile")
+                objects.report("held back", key, f"{gone} was collected from {objects.result.store} meanwhile")
                 return
         for info in infos:
             await self._beside(env_id, info)
         if await objects.given("documents", document, data):
-            self._there.add("/".join(ids))
+            self._present.add("/".join(ids))
         else:
             self._held.add(ids)
 
@@ -201,22 +201,22 @@ class EnvironmentReplica:
             return
         outcome = await outcome_of(objects.look_at(info.key, lambda data: _ids(info.key, data)))
         if isinstance(outcome, AsyncCacheError):
-            objects.tell("failed", info.key, outcome)
+            objects.report("failed", info.key, outcome)
             return
         ids, data = outcome
         if self._ids is not None and ids not in self._ids:
             return  # another request resolved to the same packages first
-        if self._is_there(ids, info.key):
+        if self._exists(ids, info.key):
             await objects.given("names", info, data)
 
     async def _name(self, here: Aliases, there: Aliases, alias: Alias, *, anyway: bool) -> None:
         result = self._objects.result
         ids = await there.get(alias)
-        if ids is None or not self._is_there(ids, str(alias)):
+        if ids is None or not self._exists(ids, str(alias)):
             return
         outcome = await here.follow(there, alias, ids, anyway=anyway, write=not result.dry_run)
         if outcome == "moved on":
-            self._objects.tell("moved on", str(alias), f"it was moved in {result.store}, and stays")
+            self._objects.report("moved on", str(alias), f"it was moved in {result.store}, and stays")
         elif outcome == "moved":
             result.tally("names").copied += 1
             if not result.dry_run:
@@ -225,11 +225,11 @@ class EnvironmentReplica:
         else:
             result.tally("names").there += 1
 
-    def _is_there(self, ids: Ids, name: str) -> bool:
+    def _exists(self, ids: Ids, name: str) -> bool:
         """Return whether all of an environment exists; otherwise report that an alias waits for it."""
-        if ids not in self._held and "/".join(ids) in self._there:
+        if ids not in self._held and "/".join(ids) in self._present:
             return True
-        self._objects.tell("held back", name, f"not all of {':'.join(ids)} is in {self._objects.result.store}")
+        self._objects.report("held back", name, f"not all of {':'.join(ids)} is in {self._objects.result.store}")
         return False
 
 

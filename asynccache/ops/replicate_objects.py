@@ -11,7 +11,7 @@ from asynccache.engine.host import Host
 from asynccache.errors import AsyncCacheError, IntegrityError, ObjectNotFoundError, PreconditionFailedError
 from asynccache.model.digest import Digests
 from asynccache.ops.copying import Copier
-from asynccache.ops.replicated import ReplicaFinding, ReplicaKind, Replicated, Told, Trouble
+from asynccache.ops.replicated import OnFinding, ReplicaFinding, ReplicaKind, Replicated, Trouble
 from asynccache.runtime.tasks import outcome_of, run_together
 from asynccache.store.base import ObjectInfo, Store
 from asynccache.store.key_range import WHOLE, KeyRange
@@ -30,16 +30,16 @@ class ObjectReplica:
         store: The target, open.
         copier: Copies from the other store.
         result: Where it is counted.
-        told: Called with each finding.
+        on_finding: Called with each finding.
     """
 
-    def __init__(self, host: Host, store: Store, copier: Copier, result: Replicated, told: Told) -> None:
+    def __init__(self, host: Host, store: Store, copier: Copier, result: Replicated, on_finding: OnFinding) -> None:
         self.host = host
         self.store = store
         self.source = copier.source
         self.result = result
         self._copier = copier
-        self._messages = told
+        self._messages = on_finding
         self._keys = KeySet()
         self._sizes = KeySet()
         self._places = KeySet()
@@ -112,15 +112,15 @@ class ObjectReplica:
             both = (self.source, self.store)
             outcome = await outcome_of(run_together([store.get(info.key) for store in both]))
             if isinstance(outcome, AsyncCacheError):
-                self.tell("failed", info.key, outcome)
+                self.report("failed", info.key, outcome)
                 return
             if outcome[0] != outcome[1]:
-                self.tell("moved on", info.key, f"{self.result.store} has another one, which stays")
+                self.report("moved on", info.key, f"{self.result.store} has another one, which stays")
                 return
             self.seen(info)
         await self.small(kind, info, lambda _data: None)
 
-    def tell(self, kind: Trouble, key: str, why: str | AsyncCacheError) -> None:
+    def report(self, kind: Trouble, key: str, why: str | AsyncCacheError) -> None:
         """Report a finding, once."""
         result, text = self.result, str(why)
         if key in result.failures or key in result.moved_on:
@@ -154,7 +154,7 @@ class ObjectReplica:
                     return True
                 outcome = f"{self.result.store} has another size of it"
             if isinstance(outcome, AsyncCacheError):
-                self.tell("failed", key, outcome)
+                self.report("failed", key, outcome)
                 return False
             if isinstance(outcome, str):
                 self._different(key, outcome)
@@ -168,7 +168,7 @@ class ObjectReplica:
 
     def _different(self, key: str, text: str) -> None:
         hint = "`asynccache verify` says whether one of the two is damaged"
-        self.tell("different", key, IntegrityError(f"{key} stays as it is: {text}", hint=hint))
+        self.report("different", key, IntegrityError(f"{key} stays as it is: {text}", hint=hint))
 
 
 def place_of(archive: StoredArchive) -> str:

@@ -30,7 +30,7 @@ from asynccache.store.partition import unit_of
 from asynccache.store.stored import StoredArchive
 
 _AHEAD: Final = 10_000  # source directories that are listed ahead of copying, so that totals are known
-_TOLD: Final = 500  # source directories after which totals are reported again
+_TOTALS_EVERY: Final = 500  # source directories after which totals are reported again
 _TOGETHER: Final = 2_000  # source directories that are looked up together
 _DOCUMENTS: Final = 50  # that are read together
 _RECEIPTS: Final = f"{layout.OWN}/receipts/"
@@ -92,7 +92,7 @@ class PackageReplica:
         """List ahead of copying, and report how much there is to do."""
         count = size = 0
 
-        def tell() -> None:
+        def report() -> None:
             nonlocal count, size
             if count:
                 self._host.emit(events.RunStarted(count, size))
@@ -102,10 +102,10 @@ class PackageReplica:
             async for unit in units:
                 lacking = [info for info in unit.objects if not self._objects.same(info)]
                 count, size = count + bool(lacking), size + sum(info.size for info in lacking)
-                if count == _TOLD:
-                    tell()
+                if count == _TOTALS_EVERY:
+                    report()
                 await queue.put(unit)
-        tell()
+        report()
         await queue.put(None)
 
     async def _todo(self, queue: asyncio.Queue[_Unit | None]) -> AsyncGenerator[_Unit]:

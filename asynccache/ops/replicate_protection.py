@@ -56,7 +56,7 @@ class ProtectionReplica:
         name = info.key.removeprefix(LEASES).removesuffix(".json")
         outcome = await outcome_of(objects.look_at(info.key, lambda data: Lease.from_json(name, data)))
         if isinstance(outcome, AsyncCacheError):
-            objects.tell("failed", info.key, outcome)
+            objects.report("failed", info.key, outcome)
             return
         lease, data = outcome
         if self._ids is None or any((each.req_id, each.full_id) in self._ids for each in lease.environments):
@@ -81,7 +81,7 @@ class ProtectionReplica:
             if isinstance(outcome, ObjectNotFoundError):
                 return  # it was collected meanwhile
             if isinstance(outcome, AsyncCacheError):
-                objects.tell("failed", info.key, outcome)
+                objects.report("failed", info.key, outcome)
                 return
         tally = objects.result.tally("uses")
         tally.copied += 1

@@ -52,7 +52,7 @@ class ReplicaFinding(Documented):
         return f"{self.kind}: {self.key}: {self.text}"
 
 
-Told = Callable[[ReplicaFinding], object]
+OnFinding = Callable[[ReplicaFinding], object]
 """Told of each finding as it is made."""
 
 

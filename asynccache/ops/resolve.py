@@ -161,7 +161,7 @@ class _Work:
                 rows[arch],
                 environment=found.environment,
                 known=True,
-                default=found.here,
+                default=found.known_locally,
                 digest=await self._known_digest(found.environment),
             )
             for arch, found in known.items()
@@ -192,7 +192,7 @@ class _Work:
             for arch, row in rows.items()
             if row.environment is not None
             and not row.errors
-            and (not known[arch].here if arch in known else row.published or not self.options.cache)
+            and (not known[arch].known_locally if arch in known else row.published or not self.options.cache)
         ]
         named = [e for e in keep if e.id.arch in known and known[e.id.arch].named]
         keep = [e for e in keep if e not in named]

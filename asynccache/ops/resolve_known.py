@@ -20,12 +20,12 @@ class Known:
 
     Attributes:
         environment: The environment.
-        here: Whether this machine's list has it, as the default of its request.
+        known_locally: Whether this machine's list has it, as the default of its request.
         named: Whether somebody named it, so that nothing is said of what its request means by default.
     """
 
     environment: ResolvedEnvironment
-    here: bool
+    known_locally: bool
     named: bool = False
 
 
@@ -40,7 +40,7 @@ async def look_up(group: Group, opening: Opening, *, local_only: bool) -> dict[s
     found: dict[str, Known] = {}
     for arch, asked in group.asked.items():
         if asked.base is not None and asked.base.id.req_id == asked.request.req_id:
-            found[arch] = Known(asked.base, here=False, named=True)
+            found[arch] = Known(asked.base, known_locally=False, named=True)
         elif group.lock is None or group.unique_keys:
             how: dict[str, Any] = {"unique_keys": group.unique_keys, "local_only": local_only}
             known = await default_of(group.req_id, arch, opening, **how)
@@ -71,15 +71,15 @@ async def default_of(
     Raises:
         StoreError: The store cannot be opened or listed.
     """
-    here = await opening.local.lookup.by_request(req_id, arch, unique_keys or {})
-    if here is not None:
-        await opening.local.doubt(here)
-        return Known(here, here=True)
+    known_locally = await opening.local.lookup.by_request(req_id, arch, unique_keys or {})
+    if known_locally is not None:
+        await opening.local.doubt(known_locally)
+        return Known(known_locally, known_locally=True)
     if local_only or opening.local.policy.nobody:
         return None
     catalog = await opening.catalog()
-    there = await catalog.lookup.by_request(req_id, arch, unique_keys or {})
-    if there is None:
+    in_store = await catalog.lookup.by_request(req_id, arch, unique_keys or {})
+    if in_store is None:
         return None
-    await catalog.doubt(there)
-    return Known(there, here=False)
+    await catalog.doubt(in_store)
+    return Known(in_store, known_locally=False)

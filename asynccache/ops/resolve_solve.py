@@ -236,13 +236,13 @@ def _notes(asked: Assembled, environment: ResolvedEnvironment, unsaid: Sequence[
     driver = any(value.startswith("__cuda") for value in asked.request.deps.get("sys", ()))
     cpu = [p.filename for p in environment.packages if _CPU_BUILD.search(p.filename)]
     if cpu and (asked.gpu or driver):
-        told = (
+        sentence = (
             f"A GPU was asked for, but {', '.join(cpu)} {'is a build' if len(cpu) == 1 else 'are builds'} for CPUs only"
         )
         advice = (
             "." if driver else ", since no __cuda was: sys_default_gpu_packages can say which driver such steps have."
         )
-        notes.append(told + advice)
+        notes.append(sentence + advice)
     if environment.id.full_id == UNIDENTIFIED:
         notes.append(
             "The full id is not known: some index does not say the digests that it is made of, which a run that caches"

@@ -147,7 +147,7 @@ class Warm:
         return [n for n in self._mine if node is None or self.to == "both" or not node.has(n)]
 
     @property
-    def brought(self) -> list[Need]:
+    def to_fetch(self) -> list[Need]:
         """What is copied onto this node once the store has it."""
         return [] if self._node is None else [need for need in self._mine if not self._node.has(need)]
 

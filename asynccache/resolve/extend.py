@@ -145,7 +145,7 @@ def _extended(
     }
     request = Request(without_empty(deps), without_empty(sources.public), without_empty(extras))
     compatible = request.req_id == environment.id.req_id or (
-        same_virtual_packages(base_sys, sys) and _meets_all(base, added, arch, settings)
+        same_virtual_packages(base_sys, sys) and _satisfies_all(base, added, arch, settings)
     )
     notes += sources.notes
     found = Assembled(request, kind, arch, sources.auth, tuple(notes), environment, compatible)
@@ -211,7 +211,7 @@ def _check_contradictions(
         )
 
 
-def _meets_all(
+def _satisfies_all(
     base: BaseEnvironment, added: Mapping[str, Sequence[Requirement]], arch: str, settings: Settings
 ) -> bool:
     for category in ("conda", "npconda", "pypi"):

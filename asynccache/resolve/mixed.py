@@ -88,7 +88,7 @@ class BuiltinMixedResolver(UvResolver):
         while True:
             provided = provided_by_conda(conda.packages, mapping)
             added = provided_by_conda((p for p in conda.packages if p.filename not in fixed), mapping)
-            unmet = [r for r in base if not _meets(r, added)] or [r for r in asked if not _meets(r, provided)]
+            unmet = [r for r in base if not _satisfies(r, added)] or [r for r in asked if not _satisfies(r, provided)]
             if not unmet:
                 return conda, {project: name for project, name in provided.items() if project not in kept}
             enter: dict[str, str] = {}
@@ -111,7 +111,7 @@ class BuiltinMixedResolver(UvResolver):
                 ) from exc
 
 
-def _meets(requirement: ReadRequirement, provided: Provided) -> bool:
+def _satisfies(requirement: ReadRequirement, provided: Provided) -> bool:
     """Whether conda satisfies a requirement, or does not provide it; an unreadable version satisfies any."""
     name = provided.get(canonicalize_name(requirement.name))
     if name is None:

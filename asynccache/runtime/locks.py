@@ -127,7 +127,7 @@ class LockDirectory:
                     hint="let it finish, or raise lock_timeout",
                 )
         except LocksUnsupportedError as exc:
-            self._tell_unsupported(exc)
+            self._report_unsupported(exc)
         yield
 
     def is_held(self, name: str | Path) -> bool:
@@ -149,11 +149,11 @@ class LockDirectory:
                 if lock.take():
                     return Turn(pause > 0, exclusive=True)
         except LocksUnsupportedError as exc:
-            self._tell_unsupported(exc)
+            self._report_unsupported(exc)
             return Turn(pause > 0, exclusive=False)
         raise timed_out(label, Holder.read(lock.path), self.timeout)
 
-    def _tell_unsupported(self, error: LocksUnsupportedError) -> None:
+    def _report_unsupported(self, error: LocksUnsupportedError) -> None:
         if error.directory not in self._unsupported:
             self._unsupported.add(error.directory)
             self.observer.unsupported(error.directory, error.reason)

@@ -28,7 +28,7 @@ def open_store(root: StoreRoot, options: StoreOptions | None = None, *, may_be_a
         return LocalStore(root.directory, may_be_absent=may_be_absent)
     kind = KINDS.get(root.kind)
     if kind is None:
-        forms = in_words("a directory", *(each.form for each in KINDS.values()))
+        forms = in_words("a directory", *(each.address_format for each in KINDS.values()))
         raise ConfigurationError(f"{root} cannot be the store here", expected=forms)
     opened: Store = kind.opened_by()(root, options or StoreOptions())
     return opened

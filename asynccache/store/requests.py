@@ -137,13 +137,13 @@ class Requests:
                 elif verdict.kind == "transient":
                     pause = tries.failed()
                 else:
-                    self._peer.there |= verdict.answered
+                    self._peer.answers |= verdict.answered
                     pause = None
                 if pause is None:
                     raise
                 await clock.sleep(pause)
             else:
-                self._peer.there = True
+                self._peer.answers = True
                 self._pace.succeeded()
                 return result
 

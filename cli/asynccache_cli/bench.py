@@ -57,15 +57,15 @@ def command(
         listed = {name: case.summary for name, case in run.CASES.items()}
         show(Cases(cases=listed), lambda _shown: _cases(listed))
         return
-    tell = partial(click.echo, err=True)
+    say = partial(click.echo, err=True)
     document: Measured = run.run(
         cases,
         quick=quick,
         rounds=rounds,
         out=out,
         against=against,
-        tell=tell,
-        show=tell if kept("json") else click.echo,
+        say=say,
+        show=say if kept("json") else click.echo,
     )
     show(
         document,

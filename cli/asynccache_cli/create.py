@@ -117,11 +117,13 @@ def command(
 def _create_all(environments: list[tuple[str, Path | None]], **how: Any) -> None:
     display, items = HydrateDisplay(), Items(_attempted)
 
-    def tell(each: Attempt) -> None:
+    def show_one(each: Attempt) -> None:
         display.clear()
         items.show(each, failed=each.error is not None)
 
-    done = run_verb(lambda session: session.create_all(*environments, **how, done=tell), display=display, known=True)
+    done = run_verb(
+        lambda session: session.create_all(*environments, **how, done=show_one), display=display, known=True
+    )
     items.end()
     if kept("quiet") and not kept("json"):
         for each in done.results:  # in the order in which they were asked for

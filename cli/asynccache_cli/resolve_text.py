@@ -34,10 +34,10 @@ def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) ->
     """Print what was found; failures are reported by the error that follows."""
     for note in resolved.notes:
         echo(click.style("note: ", fg="yellow") + note, err=True)
-    known_here = iter(presences)
+    known_locally = iter(presences)
     for row in resolved.rows:
         if row.environment is not None:
-            echo("\n".join(_lines(row, row.environment, next(known_here))))
+            echo("\n".join(_lines(row, row.environment, next(known_locally))))
         elif row.builds:
             echo("\n".join(_builds(row)))
     count, known = len(resolved.rows), sum(row.known for row in resolved.rows)
@@ -52,10 +52,12 @@ def show(resolved: Resolved, presences: Iterable[Presence], *, dry_run: bool) ->
     echo(f"{', '.join(words)}, in {resolved.seconds:.1f} seconds", err=True)
 
 
-def _lines(row: Row, found: ResolvedEnvironment, here: Presence) -> Iterator[str]:
+def _lines(row: Row, found: ResolvedEnvironment, local: Presence) -> Iterator[str]:
     yield f"### Environment for architecture {row.arch}" + (f" ({row.name})" if row.name else "")
     resolver = f"{row.resolver} in {row.seconds:.1f} seconds" if row.resolver else ""
-    yield from environment_text.long_text(found, here, row.aliases, default=row.default, resolver=resolver, none="none")
+    yield from environment_text.long_text(
+        found, local, row.aliases, default=row.default, resolver=resolver, none="none"
+    )
     if row.bytes is not None:
         yield f"Size of all packages {human_bytes(row.bytes)}"
     if row.prefix is not None:

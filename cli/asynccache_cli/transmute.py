@@ -51,10 +51,10 @@ def command(*, files: tuple[str, ...], **how: Any) -> None:
     """
     items = Items(_converted)
 
-    def tell(each: Conversion) -> None:
+    def show_one(each: Conversion) -> None:
         items.show(each, failed=each.error is not None)
 
-    done = run_verb(lambda session: session.transmute(*files, done=tell, **how), known=True)
+    done = run_verb(lambda session: session.transmute(*files, done=show_one, **how), known=True)
     items.end()
     done.raise_for_failures()
 

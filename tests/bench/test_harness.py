@@ -17,7 +17,7 @@ def python(code: str) -> list[str]:
 
 
 def bed(scratch: Path, rounds: int) -> Bed:
-    return Bed(scratch, rounds=rounds, quick=True, tell=lambda _text: None)
+    return Bed(scratch, rounds=rounds, quick=True, say=lambda _text: None)
 
 
 def series(name: str, *cpu: float, **said: float) -> Series:

@@ -138,7 +138,7 @@ def test_a_quick_run_measures_contenders_and_writes_json_and_a_page(tmp_path: Pa
 
 
 def test_a_bed_has_a_place_on_the_server_of_a_store_until_it_is_closed(tmp_path: Path) -> None:
-    bed = Bed(tmp_path, rounds=1, quick=True, tell=lambda _text: None)
+    bed = Bed(tmp_path, rounds=1, quick=True, say=lambda _text: None)
     try:
         place = bed.remote("gs")
         assert bed.remote("gs") is place

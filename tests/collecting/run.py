@@ -39,7 +39,7 @@ _WHAT: Final = (
     *_DEEDS, "publish", "others", "unname", "unname", "undeploy", "wait", "wait", "collect", "sweep", "sweep", "sweep"
 )  # fmt: skip
 _SHARDS: Final = (1, 1, 2, 3)  # that collect at once
-_TOLD: Final = 500  # steps between two lines that say how far it is
+_TOTALS_EVERY: Final = 500  # steps between two lines that say how far it is
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
 
@@ -177,7 +177,7 @@ async def run(directory: Path, steps: int, seed: int, seconds: float = math.inf)
         try:
             while taken.total() < steps and time.monotonic() - began < seconds:
                 await step(world, chance, taken)
-                if taken.total() % _TOLD == 0:
+                if taken.total() % _TOTALS_EVERY == 0:
                     sys.stderr.write(f"{taken.total()} steps, {time.monotonic() - began:.0f} s\n")
         except (AssertionError, ExceptionGroup) as exc:
             wrong.append(f"after {taken.total()} steps: {exc!r}")

@@ -144,7 +144,7 @@ def _entries(packages: list[Vector]) -> list[tuple[str, str | None]]:
 
 def _sys(vector: Vector) -> dict[str, str]:
     detected = [VirtualPackage(name, version) for name, version in vector["vp"].items()]
-    return sys_values([vector["arch"]], Settings(), gpu=vector["gpu"], detected=detected, here="linux-64")
+    return sys_values([vector["arch"]], Settings(), gpu=vector["gpu"], detected=detected, machine_arch="linux-64")
 
 
 def _document(vector: Vector) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class ManualTime:
 
 def tries(time: ManualTime, peer: Peer | None = None, *, elsewhere: bool = False, **borne: float) -> Tries:
     values = {"tries": 5, "outage": 60.0, "throttled": 300.0, "longest": 30.0, **borne}
-    return Tries(Patience(**values), peer or Peer(there=True), elsewhere, time)  # type: ignore[arg-type]
+    return Tries(Patience(**values), peer or Peer(answers=True), elsewhere, time)  # type: ignore[arg-type]
 
 
 @given(st.integers(1, 2000))
@@ -78,10 +78,10 @@ def test_tries_that_take_long_themselves_are_made_all_the_same() -> None:
 
 
 def test_who_was_given_up_is_not_waited_for_again_until_he_answers() -> None:
-    time, peer = ManualTime(), Peer(there=True)
+    time, peer = ManualTime(), Peer(answers=True)
     assert time.spent_on(tries(time, peer).failed) == pytest.approx(60)
     assert time.spent_on(tries(time, peer).failed) < 4
-    peer.there = True
+    peer.answers = True
     assert time.spent_on(tries(time, peer).failed) == pytest.approx(60)
 
 
@@ -111,9 +111,9 @@ def test_a_server_that_asks_for_a_longer_wait_than_is_borne_is_given_up_at_once(
 
 
 def test_who_is_asked_is_known_by_name() -> None:
-    peer_of("https://a").there = True
-    assert peer_of("https://a").there
-    assert not peer_of("https://b").there
+    peer_of("https://a").answers = True
+    assert peer_of("https://a").answers
+    assert not peer_of("https://b").answers
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:

@@ -155,7 +155,7 @@ class Hub:
             )
             with process:
                 try:
-                    _tell(process, json.dumps(job))
+                    _send_job(process, json.dumps(job))
                     ended = self._comes(lambda: process.poll() is not None, directory)
                 finally:
                     process.kill()
@@ -242,7 +242,7 @@ def _free(path: str) -> str:
     return f"{path}{count or ''}"
 
 
-def _tell(process: subprocess.Popen[bytes], job: str) -> None:
+def _send_job(process: subprocess.Popen[bytes], job: str) -> None:
     """Write what is to be done; the pipe stays open, since the process ends when this one does."""
     if process.stdin is not None:
         with suppress(BrokenPipeError):  # the process says why it does not read

@@ -24,7 +24,7 @@ from asynccache.resolve.conda.problem import CondaProblem, pinned_names, read_co
 from asynccache.resolve.explain import secrets_of
 from asynccache.resolve.program import Finished, run_program
 from asynccache.resolve.requests.sources import channel_of, channel_or_url
-from asynccache.resolve.requests.virtual_packages import is_here, machine_profile
+from asynccache.resolve.requests.virtual_packages import is_local, machine_profile
 from asynccache.resolve.resolver import Problem, Solution
 from asynccache.runtime.clock import Deadline
 from asynccache.runtime.late_loop import in_thread
@@ -247,7 +247,7 @@ def machine_overrides(conda: CondaProblem, settings: Settings) -> dict[str, str]
     For this machine's own architecture they find this out themselves, unless `pin_virtual_packages` is set. A GPU
     exists only if the request names it, which overrides these.
     """
-    if is_here(conda.arch, settings):
+    if is_local(conda.arch, settings):
         return {}
     profile = machine_profile(conda.arch, (), settings)
     found = {package.name: package.build if package.name == "__archspec" else package.version for package in profile}

@@ -182,8 +182,8 @@ def failure(
     problems = document.get("solver_problems") or []
     said = str(document.get("message") or document.get("error") or document.get("exception_type") or "")
     reasons = tree or ("\n".join(map(str, problems)) if isinstance(problems, list) else str(problems))
-    told = "\n".join(part for part in (_ADVICE.sub("", said), reasons) if part)
-    text = f"{told}\n{printed}"
+    message = "\n".join(part for part in (_ADVICE.sub("", said), reasons) if part)
+    text = f"{message}\n{printed}"
     hint: str | None = None
     if (kind in _UNKNOWN or not kind) and (_lacks_package(document, text, published or {})):
         cls: type[ResolutionError | UsageError] = PackageUnknownError
@@ -199,7 +199,7 @@ def failure(
         hint = f"run it by hand, or {instead_of(name)}"
         what = f"Could not resolve environment: {name}"
         return finished.crashed(what, secrets, said=document.get("exception_name"), hint=hint)
-    shown = in_words(scrubbed(told, secrets)) if told else last_lines(printed, secrets, count=40)
+    shown = in_words(scrubbed(message, secrets)) if message else last_lines(printed, secrets, count=40)
     for package, versions in (published or {}).items():
         shown += f"\n{package} is published as {some_of(versions)}" if versions else ""
     return cls(f"{name} could not resolve the environment:\n{shown}", hint=hint)

@@ -153,9 +153,9 @@ class PipResolver(PypiResolver):
             return refusal
         if (missing is not None and not nowhere) or "ResolutionImpossible" in text:
             conflict = re.search(r"The conflict is caused by:\n(?P<lines>(?:    .*\n?)+)", text)
-            told = conflict["lines"].rstrip() if conflict else "\n".join(dict.fromkeys(_ERROR.findall(text)))
+            explanation = conflict["lines"].rstrip() if conflict else "\n".join(dict.fromkeys(_ERROR.findall(text)))
             return UnsatisfiableError(
-                f"the requirements cannot be met for {pypi.arch} with Python {task.target.version}:\n{told}"
+                f"the requirements cannot be met for {pypi.arch} with Python {task.target.version}:\n{explanation}"
             )
         if connection := _CONNECTION.search(text):
             return _unreachable(text, connection, pypi)

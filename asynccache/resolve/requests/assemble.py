@@ -347,7 +347,7 @@ def machine_sys(
     """Return the category `sys` of a request; examines the machine only if one of the architectures is its own."""
     needed = not settings.pin_virtual_packages and machine.arch in arches
     detected = machine.virtual_packages if needed else ()
-    return sys_values(arches, settings, given=given, gpu=gpu, detected=detected, here=machine.arch)
+    return sys_values(arches, settings, given=given, gpu=gpu, detected=detected, machine_arch=machine.arch)
 
 
 def without_empty(parts: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:

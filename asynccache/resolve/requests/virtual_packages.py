@@ -71,11 +71,11 @@ def detect_virtual_packages(
         gpu: Whether to look for a GPU.
     """
     env = os.environ if environ is None else environ
-    here = os.uname()  # `platform` says the same, and takes longer to import than all of this
-    system = here.sysname
+    machine_arch = os.uname()  # `platform` says the same, and takes longer to import than all of this
+    system = machine_arch.sysname
     versions: dict[str, str | None] = {"__unix": "0"}
     if system == "Linux":
-        versions["__linux"] = env.get("CONDA_OVERRIDE_LINUX", _release(here.release))
+        versions["__linux"] = env.get("CONDA_OVERRIDE_LINUX", _release(machine_arch.release))
         versions["__glibc"] = env.get("CONDA_OVERRIDE_GLIBC", _glibc())
     elif system == "Darwin":
         versions["__osx"] = env.get("CONDA_OVERRIDE_OSX", platform.mac_ver()[0])
@@ -83,7 +83,7 @@ def detect_virtual_packages(
         versions["__cuda"] = env["CONDA_OVERRIDE_CUDA"] if "CONDA_OVERRIDE_CUDA" in env else _cuda()
     found = [VirtualPackage(name, version) for name, version in versions.items() if version]
     # environments also run on other machines with possibly older processors: the oldest is assumed unless configured
-    oldest = _BASELINE.get(current_architecture(), here.machine)
+    oldest = _BASELINE.get(current_architecture(), machine_arch.machine)
     microarchitecture = env.get("CONDA_OVERRIDE_ARCHSPEC", oldest)
     if microarchitecture:
         found.append(VirtualPackage("__archspec", "1", microarchitecture))
@@ -97,7 +97,7 @@ def sys_values(
     given: Mapping[str, str] | None = None,
     gpu: bool = False,
     detected: Sequence[VirtualPackage] = (),
-    here: str | None = None,
+    machine_arch: str | None = None,
 ) -> dict[str, str]:
     """Return the category `sys` of a request: name -> version text.
 
@@ -111,12 +111,12 @@ def sys_values(
         given: What the user requested.
         gpu: Whether a GPU was requested, which adds `sys_default_gpu_packages`.
         detected: This machine's virtual packages.
-        here: This machine's architecture; None to detect it.
+        machine_arch: This machine's architecture; None to detect it.
     """
     union: dict[str, str] = {}
     for arch in dict.fromkeys(arches):
         values: Mapping[str, str] = settings.sys_default_packages.get(arch, {})
-        if detected and is_here(arch, settings, here):
+        if detected and is_local(arch, settings, machine_arch):
             values = {package.name: package.version for package in detected}
         if gpu:
             values = {**values, **settings.sys_default_gpu_packages}
@@ -133,7 +133,7 @@ def machine_profile(
     settings: Settings,
     *,
     detected: Sequence[VirtualPackage] | None = None,
-    here: str | None = None,
+    machine_arch: str | None = None,
 ) -> tuple[VirtualPackage, ...]:
     """Return all virtual packages that an environment is solved with, by name.
 
@@ -145,7 +145,7 @@ def machine_profile(
         sys: The request's values of category `sys`, which determine `__cuda` and `__glibc`.
         settings: `sys_default_packages` can name others for an architecture, such as `__osx`.
         detected: This machine's virtual packages; None to detect them if needed.
-        here: This machine's architecture; None to detect it.
+        machine_arch: This machine's architecture; None to detect it.
     """
     profile = {"__unix": VirtualPackage("__unix", "0")}
     if arch.startswith("linux"):
@@ -154,7 +154,7 @@ def machine_profile(
     else:
         profile["__osx"] = VirtualPackage("__osx", _ASSUMED_OSX)
     profile["__archspec"] = VirtualPackage("__archspec", "1", _BASELINE.get(arch, arch))
-    if is_here(arch, settings, here):
+    if is_local(arch, settings, machine_arch):
         # the request says whether there is a GPU
         found = detect_virtual_packages(gpu=False) if detected is None else detected
         profile |= {package.name: package for package in found}
@@ -194,11 +194,11 @@ def _package(name: str, text: str) -> VirtualPackage:
     return VirtualPackage(name, version.strip(), build or "0")
 
 
-def is_here(arch: str, settings: Settings, here: str | None = None) -> bool:
+def is_local(arch: str, settings: Settings, machine_arch: str | None = None) -> bool:
     """Whether this machine's virtual packages apply to an architecture: it is this machine's, and they are not
     pinned.
     """
-    return not settings.pin_virtual_packages and arch == (here or current_architecture())
+    return not settings.pin_virtual_packages and arch == (machine_arch or current_architecture())
 
 
 def _release(text: str) -> str:

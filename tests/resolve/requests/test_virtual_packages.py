@@ -25,7 +25,7 @@ SETTINGS = Settings(sys_default_packages=DEFAULTS)
 
 
 def test_the_machines_own_architecture_has_what_the_machine_has() -> None:
-    assert sys_values(["linux-64"], SETTINGS, detected=HOST, here="linux-64") == {
+    assert sys_values(["linux-64"], SETTINGS, detected=HOST, machine_arch="linux-64") == {
         "__glibc": "2.36=0",
         "__cuda": "12.4=0",
     }
@@ -33,41 +33,45 @@ def test_the_machines_own_architecture_has_what_the_machine_has() -> None:
 
 @pytest.mark.parametrize("arch", ["osx-arm64", "linux-aarch64"])
 def test_another_architecture_has_the_defaults_only(arch: str) -> None:
-    assert not sys_values([arch], SETTINGS, detected=HOST, here="linux-64")
+    assert not sys_values([arch], SETTINGS, detected=HOST, machine_arch="linux-64")
 
 
 def test_a_machine_that_reports_nothing_has_the_defaults() -> None:
-    assert sys_values(["linux-64"], SETTINGS, detected=(), here="linux-64") == {"__glibc": "2.27=0"}
+    assert sys_values(["linux-64"], SETTINGS, detected=(), machine_arch="linux-64") == {"__glibc": "2.27=0"}
 
 
 def test_architectures_resolved_together_share_what_each_of_them_has() -> None:
-    assert sys_values(["osx-arm64", "linux-64"], SETTINGS, detected=(), here="osx-arm64") == {"__glibc": "2.27=0"}
+    assert sys_values(["osx-arm64", "linux-64"], SETTINGS, detected=(), machine_arch="osx-arm64") == {
+        "__glibc": "2.27=0"
+    }
     settings = Settings(sys_default_packages={"linux-64": {"__glibc": "2.4"}, "linux-aarch64": {"__glibc": "2.31=0=0"}})
     for arches in (["linux-64", "linux-aarch64"], ["linux-aarch64", "linux-64"]):
-        assert sys_values(arches, settings, detected=(), here="osx-64") == {"__glibc": "2.4=0"}
+        assert sys_values(arches, settings, detected=(), machine_arch="osx-64") == {"__glibc": "2.4=0"}
 
 
 def test_what_the_user_gave_stays_as_it_is() -> None:
     given = {"__glibc": "2.17", "__cuda": "11.8=0=0"}
-    assert sys_values(["linux-64"], SETTINGS, given=given, detected=HOST, here="linux-64") == given
+    assert sys_values(["linux-64"], SETTINGS, given=given, detected=HOST, machine_arch="linux-64") == given
 
 
 def test_a_gpu_lays_its_packages_over_the_defaults() -> None:
     settings = Settings(sys_default_packages=DEFAULTS, sys_default_gpu_packages={"__cuda": "12.0", "__other": "1"})
-    found = sys_values(["linux-64"], settings, gpu=True, detected=(), here="osx-64")
+    found = sys_values(["linux-64"], settings, gpu=True, detected=(), machine_arch="osx-64")
     assert found == {"__glibc": "2.27=0", "__cuda": "12.0=0"}
-    assert "__cuda" not in sys_values(["linux-64"], settings, detected=(), here="osx-64")
+    assert "__cuda" not in sys_values(["linux-64"], settings, detected=(), machine_arch="osx-64")
 
 
 def test_pinned_virtual_packages_are_the_same_on_every_machine() -> None:
     settings = Settings(sys_default_packages=DEFAULTS, pin_virtual_packages=True)
-    found = [sys_values(["linux-64"], settings, detected=d, here=h) for d, h in ((HOST, "linux-64"), ((), "osx-64"))]
+    found = [
+        sys_values(["linux-64"], settings, detected=d, machine_arch=h) for d, h in ((HOST, "linux-64"), ((), "osx-64"))
+    ]
     assert found == [{"__glibc": "2.27=0"}] * 2
 
 
 def test_a_profile_has_all_that_an_architecture_implies() -> None:
     def names(arch: str, *sys: str) -> list[str]:
-        return [str(p) for p in machine_profile(arch, sys, SETTINGS, detected=HOST, here="linux-64")]
+        return [str(p) for p in machine_profile(arch, sys, SETTINGS, detected=HOST, machine_arch="linux-64")]
 
     assert names("osx-arm64") == ["__archspec=1=m1", "__osx=14.0=0", "__unix=0=0"]
     assert names("linux-aarch64", "__cuda==12.4=0") == [
@@ -79,10 +83,10 @@ def test_a_profile_has_all_that_an_architecture_implies() -> None:
     ]  # fmt: skip
     newer = Settings(sys_default_packages={"linux-64": {"__archspec": "1=x86_64_v3"}})
     assert VirtualPackage("__archspec", "1", "x86_64_v3") in machine_profile(
-        "linux-64", [], newer, detected=HOST, here="linux-64"
+        "linux-64", [], newer, detected=HOST, machine_arch="linux-64"
     )
     older = Settings(sys_default_packages={"osx-64": {"__osx": "12.1"}})
-    assert VirtualPackage("__osx", "12.1") in machine_profile("osx-64", [], older, detected=(), here="linux-64")
+    assert VirtualPackage("__osx", "12.1") in machine_profile("osx-64", [], older, detected=(), machine_arch="linux-64")
 
 
 def test_a_profile_names_the_oldest_processor_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +107,8 @@ def test_variables_override_what_the_machine_has_and_empty_ones_remove_it() -> N
     })}  # fmt: skip
     assert found["__cuda"].version == "11.2"
     assert found["__archspec"].build == "zen4"
-    here, version = ("__glibc", "2.99") if sys.platform == "linux" else ("__osx", "99.1")
-    assert found[here].version == version
+    machine_arch, version = ("__glibc", "2.99") if sys.platform == "linux" else ("__osx", "99.1")
+    assert found[machine_arch].version == version
     removed = {p.name for p in detect_virtual_packages(dict.fromkeys(
         ("CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "CONDA_OVERRIDE_OSX", "CONDA_OVERRIDE_ARCHSPEC"), ""
     ))}  # fmt: skip
