@@ -1,1 +1,1 @@
-"""Documents and names of environments: in the store for everybody, in the local manifest for this machine."""
+"""Documents and aliases of environments: in the store for all users, in the local manifest for this machine."""

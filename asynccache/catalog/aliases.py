@@ -1,8 +1,8 @@
-"""Names of environments in a store: an immutable one is won by exactly one writer, a mutable one moves step by step.
+"""Aliases of environments in a store: an immutable one is won by exactly one writer, a mutable one moves step by step.
 
-An immutable name is one conditional write. A mutable one moves by compare-and-swap, and every move is an entry in a
-hash-chained log beside it (ours alone: other readers do not know it and are not disturbed by it). Should another
-writer, or a crash between move and entry, leave the log behind, the next reader or mover notices by the last entry.
+An immutable alias is one conditional write. A mutable one moves by compare-and-swap, and every move is an entry in a
+hash-chained log beside it, which other readers ignore. If another writer, or a crash between move and entry, leaves the
+log behind, the next reader or mover notices from the last entry.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ Followed = Literal["there", "moved", "moved on"]
 
 @dataclass(frozen=True, slots=True)
 class Move(Documented):
-    """One entry in the history of a mutable name.
+    """One entry in the history of a mutable alias.
 
     Attributes:
         number: From 1.
-        when: UTC, ISO 8601 with zone: this log is ours, so its times can say what they mean.
-        by: Who moved it; `another writer` when the move was only noticed.
+        when: UTC, ISO 8601 with zone: only asynccache reads this log, so its times can have a zone.
+        by: Who moved it; `another writer` if the move was only noticed.
         source: (req_id, full_id) before, None for the first.
         target: (req_id, full_id) after.
         previous: SHA-256 of the entry before, empty for the first.
-        host: On which machine; empty in entries of earlier versions and of moves that were only noticed.
-        command: By which command, without its arguments.
-        version: Of asynccache.
+        host: The machine; empty in entries of earlier versions and of moves that were only noticed.
+        command: The command, without its arguments.
+        version: Version of asynccache.
         digests: Architecture -> sha256 of the environment after, as far as it was known then.
     """
 
@@ -82,7 +82,7 @@ class Move(Documented):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what earlier versions know of the entry, too: so they go on chaining."""
+        """SHA-256 of the fields that earlier versions know, too, so that they can continue the chain."""
         chained = {name: value for name, value in self.as_document().items() if name not in _LATER}
         return hashlib.sha256(json.dumps(chained, sort_keys=True).encode("ascii")).hexdigest()
 
@@ -111,12 +111,12 @@ class Move(Documented):
 
 
 class Aliases:
-    """Reads, gives and moves names.
+    """Reads, assigns and moves aliases.
 
     Args:
         store: An open store that honours conditional writes.
-        keys: Where names are.
-        user: Who moves names; the operating system's user when None.
+        keys: Keys of aliases.
+        user: The user who moves aliases; None for the operating system's user.
     """
 
     def __init__(self, store: Store, keys: CatalogKeys | None = None, user: str | None = None) -> None:
@@ -126,7 +126,7 @@ class Aliases:
         self._user = self._author.user
 
     async def get(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for, None if it is not given.
+        """Return what an alias refers to; None if it does not exist.
 
         Raises:
             IntegrityError: Its object is not readable.
@@ -134,7 +134,7 @@ class Aliases:
         return await read_twice(self._store, self._keys.alias(alias), lambda data: _ids(alias, data))
 
     async def assign(self, alias: Alias, ids: Ids, digests: Mapping[str, str] | None = None) -> bool:
-        """Give a name to an environment, or move a mutable one; return whether anything changed.
+        """Assign an alias to an environment, or move a mutable one; return whether anything changed.
 
         Args:
             alias: The alias.
@@ -142,18 +142,19 @@ class Aliases:
             digests: Architecture -> sha256 of the environment, for the history.
 
         Raises:
-            AliasTakenError: The name is immutable and refers to another environment; says which and since when.
-            StoreError: The store cannot promise that exactly one writer wins.
+            AliasTakenError: The alias is immutable and refers to another environment; the message says which and since
+                when.
+            StoreError: The store cannot guarantee that exactly one writer wins.
         """
         await self._require_conditions(alias)
         await self._keep(alias, ids)
         return await (self._move(alias, ids, digests or {}) if alias.mutable else self._create(alias, ids))
 
     async def _keep(self, alias: Alias, ids: Ids) -> None:
-        """Let nobody collect what gets a name.
+        """Protect what gets an alias from collection.
 
         Raises:
-            ObjectNotFoundError: Somebody has collected it.
+            ObjectNotFoundError: It has been collected.
         """
         if not await about_to_name(self._store, ids):
             return
@@ -173,7 +174,7 @@ class Aliases:
         return True
 
     async def _check_given(self, alias: Alias, ids: Ids) -> None:
-        """Raise `AliasTakenError` unless a name that is given stands for this environment."""
+        """Raise `AliasTakenError` unless an existing alias refers to this environment."""
         current = await self._read(alias)
         if current is None or current[0] != ids:
             holder = f"{current[0][0]}:{current[0][1]}" if current else "an environment that vanished meanwhile"
@@ -201,22 +202,22 @@ class Aliases:
     async def follow(
         self, original: Aliases, alias: Alias, wanted: Ids, *, anyway: bool = False, write: bool = True
     ) -> Followed:
-        """Let a name stand for what it stands for in another store, its history before it.
+        """Make an alias refer to what it refers to in another store, after copying its history.
 
-        One that is behind the other store's moves: all that it stood for is in the other's history. One that was moved
-        here otherwise has moved on, and stays.
+        An alias that is behind the other store's, all of whose targets are in the other's history, is moved. One that
+        was moved differently in this store has moved on, and is kept.
 
         Args:
-            original: The names of the other store.
+            original: The aliases of the other store.
             alias: The alias.
-            wanted: What it stands for there.
-            anyway: Move one that has moved on, too; that is a move in the history here.
-            write: Change something; else only tell what would come of it.
+            wanted: What it refers to in the other store.
+            anyway: Also move one that has moved on, as another move in its history in this store.
+            write: Change the store; otherwise only return what would happen.
 
         Raises:
-            AliasTakenError: The name is immutable and refers to another environment here.
-            IntegrityError: Its object is not readable here.
-            StoreError: This store cannot promise that exactly one writer wins.
+            AliasTakenError: The alias is immutable and refers to another environment in this store.
+            IntegrityError: Its object in this store is not readable.
+            StoreError: This store cannot guarantee that exactly one writer wins.
         """
         if write:
             await self._require_conditions(alias)
@@ -254,23 +255,25 @@ class Aliases:
         raise self._contended(alias)
 
     async def _lacking(self, original: Aliases, here: list[str], there: list[str]) -> list[str] | None:
-        """Return the entries with which another store's history goes on after the one here; None if it does not."""
+        """Return the entries by which another store's history continues the one in this store; None if it does not."""
         if here != there[: len(here)]:
             return None
         if here and len(here) < len(there) and await self._store.get(here[-1]) != await original._store.get(here[-1]):
-            return None  # each entry holds the digest of the one before
+            return None  # each entry contains the digest of the previous one
         return there[len(here) :]
 
     async def _stood_for(self, ids: Ids, last: list[str], later: list[str] | None) -> bool:
-        """Return whether the last entry that another store has, too, or one of those that it lacks, is a move to
-        this.
+        """Return whether the last entry in both stores, or one that only this store has, is a move to this
+        environment.
         """
         if later is None:
             return False
         return any([Move.from_json(await self._store.get(key)).target == ids for key in (*last, *later)])
 
     async def _moves_upto(self, ids: Ids, entries: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Return entries up to the last one that is a move to this; all where none is, as it is not entered yet."""
+        """Return entries up to the last one that is a move to this environment; all if none is, as it is not recorded
+        yet.
+        """
         found = [(key, await self._store.get(key)) for key in entries]
         ends = [number for number, (_key, data) in enumerate(found, 1) if _target_of(data) == ids]
         return found[: ends[-1]] if ends else found
@@ -288,7 +291,7 @@ class Aliases:
         )
 
     async def history(self, alias: Alias) -> list[Move]:
-        """Return every move of a mutable name, the first one first.
+        """Return every move of a mutable alias, oldest first.
 
         A move that another writer made without an entry is the last element, by `another writer`.
 
@@ -315,9 +318,9 @@ class Aliases:
         return moves
 
     async def repair(self, alias: Alias) -> list[Move]:
-        """Chain what is left of a broken history again, in order, and return it as `history` does.
+        """Rebuild the chain of a broken history from what is left, in order, and return it as `history` does.
 
-        Entries that cannot be read are removed, as are those that say the same move twice; the name itself stays.
+        Unreadable entries are removed, as are duplicates; the alias itself does not change.
         """
         keys = await self._entries(alias)
         left: list[Move] = []
@@ -344,14 +347,14 @@ class Aliases:
         return await self.history(alias)
 
     async def rollback(self, alias: Alias, *, to: int | None = None) -> Ids:
-        """Move a mutable name back; return what it stands for now.
+        """Move a mutable alias back; return what it refers to now.
 
         Args:
             alias: The alias.
-            to: Number of the move whose target it shall have again; the one before the last when None.
+            to: Number of the move whose target it gets again; None for the last but one.
 
         Raises:
-            UsageError: The name is immutable, or has no such move.
+            UsageError: The alias is immutable, or has no such move.
         """
         if not alias.mutable:
             raise UsageError(
@@ -368,7 +371,7 @@ class Aliases:
         return target
 
     async def names(self, prefix: str = "") -> AsyncIterator[tuple[Alias, ObjectInfo]]:
-        """Yield all names that begin with a text, in order; what nobody could give as a name is none."""
+        """Yield all valid aliases that begin with a text, in order."""
         async for info in self._store.scan(self._keys.alias_prefix + prefix):
             name, _, tag = info.key.removeprefix(self._keys.alias_prefix).rpartition("/")
             with suppress(UsageError):
@@ -379,10 +382,9 @@ class Aliases:
     async def _log(
         self, alias: Alias, source: Ids | None, target: Ids, logged: int, digests: Mapping[str, str]
     ) -> None:
-        """Enter a move that was just made.
+        """Record a move that was just made.
 
-        A mover that comes right after may have entered it already, as noticed; `logged` is how many entries there were
-        before the move.
+        A later mover may have recorded it already, as noticed; `logged` is the number of entries before the move.
         """
         for _ in range(_SWAPS):
             entries = await self._entries(alias)
@@ -409,7 +411,7 @@ class Aliases:
         raise StoreError(f"the move of {alias} could not be entered in its history", hint="the name itself has moved")
 
     async def _entries(self, alias: Alias) -> list[str]:
-        """Return the keys of a name's history, the first entry first."""
+        """Return the keys of an alias's history, oldest entry first."""
         scanned = self._store.scan(self._keys.log_prefix(alias))
         return [info.key async for info in scanned if self._keys.log_number(alias, info.key) is not None]
 

@@ -1,11 +1,11 @@
-"""How whoever names something that is in a store and whoever collects there take notice of each other.
+"""How writers that name objects in a store and processes that collect them coordinate.
 
     asynccache/gc/state.json                     what was marked, and which lists are claimed for how long
-    asynccache/uses/REQ_ID/FULL_ID/ARCH.json     an environment that somebody uses, with the addresses of its packages
+    asynccache/uses/REQ_ID/FULL_ID/ARCH.json     an environment in use, with the addresses of its packages
 
-Who names first writes a use, then looks which lists are claimed, and waits for these. Who sweeps first claims a list,
-then reads the uses. So at least one of them meets the other; a claim ends by itself, should its owner die. The store
-must show what was written to whoever reads later, as all do that asynccache works on.
+A writer first writes a use, then checks which lists are claimed, and waits for these. A sweeper first claims a list,
+then reads the uses. So at least one of them sees the other; a claim expires by itself if its owner dies. The store must
+be read-after-write consistent, as all supported stores are.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ LOOK_EVERY = 1.0
 
 
 def use_key(req_id: str, full_id: str, arch: str) -> str:
-    """Return the key of the use of an environment; `any` stands for all architectures."""
+    """Return the key of the use of an environment; `any` means all architectures."""
     return f"{USES}{req_id}/{full_id}/{arch}.json"
 
 
 def used_ids(info: ObjectInfo) -> tuple[str, str] | None:
-    """Return the ids (req_id, full_id) of which an object below `USES` is a use; None for any other object."""
+    """Return the ids (req_id, full_id) of a use, an object below `USES`; None for any other object."""
     parts = info.key.removeprefix(USES).split("/")
     return (parts[0], parts[1]) if len(parts) == 3 else None
 
 
 def is_of_a_launch(info: ObjectInfo) -> bool:
-    """Return whether a use is of an environment that was there, not of one that somebody was publishing."""
+    """Return whether a use is of an existing environment, not of one that was being published."""
     return not info.key.endswith(f"{PUBLISHING}.json")
 
 
 async def note_use(store: Store, ids: tuple[str, str], arch: str = "any", directories: Collection[str] = ()) -> None:
-    """Say that an environment is used now.
+    """Record that an environment is used now.
 
     Args:
         store: An open store.
         ids: (req_id, full_id).
-        arch: conda platform; `any` where the use is of a name.
-        directories: Source directories of its packages, where its document may not be in the store.
+        arch: conda platform; `any` if the use is of an alias.
+        directories: Source directories of its packages, if its document may not be in the store.
 
     Raises:
         StoreError: The store cannot be written.
@@ -62,7 +62,7 @@ async def note_use(store: Store, ids: tuple[str, str], arch: str = "any", direct
 
 
 async def used_directories(store: Store, key: str) -> list[str]:
-    """Return the source directories that a use names; none where it cannot be read.
+    """Return the source directories in a use; none if it cannot be read.
 
     Raises:
         StoreError: The store cannot be read.
@@ -73,7 +73,7 @@ async def used_directories(store: Store, key: str) -> list[str]:
 
 
 async def read_later(store: Store) -> KnownState:
-    """Wait a moment, and return what is being collected then.
+    """Wait a moment, and then return what is being collected.
 
     Raises:
         StoreError: The store cannot be read.
@@ -83,10 +83,10 @@ async def read_later(store: Store) -> KnownState:
 
 
 async def unclaimed(store: Store) -> bool:
-    """Wait until the lists that are claimed now are done; tell whether anything was ever marked here.
+    """Wait until the lists that are claimed now are done; return whether anything was ever marked in this store.
 
-    Call it after a use was written, and look again afterwards whether what shall be named is there: whoever claims a
-    list later meets the use.
+    Call it after writing a use, and check again afterwards whether what will be named exists: a later claim sees the
+    use.
 
     Args:
         store: An open store.
@@ -107,16 +107,16 @@ async def about_to_name(
     arch: str = "any",
     directories: Collection[str] = (),
 ) -> bool:
-    """Let nobody collect what is going to be named; where nothing was ever marked, nothing is written.
+    """Protect what is going to be named from collection; if nothing was ever marked, nothing is written.
 
     Args:
         store: An open store.
-        ids: As in `note_use`, and so are `arch` and `directories`.
+        ids: As in `note_use`, like `arch` and `directories`.
         arch: conda platform.
-        directories: Of packages.
+        directories: Source directories of packages.
 
     Returns:
-        Whether the caller has to look again whether what it names is there.
+        Whether the caller has to check again that what it names exists.
 
     Raises:
         StoreError: The store cannot be read or written.

@@ -1,4 +1,4 @@
-"""What is being collected in a store: one object, which whoever changes it swaps for another version.
+"""What is being collected in a store: one object, which is changed by compare-and-swap.
 
 asynccache/gc/state.json                 what was marked, what of it is swept, which lists are claimed for how long
 asynccache/gc/MARK/NAME-NUMBER.json      a list of candidates, of one shard of the mark
@@ -31,15 +31,15 @@ CLAIM_SECONDS: Final = 600.0
 SKEW_SECONDS: Final = 60.0
 """By how much the clocks of two machines may differ."""
 _SCHEMA: Final = 2
-_TRIES: Final = 100  # of a swap that others keep winning: each of them ends a list in between
+_TRIES: Final = 100  # tries of a swap that others keep winning: each of them finishes a list in between
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A list that somebody sweeps.
+    """A list that is being swept.
 
     Attributes:
-        number: Of the list.
+        number: Number of the list.
         until: When the claim ends, seconds since the epoch.
     """
 
@@ -52,9 +52,9 @@ class Lists:
     """The lists of candidates that one shard has written.
 
     Attributes:
-        name: What their keys have in common; of each worker another one.
-        count: How many there are.
-        environments: How many of them, the first ones, hold environments; the first shard has those.
+        name: Common part of their keys, different for each worker.
+        count: Number of lists.
+        environments: How many of them, the first ones, hold environments, which the first shard has.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Lists:
 
 @dataclass(frozen=True, slots=True)
 class MarkRules:
-    """What the candidates were chosen by.
+    """The rules by which the candidates were chosen.
 
     Attributes:
-        keep_days: What is younger is kept.
+        keep_days: Days within which objects are kept.
         unreferenced: Whether environments without a root are among the candidates.
-        also: Pattern of what was asked for by name.
+        also: Pattern for other objects to collect.
     """
 
     keep_days: float = 0.0
@@ -79,14 +79,14 @@ class MarkRules:
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """A mark that several shards make, each a part of it. Nothing of it is swept before all parts are there.
+    """A mark that several shards make, each a part of it. Nothing of it is swept before all parts are complete.
 
     Attributes:
         mark: Its name.
         began_at: Seconds since the epoch.
-        shards: How many parts it has.
-        rules: Of all of them.
-        parts: Those that are there, by their number from 1.
+        shards: Number of parts.
+        rules: The rules of all parts.
+        parts: Complete parts, by their number from 1.
     """
 
     mark: str
@@ -97,7 +97,7 @@ class Marking:
 
     @property
     def unfinished(self) -> tuple[int, ...]:
-        """Parts that are not there, from 1."""
+        """Missing parts, from 1."""
         return tuple(index for index in range(1, self.shards + 1) if index not in self.parts)
 
     def with_part(self, index: int, lists: Lists) -> Marking:
@@ -111,11 +111,11 @@ class CollectionState:
 
     Attributes:
         mark: Name of the lists of candidates; empty if there are none.
-        began_at: When whoever wrote them first looked at the store, seconds since the epoch.
-        marked_at: When all of them were there, likewise.
-        parts: The lists of each shard of the mark. Their numbers go through all of them.
+        began_at: When their writer began to read the store, seconds since the epoch.
+        marked_at: When all of them were complete, likewise.
+        parts: The lists of each shard of the mark. They are numbered consecutively.
         done: Numbers of those that are swept.
-        rules: What the candidates were chosen by.
+        rules: The rules by which the candidates were chosen.
         claims: The lists that are being swept.
         marking: The mark that shards are making; None if there is none.
     """
@@ -131,7 +131,7 @@ class CollectionState:
 
     @property
     def lists(self) -> int:
-        """How many lists there are."""
+        """Number of lists."""
         return sum(part.count for part in self.parts)
 
     @property
@@ -154,11 +154,11 @@ class CollectionState:
         raise IndexError(number)
 
     def held(self, now: float) -> set[Claim]:
-        """Return the claims that have not run out."""
+        """Return the claims that have not expired."""
         return {claim for claim in self.claims if claim.until + SKEW_SECONDS > now}
 
     def claimed(self, claim: Claim, now: float) -> CollectionState:
-        """Return it with another claim, and without those that have run out."""
+        """Return it with another claim, and without expired ones."""
         return replace(self, claims=(*sorted(self.held(now), key=lambda each: each.number), claim))
 
     def released(self, claim: Claim, *, done: bool) -> CollectionState:
@@ -192,10 +192,10 @@ class CollectionState:
         """Read it.
 
         Raises:
-            ValueError, KeyError, TypeError: It is something else.
+            ValueError, KeyError, TypeError: It is not a state.
         """
         said = read_json(data)
-        if said["schema"] == 1:  # of before there were shards: what was marked is marked again
+        if said["schema"] == 1:  # from before shards were supported: what was marked is marked again
             until = float(said["claimed_until"])
             return cls(marked_at=float(said["marked_at"]), claims=(Claim(0, until),) if until else ())
         making = said["marking"]
@@ -248,7 +248,7 @@ class KnownState:
     etag: str | None
 
     async def swapped(self, store: Store, state: CollectionState) -> KnownState | None:
-        """Put another state in its place; None if somebody else has done so meanwhile.
+        """Replace the state; None if another process has done so meanwhile.
 
         Raises:
             StoreError: The store cannot be written.
@@ -260,10 +260,10 @@ class KnownState:
         return KnownState(state, info.etag)
 
     async def replace(self, store: Store, state: CollectionState) -> KnownState:
-        """Put another state in its place.
+        """Replace the state.
 
         Raises:
-            LockTimeoutError: Somebody else has done so meanwhile.
+            LockTimeoutError: Another process has done so meanwhile.
             StoreError: The store cannot be written.
         """
         known = await self.swapped(store, state)
@@ -272,14 +272,14 @@ class KnownState:
         return known
 
     async def changed(self, store: Store, change: Callable[[CollectionState], CollectionState | None]) -> KnownState:
-        """Change what is there, however often others come between.
+        """Change the state, retrying if others change it meanwhile.
 
         Args:
             store: An open store.
             change: Returns another state; None to leave it as it is.
 
         Raises:
-            LockTimeoutError: Others do not leave off.
+            LockTimeoutError: Others keep changing it.
             StoreError: The store cannot be read or written.
         """
         known = self
@@ -303,7 +303,7 @@ async def read_state(store: Store) -> KnownState:
     """
     try:
         info = await store.head(STATE_KEY)
-    except StoreRefusedError:  # an absent object is forbidden to who may not list
+    except StoreRefusedError:  # a user who may not list gets "forbidden" for an absent object
         info = None
     if info is None:
         return KnownState(CollectionState(), None)
@@ -318,10 +318,10 @@ async def read_state(store: Store) -> KnownState:
 
 
 def check_unclaimed(store: Store, state: CollectionState) -> None:
-    """Refuse to sweep while somebody else does.
+    """Refuse to sweep while another process does.
 
     Raises:
-        LockTimeoutError: A list is claimed, and the claim has not run out.
+        LockTimeoutError: A list is claimed, and the claim has not expired.
     """
     if held := state.held(store.timestamp()):
         last = max(claim.until for claim in held) + SKEW_SECONDS

@@ -22,7 +22,7 @@ class Change(Documented):
         name: Package name.
         before: Version and build in the first environment; None if it has none.
         after: In the second one; None if it has none.
-        bytes: Size of the second one's archive (of the first one's, when it was removed); None if unknown.
+        bytes: Size of the second one's archive (of the first one's, if it was removed); None if unknown.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Difference(Documented):
 
     @property
     def bytes(self) -> int:
-        """Bytes of what the second has and the first has not, as far as sizes are known."""
+        """Bytes of what only the second has, as far as sizes are known."""
         return sum(change.bytes or 0 for change in (*self.added, *self.changed))
 
     def marked(self) -> Iterator[tuple[str, Change]]:

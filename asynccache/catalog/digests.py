@@ -1,7 +1,7 @@
-"""Digests of environments in a store: beside the document, each under its own name, so an old one stays good.
+"""Digests of environments in a store: beside the document, each under its own name, so an old one remains valid.
 
-An environment has another digest once it has a pack, or archives of packages that were not known before. Nothing is
-changed: what a digest stands for is written where it is absent, and read only if it is what its name says.
+An environment gets another digest when it gets a pack, or new archives of packages. Nothing is changed: what a digest
+stands for is written if it is absent, and accepted only if it matches its name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class EnvironmentDigests:
 
     Args:
         store: An open store.
-        keys: Where they are.
+        keys: Keys of environments.
     """
 
     def __init__(self, store: Store, keys: CatalogKeys | None = None) -> None:
@@ -31,15 +31,15 @@ class EnvironmentDigests:
         self._keys = keys or CatalogKeys()
 
     async def put(self, digests: Sequence[EnvironmentDigest], archs: Sequence[str] = ()) -> str:
-        """Write what digests of one environment stand for, and that of all architectures, where they are not there.
+        """Write what digests of one environment, and the common one of all architectures, stand for, if missing.
 
         Args:
-            digests: Of one environment, each for another architecture; at least one.
-            archs: Architectures that were resolved together; those without a digest given have the one that is there.
+            digests: Digests of one environment, each for another architecture; at least one.
+            archs: Architectures that were resolved together; those without a given digest have the existing one.
 
         Returns:
-            The digest by which the environment is named: that of its only architecture, else the common one; of a
-            single one where not all are known.
+            The digest for the environment's name: that of its only architecture, otherwise the common one; that of a
+            single one if not all are known.
 
         Raises:
             StoreError: The store cannot be written.
@@ -62,10 +62,10 @@ class EnvironmentDigests:
         return together.sha256
 
     async def get(self, env_id: EnvID, sha256: str) -> EnvironmentDigest | None:
-        """Return what a digest, or the common one of several architectures, stands for; None if it is not there.
+        """Return what a digest, or the common one of several architectures, stands for; None if it does not exist.
 
         Raises:
-            IntegrityError: What is there is something else.
+            IntegrityError: The object is something else.
             StoreError: The store cannot be read.
         """
         data = await self._read(env_id, sha256)
@@ -84,7 +84,7 @@ class EnvironmentDigests:
         return await self._store.head(self._keys.digest(env_id, sha256)) is not None
 
     async def current(self, env_id: EnvID) -> EnvironmentDigest | None:
-        """Return what the digest that says most stands for, the last of several; None if none can be read.
+        """Return what the most complete digest stands for, the latest of several; None if none can be read.
 
         Raises:
             StoreError: The store cannot be read.
@@ -115,7 +115,7 @@ class EnvironmentDigests:
                     own.append(EnvironmentDigest.parse(data))
                 else:
                     common.append(together)
-        # the newest of those that say most: times may be whole seconds, and no machine may know all archives
+        # the newest of the most complete: times may be whole seconds, and no machine may know all archives
         chosen = max(own, key=_says, default=None)
         digest = "" if chosen is None else chosen.sha256
         return chosen, next((each.sha256 for each in common if each.by_arch.get(env_id.arch) == digest), "")

@@ -1,7 +1,7 @@
 """Environment documents in a store: written once, read with tolerance, looked up by request.
 
-A document is immutable: other readers never look for a newer one. It is written only when it is absent, and what was
-there first wins, as for every other writer of the cache.
+A document is immutable: other readers never look for a newer one. It is written only if it is absent, and the first one
+wins, as for every other writer of the cache.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class EnvironmentDocuments:
         """Read one document; None if there is none.
 
         Raises:
-            IntegrityError: The object is not a document in two readings; says what is wrong with it.
+            IntegrityError: The object is not a document in two readings; the message says what is wrong with it.
         """
         return await read_twice(
             self._store, self._keys.document(env_id), partial(ResolvedEnvironment.from_json, env_id)
         )
 
     async def put(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
-        """Write a document unless there is one, and the name by full id; return what the store holds now.
+        """Write a document unless there is one, and the alias by full id; return what the store holds now.
 
-        Every package that it names must be in the store already: a document is a promise.
+        Every package that it names must be in the store already.
 
         Raises:
-            IntegrityError: A document was there, and cannot be read. What is no JSON is not a document and is replaced.
+            IntegrityError: A document exists, and cannot be read. One that is not JSON does not count and is replaced.
         """
         env_id = environment.id
         try:
@@ -63,12 +63,12 @@ class EnvironmentDocuments:
         except PreconditionFailedError:
             stored = await self._first(environment)
         name = self._keys.alias(Alias("full-id", env_id.full_id))
-        with suppress(PreconditionFailedError):  # the first request that led to these packages keeps the name
+        with suppress(PreconditionFailedError):  # the first request that was resolved to these packages keeps the alias
             await self._store.put(name, json.dumps([env_id.req_id, env_id.full_id]).encode(), if_absent=True)
         return stored
 
     async def _first(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
-        """Return the document that was written first, or write it again where that is no JSON."""
+        """Return the document that was written first, or write it again if that is not JSON."""
         env_id = environment.id
         try:
             return await self.get(env_id) or environment
@@ -83,10 +83,10 @@ class EnvironmentDocuments:
         return await self.get(env_id) or environment
 
     async def still_unreadable(self, env_id: EnvID) -> tuple[ObjectInfo, bytes] | None:
-        """Read an unreadable document again, by the store opened again; None if it can be read, or has gone."""
+        """Read an unreadable document again on a new connection; None if it can be read, or no longer exists."""
         key = self._keys.document(env_id)
         async with self._store.another() as store:
-            # its version first: should it change before it is read, nobody replaces or moves what it is then
+            # its version first: if it changes before it is read, the new one is neither replaced nor moved
             info = await store.head(key)
             try:
                 data = await store.get(key)
@@ -100,10 +100,10 @@ class EnvironmentDocuments:
     async def of_request(
         self, arch: str, req_id: str
     ) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
-        """Read all documents of a request, the latest resolution first, and tell what is not a document.
+        """Read all documents of a request, most recently resolved first, and report what is not a document.
 
         Raises:
-            StoreError: One cannot be read now: which one is the latest is not known then.
+            StoreError: One cannot be read now, so the latest is unknown.
         """
         ids = [
             env_id
@@ -117,7 +117,7 @@ class EnvironmentDocuments:
         return sorted(found, key=lambda e: e.local_time, reverse=True), unreadable
 
     async def get_all(self, ids: list[EnvID]) -> tuple[list[ResolvedEnvironment], dict[EnvID, AsyncCacheError]]:
-        """Read several documents at once; what is not there is left out, what cannot be read is told apart."""
+        """Read several documents at once; missing ones are left out, unreadable ones are returned separately."""
         read = await run_works(ids, self.get, room=Budget(_AT_ONCE, "documents"))
         unreadable = {i: outcome for i, outcome in zip(ids, read, strict=True) if isinstance(outcome, AsyncCacheError)}
         return [outcome for outcome in read if isinstance(outcome, ResolvedEnvironment)], unreadable
@@ -132,10 +132,10 @@ class EnvironmentDocuments:
 
 
 async def read_twice(store: Store, key: str, read: Callable[[bytes], T]) -> T | None:
-    """Read a small object; None if there is none. A wrong reading that a second one does not show is no damage.
+    """Read a small object; None if there is none. A wrong reading that a second one does not confirm is no damage.
 
     Raises:
-        IntegrityError: `read` takes neither of two independent readings.
+        IntegrityError: `read` rejects two independent readings.
     """
     try:
         data = await store.get(key)

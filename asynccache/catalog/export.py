@@ -1,7 +1,7 @@
 """Writing an environment in the formats of other tools.
 
-What a format cannot hold is left out and said: packages built from a repository have no address, pylock.toml holds
-PyPI packages only, an environment.yml names versions and no archives.
+What a format cannot express is left out and reported: packages built from a repository have no address, pylock.toml has
+PyPI packages only, an environment.yml has versions and no archives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from asynccache.model.package import DistributionName, parse_stem
 from asynccache.model.url import redacted
 
 EXPORT_FORMATS: Final = ("explicit", "conda-lock", "pixi-lock", "pylock.toml", "environment.yml", "json")
-IDS_KEY: Final = "env_id"  # of an exported document; other readers ignore it
+IDS_KEY: Final = "env_id"  # key in an exported document; other readers ignore it
 _CONDA: Final = "conda.anaconda.org"
 
 
@@ -31,7 +31,7 @@ class Export(Documented):
 
     Attributes:
         text: The file's content.
-        left_out: What the format cannot hold, a sentence each.
+        left_out: What the format cannot express, one sentence each.
         format: One of `EXPORT_FORMATS`, as in `--format`.
         file: Where it was written; None if it was not.
     """
@@ -69,7 +69,7 @@ def export(environment: ResolvedEnvironment, fmt: str) -> Export:
         fmt: One of `EXPORT_FORMATS`.
 
     Raises:
-        UsageError: Another format, or nothing that it can hold.
+        UsageError: The format is unknown, or the environment has nothing that it can express.
     """
     if fmt not in _WRITERS:
         raise UsageError("there is no such export format", expected=", ".join(EXPORT_FORMATS), found=repr(fmt))
@@ -79,7 +79,7 @@ def export(environment: ResolvedEnvironment, fmt: str) -> Export:
 
 
 def channel_of(package: EnvironmentPackage) -> str:
-    """Return the channel of a conda package: the name on anaconda.org, else the address.
+    """Return the channel of a conda package: its name on anaconda.org, otherwise its address.
 
     >>> channel_of(EnvironmentPackage("conda", "a-1-0", "https://conda.anaconda.org/cf/noarch/a-1-0.conda", ".conda"))
     'cf'
@@ -208,7 +208,7 @@ _WRITERS: Final[dict[str, Callable[[ResolvedEnvironment, list[str]], str]]] = {
 
 
 def _archives(environment: ResolvedEnvironment, left_out: list[str]) -> Iterator[EnvironmentPackage]:
-    """Yield what has an address, and note the rest."""
+    """Yield packages with an address, and note the others."""
     for package in environment.packages:
         if package.downloadable:
             yield package

@@ -1,7 +1,7 @@
-"""What a catalog holds, in brief: an index beside a manifest or a store, so that a list needs no document.
+"""Summaries of a catalog's content: an index of a manifest or a store, so that a list needs no document.
 
-The index is a cache in a file of its own. Each row carries the version of what it was made from; when it is damaged or
-removed, it is made again. Nothing else reads it. All functions block: call them in a thread.
+The index is a cache in a file of its own. Each row carries the version of what it was made from; if it is damaged or
+removed, it is rebuilt. Nothing else reads it. All functions block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Summary(Documented):
 
     @property
     def resolved_at(self) -> datetime | None:
-        """When it was resolved; a document that says no zone is taken to mean this machine's. None when unreadable."""
+        """When it was resolved; a time without a zone is taken to be in this machine's zone. None if unreadable."""
         try:
             return datetime.fromisoformat(self.resolved_on)
         except ValueError:
@@ -79,7 +79,7 @@ class Summary(Documented):
 
     @classmethod
     def of(cls, env_id: EnvID, document: object, version: str = "", start: int = 0, length: int = 0) -> Summary:
-        """Take from a document what a list shows; only its outermost level is looked at."""
+        """Extract from a document what a list shows; only its outermost level is examined."""
         try:
             fields: dict[str, Any] = {
                 "resolved_on": str(document["resolved_on"]),  # type: ignore[index]  # tried
@@ -113,7 +113,7 @@ class CatalogIndex:
     """The file.
 
     Args:
-        path: Where it is; made when it is not there.
+        path: Its path; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +125,7 @@ class CatalogIndex:
         return str(rows[0][0]) if rows else ""
 
     def replace(self, version: str, environments: Iterable[Summary], names: Iterable[Name]) -> None:
-        """Make the index again."""
+        """Rebuild the index."""
         rows, others = list(environments), list(names)
 
         def write(connection: sqlite3.Connection) -> None:

@@ -1,7 +1,7 @@
-"""Reading the local manifest without parsing all of it: an index says where in the file each document stands.
+"""Reading the local manifest without parsing all of it: an index records where in the file each document is.
 
-The manifest stays the one file that every program reads and writes whole. The index is made again whenever the file is
-another one than the index was made from, in one pass that keeps no document.
+The manifest stays the one file that every program reads and writes whole. The index is rebuilt whenever the file is not
+the one it was made from, in one pass that keeps no document.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from asynccache.node.json_text import read_json_at
 from asynccache.node.kernel_lock import LocksUnsupportedError, take
 
 T = TypeVar("T")
-_DEFAULTS: Final = "default "  # section of the index, with the architecture behind it
-_LOOKS: Final = 20  # at a file that is changed while it is read
+_DEFAULTS: Final = "default "  # section of the index, followed by the architecture
+_LOOKS: Final = 20  # tries to read a file that is changed meanwhile
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
 class IndexedManifest:
-    """The manifest, to be read.
+    """The manifest, for reading.
 
     Args:
         path: The file.
@@ -62,7 +62,7 @@ class IndexedManifest:
         return self._reading(read, None)
 
     def resolve(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for here, None if it is not known."""
+        """Return what an alias refers to on this machine; None if unknown."""
         if alias.kind == "both-id":
             req_id, _, full_id = alias.stored.partition(":")
             return req_id, full_id
@@ -74,7 +74,7 @@ class IndexedManifest:
         return self._reading(lambda _file: self._index.environments(arch), [])
 
     def names(self) -> list[tuple[Alias, Ids]]:
-        """Return all names and what they stand for, those by full id left out."""
+        """Return all aliases and what they refer to, except those by full id."""
         kinds: dict[str, Any] = {SECTIONS["pathspec"]: "pathspec"}
         found = self._names()
         return [
@@ -84,11 +84,11 @@ class IndexedManifest:
         ]
 
     def known_names(self) -> set[str]:
-        """Return the named aliases as people write them."""
+        """Return the aliases in the notation of users."""
         return {str(alias) for alias, _ids in self.names() if alias.kind == "generic"}
 
     def defaults(self) -> set[EnvID]:
-        """Return the environments that their requests mean on this machine."""
+        """Return the environments that are the default for their request on this machine."""
         found = [n for n in self._names() if n.section.startswith(_DEFAULTS)]
         return {EnvID(n.ids[0], n.ids[1], n.section.removeprefix(_DEFAULTS)) for n in found}
 
@@ -125,7 +125,8 @@ class IndexedManifest:
         except OSError as exc:
             raise DiskError(f"{self.path} cannot be read ({exc.strerror})", hint="check its owner and mode") from exc
         with closing(os.fdopen(file, "rb")):
-            # a writer changes the file only when it is no longer at its path, which is seen: waiting would only delay
+            # a writer changes the file only after it was replaced at its path, which is noticed: waiting would only
+            # delay
             with suppress(LocksUnsupportedError):
                 take(file, str(self.path), shared=True)
             yield file
@@ -158,12 +159,12 @@ def _version(file: int) -> str:
 
 
 def _is_still(file: int, version: str) -> bool:
-    """Return whether a file was not replaced, after which it may be written into, while it was read."""
+    """Return whether a file was not replaced while it was read; after that it may be written to."""
     return os.fstat(file).st_nlink > 0 and _version(file) == version
 
 
 class _Scanner:
-    """Walks through JSON text by members; what is not walked into is decoded at once."""
+    """Walks through JSON text member by member; values that are not entered are decoded at once."""
 
     def __init__(self, text: str) -> None:
         self.text = text

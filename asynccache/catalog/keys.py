@@ -1,6 +1,6 @@
-"""Where documents and names of environments are below a store's root (contract, section 2.4).
+"""Keys of documents and aliases of environments in a store (contract, section 2.4).
 
-What is ours alone is under a top-level name that other readers ignore.
+Our own objects are under a top-level name that other readers ignore.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class CatalogKeys:
             return None
 
     def alias(self, alias: Alias) -> str:
-        """Return the key of a name's object.
+        """Return the key of an alias's object.
 
         Raises:
-            UsageError: This kind of name is not stored.
+            UsageError: This kind of alias is not stored.
         """
         if alias.kind not in {"generic", "full-id"}:
             raise UsageError(f"{alias} is not a name that can be given", expected="NAME[:TAG]")
@@ -66,14 +66,16 @@ class CatalogKeys:
         return f"{self.dirname}/aliases/generic/"
 
     def log_entry(self, alias: Alias, number: int) -> str:
-        """Return the key of the n-th entry, from 1, in the history of a mutable name."""
+        """Return the key of the n-th entry, from 1, in the history of a mutable alias."""
         return f"{self.log_prefix(alias)}{number:08d}.json"
 
     def log_prefix(self, alias: Alias) -> str:
-        """Return the prefix of a name's history, which those of longer names may share."""
+        """Return the prefix of an alias's history, which those of longer aliases may share."""
         return f"{ALIAS_LOG}{alias.stored}/"
 
     def log_number(self, alias: Alias, key: str) -> int | None:
-        """Return which entry of a name's history a key is; None for another name's, such as of `t/latest:latest`."""
+        """Return which entry of an alias's history a key is; None for that of another alias, such as
+        `t/latest:latest`.
+        """
         word = key.removeprefix(self.log_prefix(alias)).removesuffix(".json")
         return int(word) if word.isascii() and word.isdigit() else None

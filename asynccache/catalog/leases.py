@@ -1,9 +1,9 @@
-"""Leases: what a deployed flow names for ever, so that nobody collects it.
+"""Leases: environments of deployed flows, which are protected from collection.
 
     asynccache/leases/DEPLOYER/NAME/TIME.json
 
-A flow on Argo Workflows, Step Functions or Airflow names its environments by id, and nobody can list its runs. A lease
-has no end: whoever knows that a flow is gone removes it.
+A flow on Argo Workflows, Step Functions or Airflow refers to its environments by id, and its runs cannot be listed. A
+lease does not expire: it is removed by an operator who knows that the flow no longer exists.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Lease(Documented):
 
     Attributes:
         name: DEPLOYER/NAME/TIME, by which it is removed.
-        flow: Name of the flow; empty where somebody wrote the lease.
-        environments: What it keeps.
-        objects: Keys of what nodes of the flow were told of besides, such as a bundle.
-        root: Of the store.
+        flow: Name of the flow; empty if the lease was written by hand.
+        environments: The environments that it keeps.
+        objects: Keys of other objects in the flow's manifest, such as a bundle.
+        root: Root of the store.
         when: UTC, ISO 8601 with zone.
-        user: Who.
-        host: On which machine.
-        command: By which command, without its arguments.
-        version: Of asynccache.
+        user: The user.
+        host: The machine.
+        command: The command, without its arguments.
+        version: Version of asynccache.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -62,7 +62,7 @@ class Lease(Documented):
 
     @property
     def key(self) -> str:
-        """Of its object."""
+        """Key of its object."""
         return f"{PREFIX}{self.name}.json"
 
     @classmethod
@@ -80,16 +80,16 @@ class Lease(Documented):
         """Return a lease that is written now.
 
         Args:
-            store: Where.
+            store: The store.
             deployer: Such as `argo-workflows`.
-            name: Of what was deployed; what cannot be part of a key is left out of it.
+            name: Name of what was deployed; characters that cannot be part of a key are removed.
             environments: What it keeps; at least one.
             flow: Name of the flow.
-            objects: What else.
-            user: As the settings say.
+            objects: Other keys to keep.
+            user: The user, from the settings.
 
         Raises:
-            UsageError: There is nothing to keep, or no name.
+            UsageError: There is nothing to keep, or the name is empty.
         """
         words = [_NOT_IN_KEYS.sub("-", word).strip(".") for word in (deployer, name)]
         if not environments or not all(words):
@@ -117,7 +117,7 @@ class Lease(Documented):
         """Read a lease.
 
         Raises:
-            IntegrityError: It is none.
+            IntegrityError: It is not a lease.
         """
         try:
             said = read_json(data)
@@ -147,7 +147,7 @@ async def read_leases(store: Store) -> AsyncIterator[Lease]:
     """Yield all leases, in the order of their names.
 
     Raises:
-        IntegrityError: One cannot be read: what it keeps is not known then.
+        IntegrityError: One cannot be read, so what it keeps is unknown.
         StoreError: The store cannot be read.
     """
     async for info in store.scan(PREFIX):
@@ -156,12 +156,12 @@ async def read_leases(store: Store) -> AsyncIterator[Lease]:
 
 
 async def remove_leases(store: Store, pattern: str, user: str | None = None) -> list[str]:
-    """Remove leases whose name is, or matches, a text; return the names of those that are gone.
+    """Remove leases whose name is, or matches, a text; return the names of the removed ones.
 
     Args:
         store: An open store.
         pattern: A name, or a shell pattern of names.
-        user: As the settings say.
+        user: The user, from the settings.
 
     Raises:
         StoreError: The store cannot be written.

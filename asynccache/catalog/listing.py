@@ -1,6 +1,6 @@
-"""All environments that are known: on this machine, in the store, with their names.
+"""All known environments: on this machine, in the store, with their aliases.
 
-What the store's documents say is remembered in an index, since a document never changes: only new ones are read.
+The content of the store's documents is kept in an index, since a document never changes: only new ones are read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from asynccache.store.base import ObjectInfo, Store
 
 _AT_ONCE: Final = 64  # requests
 _SECTION: Final = "generic"
-_DIGITS: Final = "0123456789abcdef"  # that an id begins with
+_DIGITS: Final = "0123456789abcdef"  # first digits of an id
 _MANY: Final = 2000  # environments; two pages of a listing
 Ids = tuple[str, str]
 
@@ -39,11 +39,11 @@ class Listed(Documented):
     """One environment of a list.
 
     Attributes:
-        summary: What is known of it.
+        summary: Its summary.
         local: Whether this machine's manifest has it.
         remote: Whether the store has it.
-        default: Whether its request means it on this machine.
-        names: How it is called, in order.
+        default: Whether it is the default for its request on this machine.
+        names: Its aliases, sorted.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("*summary", "names", "local", "remote", "default")
@@ -60,14 +60,14 @@ class Listed(Documented):
         return self.summary.resolved_by.partition(" (")[0]
 
     def matches(self, pattern: str) -> bool:
-        """Return whether a shell pattern fits a name, the ids, or the beginning of one of them."""
+        """Return whether a shell pattern matches an alias, the ids, or the beginning of one of them."""
         env_id = self.summary.id
         texts = [*map(str, self.names), *(n.stored for n in self.names), str(env_id), env_id.req_id, env_id.full_id]
         return any(fnmatch.fnmatchcase(t, pattern) or (len(pattern) >= 6 and t.startswith(pattern)) for t in texts)
 
 
 class StoreCatalog:
-    """What a store holds of environments, in brief.
+    """Summaries of a store's environments.
 
     Args:
         store: An open store.
@@ -82,7 +82,7 @@ class StoreCatalog:
         self._limit = asyncio.Semaphore(_AT_ONCE)
 
     async def summaries(self, arch: str | None = None) -> list[Summary]:
-        """Return all environments in brief; what is new since the last time is read.
+        """Return summaries of all environments; new documents are read.
 
         Raises:
             StoreError: The store cannot be listed.
@@ -90,7 +90,7 @@ class StoreCatalog:
         arches = [arch] if arch else [*ARCHITECTURES]
         known = {s.id: s for s in await in_thread(self._index.environments, arch)}
         counts = Counter(i.arch for i in known)
-        # where many are known, parts are listed side by side: pages of one listing come one after the other
+        # if many are known, parts are listed concurrently: pages of one listing come one after the other
         parts = [f"{a}/{digit}" for a in arches for digit in (_DIGITS if counts[a] > _MANY else [""])]
         listed = {
             env_id: f"{info.size}:{info.modified}"
@@ -114,7 +114,7 @@ class StoreCatalog:
         aliases = Aliases(self._store, self._keys)
         listed = {name: info async for name, info in aliases.names() if name.stored.count("/")}
         known = {n.stored: n for n in await in_thread(self._index.names)}
-        # one that moves may move twice within the resolution of a listing's times
+        # a mutable alias may move twice within the resolution of a listing's times
         missing = [
             name
             for name, info in listed.items()
@@ -135,7 +135,7 @@ class StoreCatalog:
             read = await outcome_of(EnvironmentDocuments(self._store, self._keys).get(env_id))
         if isinstance(read, AsyncCacheError):
             if read.retryable:
-                raise read  # what passes must not be remembered of the document
+                raise read  # a temporary failure must not be remembered for the document
             return Summary(env_id, "" if isinstance(read, DefectError) else version, error=str(read))
         if read is None:
             return Summary(env_id, version, error="it vanished")
@@ -147,14 +147,14 @@ class StoreCatalog:
         if isinstance(ids, AsyncCacheError):
             if ids.retryable:
                 raise ids
-            return None  # `verify` tells of damaged names; a list shows the others
+            return None  # `verify` reports damaged aliases; a list shows the others
         return None if ids is None else Name(_SECTION, name.stored, ids, f"{info.modified}")
 
 
 async def list_environments(
     here: IndexedManifest | None, there: StoreCatalog | None, arch: str | None = None
 ) -> list[Listed]:
-    """Return every environment that is known, the latest resolution first.
+    """Return every known environment, most recently resolved first.
 
     Args:
         here: What this machine knows; None to leave it out.
@@ -185,7 +185,7 @@ async def list_environments(
 def _collect(
     names: dict[Ids, set[Alias]], found: Iterable[tuple[Alias, Ids]], known: dict[Ids, set[Alias]] | None = None
 ) -> None:
-    """Add names; where the store was asked, its answer counts for what a name means."""
+    """Add aliases; if the store was asked, its answer determines what an alias refers to."""
     taken = {alias for aliases in (known or {}).values() for alias in aliases}
     for alias, ids in found:
         if alias not in taken:

@@ -1,12 +1,12 @@
-"""The local manifest: what this machine knows of environments and names (contract, section 2.3).
+"""The local manifest: the environments and aliases that this machine knows (contract, section 2.3).
 
 One JSON file, shared with other programs that read and write it whole. An update takes the file's kernel lock, makes
 sure that the locked file is still the one at the path (a rename by another writer replaces it), reads, changes, writes
-a temporary file and renames it. Other writers do not check the path: one that waited for the lock of a file that was
-replaced reads that file and puts it, with its own change, at the path. So the new content is written into the replaced
-file too, before its lock is given back; and where another process has written lately, the update is read back when
-nobody has a replaced file open any more, and made again should it have been overwritten. Where the file system has no
-kernel locks, a lock file beside it keeps the writers of this program apart. All functions block: call them in a thread.
+a temporary file and renames it. Other writers do not check the path: one that waited for the lock of a replaced file
+reads that file and puts it, with its own change, at the path. So the new content is also written into the replaced file
+before its lock is released; and if another process has written lately, the update is read back when no process has a
+replaced file open any more, and repeated if it was overwritten. If the file system has no kernel locks, a lock file
+beside it serialises the writers of this program. All functions block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from asynccache.node.open_files import replaced_is_open
 
 VERSION: Final = 1
 DEFAULT: Final = "_default"
-_LEFT: Final = 3600.0  # seconds after which a file that was to take the manifest's place is a killed writer's
-_REPEATS: Final = 20  # times an overwritten update is made again
-_LATELY: Final = 10.0  # seconds within which whoever read a file before it was replaced puts it back
-_SETTLE: Final = 5.0  # seconds to wait at most until nobody has a replaced file open
-_BLIND: Final = 0.5  # seconds to wait where that cannot be seen
+_LEFT: Final = 3600.0  # seconds after which a temporary file beside the manifest is a killed writer's
+_REPEATS: Final = 20  # times an overwritten update is repeated
+_LATELY: Final = 10.0  # seconds within which a writer that read a file before it was replaced writes it back
+_SETTLE: Final = 5.0  # most seconds to wait until no process has a replaced file open
+_BLIND: Final = 0.5  # seconds to wait if that cannot be detected
 SECTIONS: Final[Mapping[str, str]] = {"pathspec": "mappings", "mutable": "mutable_aliases", "immutable": "aliases"}
 Ids = tuple[str, str]
 
 
 def section_of(alias: Alias) -> str:
-    """Return the manifest's section that a name belongs into."""
+    """Return the manifest's section for an alias."""
     if alias.kind == "pathspec":
         return SECTIONS["pathspec"]
     return SECTIONS["mutable" if alias.mutable else "immutable"]
@@ -52,7 +52,7 @@ def section_of(alias: Alias) -> str:
 
 @dataclass(slots=True)
 class Manifest:
-    """The content of the file. Documents are kept as they were read and parsed only when asked for.
+    """The content of the file. Documents are kept as they were read and parsed only on demand.
 
     Attributes:
         aliases: Section -> stored archive -> (req_id, full_id).
@@ -90,9 +90,9 @@ class Manifest:
         return json.dumps(document).encode("ascii")
 
     def add(self, environment: ResolvedEnvironment, *, default: bool = False) -> None:
-        """Take in an environment and its name by full id, where the first request keeps the name.
+        """Add an environment and its alias by full id, which the first request keeps.
 
-        An entry that says the same stays as another program wrote it, byte for byte.
+        An entry with the same content is kept as another program wrote it, byte for byte.
         """
         env_id = environment.id
         known = self.environments.setdefault(env_id.arch, {}).setdefault(env_id.req_id, {})
@@ -104,7 +104,7 @@ class Manifest:
         self.aliases[SECTIONS["immutable"]].setdefault(env_id.full_id, [env_id.req_id, env_id.full_id])
 
     def assign(self, alias: Alias, ids: Ids) -> None:
-        """Note what a name stands for in the store."""
+        """Record what an alias refers to in the store."""
         self.aliases[section_of(alias)][alias.stored] = list(ids)
 
 
@@ -121,16 +121,16 @@ class LocalManifest:
         self.path = path
         self._lock_timeout = lock_timeout
         self._say = say or (lambda _text: None)
-        self._own = (0, 0)  # the file that was written here last: inode, time
+        self._own = (0, 0)  # the file that this process wrote last: inode, time
 
     def update(self, change: Callable[[Manifest], None]) -> Manifest:
-        """Change the content; return what is in the file afterwards.
+        """Change the content; return the content afterwards.
 
         Args:
-            change: Called with the current content, possibly more than once; must give the same result each time.
+            change: Called with the current content, possibly more than once; must have the same effect each time.
 
         Raises:
-            LockTimeoutError: Another process holds the file for too long.
+            LockTimeoutError: Another process has been holding the file for too long.
             DiskError: It cannot be written.
         """
         for _ in range(_REPEATS):
@@ -152,7 +152,7 @@ class LocalManifest:
             after = self._content()
             if after == wanted:
                 return manifest
-            # somebody wrote since: our change must still be in what they wrote
+            # another process wrote since: its content must still include our change
             later = Manifest.from_json(after)
             before = later.to_json()
             change(later)
@@ -183,9 +183,7 @@ class LocalManifest:
             yield file, data
 
     def _written_lately(self, file: int) -> bool:
-        """Return whether another process may have read the file before it was what it is now, and not have written
-        yet.
-        """
+        """Return whether another process may have read an earlier version of the file, and not have written yet."""
         status = os.fstat(file)
         own = (status.st_ino, status.st_mtime_ns) == self._own
         return not own and abs(time.time() - status.st_mtime) < _LATELY
@@ -222,7 +220,9 @@ class LocalManifest:
                 raise
 
     def _sweep(self) -> None:
-        """Remove what writers of this program left that were killed; the lock does not say it, as others replace it."""
+        """Remove what killed writers of this program left; the lock does not show it, as other programs replace the
+        file.
+        """
         left = re.compile(re.escape(self.path.name) + r"\.\d+\.\d+\.tmp")
         with suppress(OSError):
             for entry in filter(left.fullmatch, os.listdir(self.path.parent)):  # noqa: PTH208 - only names
@@ -257,7 +257,7 @@ def _as_we_write_it(env_id: EnvID, entry: object) -> dict[str, Any] | None:
 
 
 def _rewrite(file: int, data: bytes) -> None:
-    """Write into a file that is at no path any more; nothing needs it who does not have it open."""
+    """Write into a file that is no longer at any path; only processes that have it open read it."""
     with suppress(OSError):
-        # blanks end it where it was longer: what takes two steps, a killed process leaves half done
+        # blanks fill it if it was longer: truncating would be a second step, between which the process may be killed
         os.pwrite(file, data.ljust(os.fstat(file).st_size), 0)

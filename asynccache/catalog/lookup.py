@@ -1,6 +1,6 @@
-"""Finding environments: by name, by request, by what step of a run used them; here first, then in the store.
+"""Finding environments by name, by request, or by the step of a run that used them; first locally, then in the store.
 
-Names of steps need the service that knows the runs; whoever has it gives a function for them (`PathspecIds`).
+Names of steps need the service that knows the runs, which is passed as a function (`PathspecIds`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asynccache.runtime.late_loop import in_thread
 Ids = tuple[str, str]
 PathspecIds = Callable[[str], Awaitable[Ids | None]]
 """From `Flow[/Run[/Step]]` to (req_id, full_id), None when nobody knows; may raise what is wrong with that step."""
-_PATHSPEC: Final = re.compile(r"[A-Z]\w*(/[\w.-]+){0,3}")  # of a flow whose class is named as usual
+_PATHSPEC: Final = re.compile(r"[A-Z]\w*(/[\w.-]+){0,3}")  # of a flow with a conventional class name
 _ALMOST_ID: Final = re.compile(r"[0-9a-f]{32,48}")
 
 
@@ -35,8 +35,8 @@ class RemotePolicy:
     """Whose resolutions of a request are taken from the store (setting CONDA_USE_REMOTE_LATEST).
 
     Attributes:
-        anyone: Everybody's.
-        users: These users'.
+        anyone: Those of any user.
+        users: Those of these users.
     """
 
     anyone: bool = False
@@ -47,11 +47,11 @@ class RemotePolicy:
         """Read the setting.
 
         Args:
-            text: `:none:`, `:username:`, `:any:`, or user names with commas between them.
-            username: Who `:username:` is.
+            text: `:none:`, `:username:`, `:any:`, or user names separated by commas.
+            username: The user that `:username:` means.
 
         Raises:
-            ConfigurationError: Empty, or another word between colons.
+            ConfigurationError: It is empty, or another word between colons.
         """
         check("use_remote_latest", text)
         names = frozenset(name.strip() for name in text.split(","))
@@ -76,12 +76,12 @@ class Lookup:
 
     Attributes:
         local: What this machine knows.
-        documents: Documents in the store; None to look here only.
-        aliases: Names in the store; None to look here only.
+        documents: Documents in the store; None to search locally only.
+        aliases: Aliases in the store; None to search locally only.
         policy: Whose resolutions are taken.
-        pathspecs: Finds what a step used; None if there is nobody to ask.
-        say: Called with a sentence on what was passed over.
-        vouched: Returns an environment as a request may mean it, None where no one vouches for it.
+        pathspecs: Finds what a step used; None if that is not available.
+        say: Called with a sentence on what was skipped.
+        vouched: Returns an environment as a request may use it, None if it is not vouched for.
     """
 
     local: IndexedManifest
@@ -97,7 +97,7 @@ class Lookup:
     ) -> ResolvedEnvironment | None:
         """Return what a request means: this machine's default, else the latest allowed resolution in the store.
 
-        A document that is damaged is passed over, and said so.
+        A damaged document is skipped, and reported.
 
         Args:
             req_id: Identity of the request.
@@ -105,7 +105,7 @@ class Lookup:
             unique_keys: Keys that an environment must have, no more and no fewer; None for any.
 
         Raises:
-            StoreError: A resolution in the store cannot be read now; an older one is not taken in its place.
+            StoreError: A resolution in the store cannot be read now; an older one is not used instead.
         """
 
         def fits(environment: ResolvedEnvironment | None) -> bool:
@@ -132,14 +132,14 @@ class Lookup:
         return environment if self.vouched is None else await self.vouched(environment)
 
     async def by_id(self, env_id: EnvID) -> ResolvedEnvironment | None:
-        """Return one environment, None if it is known nowhere."""
+        """Return one environment, None if it is unknown."""
         known = await in_thread(self.local.get, env_id)
         if known is None and self.documents is not None:
             known = await self.documents.get(env_id)
         return known
 
     async def ids(self, alias: Alias) -> Ids | None:
-        """Return what a name stands for; the store's answer counts for names that move."""
+        """Return what an alias refers to; for mutable aliases the store's answer counts."""
         if alias.kind == "pathspec" and self.pathspecs is not None:
             return await self.pathspecs(alias.stored)
         here = await in_thread(self.local.resolve, alias)
@@ -148,15 +148,15 @@ class Lookup:
         return await self.aliases.get(alias) or here
 
     async def named(self, text: str) -> tuple[Alias, Ids]:
-        """Return the name that a text is, and what it stands for.
+        """Return the name in a text, and what it refers to.
 
         Args:
             text: `NAME[:TAG]`, `REQ:FULL`, a full id, or a pathspec: `step:...`, or one that begins with an upper-case
-                letter; `Flow` and `Flow/Run` mean the `end` step, of the latest run where none is named.
+                letter; `Flow` and `Flow/Run` mean the `end` step, of the latest run if none is given.
 
         Raises:
             UsageError: The text is not a name.
-            ObjectNotFoundError: Nothing is known under it; says near names.
+            ObjectNotFoundError: No environment is known under it; the message lists similar names.
         """
         alias = parse_name(text)
         ids = await self.ids(alias)
@@ -181,7 +181,7 @@ def parse_name(text: str) -> Alias:
     """Read a name of any kind; see `Lookup.named`.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not a name.
 
     >>> parse_name("Flow/12"), parse_name("team/env:v1")
     (Alias(kind='pathspec', stored='Flow/12'), Alias(kind='generic', stored='team/env/v1'))

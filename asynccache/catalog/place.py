@@ -1,4 +1,4 @@
-"""Where this machine keeps what it knows of environments."""
+"""Where this machine keeps what it knows about environments."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ DATASTORE_NAME: Final = ".metaflow"
 
 
 def datastore_directory(settings: Settings, start_from: Path | None = None) -> Path:
-    """Return Metaflow's local datastore (contract, section 2.3): as set, else the nearest one, else one to be made.
+    """Return Metaflow's local datastore (contract, section 2.3): as set, otherwise the nearest one, otherwise one to be
+    created.
 
     Args:
         settings: All settings.
-        start_from: Directory to look from upwards; the current one when None.
+        start_from: Directory from which to search upwards; None for the current one.
     """
     if settings.datastore_root is not None:
         return settings.datastore_root / DATASTORE_NAME
@@ -33,7 +34,7 @@ def manifest_path(settings: Settings, start_from: Path | None = None) -> Path:
 
 
 def index_path(settings: Settings, source: str) -> Path:
-    """Return where the index of a manifest or a store is kept; it can be removed at any time.
+    """Return the path of the index of a manifest or a store, which can be removed at any time.
 
     Args:
         settings: All settings.

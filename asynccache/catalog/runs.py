@@ -1,9 +1,10 @@
-"""Which environment a step of a run used: asked of Metaflow's local datastore, else of Metaflow's own client.
+"""Which environment a step of a run used: read from Metaflow's local datastore, otherwise through Metaflow's own
+client.
 
 A local datastore holds `<Flow>/latest_run` and `<Flow>/<run>/<step>/<task>/_meta/sysmeta_conda_env_id_<time>.json`, a
 JSON object whose `value` is the triple as JSON text and whose `ts_epoch` is milliseconds since the epoch. (Observed
-with Metaflow 2.19; contract, section 2.5.) A run that is not there is asked for through the `metaflow` package when it
-can be imported, with whatever metadata service its user configured.
+with Metaflow 2.19; contract, section 2.5.) Other runs are looked up through the `metaflow` package if it can be
+imported, with the metadata service that its user configured.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from asynccache.runtime.late_loop import in_thread, loop_begins
 
 Ids = tuple[str, str]
 END: Final = "end"  # every flow's last step
-_LATEST: Final = "latest"  # in place of a run
+_LATEST: Final = "latest"  # instead of a run
 _FIELD: Final = "conda_env_id"
 _CLIENT_SECONDS: Final = 60.0
 
@@ -31,7 +32,7 @@ class Runs:
 
     Args:
         datastore: Metaflow's local datastore, `.metaflow`.
-        client: Whether to ask Metaflow's client when the run is not there.
+        client: Whether to ask Metaflow's client if the run is not in it.
     """
 
     def __init__(self, datastore: Path, *, client: bool = True) -> None:
@@ -45,7 +46,7 @@ class Runs:
             pathspec: `Flow`, `Flow/Run`, `Flow/Run/Step` or `Flow/Run/Step/Task`; the run may be `latest`.
 
         Raises:
-            UsageError: The text is no pathspec, or the step used no environment, or one of an older system.
+            UsageError: The text is not a pathspec, or the step used no environment, or one of an older system.
             RunNotFoundError: There is no such run or step.
             FetchError: The metadata service did not answer.
         """
@@ -90,7 +91,7 @@ class Runs:
 
 
 def in_full(datastore: Path, pathspec: str) -> list[str]:
-    """Return the parts of a pathspec, with the run that `latest` means where the local datastore knows it. Blocking."""
+    """Return the parts of a pathspec, with the run that `latest` means if the local datastore knows it. Blocking."""
     parts = pathspec.split("/")
     if parts[1:2] == [_LATEST] and (run := _latest(datastore / parts[0])):
         parts[1] = run
@@ -98,7 +99,7 @@ def in_full(datastore: Path, pathspec: str) -> list[str]:
 
 
 def _filled(parts: list[str]) -> tuple[str, str, str, str]:
-    """Return flow, run, step and task of a pathspec; the last step where none is named, empty what else is not."""
+    """Return flow, run, step and task of a pathspec; the last step if none is given; other missing parts are empty."""
     flow, run, step, task = [*parts, "", "", ""][:4]
     return flow, "" if run == _LATEST else run, step or END, task
 
@@ -150,7 +151,7 @@ def _newest(step: str, values: list[tuple[float, str]]) -> Ids:
 
 
 def recent_runs(datastore: Path, since: float) -> set[Ids]:
-    """Return (req_id, full_id) of the environments that steps of lately used, as a local datastore records. Blocking.
+    """Return (req_id, full_id) of the environments that recent steps used, from a local datastore. Blocking.
 
     Args:
         datastore: Metaflow's local datastore, `.metaflow`.

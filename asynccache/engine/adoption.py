@@ -1,7 +1,8 @@
-"""Adopting derived archives that others made: compared with the published archive, remembered, and given a receipt.
+"""Adopting derived archives made by others: comparing them with the published archive, remembering the result, and
+writing a receipt.
 
-Both archives are read whole, so this is done by who brings packages into a store or onto a node, and by who verifies a
-store; whoever makes an environment takes the published archive instead.
+Both archives are read completely, so this is done by commands that fetch packages into a store or onto a node, or
+verify a store; commands that create an environment use the published archive instead.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Different(Difference):
-    """A derived archive does not hold what the published archive holds."""
+    """A derived archive whose content differs from the published one."""
 
     def error(self, address: str) -> IntegrityError:
-        """Return the failure of whoever needs this format; `address` is the store's."""
+        """Return the failure of a caller that needs this format; `address` is the store's."""
         return IntegrityError(
             f"{self.archive.key} in {address} does not hold what the published archive holds",
             expected=self.expected,
@@ -54,7 +55,7 @@ class Adoption:
     """Adopts archives of one store.
 
     Attributes:
-        host: What the work is done with.
+        host: Settings, threads and budgets to work with.
         sources: The store, what it holds, and upstream.
     """
 
@@ -62,11 +63,11 @@ class Adoption:
     sources: Sources
 
     def doubtful(self, job: Job, vouched: frozenset[str] = frozenset()) -> list[StoredArchive]:
-        """Return what the store has of the derived archives that are wanted, and no one vouches for.
+        """Return wanted derived archives in the store that are not vouched for.
 
         Args:
-            job: What is wanted, and what there is.
-            vouched: What whoever named the environment vouches for.
+            job: What is wanted, and what exists.
+            vouched: What the environment's digest vouches for.
         """
         package = job.package
         there = {a.format: a for a in job.found if a.stem == package.stem}
@@ -88,15 +89,15 @@ class Adoption:
         write_receipt: bool = True,
         opinion: Opinion | None = None,
     ) -> Absent | Damaged | Different | None:
-        """Compare a derived archive of others with the published one, remember that, and write its receipt.
+        """Compare a derived archive made by others with the published one, remember the result, and write its receipt.
 
         Args:
             package: The package.
             found: What the store holds below the package's URL.
             archive: The derived archive.
-            trust_receipt: Do nothing if it has a receipt. That is for who runs nothing of it.
+            trust_receipt: Do nothing if it has a receipt; only for callers that run nothing from it.
             write_receipt: Whether the store may be written.
-            opinion: Compares them as well, when we found no difference.
+            opinion: Compares them as well, if we found no difference.
 
         Returns:
             What is wrong with it; None if all is well.
@@ -130,7 +131,7 @@ class Adoption:
             return compared
         await self.sources.derived.add(compared.source, compared.derived)
         if write_receipt:
-            with suppress(StoreError):  # it saves work for others, and no more
+            with suppress(StoreError):  # it only saves work for others
                 if not await self._has_receipt(key, compared):
                     await self.sources.store.put(key, compared.to_json())
         return None
@@ -185,7 +186,7 @@ class Adoption:
             return Different(archive, "members", str(exc.expected), str(exc.found))
 
     async def _has_receipt(self, key: str, wanted: Receipt) -> bool:
-        """Return whether there is a receipt that says the same of both archives."""
+        """Return whether there is a receipt that matches both archives."""
         from asynccache.archive import Receipt  # noqa: PLC0415 - as above
 
         try:

@@ -1,7 +1,7 @@
-"""conda's and mamba's configuration files: which count, and what they say of connections.
+"""conda's and mamba's configuration files: which ones apply, and what they say about connections.
 
-Files, a later one before what an earlier one says: the system's, the installation's, the user's, the active
-environment's, the one that a variable names; then the variables themselves.
+Files, later ones overriding earlier ones: the system's, the installation's, the user's, the active environment's, the
+one named by a variable; then the variables themselves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CondaConnection:
     Attributes:
         proxies: `SCHEME://HOST`, `SCHEME`, `all://HOST` or `all` -> address of a proxy. Never recorded or shown.
         verify: Whether certificates are checked.
-        authorities: File of certificates that they are checked with; None for the system's.
+        authorities: File of certificates to check with; None for the system's.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -38,21 +38,21 @@ class CondaConnection:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the same is called in the variables that HTTP libraries read, as far as those can say it."""
+        """The same as variables for HTTP libraries, as far as those can express it."""
         found = {f"{scheme.upper()}_PROXY": self.proxies.get(scheme) for scheme in ("http", "https", "all")}
         if self.authorities is not None:
             found["SSL_CERT_DIR" if self.authorities.is_dir() else "SSL_CERT_FILE"] = str(self.authorities)
         return {name: value for name, value in found.items() if value}
 
     def proxy(self, address: str) -> str | None:
-        """Return the proxy for an address, the most particular that is configured."""
+        """Return the proxy for an address, the most specific one configured."""
         parts = urlsplit(address)
         names = (f"{parts.scheme}://{parts.hostname}", parts.scheme, f"all://{parts.hostname}", "all")
         return next((self.proxies[name] for name in names if self.proxies.get(name)), None)
 
 
 def configuration_files(environ: Mapping[str, str], roots: Iterable[Path] = ()) -> list[Path]:
-    """Return the configuration files that exist, the one that counts most last.
+    """Return the existing configuration files, in ascending precedence.
 
     Args:
         environ: Environment variables.
@@ -82,10 +82,10 @@ def _below(directory: Path) -> Iterator[Path]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return what a configuration file says; nothing if it is not there any more, or may not be read.
+    """Return the content of a configuration file; empty if it no longer exists, or may not be read.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is invalid.
     """
     import yaml  # noqa: PLC0415 - most machines have no such file
 
@@ -100,15 +100,15 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
-    """Return a value with variables in it replaced; one that is not set stays."""
+    """Return a value with variables in it replaced; unset ones are kept."""
     return re.sub(_VARIABLE, lambda match: environ.get(match[1] or match[2], match[0]), text)
 
 
 def conda_connection(environ: Mapping[str, str] | None = None) -> CondaConnection:
-    """Return what configuration files and variables say of `proxy_servers` and `ssl_verify`. Blocking.
+    """Return the values of `proxy_servers` and `ssl_verify` in configuration files and variables. Blocking.
 
     Args:
-        environ: Environment variables; the process's own when None.
+        environ: Environment variables; None for the process's own.
 
     Raises:
         ConfigurationError: A file cannot be read.

@@ -1,6 +1,6 @@
-"""Who to be towards a host: the URL's own user information, the settings, `.netrc`, in this order; then the keyring.
+"""Credentials for a host: the URL's own user information, the settings, `.netrc`, in this order; then the keyring.
 
-Settings may also say with which token or signature a channel or a file is asked for.
+Settings may also contain the token or signature for a channel or a file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class HostCredentials:
     Args:
         auth: Host or `host:port` -> [user, password]; address -> [the same address with its token or signature]
             (setting `auth`, METAFLOW_CONDA_SRCS_AUTH_INFO).
-        netrc_file: A netrc file; `$NETRC` or `~/.netrc` when None. Read at the first look-up; absent is fine.
+        netrc_file: /.netrc` when None. Read at the first look-up; absent is fine.~A netrc file; None for `$NETRC` or
+            `~/.netrc`. Read at the first look-up; it need not exist.~/.netrc` when None. Read at the first look-up;
+            absent is fine.
 
     Raises:
         ConfigurationError: An entry of `auth` is not a pair.
@@ -39,7 +41,7 @@ class HostCredentials:
                 expected = "[address with its token or signature]" if "://" in place else "[user, password]"
                 raise ConfigurationError(f"auth for {redacted(place)!r} is wrong", expected=expected)
         self._auth = {place.lower(): Credentials(*login) for place, login in auth.items() if len(login) == 2}
-        # a file is asked for without the rest of its query too, which documents do not hold
+        # a file is also requested without the rest of its query, which documents do not contain
         self._files = {p.partition("?")[0]: Access.of(text) for p, text in self._with_secret.items() if "?" in text}
         self._channels = {place: text for place, text in self._with_secret.items() if holds_token(text)}
         self._netrc_file = netrc_file or Path(
@@ -51,7 +53,7 @@ class HostCredentials:
         self._asking = threading.Lock()
 
     def for_url(self, url: PackageURL, access: Access) -> Credentials | None:
-        """Return what to authenticate with, None for an anonymous request.
+        """Return the credentials, None for an anonymous request.
 
         Raises:
             ConfigurationError: The netrc file is malformed.
@@ -62,11 +64,11 @@ class HostCredentials:
         return found if found is not None and found.password else self._kept.get(url.netloc) or found
 
     def access(self, url: PackageURL, access: Access) -> Access:
-        """Return what a request needs beside its URL: what came with it, else what is known of it.
+        """Return what a request needs besides its URL: what came with it, otherwise what is known for it.
 
         Args:
-            url: What is asked for.
-            access: What was split off it.
+            url: The requested URL.
+            access: Credentials that were split off it.
         """
         if access.query or access.token:
             return access
@@ -77,7 +79,7 @@ class HostCredentials:
         return replace(access, query=known.query, token=known.token, token_at=known.token_at)
 
     def with_secret(self, address: str) -> str:
-        """Return an address with the token or signature that is known for it, as it is without any."""
+        """Return an address with the token or signature that is known for it; unchanged if there is none."""
         place, mark, fragment = address.partition("#")
         return (self._with_secret.get(place) or self.with_token(place) or place) + mark + fragment
 
@@ -89,19 +91,19 @@ class HostCredentials:
         return None
 
     def channels_with_tokens(self) -> dict[str, list[str]]:
-        """Return channel -> the address with its token that is asked in its place."""
+        """Return channel -> the address with its token that is requested instead."""
         return {place: [text] for place, text in self._channels.items() if not place.endswith(CONDA_FILES)}
 
     def ask_keyring(self, url: PackageURL, access: Access, tried: Credentials | None) -> bool:
-        """Ask the keyring, each program of it once for each host, after a host has refused. Blocking.
+        """Ask the keyring, each of its programs once for each host, after a host has refused. Blocking.
 
         Args:
-            url: What was refused.
+            url: The URL that was refused.
             access: As for `for_url`.
-            tried: What it was asked with.
+            tried: The credentials that were used.
 
         Returns:
-            Whether `for_url` has something else now.
+            Whether `for_url` now returns something else.
         """
         if tried is not None and tried.password:
             return False
@@ -120,7 +122,7 @@ class HostCredentials:
 
     def _from_netrc(self) -> dict[str, Credentials]:
         if self._netrc is None:
-            import netrc  # noqa: PLC0415 - most hosts are not asked
+            import netrc  # noqa: PLC0415 - not needed for most hosts
 
             self._netrc = {}
             try:

@@ -1,15 +1,15 @@
-"""Which derived archives of packages are used: one decision, for whoever takes archives.
+"""Which derived archives of packages may be used: one decision for all readers of archives.
 
-A *derived archive* of a conda package is one that was made of the published one: a `.conda` where the source URL names
-a `.tar.bz2`, or the reverse. Keys say its md5, and so may documents; but whoever can write to a store can plant both,
-and a receipt too. So a derived archive is used only where one of these vouches for its sha256:
+A *derived archive* of a conda package is one that was made from the published one: a `.conda` if the source URL names a
+`.tar.bz2`, or the reverse. Keys contain its md5, and so may documents; but an attacker who can write to a store can
+forge both, and a receipt too. So a derived archive is used only if one of these vouches for its sha256:
 
-- this user of this machine made it of the published archive, or compared it with that member by member;
-- the setting `derived_digests` names it, which is how a submitter's manifest tells nodes;
-- whoever named the environment by its digest: `EnvironmentPackage.vouched_derived`.
+- this user on this machine made it from the published archive, or compared the two member by member;
+- the setting `derived_digests` lists it, which a submitter's manifest sets on nodes;
+- the digest in the environment's name: `EnvironmentPackage.vouched_derived`.
 
-What was compared is a statement on bytes, whatever store they are in: the md5 or sha256 of the published archive, md5
-and sha256 of the derived one.
+The result of a comparison is a statement about bytes, independent of the store: the md5 or sha256 of the published
+archive, md5 and sha256 of the derived one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from asynccache.store.stored import StoredArchive
 
 _PLACE: Final = "derived archives"
 _RECEIPTS: Final = "receipts in "
-_AT_ONCE: Final = 200  # statements that are written together: what a killed run compares again
+_AT_ONCE: Final = 200  # statements that are written together, which a killed run has to compare again
 
 
 def is_derived(kind: Kind, fmt: str, url_format: str) -> bool:
@@ -36,20 +36,20 @@ def is_derived(kind: Kind, fmt: str, url_format: str) -> bool:
 
 
 def published_digests(named: Digests, published: StoredArchive | None) -> Digests:
-    """Return what is known of a published archive: what is named of it, else what its key in a store says."""
+    """Return the known digests of a published archive: those given, otherwise the one in its key."""
     return named if named or published is None else published.digests
 
 
 class DerivedArchives:
-    """What may be used on this machine; `load` it before anything is asked.
+    """What may be used on this machine; call `load` before using it.
 
     Args:
-        cache_dir: The setting of the same name.
+        cache_dir: The setting `cache_dir`.
         named: `PUBLISHED=DERIVED` texts: md5 or sha256 of a published archive, sha256 of a derived one.
-        threads: Where files are read and written.
+        threads: Threads that read and write files.
 
     Raises:
-        ConfigurationError: One of the texts is something else.
+        ConfigurationError: One of the texts is invalid.
     """
 
     def __init__(self, cache_dir: Path, named: Iterable[str], threads: Threads) -> None:
@@ -72,11 +72,11 @@ class DerivedArchives:
                 self._known = {**known, **dict(self._unsaved)}
 
     def allowed(self, published: Digests, derived_md5: str, vouched: frozenset[str] = frozenset()) -> frozenset[str]:
-        """Return the sha256 of what may be used as a derived archive, nothing where no one vouches for any.
+        """Return the sha256 values allowed for a derived archive; empty if none is vouched for.
 
         Args:
             published: What is known of the published archive (see `published_digests`).
-            derived_md5: Of the format that is meant, as its key says.
+            derived_md5: md5 of the derived archive, from its key.
             vouched: What whoever named the environment vouches for.
         """
         anchor = published.sha256 or published.md5
@@ -86,13 +86,15 @@ class DerivedArchives:
         return vouched | self._named.get(anchor, frozenset()) | ({compared} if compared is not None else frozenset())
 
     def statements(self, published: Digests, derived_md5: str, vouched: frozenset[str] = frozenset()) -> Iterable[str]:
-        """Return what `allowed` says as texts of the setting `derived_digests`, for other machines."""
+        """Return the result of `allowed` as texts of the setting `derived_digests`, for other machines."""
         anchor = published.sha256 or published.md5
         allowed = self.allowed(published, derived_md5, vouched) if anchor is not None else ()
         return [f"{anchor}={sha256}" for sha256 in sorted(allowed)]
 
     async def add(self, published: Digests, derived: Digests) -> None:
-        """Remember a format that was made of the published archive here, or compared with it; all digests are known."""
+        """Remember an archive that this machine made from the published one, or compared with it; all digests are
+        known.
+        """
         entries = [
             (f"{anchor} {derived.md5}", derived.sha256 or "") for anchor in (published.md5, published.sha256) if anchor
         ]
@@ -103,11 +105,11 @@ class DerivedArchives:
             await self.save()
 
     async def save(self) -> None:
-        """Write down what was added."""
+        """Save what was added."""
         await self._threads.certainly(self._write)
 
     async def has_receipt(self, store: str, archive: StoredArchive) -> bool:
-        """Return whether a receipt of an archive was found before: it saves asking, and nothing more.
+        """Return whether a receipt of an archive was found before: this only saves a request.
 
         Args:
             store: Identity of the store.
@@ -142,7 +144,7 @@ def parse_statement(text: str) -> tuple[str, str]:
     """Read `PUBLISHED=DERIVED`.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: It is invalid.
     """
     published, _, derived = (part.strip() for part in text.partition("="))
     try:
@@ -157,11 +159,11 @@ def parse_statement(text: str) -> tuple[str, str]:
 
 
 def unvouched(archive: StoredArchive, address: str, why: object) -> IntegrityError:
-    """Return the failure of whoever finds nothing of a package but a derived archive that no one vouches for.
+    """Return the failure if only a derived archive of a package is available, which is not vouched for.
 
     Args:
-        archive: That one.
-        address: Of the store.
+        archive: The derived archive.
+        address: Address of the store.
         why: Why the published archive cannot be obtained.
     """
     return IntegrityError(

@@ -52,11 +52,11 @@ class Engine:
         settings: All settings.
         store: A store to use instead of the one that the settings name; the caller opens and closes it.
         transport: A transport to use instead of HTTP; the caller opens and closes it.
-        clock: Time to measure with and to wait on.
-        emit: Where events go, besides the report.
+        clock: Clock for measuring and waiting.
+        emit: Called with each event, besides the report.
 
     Attributes:
-        host: What work is done with: settings, clock, threads, budgets, working directory (once it is open, as below).
+        host: Settings, clock, threads, budgets, working directory (once it is open, as below).
         store: The store that it fills.
         sources: Where archives come from: that store, and upstream.
     """
@@ -131,13 +131,12 @@ class Engine:
     ) -> Report:
         """Make the store hold packages.
 
-        Packages with the same URL are one. Every package is tried, whatever becomes of the others; the failure is in
-        the report.
+        Packages with the same URL are one. Every package is tried, even if others fail; failures are in the report.
 
         Args:
             packages: Any number, in any order.
-            wanted: Format of conda packages that the store shall hold; None for the published one.
-            keep_published: Hold the published archive as well.
+            wanted: Format in which the store should have conda packages; None for the published one.
+            keep_published: Also store the published archive.
         """
         jobs, failed = distinct_jobs(packages, wanted, keep_published=keep_published)
         self._emit(events.RunStarted(len(jobs), sum(j.package.digests.size or 0 for j in jobs)))
@@ -147,7 +146,7 @@ class Engine:
         """Run jobs as they come, `in_flight` at once.
 
         Args:
-            jobs: Each with what the store holds of its package; taken from only while there is room.
+            jobs: Each with what the store holds of its package; read only while there is room.
             outcomes: What is already known to have failed.
             keep: As in `Report`.
         """
@@ -193,7 +192,7 @@ class Engine:
                 await self.tidy(package)
             else:
                 forms = await pipeline.run(job)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is this package's failure and no other's
+        except Exception as exc:  # noqa: BLE001 - any exception is this package's failure and no other's
             failure = as_failure(exc)
             report.add(Outcome(package.filename, url, (), failure))
             self._emit(events.PackageFailed(package.filename, url, str(failure)))
@@ -202,7 +201,7 @@ class Engine:
             self._emit(events.PackageDone(package.filename, url, self.host.clock.now() - started))
 
     async def _adopted(self, job: Job) -> Job:
-        """Compare derived archives that are there and no one vouches for; return the job with what is to be mended."""
+        """Compare existing derived archives that are not vouched for; return the job with what has to be replaced."""
         adoption = Adoption(self.host, self.sources)
         if any(form != job.package.url_format for form in job.formats):
             await self.sources.derived.load()
@@ -221,15 +220,15 @@ class Engine:
         return job
 
     async def tidy(self, package: Package) -> None:
-        """Remove what a run left that was killed between publishing a package and forgetting its files.
+        """Remove the files of a run that was killed between publishing a package and removing them.
 
-        `run` does it for its jobs; for whoever finds a package in the store and makes no job of it.
+        `run` does it for its jobs; this is for callers that find a package in the store and create no job.
         """
         name = self.host.workspace.name(package.url)
         if name in self._left_over:
             self._left_over.discard(name)
             if await self.host.threads.run(self.host.workspace.locks.is_held, name):
-                return  # it is in use: whoever works there removes it
+                return  # it is in use: the process that uses it removes it
             async with self.host.workspace.locks.hold(name, label=package.filename):
                 await self.host.threads.run(self.host.workspace.discard, package.url)
 
@@ -244,7 +243,7 @@ class Engine:
 
     @contextmanager
     def taking(self, taker: Taker) -> Iterator[None]:
-        """Show archives that are brought to a taker, for the length of the block, so that nobody reads them again."""
+        """Pass fetched archives to a taker, for the length of the block, so that they need not be read again."""
         self._takers.append(taker)
         try:
             yield
@@ -296,7 +295,7 @@ def distinct_jobs(
 
 
 def wanted_formats(package: Package, wanted: Format | None, *, keep_published: bool = False) -> tuple[Format, ...]:
-    """Return the formats that the store shall hold of a package, the preferred one first."""
+    """Return the formats of a package that the store should have, the preferred one first."""
     if wanted is None or wanted.kind != package.kind or wanted == package.url_format:
         return (package.url_format,)
     return (wanted, package.url_format) if keep_published else (wanted,)

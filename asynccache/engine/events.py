@@ -57,7 +57,7 @@ class CacheHit(Event):
 
 @dataclass(frozen=True, slots=True)
 class LockWaited(Event):
-    """Another process works on this package; said after a second and then every half minute."""
+    """Another process works on this package; reported after a second and then every half minute."""
 
     package: str
     holder: str
@@ -66,7 +66,7 @@ class LockWaited(Event):
 
 @dataclass(frozen=True, slots=True)
 class LocksUnsupported(Event):
-    """Files of a directory cannot be locked; work goes on, and what another process does at once is done twice."""
+    """Files in a directory cannot be locked; work continues, and concurrent work of another process is done twice."""
 
     directory: str
     reason: str
@@ -91,7 +91,7 @@ class PhaseStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class SizeKnown(Event):
-    """A server said how many bytes are still to come of a package, where nobody had said it or a part was there."""
+    """A server reported how many bytes of a package are still to come, if that was unknown or a part existed."""
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("phase", "package", "remaining as remaining_bytes")
 
@@ -157,7 +157,7 @@ class Uploaded(Event):
 
 @dataclass(frozen=True, slots=True)
 class Retried(Event):
-    """A request failed in a way that may pass; the next try comes in `delay` seconds."""
+    """A request failed temporarily; the next try is in `delay` seconds."""
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("package", "url", "attempt", "delay as delay_seconds", "reason")
 
@@ -192,7 +192,7 @@ class DamageFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class Misread(Event):
-    """A stored object was read wrong once and right on another connection: trouble on the way, not in the store."""
+    """A stored object was read wrong once and right on another connection: the transfer was damaged, not the object."""
 
     store: str
     key: str
@@ -204,7 +204,7 @@ class Misread(Event):
 
 @dataclass(frozen=True, slots=True)
 class Mended(Event):
-    """A damaged object was replaced, at its key, by what its key says."""
+    """A damaged object was replaced by a correct one."""
 
     key: str
 
@@ -214,7 +214,7 @@ class Mended(Event):
 
 @dataclass(frozen=True, slots=True)
 class PackageExtracted(Event):
-    """A package is unpacked on this node; `source` is where its archive came from, `bytes` what it unpacked to."""
+    """A package is unpacked on this node; `source` is where its archive came from, `bytes` its unpacked size."""
 
     package: str
     source: str
@@ -234,7 +234,7 @@ class Linked(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResolveStarted(Event):
-    """Solving one environment began: nothing known meets the request."""
+    """Solving one environment began: nothing known satisfies the request."""
 
     name: str
     arch: str
@@ -253,7 +253,7 @@ class ResolveEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class PackStarted(Event):
-    """Making the pack of an environment began."""
+    """Building the pack of an environment began."""
 
     environment: str
     arch: str

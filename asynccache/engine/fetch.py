@@ -1,9 +1,9 @@
 """Fetching one package's bytes to a local file, whole and verified, whatever the server does.
 
-Sources are tried in order: mirrors, then the package's own URL. A failure that may pass (a broken connection, 429, 5xx)
-is retried after a wait, continuing where the bytes ended: a few times where another source is left, the last one for as
-long as an outage is borne. A failure that will not pass (404, wrong bytes twice) leads to the next source. The file
-appears under its name only when size and digests are right.
+Sources are tried in order: mirrors, then the package's own URL. A temporary failure (a broken connection, 429, 5xx) is
+retried after a wait, continuing where the bytes ended: a few times if another source is left, the last one for as long
+as an outage is tolerated. A permanent failure (404, wrong bytes twice) leads to the next source. The file appears under
+its name only when size and digests are right.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from asynccache.runtime.threads import Threads
 
 BATCH_BYTES: Final = 1 << 20  # written and digested by one thread job: measured best between 256 KiB and 1 MiB
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_REPORT_SECONDS: Final = 1.0  # how far a slow download is, is told at least that often while something comes
+_REPORT_SECONDS: Final = 1.0  # the progress of a slow download is reported at least this often while bytes arrive
 _MAGIC: Final[Mapping[Format, tuple[bytes, ...]]] = {
     Format.CONDA: (b"PK\x03\x04",),
     Format.TAR_BZ2: (b"BZh",),
@@ -44,12 +44,12 @@ _MAGIC: Final[Mapping[Format, tuple[bytes, ...]]] = {
 
 
 class _LaterError(Exception):
-    """A failure that may pass.
+    """A temporary failure.
 
     Args:
         reason: For the message.
         retry_after: What the server asked for, in seconds.
-        throttled: The server wants to be asked more slowly.
+        throttled: The server asks to slow down.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None, *, throttled: bool = False) -> None:
@@ -59,7 +59,7 @@ class _LaterError(Exception):
 
 
 class _StalePartialError(_LaterError):
-    """What was kept of an earlier try does not belong to what the server has now."""
+    """The bytes of an earlier try do not belong to what the server has now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class PlainFile:
 
     @property
     def filename(self) -> str:
-        """Its name."""
+        """Its file name."""
         return self.url.filename
 
 
@@ -105,14 +105,14 @@ class Fetcher:
 
     Attributes:
         transport: An open transport.
-        credentials: Who to be towards each host.
-        patience: How long failures that may pass are borne.
-        clock: Time to wait on.
-        threads: Where files are written and digested.
+        credentials: Credentials for each host.
+        patience: How long temporary failures are retried.
+        clock: Clock to wait on.
+        threads: Threads that write and digest files.
         memory: Budget of bytes held in memory.
         mirrors: URL prefix -> prefixes to try before it.
-        emit: Where events go.
-        requests: How many were made so far.
+        emit: Called with each event.
+        requests: Number of requests so far.
     """
 
     transport: Transport
@@ -130,12 +130,12 @@ class Fetcher:
 
         Args:
             package: What to fetch; what is known of its bytes is checked.
-            target: File to make; `target` + `.part` holds the bytes on their way and is kept on failure.
+            target: File to create; `target` + `.part` holds the bytes of a download in progress and is kept on failure.
 
         Raises:
-            FetchError: No source gave the package; names each source and why.
-            FetchRefusedError: The same, and it stays so.
-            IntegrityError: Every source gave bytes with another size or digest.
+            FetchError: No source provided the package; the message names each source and why.
+            FetchRefusedError: The same, permanently.
+            IntegrityError: Every source provided bytes with another size or digest.
             DiskError: The local disk is full or cannot be written.
         """
         algorithms = {*package.digests.algorithms(), "sha256"}
@@ -168,7 +168,7 @@ class Fetcher:
         return [*sources, (package.url, package.access)]
 
     async def size_of(self, package: Package) -> int | None:
-        """Ask where a package is published how many bytes it has; None where nobody says it."""
+        """Request a package's size from upstream; None if it is not provided."""
         for source, said in self._sources(package):
             if source.scheme == "file":
                 with suppress(OSError):
@@ -211,7 +211,9 @@ class Fetcher:
             except (_LaterError, TransportError, IntegrityError) as exc:
                 failure = exc
             if partial.size - size_before >= BATCH_BYTES and not isinstance(failure, IntegrityError):
-                tries = fresh()  # it got on: a long download over a bad line may break off more often than `attempts`
+                tries = (
+                    fresh()
+                )  # it made progress: a long download over a bad line may break off more often than `attempts`
             if isinstance(failure, IntegrityError | _StalePartialError):
                 await self.threads.run(partial.discard)
                 resumed_from = received_before = 0
@@ -240,7 +242,7 @@ class Fetcher:
     async def _request(
         self, package: Package | PlainFile, source: PackageURL, access: Access, partial: PartialDownload
     ) -> None:
-        """Make one request and take what comes into `partial`."""
+        """Make one request and append the answer to `partial`."""
         headers: dict[str, str] = {}
         offset = partial.size
         if offset and (partial.validator or package.digests):
@@ -291,7 +293,7 @@ class Fetcher:
             raise _LaterError(f"{redacted(str(source))} ended early: expected {total} bytes, found {partial.size}")
 
     def _expected_total(self, response: Response, source: PackageURL, offset: int) -> int | None:
-        """Read the answer's status and say how long the whole package is; raise unless bytes follow."""
+        """Read the answer's status and return the size of the whole package; raise unless bytes follow."""
         status, shown = response.status, redacted(str(source))
         if status == HTTPStatus.OK:
             length = response.headers.get("Content-Length")
@@ -386,7 +388,7 @@ class Fetcher:
 
 
 def no_source(filename: str, failures: Sequence[AsyncCacheError]) -> AsyncCacheError:
-    """Return the failure of a package that none of its sources gave: their only one, or all in one sentence."""
+    """Return the failure of a package that no source provided: the only one, or all in one sentence."""
     if len(failures) == 1:
         return failures[0]
     kind: type[AsyncCacheError] = IntegrityError
@@ -398,7 +400,7 @@ def no_source(filename: str, failures: Sequence[AsyncCacheError]) -> AsyncCacheE
 
 
 def _validator(response: Response) -> str:
-    """Return what If-Range may carry: a strong ETag, else the Last-Modified date (RFC 9110 section 13.1.5)."""
+    """Return the value for If-Range: a strong ETag, otherwise the Last-Modified date (RFC 9110 section 13.1.5)."""
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag

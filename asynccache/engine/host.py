@@ -1,4 +1,4 @@
-"""What this machine gives to a piece of work: settings, time, threads, budgets, a working directory, a listener."""
+"""What operations are given: settings, clock, threads, budgets, a working directory, an event listener."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What work is done with, whatever it is about; an engine lends its own (`Engine.host`).
+    """What any operation works with; an engine lends its own (`Engine.host`).
 
     Attributes:
         settings: All settings.
-        clock: Time to measure with and to wait on.
-        threads: Where CPU work and file operations run.
-        budgets: What is shared by all that runs at once.
+        clock: Clock for measuring and waiting.
+        threads: Threads for CPU work and file operations.
+        budgets: Limits shared by concurrent work.
         workspace: This node's working directory and its locks.
-        emit: Where events go.
+        emit: Called with each event.
     """
 
     settings: Settings
@@ -39,14 +39,16 @@ class Host:
     emit: events.EventSink
 
     def limits(self) -> Limits:
-        """Return what an archive may ask of this machine."""
+        """Return the limits for archives on this machine."""
         from asynccache.archive.limits import Limits  # noqa: PLC0415 - a run on a full cache needs no codec
 
         return Limits.of(self.settings)
 
     @contextmanager
     def phase(self, phase: events.Phase, name: str, size: int | None) -> Iterator[None]:
-        """Tell when a phase of a package begins and ends; `size` is the expected work in bytes, None if unknown."""
+        """Report the beginning and the end of a package's phase; `size` is the expected work in bytes, None if
+        unknown.
+        """
         self.emit(events.PhaseStarted(phase, name, size))
         started = self.clock.now()
         try:

@@ -1,7 +1,7 @@
-"""Logins that the program `keyring` knows: it is asked where a user name came without password, or a host refuses.
+"""Logins that the program `keyring` knows: it is asked for the password of a given user, or if a host refuses.
 
-pip and uv ask the same program. It may unlock a store of the desktop or ask a cloud for a token, so it is not asked for
-hosts that answer everybody. Beside the one on PATH, programs are asked that helper environments have.
+pip and uv ask the same program. It may unlock a desktop's key store or request a token from a cloud, so it is not asked
+for hosts that answer without a login. Besides the one on PATH, those in helper environments are asked.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Final
 
 from asynccache.model.credentials import Credentials
 
-_SECONDS: Final = 30.0  # that one answer may take: some backends ask a cloud
+_SECONDS: Final = 30.0  # seconds for one answer: some backends ask a cloud
 
 
-_FURTHER: Final[dict[str, None]] = {}  # in the order in which they became known; like PATH, the whole process's
+_FURTHER: Final[dict[str, None]] = {}  # in the order in which they were added; like PATH, shared by the whole process
 
 
 def ask_also(program: Path) -> bool:
-    """Ask a further program from now on, for all hosts; return whether it was not asked so far."""
+    """Ask another program from now on, for all hosts; return whether it is new."""
     known = str(program) in keyring_programs()
     _FURTHER[str(program)] = None
     return not known
@@ -35,12 +35,13 @@ def keyring_programs() -> tuple[str, ...]:
 
 
 def keyring_login(host: str, username: str | None = None, *, url: str = "") -> Credentials | None:
-    """Return what is kept for a host; None if nothing is, or there is no such program. Blocking.
+    """Return the login stored for a host; None if there is none, or no such program. Blocking.
 
     Args:
-        host: `host` or `host:port`; what is kept under the latter counts first.
-        username: Whose password; None for anybody's.
-        url: What is asked for; counts before its host. Keyrings of clouds know addresses only, as pip and uv give them.
+        host: `host` or `host:port`; the latter takes precedence.
+        username: The user; None for any.
+        url: The requested URL, which takes precedence over its host. Cloud keyrings know only addresses, as pip and uv
+            pass them.
     """
     services = [service for service in dict.fromkeys((url, host, host.partition(":")[0])) if service]
     for program in keyring_programs():

@@ -1,4 +1,4 @@
-"""A download as far as it has come: the bytes, what the server said of them, and their running digests.
+"""A download in progress: its bytes, their validator from the server, and their running digests.
 
 Beside `NAME.part` is `NAME.part.json` with the address and the validator (ETag or Last-Modified) that the bytes belong
 to, so that a later process can ask for the rest and only for the rest. All methods block: call them in a thread.
@@ -41,7 +41,7 @@ class PartialDownload:
         return self._hasher.size
 
     def load(self) -> None:
-        """Take over what an earlier process left, digesting it again; nothing there is an empty start."""
+        """Take over what an earlier process left, digesting it again; start empty if there is nothing."""
         self.loaded = True
         try:
             record = read_json(self._record.read_text("utf-8"))
@@ -53,7 +53,7 @@ class PartialDownload:
             self.discard()
 
     def restart(self, address: str, validator: str) -> None:
-        """Begin again with bytes from `address`.
+        """Start over with bytes from `address`.
 
         Raises:
             DiskError: The files cannot be written.
@@ -68,7 +68,7 @@ class PartialDownload:
         """Write and digest the next bytes.
 
         Raises:
-            DiskError: The disk is full or fails; the bytes so far stay usable.
+            DiskError: The disk is full or fails; the bytes so far remain usable.
         """
         with disk_errors(self.path):
             if self._file is None:
@@ -89,17 +89,17 @@ class PartialDownload:
             self._file = None
 
     def digests(self) -> Digests:
-        """Return size and digests of what is there."""
+        """Return size and digests of the bytes so far."""
         return self._hasher.digests()
 
     def first_bytes(self, count: int = 512) -> bytes:
-        """Return the beginning of the file, for telling what it really is."""
+        """Return the beginning of the file, to find out what it really is."""
         with suppress(OSError), self.path.open("rb") as file:
             return file.read(count)
         return b""
 
     def discard(self) -> None:
-        """Remove the files and start from nothing."""
+        """Remove the files and start over."""
         self.close()
         self.path.unlink(missing_ok=True)
         self._record.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class PartialDownload:
         self.address = self.validator = ""
 
     def finish(self, target: Path) -> None:
-        """Give the complete file its name and forget the record.
+        """Rename the complete file and remove the record.
 
         Raises:
             DiskError: It cannot be renamed.

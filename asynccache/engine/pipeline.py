@@ -1,8 +1,8 @@
 """One package is one coroutine: locate, fetch, verify, transmute, upload, record.
 
-Nothing is visible in the store before its digest was checked, and everything up to that point is in a working directory
-that belongs to whoever holds the package's lock. Sources in order: the published archive in the store (verified on the
-way), then upstream.
+Nothing is visible in the store before its digest has been checked, and everything up to that point is in a working
+directory that belongs to the holder of the package's lock. Sources in order: the published archive in the store
+(verified while reading), then upstream.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from asynccache.store.verified import Damaged, NotWanted, Whole
 if TYPE_CHECKING:
     from asynccache.archive import Receipt
 
-UNKNOWN_SIZE: Final = 64 << 20  # bytes of temporary disk reserved for a package whose size nobody says
+UNKNOWN_SIZE: Final = 64 << 20  # bytes of temporary disk reserved for a package of unknown size
 _GROWTH: Final = 3  # a .conda written as .tar.bz2, or the reverse, stays below this multiple of its source
 
 
@@ -44,10 +44,10 @@ class Job:
     """What is wanted of one package.
 
     Attributes:
-        package: Which one.
-        formats: Formats that the store shall hold, the published one included only if wanted.
-        found: What the store held below the package's URL when it was asked.
-        damaged: What was read of it and is to be replaced.
+        package: The package.
+        formats: Formats that the store should have, including the published one only if wanted.
+        found: What the store held below the package's URL when it was listed.
+        damaged: Those found damaged, which have to be replaced.
     """
 
     package: Package
@@ -57,15 +57,15 @@ class Job:
 
     @property
     def estimated_temp_bytes(self) -> int:
-        """Temporary disk that the job needs at most, by what is known."""
+        """Most temporary disk that the job needs, as far as known."""
         size = self.package.digests.size or max((archive.size for archive in self.found), default=UNKNOWN_SIZE)
         return size * (1 + (_GROWTH if any(f != self.package.url_format for f in self.formats) else 0))
 
     def complete(self, found: Iterable[StoredArchive]) -> dict[Format, StoredArchive]:
-        """Pick what is already there of the wanted formats.
+        """Find existing archives in the wanted formats.
 
         Raises:
-            IntegrityError: The store's published archive is not the one that is asked for.
+            IntegrityError: The store's published archive is not the wanted one.
         """
         package = self.package
         there = {a.format: a for a in found if a.stem == package.stem}
@@ -82,10 +82,10 @@ class Arrived:
     """An archive on this node, verified, whose file goes into the store next.
 
     Attributes:
-        package: Whose.
+        package: The package.
         format: Its format.
         path: The file.
-        digests: What was computed of it.
+        digests: Its computed digests.
     """
 
     package: Package
@@ -100,12 +100,12 @@ Taker = Callable[[Arrived], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Brings packages into a store.
+    """Puts packages into a store.
 
     Attributes:
         host: What the work is done with.
         sources: The store, what it holds, and upstream.
-        take: Shown each archive that is about to be published.
+        take: Called with each archive that is about to be published.
     """
 
     host: Host
@@ -113,10 +113,10 @@ class Pipeline:
     take: Taker
 
     async def run(self, job: Job) -> tuple[StoredFormat, ...]:
-        """Make the store hold what the job wants; return it.
+        """Make the store have what the job wants; return it.
 
         Raises:
-            AsyncCacheError: Why it cannot; the store and the working directory are whole.
+            AsyncCacheError: Why it cannot; the store and the working directory are consistent.
         """
         package, url = job.package, job.package.url
         async with self.host.workspace.locks.hold(self.host.workspace.name(url), label=package.filename):
@@ -143,10 +143,10 @@ class Pipeline:
             return tuple(forms)
 
     async def confirm(self, job: Job) -> None:
-        """Read the published archive once where its key has no digest of the kind that is asked for.
+        """Read the published archive once if its key has no digest of the required kind.
 
         Raises:
-            IntegrityError: The store's archive is not the one that is asked for.
+            IntegrityError: The store's archive is not the wanted one.
         """
         package = job.package
         there = next((a for a in job.found if a.stem == package.stem and a.format == package.url_format), None)
@@ -167,14 +167,14 @@ class Pipeline:
             await self.host.threads.run(memory.add, place, [asked])
 
     async def _is_still(self, damaged: Damaged) -> bool:
-        """Return whether a damaged object is there as it was read; another process may have replaced it meanwhile."""
+        """Return whether a damaged object is unchanged; another process may have replaced it meanwhile."""
         there = await self.sources.store.head(damaged.archive.key)
         return there is not None and there.etag == damaged.version
 
     async def _make(
         self, job: Job, found: Sequence[StoredArchive], missing: Sequence[Format], damaged: dict[Format, Damaged]
     ) -> list[StoredFormat]:
-        """Make the missing archives; `damaged` takes what is found to be so on the way."""
+        """Make the missing archives; those found damaged meanwhile are added to `damaged`."""
         package, published = job.package, job.package.url_format
         directory = await self.host.threads.run(self.host.workspace.prepare, package.url)
         needed = job.estimated_temp_bytes if package.digests.size is not None else 0
@@ -193,7 +193,7 @@ class Pipeline:
             if published in missing:
                 forms.append(await self._publish_source(package, source, digests, damaged.get(published)))
             elif published in damaged:
-                with suppress(StoreError, IntegrityError):  # it was not asked for, and that it is damaged was said
+                with suppress(StoreError, IntegrityError):  # it was not requested, and the damage was reported
                     await self._publish_source(package, source, digests, damaged[published])
             await self.host.threads.run(self.host.workspace.discard, package.url)
         except BaseException:
@@ -205,7 +205,7 @@ class Pipeline:
     async def _obtain(
         self, package: Package, found: Sequence[StoredArchive], target: Path, damaged: dict[Format, Damaged]
     ) -> tuple[Digests, bool]:
-        """Bring the published archive to local disk, verified; return what it is, and whether it is from upstream."""
+        """Fetch the published archive to local disk, verified; return its digests, and whether it is from upstream."""
         if not any(a.format == package.url_format and a.stem == package.stem for a in found):
             known = await self._obtain_by_token(package, target)
             if known is not None:
@@ -213,7 +213,9 @@ class Pipeline:
         return await self.sources.published(package, found, target, damaged)
 
     async def _obtain_by_token(self, package: Package, target: Path) -> Digests | None:
-        """Bring what another writer stored under the address with a token, where this machine knows one; else None."""
+        """Fetch what another writer stored under the address with a token, if this machine knows one; otherwise
+        None.
+        """
         access = self.sources.fetcher.credentials.access(package.url, package.access)
         if not access.token:
             return None
@@ -226,7 +228,7 @@ class Pipeline:
         return None
 
     async def _check_archive(self, path: Path, work: int) -> None:
-        """Read an archive to its end: what is not whole or harmless is not published, whatever its digest."""
+        """Read an archive to its end: an incomplete or hostile one is not published, whatever its digest."""
         from asynccache.archive import check  # noqa: PLC0415 - a run on a full cache needs no codec
 
         async with self.host.budgets.cpu.borrow(work=work):
@@ -275,7 +277,7 @@ class Pipeline:
     async def _publish_derived(
         self, package: Package, path: Path, fmt: Format, receipt: Receipt, broken: Damaged | None
     ) -> StoredFormat:
-        # never a second hash directory for one file name (contract, section 3.4): adopt what came meanwhile
+        # never a second hash directory for one file name (contract, section 3.4): adopt what was written meanwhile
         for archive in await self.sources.inventory.refresh(package.url):
             if archive.format != fmt or archive.stem != package.stem:
                 continue
@@ -300,7 +302,7 @@ class Pipeline:
     async def _publish(
         self, package: Package, key: str, path: Path, digests: Digests, broken: Damaged | None
     ) -> StoredFormat:
-        """Put a file at its key, also in the place of a damaged object; what is there in the right size is adopted."""
+        """Publish a file under its key, replacing a damaged object; an existing one of the right size is adopted."""
         created = True
         try:
             if broken is None:
@@ -323,7 +325,7 @@ class Pipeline:
         return StoredFormat(key, size, created, digests.sha256 or "" if created else "")
 
     async def _remains(self, there: ObjectInfo, path: Path) -> Damaged | None:
-        """Read what has the key of an upload and not even its size; None unless it is damaged."""
+        """Read the object under an upload's key whose size differs; None unless it is damaged."""
         parts = layout.parse_key(there.key, self.host.settings.packages_dirname)
         if parts is None:
             return None
@@ -331,11 +333,11 @@ class Pipeline:
         return reading if isinstance(reading, Damaged) else None
 
     async def _replace(self, package: Package, broken: Damaged, path: Path, digests: Digests) -> None:
-        """Write a file over a damaged object.
+        """Overwrite a damaged object with a file.
 
         Raises:
             PreconditionFailedError: It has changed since it was read.
-            IntegrityError: It cannot be written over.
+            IntegrityError: It cannot be overwritten.
         """
         if broken.version is None:
             raise broken.error(self.sources.store.address, "this store gives objects no version")
@@ -368,7 +370,7 @@ def _key_hash(package: Package, digests: Digests) -> str:
 
 
 def keep_partial(directory: Path) -> None:
-    """Remove what a failed package left, but for the download that can be continued."""
+    """Remove what a failed package left, except a download that can be continued."""
     with disk_errors(directory), suppress(FileNotFoundError):
         for path in directory.iterdir():
             if not path.name.endswith((".part", ".part.json")):

@@ -1,4 +1,4 @@
-"""How far a run is, added up from its events: packages, bytes, speed, and the time that is left."""
+"""The progress of a run, added up from its events: packages, bytes, speed, and the remaining time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class PhaseTotals(Documented):
     """One phase over all packages.
 
     Attributes:
-        count: Packages that went into it.
-        bytes: Bytes moved (see `events.BytesMoved`).
+        count: Packages that entered it.
+        bytes: Bytes transferred (see `events.BytesMoved`).
         busy_seconds: Time of all packages added up.
         span_seconds: Time during which at least one package was in the phase, up to the last that left it.
-        known_bytes: Bytes that those which went into it move in all, as far as known.
+        known_bytes: Total bytes of the packages that entered it, as far as known.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("count", "bytes", "busy_seconds", "span_seconds")
@@ -41,37 +41,37 @@ class PhaseTotals(Documented):
 
     @property
     def expected(self) -> int | None:
-        """Bytes that those which went into it move in all; None while it is not known of one of them."""
+        """Total bytes of the packages that entered it; None while unknown for one of them."""
         if any(moving.size is None for moving in self.active.values()):
             return None
         return max(self.known_bytes, self.bytes)
 
     def speed(self, now: float) -> float:
-        """Return bytes a second over the time in which something moved; 0 before."""
+        """Return bytes per second over the time with transfers; 0 before."""
         seconds = self.span_seconds + (now - self.since if self.active else 0.0)
         return self.bytes / seconds if seconds > 0 else 0.0
 
 
 @dataclass(slots=True)
 class _Moving:
-    """A package in a phase: the bytes that it moves, None while nobody knows, and those that it has moved."""
+    """A package in a phase: its total bytes, None while unknown, and those transferred."""
 
     size: int | None
     moved: int = 0
 
 
 class Progress:
-    """Counts what is done of a run, and estimates what is left.
+    """Counts what a run has done, and estimates the rest.
 
     Args:
-        clock: Gives monotonic seconds; real time when None.
+        clock: Returns monotonic seconds; None for real time.
 
     Attributes:
-        phases: What each phase moved.
-        packages: How many packages there are, where it was said beforehand.
+        phases: What each phase transferred.
+        packages: Number of packages, if known beforehand.
         done: Packages that are complete.
-        failed: Packages that are not.
-        extracted_bytes: What was unpacked on this node.
+        failed: Packages that failed.
+        extracted_bytes: Bytes unpacked on this node.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
@@ -93,7 +93,7 @@ class Progress:
 
     @property
     def speed(self) -> float:
-        """Bytes a second, over the time in which something was fetched; 0 before."""
+        """Bytes per second over the time with fetches; 0 before."""
         return self.phases["fetch"].speed(self._clock())
 
     def take(self, event: events.Event) -> None:
@@ -127,10 +127,10 @@ class Progress:
                 self._worked += 1
 
     def seconds_left(self) -> float | None:
-        """Estimate how long the rest takes; None if nothing says.
+        """Estimate the remaining time; None if unknown.
 
-        By packages as soon as one that had something to do is complete: what comes after fetching counts then, too.
-        Before that by bytes; how large what has not begun is, nobody says: it counts as the rest does on average.
+        By packages as soon as one that had something to do is complete, since then the phases after fetching count,
+        too. Before that by bytes; packages that have not begun count as average, since their size is unknown.
         """
         left = self.packages - self.finished
         if left > 0 and self._worked and self._began is not None:
@@ -165,7 +165,9 @@ class Progress:
         moving = totals.active.pop(package, None)
         if moving is None:
             return
-        self._expect(phase, moving, moving.moved)  # what was less, such as a part that was there, is not to come
+        self._expect(
+            phase, moving, moving.moved
+        )  # less, for instance because a part existed, means that the difference need not be fetched
         if not totals.active:
             totals.span_seconds += self._clock() - totals.since
 

@@ -22,9 +22,9 @@ class StoredFormat(Documented):
 
     Attributes:
         key: Object key, relative to the root.
-        size: In bytes.
-        created: Whether this run put it there.
-        sha256: Of its bytes, where this run had them; empty otherwise.
+        size: Size in bytes.
+        created: Whether this run created it.
+        sha256: sha256 of its bytes, if this run had them; otherwise empty.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("key", "size as bytes", "created")
@@ -37,12 +37,12 @@ class StoredFormat(Documented):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Documented):
-    """What became of one package.
+    """The outcome for one package.
 
     Attributes:
         package: File name as published.
         url: Where it is published, without credentials.
-        forms: What the store holds of it that was wanted.
+        forms: The wanted formats of it that the store has.
         error: Why it is not complete; None if it is.
     """
 
@@ -60,21 +60,21 @@ class RunTotals(Documented):
 
     Attributes:
         store: Address of the store.
-        packages: How many distinct ones it was about.
-        complete: Those of which the store has everything that was wanted.
-        failed: The others.
+        packages: Number of distinct packages.
+        complete: Packages of which the store has everything that was wanted.
+        failed: The other packages.
         cache_hits: Packages of which the store had everything before.
         fetched_bytes: Origin (`store`, `file`, `https://HOST`) -> bytes that came from it.
         uploaded_bytes: Bytes that were published.
         adopted_objects: Objects that another writer published meanwhile.
-        requests: Who answered -> how many requests.
-        retries: Requests that were made again.
+        requests: Server -> number of requests.
+        retries: Requests that were retried.
         damaged: Keys of objects that differ from their own key in two readings.
-        mended: Those that were replaced by what their keys say.
+        mended: Those that were replaced by correct ones.
         seconds: Total time.
-        cpu_seconds: Of this process and its children.
-        peak_memory_bytes: The largest resident size that the process has had.
-        phases: Phase (`fetch`, `transmute`, `upload`) -> what it moved.
+        cpu_seconds: CPU time of this process and its children.
+        peak_memory_bytes: The largest resident size of the process.
+        phases: Phase (`fetch`, `transmute`, `upload`) -> what it transferred.
     """
 
     store: str
@@ -100,13 +100,13 @@ class Report(Documented):
 
     Args:
         store: Address of the store.
-        clock: Time to measure with; real time when None.
+        clock: Clock to measure with; None for real time.
 
-        keep: Keep what came of packages that are complete; a million of them need room.
+        keep: Keep the outcomes of complete packages, of which a million need much memory.
 
     Attributes:
         outcomes: One per distinct package, in the order of completion; only the failures unless all are kept.
-        packages: How many there are.
+        packages: Number of packages.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = ("*totals", "outcomes")
@@ -134,7 +134,7 @@ class Report(Documented):
 
     @property
     def phases(self) -> dict[events.Phase, PhaseTotals]:
-        """What each phase moved."""
+        """What each phase transferred."""
         return self._progress.phases
 
     @property
@@ -143,7 +143,7 @@ class Report(Documented):
         return {o.url: o.error for o in self.outcomes if o.error is not None}
 
     def add(self, outcome: Outcome) -> None:
-        """Take in what came of a package."""
+        """Add the outcome of a package."""
         self.packages += 1
         if self._keep or outcome.error is not None:
             self.outcomes.append(outcome)
@@ -167,10 +167,10 @@ class Report(Documented):
                 self.mended.append(key)
 
     def finish(self, requests: dict[str, int]) -> None:
-        """Close the books.
+        """Finish the report.
 
         Args:
-            requests: By whom they were answered -> how many this run made.
+            requests: Server -> number of requests of this run.
         """
         self.requests = requests
         self.seconds = self._clock.now() - self._started
@@ -178,10 +178,10 @@ class Report(Documented):
         self.peak_memory_bytes = peak_memory_bytes()
 
     def raise_for_failures(self) -> None:
-        """Raise when a package is not complete.
+        """Raise if a package is not complete.
 
         Raises:
-            AsyncCacheError: The failure, when it is the only package.
+            AsyncCacheError: The failure, if there was only one package.
             PartialFailureError: What failed, by URL.
         """
         failures = self.failures
@@ -194,7 +194,7 @@ class Report(Documented):
 
     @property
     def totals(self) -> RunTotals:
-        """What it did and took, added up."""
+        """Totals of what it did and took."""
         return RunTotals(
             store=self.store,
             packages=self.packages,

@@ -1,4 +1,4 @@
-"""Bringing one archive to local disk, out of the store or from upstream: verified, measured and told of."""
+"""Fetching one archive to local disk, from the store or upstream: verified, measured and reported."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Sources:
     """Where archives come from.
 
     Attributes:
-        host: What the work is done with.
+        host: Settings, threads and budgets to work with.
         reader: Reads what a store holds.
         inventory: What the store holds.
-        fetcher: Where upstream bytes come from.
-        derived: Which derived archives are used.
+        fetcher: Fetches from upstream.
+        derived: Which derived archives may be used.
     """
 
     host: Host
@@ -83,16 +83,16 @@ class Sources:
     async def published(
         self, package: Package, found: Iterable[StoredArchive], path: Path, damaged: dict[Format, Damaged]
     ) -> tuple[Digests, bool]:
-        """Bring the archive that a package's URL names, out of the store or from upstream.
+        """Fetch the archive that a package's URL names, from the store or upstream.
 
         Args:
             package: The package.
             found: What the store holds below the package's URL.
-            path: The file to make.
-            damaged: Formats of it that are known to be damaged in the store; takes what is found to be so.
+            path: The file to create.
+            damaged: Formats of it that are known to be damaged in the store; those found damaged are added.
 
         Returns:
-            What is known of its bytes, and whether it came from upstream.
+            Its known digests, and whether it came from upstream.
 
         Raises:
             IntegrityError: The store or all sources have other bytes.
@@ -114,7 +114,7 @@ class Sources:
                     pass
         wanted = package
         if fmt in damaged:
-            # nothing but what its key says may take its place
+            # it may only be replaced by what its key says
             wanted = package.with_digests(damaged[fmt].archive.digests)
         try:
             return (await self.upstream(wanted, path)).digests, True
@@ -125,7 +125,7 @@ class Sources:
 
 
 def other_bytes(package: Package, expected: str, found: str) -> IntegrityError:
-    """Return the failure of whoever wants other bytes of a package than the store holds."""
+    """Return the failure if the wanted bytes of a package differ from those in the store."""
     return IntegrityError(
         f"the store already holds other bytes for {package.url}",
         expected=expected,

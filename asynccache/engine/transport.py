@@ -1,8 +1,7 @@
 """The `Transport` seam: one HTTP GET with a range; aiohttp behind it, and a twin in memory.
 
-Exceptions of the HTTP library become `TransportError`, which is always worth another try, but for a certificate that
-cannot be verified; what the server answers is a `Response` whatever its status, and what it means is decided by the
-caller.
+Exceptions of the HTTP library become `TransportError`, which is always worth a retry, except for a certificate that
+cannot be verified; any answer of the server is a `Response`, which the caller interprets.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class Response:
     Attributes:
         status: HTTP status.
         headers: Header fields; look-ups ignore case.
-        read_any: Gives the next bytes of the body as they arrive, none at its end; raises a `TransportError` when the
-            connection broke or stalled before.
-        downgraded: Whether a redirect led from https to http, where anybody on the way may answer.
+        read_any: Returns the next bytes of the body as they arrive, none at its end; raises a `TransportError` if the
+            connection breaks or stalls before.
+        downgraded: Whether a redirect led from https to http, where anyone in between may answer.
     """
 
     status: int
@@ -80,8 +79,8 @@ class HTTPTransport(Transport):
     """GET over aiohttp.
 
     Attributes:
-        connections: In all.
-        connections_per_host: To one host.
+        connections: Connections in total.
+        connections_per_host: Connections to one host.
         connect_timeout: Seconds to wait for a connection, its TLS handshake included.
         read_timeout: Seconds without a byte after which the connection counts as stalled.
     """
@@ -136,7 +135,7 @@ class HTTPTransport(Transport):
                 )
 
     async def _as_conda(self, url: PackageURL) -> dict[str, Any]:
-        """Return what conda's configuration says of how its packages are asked for."""
+        """Return what conda's configuration says about connections."""
         if not url.filename.endswith(CONDA_FILES):
             return {}
         if self._conda is None:

@@ -1,10 +1,10 @@
-"""What was read and found to be what it should be, so that it is not read again while it stays the same.
+"""What was read and found correct, so that it is not read again while it is unchanged.
 
-Two files of a machine; both can be removed at any time. All functions block: call them in a thread.
+Two files on each machine; both can be removed at any time. All functions block: call them in a thread.
 
-`verified.sqlite` in the cache directory saves reading. It is shared by all who share that directory, so nothing may be
-run on its word. `vouched.sqlite` holds what this user made, compared or read himself and therefore vouches for. It is
-in the cache directory where nobody else can write there, else in the user's home, else nowhere.
+`verified.sqlite` in the cache directory saves reading. It is shared by all users of that directory, so nothing may be
+run because of it. `vouched.sqlite` holds what this user made, compared or read, and therefore vouches for. It is in the
+cache directory if no other user can write to it, otherwise in the user's home, otherwise nowhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Verified:
     """One of the files.
 
     Args:
-        path: Which; None to remember nothing beyond this process.
+        path: The file; None to remember nothing beyond this process.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -38,16 +38,16 @@ class Verified:
 
     @classmethod
     def shared(cls, cache_dir: Path) -> Verified:
-        """Return what saves reading; `cache_dir` is the setting of that name."""
+        """Return the record that saves reading; `cache_dir` is the setting of that name."""
         return cls(cache_dir / "verified.sqlite")
 
     @classmethod
     def own(cls, cache_dir: Path) -> Verified:
-        """Return what this user vouches for; `cache_dir` is the setting of that name."""
+        """Return the record of what this user vouches for; `cache_dir` is the setting of that name."""
         return cls(_own_file(cache_dir))
 
     def known(self, place: str) -> dict[str, str]:
-        """Return name -> version of all that was verified in a place.
+        """Return name -> version of everything that was verified in a place.
 
         Args:
             place: A store's identity, a directory, or a kind of statement.
@@ -56,7 +56,7 @@ class Verified:
         return dict(self._cache.do(lambda c: c.execute(sql, (place,)).fetchall()))
 
     def version(self, place: str, name: str) -> str | None:
-        """Return the version of one that was verified; None if it was not."""
+        """Return the version that was verified under a name; None if there is none."""
         sql = "select version from verified where place = ? and name = ?"
         found = self._cache.do(lambda c: c.execute(sql, (place, name)).fetchone())
         return None if found is None else str(found[0])
@@ -67,7 +67,7 @@ class Verified:
         Args:
             place: As for `known`.
             entries: The pairs.
-            most: How many of the place are remembered before all that are older are forgotten; None for all.
+            most: How many entries of the place are kept before all older ones are forgotten; None for all.
         """
         rows = [(place, *entry) for entry in entries]
 
@@ -100,6 +100,6 @@ def _private(path: Path) -> Path:
             path.unlink()
     except FileNotFoundError:
         pass
-    with suppress(OSError):  # of a file system that is read only, what is there can be read
+    with suppress(OSError):  # on a read-only file system, existing entries can be read
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return path

@@ -1,11 +1,11 @@
-"""The node's working directory: where downloads grow and derived archives are made before they are published.
+"""The node's working directory: where downloads are written and derived archives are made before they are published.
 
     <cache_dir>/work/<name>/               one directory per source URL, used under the lock of the same name
-    <cache_dir>/work/<what>-<host>-.../    what only one process needs
+    <cache_dir>/work/<what>-<host>-.../    files that only one process needs
     <cache_dir>/locks/<name>               kernel locks
 
-A package's directory survives a killed process on purpose: its partial download is continued by the next run. What
-nobody came back for is removed after a day; what only a killed process needed, by the next run.
+A package's directory survives a killed process on purpose: its partial download is continued by the next run. Abandoned
+directories are removed after a day; what only a killed process needed, by the next run.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ ABANDONED_AFTER: Final = 24 * 3600.0  # seconds since the last change of a worki
 
 
 class _LockEvents(LockObserver):
-    """Reports what a `LockDirectory` tells its observer.
+    """Reports events of a `LockDirectory`.
 
     Args:
-        emit: Where events go.
+        emit: Called with each event.
     """
 
     def __init__(self, emit: EventSink) -> None:
@@ -50,12 +50,12 @@ class _LockEvents(LockObserver):
 
 
 class Workspace:
-    """The working directory and its locks. Methods but `name` touch the disk: call them in a thread.
+    """The working directory and its locks. All methods except `name` use the disk: call them in a thread.
 
     Args:
-        cache_dir: The setting of the same name.
+        cache_dir: The setting `cache_dir`.
         lock_timeout: Seconds to wait for another process's package.
-        emit: Where events about locks go.
+        emit: Called with events about locks.
     """
 
     def __init__(self, cache_dir: Path, lock_timeout: float = 3600.0, emit: EventSink = ignore) -> None:
@@ -73,10 +73,10 @@ class Workspace:
         return hashlib.sha256(str(url).encode()).hexdigest()[:32]
 
     def prepare(self, url: PackageURL) -> Path:
-        """Make a URL's working directory and return it.
+        """Create a URL's working directory and return it.
 
         Raises:
-            DiskError: It cannot be made.
+            DiskError: It cannot be created.
         """
         path = self.directory(self.name(url))
         with disk_errors(path):
@@ -84,17 +84,17 @@ class Workspace:
         return path
 
     def directory(self, name: str) -> Path:
-        """Return where to work under the lock of a name.
+        """Return the directory to work in under the lock of a name.
 
-        Where locks do not keep other processes out, it is a place of this process's own: unfinished files are shared
-        with nobody, and nobody continues them.
+        If locks do not work, it is a directory of this process's own: its unfinished files are neither shared nor
+        continued.
         """
         return self.path / (name if self.locks.supported else name + self._own)
 
     def passing_file(self, name: str) -> Path:
-        """Return the path of a file that is read once and removed by the caller, with its directory made.
+        """Return the path of a file that is read once and removed by the caller, and create its directory.
 
-        Where the cache directory cannot be written it is among the user's temporary files: reading a store does not
+        If the cache directory cannot be written to, it is among the user's temporary files: reading a store does not
         need that directory.
         """
         import tempfile  # noqa: PLC0415 - most commands do without
@@ -110,7 +110,7 @@ class Workspace:
             return self._passing.path / f"{self._passed}-{name}"
 
     def close(self) -> None:
-        """Remove what only this process has."""
+        """Remove this process's own files."""
         with self._guard:
             if self._passing is not None:
                 self._passing.close()
@@ -121,7 +121,7 @@ class Workspace:
         remove_below(self.path, self.directory(self.name(url)))
 
     def discard_if_empty(self, url: PackageURL) -> None:
-        """Remove a URL's working directory unless somebody will continue what is in it."""
+        """Remove a URL's working directory unless its content can be continued."""
         if not self.locks.supported:
             self.discard(url)
         with suppress(OSError):
@@ -145,12 +145,12 @@ class Workspace:
             )
 
     def sweep(self, older_than: float = ABANDONED_AFTER) -> set[str]:
-        """Remove what dead processes left: their own directories, and packages' that nobody touched for so long.
+        """Remove what dead processes left: their own directories, and packages' that were not used for so long.
 
-        A package's directory is kept so long because the next run goes on with what is in it.
+        A package's directory is kept so long because the next run continues with its content.
 
         Returns:
-            The names of those that are left: of killed runs, or in use.
+            The names of the remaining ones: of killed runs, or in use.
         """
         sweep_temporary(older_than)
         left = sweep_dead(self.path, older_than)
