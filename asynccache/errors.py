@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# conda's token in the key or the address of a package: other writers make keys of addresses with their tokens
+# conda's token in the key or the address of a package: other writers make keys from addresses with tokens
 _LOGIN = r"(?P<before>(?:\bconda/|https?://)[^\s'\"]*?/t/)[^/\s'\"]+(?=/[^\s'\"]*\.(?:conda|tar\.bz2))"
 
 
@@ -30,8 +30,8 @@ class ExitCode(NamedTuple):
         code: The number.
         name: One word for it, `cause` in JSON.
         meaning: When, in half a sentence.
-        retryable: Whether the same command may succeed when it is run again although nobody has changed anything; None
-            if the code alone does not tell: `retryable` of the JSON document does.
+        retryable: Whether the same command may succeed if it is run again without any change; None if the code alone
+            does not decide this: `retryable` of the JSON document does.
     """
 
     code: int
@@ -80,7 +80,7 @@ class AsyncCacheError(Exception):
     """Base of the family.
 
     Args:
-        message: What happened, one sentence; never contains a credential (tokens in keys are taken out).
+        message: What happened, one sentence; never contains a credential (tokens in keys are removed).
         expected: What should have been there, as the user would write it.
         found: What was there instead.
         hint: What to do next.
@@ -90,7 +90,7 @@ class AsyncCacheError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call may succeed later although nobody has changed anything."""
+        """Whether the same call may succeed later without any change."""
         return bool(EXIT_CODES[self.exit_code].retryable)
 
     def __init__(self, message: str, *, expected: object = None, found: object = None, hint: str | None = None) -> None:
@@ -131,7 +131,7 @@ class UsageError(AsyncCacheError):
 
 
 class ConfigurationError(AsyncCacheError):
-    """A setting has a value that it cannot have."""
+    """A setting has an invalid value."""
 
     exit_code = 3
 
@@ -143,13 +143,13 @@ class FetchError(AsyncCacheError):
 
 
 class FetchRefusedError(FetchError):
-    """No source gives the package, now or later: it is not there, or access is refused."""
+    """No source provides the package, now or later: it does not exist, or access is refused."""
 
     exit_code = 17
 
 
 class IntegrityError(AsyncCacheError):
-    """Bytes are not what their digest or their record says."""
+    """Bytes do not match their digest or record."""
 
     exit_code = 5
 
@@ -161,7 +161,7 @@ class ArchiveError(AsyncCacheError):
 
 
 class HostileArchiveError(ArchiveError):
-    """An archive tries to do what no package may do: leave its root, write through a link, exhaust the machine."""
+    """An archive tries to do what no package may do: leave its root, write through a link, or exhaust the machine."""
 
 
 class TransmuteError(ArchiveError):
@@ -169,7 +169,7 @@ class TransmuteError(ArchiveError):
 
 
 class StoreError(AsyncCacheError):
-    """A store cannot be reached, or answers what it must not."""
+    """A store cannot be reached, or gives an invalid answer."""
 
     exit_code = 6
 
@@ -181,7 +181,7 @@ class StoreRefusedError(StoreError):
 
 
 class AliasTakenError(StoreError):
-    """An immutable name belongs to another environment."""
+    """An immutable alias refers to another environment."""
 
     exit_code = 19
 
@@ -225,7 +225,7 @@ class ResolutionError(AsyncCacheError):
 
 
 class UnsatisfiableError(ResolutionError):
-    """No set of packages meets all requirements; the message holds the reasons."""
+    """No set of packages satisfies all requirements; the message contains the reasons."""
 
 
 class PackageUnknownError(ResolutionError):
@@ -246,11 +246,11 @@ class IndexUnreachableError(ResolutionError):
 
 
 class IndexRefusedError(IndexUnreachableError):
-    """A channel or an index refuses, now and later: its login, or a request that it should know."""
+    """A channel or an index refuses, now and later: the login, or a request that it should support."""
 
     @property
     def retryable(self) -> bool:
-        """A refusal stays."""
+        """A refusal is permanent."""
         return False
 
 
@@ -261,13 +261,13 @@ class ResolveTimeoutError(ResolutionError):
 
 
 class ResolverFailedError(ResolutionError):
-    """A resolver's executable crashed or answered what it must not; the message holds its last lines."""
+    """A resolver's executable crashed or gave an invalid answer; the message contains its last lines."""
 
     exit_code = 14
 
 
 class ResolverMissingError(ConfigurationError):
-    """The resolver that was asked for is not on this machine, or none is configured."""
+    """The requested resolver is not on this machine, or none is configured."""
 
 
 class BuildError(ResolutionError):
@@ -277,7 +277,7 @@ class BuildError(ResolutionError):
 
 
 class HydrationError(AsyncCacheError):
-    """An environment could not be made on disk, or what is at its place is not ours."""
+    """An environment could not be created on disk, or what is at its path is not ours."""
 
     exit_code = 16
 
@@ -286,7 +286,7 @@ class DefectError(AsyncCacheError):
     """Something was raised that asynccache does not raise on purpose (see `asynccache.runtime.failures`).
 
     Args:
-        message: That it is a defect, and where it showed.
+        message: That it is a defect, and where it occurred.
         report: File that holds the traceback, without credentials; None if none could be written.
         hint: What to do next.
     """
@@ -318,11 +318,11 @@ class PartialFailureError(AsyncCacheError):
 
     @property
     def retryable(self) -> bool:
-        """Whether trying again may help with any of them."""
+        """Whether a retry may help with any of them."""
         return any(error.retryable for error in self.errors.values())
 
     def causes(self) -> list[tuple[AsyncCacheError, list[str]]]:
-        """Return each distinct cause once, with the names of what failed for it, in the order of their first."""
+        """Return each distinct cause once, with the names of what failed for it, in order of first occurrence."""
         found: dict[str, tuple[AsyncCacheError, list[str]]] = {}
         for name, error in self.errors.items():
             found.setdefault(str(error), (error, []))[1].append(name)
@@ -340,11 +340,11 @@ def raise_failures(message: str, errors: dict[str, AsyncCacheError], *, asked: i
     Args:
         message: How many of how many failed.
         errors: What failed, by the name or URL of each.
-        asked: How many were asked for. A failure of the only one is raised as it is.
-        hint: What to do next where there were others.
+        asked: How many were requested. The failure of an only one is raised as it is.
+        hint: What to do next, if several were requested.
 
     Raises:
-        AsyncCacheError: The failure, when one was asked for.
+        AsyncCacheError: The failure, if one was requested.
         PartialFailureError: All failures.
     """
     if not errors:
@@ -355,7 +355,7 @@ def raise_failures(message: str, errors: dict[str, AsyncCacheError], *, asked: i
 
 
 def error_from_document(said: dict[str, object]) -> AsyncCacheError:
-    """Return the error that `as_document` made a document of, of the same class where that takes no more than it has.
+    """Return the error of a document made by `as_document`, of the same class if that needs no further arguments.
 
     Raises:
         KeyError: It is not such a document.

@@ -1,7 +1,7 @@
 """`python -m asynccache.boot MANIFEST STEP|REQ_ID:FULL_ID [--envs DIR] [--arch ARCH]`.
 
-Makes the environment and leaves `_env_id`, `_env_path`, `__conda_python` and `_asynccache_receipt.json` in the working
-directory. Exit codes: 0 done, 1 the environment cannot be made (one line on stderr), 2 malformed arguments.
+Creates the environment and writes `_env_id`, `_env_path`, `__conda_python` and `_asynccache_receipt.json` in the
+working directory. Exit codes: 0 done, 1 the environment cannot be created (one line on stderr), 2 malformed arguments.
 """
 
 from __future__ import annotations

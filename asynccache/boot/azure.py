@@ -15,7 +15,7 @@ class AzureRanges(AccountRanges):
     """An object of Azure Blob Storage.
 
     Args:
-        account: Who asks.
+        account: The credentials.
         container: Its container.
         key: Its key.
     """
@@ -25,7 +25,7 @@ class AzureRanges(AccountRanges):
         AccountRanges.__init__(self, account, url, f"az://{container}/{key}")
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
-        """Ask for a range; the service has none that count from the end, so the size is asked first."""
+        """Request a range; the service has none that count from the end, so the size is requested first."""
         if start < 0:
             with self._ask("HEAD", {}) as answer:
                 size = int(answer.headers["Content-Length"])

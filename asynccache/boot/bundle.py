@@ -20,14 +20,14 @@ from asynccache.node.ranges import Ranges
 
 BUNDLES = "asynccache/bundles"
 """Directory below the cache's root: `ARCH.json` holds `key`, `size` and `sha256` of the bundle of an architecture."""
-_MOST_DERIVED = 900  # a variable holds 128 KiB on Linux; packages beyond that are taken as they were published
+_MOST_DERIVED = 900  # a variable holds 128 KiB on Linux; packages beyond that are used as published
 
 
 def published_bundle(root: Root, arch: str, count: Callable[[Ranges], None]) -> dict[str, Any] | None:
     """Return `key`, `size` and `sha256` of the bundle that the cache has for an architecture, None without one.
 
     Args:
-        root: The cache's.
+        root: The cache's root.
         arch: conda platform.
         count: Called with what was read.
     """
@@ -54,22 +54,22 @@ def hydrate_from_packages(
     name: str,
     derived: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Let the bundle's engine make a prefix; the caller holds no lock of it.
+    """Let the bundle's engine create a prefix; the caller holds no lock on it.
 
     Args:
-        root: The cache's.
+        root: The cache's root.
         bundle: `key` and `sha256` of the bundle.
         env: (req_id, full_id, arch).
-        prefix: Where.
+        prefix: Its path.
         say: Called with progress.
         count: Called with what was read of the bundle.
         packs: Whether the engine may use a pack that is in the store, whatever is in it.
-        name: Of the environment, with its digest where one is named.
+        name: Name of the environment, with its digest if it has one.
         derived: Which derived archives of packages it may use.
 
     Returns:
-        `packages`, how many; `bytes`, theirs on disk; `fetched_bytes` and `store_requests`, what the engine received
-        of packages and asked the store. 0 if the engine does not say.
+        `packages`, their number; `bytes`, their size on disk; `fetched_bytes` and `store_requests`, the package bytes
+        and store requests of the engine. 0 if the engine does not report them.
 
     Raises:
         HydrationError: The bundle is damaged or the engine failed; its own message is in the log.
@@ -106,7 +106,7 @@ def hydrate_from_packages(
 def _installed(
     root: Root, bundle: dict[str, Any], directory: str, say: Callable[[str], None], count: Callable[[Ranges], None]
 ) -> str:
-    """Return where a bundle is unpacked; whoever comes second finds it."""
+    """Return the directory into which a bundle is unpacked, once."""
     sha256 = str(bundle["sha256"])
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise HydrationError(f"the engine's bundle has no sha256: found {sha256[:80]!r}")

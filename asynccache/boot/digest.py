@@ -17,12 +17,12 @@ def named_pack(root: Root, manifest: Manifest, env: Triple) -> str:
     """Return the digest of the pack that the environment's digest stands for, empty if it stands for none.
 
     Args:
-        root: The cache's.
+        root: The cache's root.
         manifest: Names the digest of the environment, or the common one of all its architectures.
         env: (req_id, full_id, arch).
 
     Raises:
-        HydrationError: The store has not what the digest stands for, or something else.
+        HydrationError: The store lacks what the digest stands for, or has something else.
     """
     lines = _lines(root, manifest, env, manifest.digest(*env))
     if lines[0] == "asynccache environments 1":

@@ -14,7 +14,7 @@ class GoogleRanges(AccountRanges):
     """An object of Google Cloud Storage.
 
     Args:
-        account: Who asks.
+        account: The credentials.
         bucket: Its bucket.
         key: Its key.
     """

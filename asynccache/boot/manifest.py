@@ -9,13 +9,13 @@
      "derived": {"REQ_ID:FULL_ID:ARCH": ["MD5=SHA256"]},
      "digests": {"REQ_ID:FULL_ID:ARCH": "..."}}
 
-All but `version` and `root` may be missing. The name of the root's kind, as `s3`, holds what settings of its
-clients (`DEFAULT_AWS_CLIENT_PROVIDER`, `S3_CLIENT_RETRY_CONFIG`) say where the flow is launched; variables of the node
-count before it. `derived` tells the engine which derived archives of packages it may use (the
-setting `derived_digests`), `digests` of which environments it makes what their digest stands for, and nothing else. A
-manifest that names a digest of anything else has *pins*: of packs, bundles and decoders a node then takes those that
-are named and no others, so that whoever writes to the store makes no node run what the submitting side did not vouch
-for. Without any pins (flows deployed earlier) they are looked for at their usual keys and taken as they are there.
+All but `version` and `root` may be missing. The key with the name of the root's kind, such as `s3`, holds the values of
+settings of its clients (`DEFAULT_AWS_CLIENT_PROVIDER`, `S3_CLIENT_RETRY_CONFIG`) where the flow is launched; variables
+on the node take precedence. `derived` lists the derived archives of packages that the engine may use (the setting
+`derived_digests`), `digests` the environments that must match their digest. A manifest with any other digest has
+*pins*: of packs, bundles and decoders a node then uses those that are pinned and no others, so that an attacker who can
+write to the store cannot make a node run what the submitter did not vouch for. Without any pins (flows deployed
+earlier) they are looked up at their usual keys and used as they are.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Manifest:
     """A manifest.
 
     Args:
-        document: As read.
-        name: For messages.
+        document: The parsed document.
+        name: Its name in messages.
 
     Raises:
         HydrationError: It is not one that this version reads.
@@ -66,7 +66,7 @@ class Manifest:
         """Read a manifest from a file.
 
         Raises:
-            HydrationError: There is none, or it is damaged.
+            HydrationError: It does not exist, or is damaged.
         """
         try:
             with open(path, "rb") as file:
@@ -77,7 +77,7 @@ class Manifest:
             raise HydrationError(f"the manifest {path} is no JSON ({exc})") from exc
 
     def ids(self, text: str) -> tuple[str, str]:
-        """Return (req_id, full_id) of a step, or of a text `REQ_ID:FULL_ID`, also with `@sha256:DIGEST` behind it.
+        """Return (req_id, full_id) of a step, or of a text `REQ_ID:FULL_ID`, also followed by `@sha256:DIGEST`.
 
         Raises:
             HydrationError: It is neither.
@@ -96,17 +96,17 @@ class Manifest:
         """Return (key, digest or None, how it was compared) of an environment's pack.
 
         It was compared `whole`, `sources` (with its packages, without byte code), or not at all, which is empty: then
-        it was made by whoever named its digest.
+        the submitter built it.
 
         Args:
-            req_id: Of the environment.
-            full_id: Of it.
-            arch: Of it.
-            named: Gives the digest of the pack that the environment's own digest stands for, empty if it has none;
-                asked where the manifest names no pack.
+            req_id: Id of the environment.
+            full_id: Its full_id.
+            arch: Its architecture.
+            named: Returns the digest of the pack that the environment's own digest stands for, empty if it has none;
+                called if the manifest has no pack.
 
         Raises:
-            PackUnusableError: There are pins, and none of this environment's pack.
+            PackUnusableError: There are pins, but none for this environment's pack.
         """
         said = self._packs.get(f"{req_id}:{full_id}:{arch}") or {}
         digest, compared = said.get("digest"), str(said.get("compared") or "")
@@ -131,7 +131,9 @@ class Manifest:
         return _pinned(self._bundles.get(arch))
 
     def derived(self, req_id: str, full_id: str, arch: str) -> list[str]:
-        """Return which derived archives of an environment's packages may be used, as the engine's setting has it."""
+        """Return which derived archives of an environment's packages may be used, in the format of the engine's
+        setting.
+        """
         return [str(text) for text in self._derived.get(f"{req_id}:{full_id}:{arch}") or ()]
 
     def decoder(self, tag: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""One environment on this node: found, made from its pack, or made from packages."""
+"""One environment on this node: found, created from its pack, or created from packages."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _SCRIPT_TIMEOUT = 600.0  # seconds
 
 
 class Receipt:
-    """What making an environment took.
+    """What creating an environment took.
 
     Attributes:
-        prefix: Where it is.
+        prefix: Its path.
         source: `present`, `pack` or `packages`.
-        bytes: Received from the store.
-        requests: To the store.
-        packages: How many it was made from; 0 with a pack.
-        package_bytes: Theirs, on disk.
+        bytes: Bytes received from the store.
+        requests: Requests to the store.
+        packages: Number of packages it was created from; 0 with a pack.
+        package_bytes: Their size on disk.
         seconds: Total time.
         decoder: Which zstd was used; empty without a pack.
         notes: Notes for the user, one sentence each.
@@ -61,7 +61,7 @@ class Receipt:
         return document
 
     def sentence(self) -> str:
-        """Return what a log says at the end."""
+        """Return a summary for logs."""
         store = "%.1f MB in %d requests" % (self.bytes / 1e6, self.requests)
         if self.source == "present":
             return "Environment was there" + (f": {store}" if self.requests else "")
@@ -79,16 +79,16 @@ class Receipt:
 def make_environment(
     manifest: Manifest, env: Triple, say: Callable[[str], None], environments_dir: str | None = None
 ) -> Receipt:
-    """Make an environment, or find it.
+    """Create an environment, or find it.
 
     Args:
-        manifest: What the submitting side said.
+        manifest: The manifest.
         env: (req_id, full_id, arch).
         say: Called with progress, a line each.
-        environments_dir: Where environments are; as the manifest says, or the user's cache, when None.
+        environments_dir: Where environments are; None for the manifest's directory, or the user's cache.
 
     Raises:
-        AsyncCacheError: It cannot be made.
+        AsyncCacheError: It cannot be created.
     """
     started = time.monotonic()
     directory = environments_directory(environments_dir, manifest.environments_dir)
@@ -99,7 +99,7 @@ def make_environment(
 
 
 def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None]) -> str:
-    """Make an environment under its lock, or use the one that another process has just made; return its prefix."""
+    """Create an environment under its lock, or use the one that another process has just created; return its prefix."""
     root = Root(manifest.root, manifest.endpoint_url, manifest.client)
     prefix = receipt.prefix
     if not manifest.pins:
@@ -149,7 +149,7 @@ def _made(manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str]
 def _from_pack(
     root: Root, manifest: Manifest, env: Triple, receipt: Receipt, say: Callable[[str], None], *, exclusive: bool
 ) -> bool:
-    """Make an environment from its pack; return whether that could be done."""
+    """Create an environment from its pack; return whether that was possible."""
     prefix = receipt.prefix
     building = Building(prefix, env, among_environments=True, exclusive=exclusive)
     ranges: Ranges | None = None
@@ -192,7 +192,7 @@ def _from_pack(
 
 
 def link_into(prefix: str, env: Triple, directory: str) -> None:
-    """Leave what the task's command looks for: `_env_id`, `_env_path` and `__conda_python` (contract, section 9.2)."""
+    """Write what the task's command reads: `_env_id`, `_env_path` and `__conda_python` (contract, section 9.2)."""
     with open(os.path.join(directory, "_env_id"), "w") as file:
         json.dump(list(env), file)
     with open(os.path.join(directory, "_env_path"), "w") as file:
@@ -230,7 +230,7 @@ def _decoder(
 
 
 def _listed_decoder(root: Root, tag: str, receipt: Receipt) -> dict[str, Any] | None:
-    """Return what the cache's own list says of a decoder."""
+    """Return the entry of the cache's own list for a decoder."""
     listing = root.object(WHEELS_KEY)
     try:
         data, _size = listing.tail(1 << 20)

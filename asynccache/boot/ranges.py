@@ -1,6 +1,6 @@
 """Objects of a cache's root as a bare node reads them: over HTTP, from a service, or from a directory.
 
-How a service is read is in a module of this room for each (`asynccache.node.store_kinds` names them).
+Each service has a module of this room (`asynccache.node.store_kinds` names them).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Account(Protocol):
-        """Who asks."""
+        """Credentials for requests."""
 
         @property
         def kind(self) -> str:
-            """What requests are proved with, for people."""
+            """Which credentials are used, as text for people."""
 
         def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-            """Return the address and the headers to ask with."""
+            """Return the address and the headers of a request."""
 
 
 TIMEOUT = 30.0
@@ -44,7 +44,7 @@ class HTTPRanges(Ranges):
         url: http or https; its query may hold a signature and is never shown.
 
     Attributes:
-        busy: Whether 503 means that too many ask, as Azure and Google say it; else only where it names a time.
+        busy: Whether 503 means too many requests, as with Azure and Google; otherwise only with Retry-After.
     """
 
     busy = False
@@ -55,7 +55,7 @@ class HTTPRanges(Ranges):
         self._context = ssl.create_default_context() if url.startswith("https:") else None
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
-        """Ask for a range."""
+        """Request a range."""
         answer = self._ask("GET", {"Range": byte_range(start, length)})
         total = answer.headers.get("Content-Range", "").rpartition("/")[2]
         if answer.status != 206 or not total.isdigit():
@@ -79,7 +79,7 @@ class HTTPRanges(Ranges):
             raise self._refused(exc.code) from None
 
     def _prepared(self, method: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """Return the address and the headers to ask with."""
+        """Return the address and the headers of a request."""
         del method
         return self._url, headers
 
@@ -88,12 +88,12 @@ class HTTPRanges(Ranges):
 
 
 class AccountRanges(HTTPRanges):
-    """An object of a service that wants to know who asks, by HTTP: its own client takes a second to import.
+    """An object of a service with authentication, over HTTP: its own client takes a second to import.
 
     Args:
-        account: Who asks.
+        account: Credentials for requests.
         url: The object's address.
-        name: What to call it.
+        name: Its name in messages.
     """
 
     busy = True
@@ -120,13 +120,13 @@ class Service:
 
     Args:
         address: The root, for messages.
-        endpoint_url: Where it is, if not the cloud's own.
-        provider: Plugin of Metaflow's that says who asks; None: as the cloud's own tools decide.
-        said: What the manifest says of clients of this kind.
+        endpoint_url: Its address, if not the cloud's own.
+        provider: Metaflow plugin that provides credentials; None for those of the cloud's own tools.
+        said: The manifest's settings for clients of this kind.
 
     Raises:
-        HydrationError: Nothing says who asks, or a module is missing.
-        ConfigurationError: The provider that is named is not there.
+        HydrationError: There are no credentials, or a module is missing.
+        ConfigurationError: The named provider does not exist.
     """
 
     def __init__(self, address: str, endpoint_url: str | None, provider: str | None, said: Mapping[str, Any]) -> None:
@@ -139,21 +139,22 @@ class Service:
         raise NotImplementedError
 
     def variables(self) -> dict[str, str]:
-        """Return what an engine of its own, which has no Metaflow, needs to reach the service as this does."""
+        """Return the variables with which a separate engine without Metaflow can reach the service in the same way."""
         raise NotImplementedError
 
 
 class Root:
-    """A cache's root on a bare node: gives the objects below it.
+    """A cache's root on a bare node: provides the objects below it.
 
     Args:
-        address: A directory, `file://`, `http(s)://`, or the address of a store as `store_kinds` has them.
-        endpoint_url: Of a private S3 server, of the blob service of an account of Azure, or of a server like Google's.
-        client: What the manifest says of clients of this kind of root; variables of the node come before it.
+        address: A directory, `file://`, `http(s)://`, or the address of a store of a kind in `store_kinds`.
+        endpoint_url: Address of a private S3 server, of the blob service of an account of Azure, or of a server like
+            Google's.
+        client: The manifest's settings for clients of this kind of root; variables on the node take precedence.
 
     Raises:
         HydrationError: It is of another kind, or boto3 is missing.
-        ConfigurationError: The provider that is named is not there.
+        ConfigurationError: The named provider does not exist.
     """
 
     def __init__(self, address: str, endpoint_url: str | None = None, client: Mapping[str, Any] | None = None) -> None:
@@ -185,10 +186,10 @@ class Root:
         return LocalRanges(os.path.join(os.path.expanduser(directory), key))
 
     def variables(self) -> dict[str, str]:
-        """Return what an engine of its own, which has no Metaflow, needs to reach the root as this does."""
+        """Return the variables with which a separate engine without Metaflow can reach the root in the same way."""
         return {} if self._service is None else self._service.variables()
 
 
 def byte_range(start: int, length: int) -> str:
-    """Return the header that asks for a range; from the end where it starts below zero."""
+    """Return the header of a range request; a negative start counts from the end."""
     return "bytes=%d" % start if start < 0 else "bytes=%d-%d" % (start, start + length - 1)

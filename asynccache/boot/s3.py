@@ -22,7 +22,7 @@ class S3Ranges(Ranges):
     """An object of S3, by boto3, which Metaflow installs on every node.
 
     Args:
-        client: Of boto3, safe for threads.
+        client: A boto3 client, which is thread-safe.
         bucket: Its bucket.
         key: Its key.
     """
@@ -34,7 +34,7 @@ class S3Ranges(Ranges):
         self._key = key
 
     def open(self, start: int, length: int) -> tuple[Any, int]:
-        """Ask for a range."""
+        """Request a range."""
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=byte_range(start, length))
         except Exception as exc:
@@ -58,7 +58,7 @@ class S3Ranges(Ranges):
 
 
 class S3Service(Service):
-    """See `Service`; variables of the node say first how often requests are tried."""
+    """See `Service`; variables on the node take precedence for the number of tries."""
 
     def __init__(self, address: str, endpoint_url: str | None, provider: str | None, said: Mapping[str, Any]) -> None:
         Service.__init__(self, address, endpoint_url, provider, said)
@@ -84,13 +84,13 @@ class S3Service(Service):
         now = credentials_of(self._client).get_frozen_credentials()
         found["ASYNCCACHE_S3_CLIENT_PROVIDER"] = KINDS["s3"].built_in
         found.update(AWS_ACCESS_KEY_ID=now.access_key, AWS_SECRET_ACCESS_KEY=now.secret_key)
-        # an empty one hides that of other credentials
+        # an empty one hides the token of other credentials
         found["AWS_SESSION_TOKEN"] = now.token or ""
         return found
 
 
 def _tries() -> int | None:
-    """Return how often Metaflow's setting on this node has requests to S3 tried; None if it says nothing."""
+    """Return the number of tries in Metaflow's setting on this node; None if it is not set."""
     text = os.environ.get("METAFLOW_S3_CLIENT_RETRY_CONFIG")
     if not text:
         return None

@@ -1,9 +1,8 @@
-"""A zstd decoder, whichever there is: `zstandard`, the system's library, Python 3.14's own, or `backports.zstd`.
+"""A zstd decoder, whichever is available: `zstandard`, the system's library, Python 3.14's own, or `backports.zstd`.
 
-The first two write a frame where it is to be, in a third of the time of the others, which collect it in blocks.
-
-Nearly every Linux image has the library, since its package tools need it. Where there is none of them, a wheel from the
-cache's root is taken (`publish_zstd_wheels` puts it there).
+The first two write a frame directly to its destination, in a third of the time of the others, which collect it in
+blocks. Nearly every Linux image has the library, since its package tools need it. If there is none of them, a wheel
+from the cache's root is used (`publish_zstd_wheels` publishes it).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def find_decompressor(skip: tuple[str, ...] = ()) -> tuple[str, Decompress] | No
     """Return (name, function) of the first decoder that works; None if there is none.
 
     Args:
-        skip: Names that are not to be used.
+        skip: Names not to use.
     """
     for name in ("zstandard", "libzstd", "compression.zstd", "backports.zstd"):
         decompress = None if name in skip else _library() if name == "libzstd" else _module(name)
@@ -42,12 +41,12 @@ def find_decompressor(skip: tuple[str, ...] = ()) -> tuple[str, Decompress] | No
 
 
 def wheel_tag(arch: str) -> str:
-    """Return under which name a wheel for this interpreter is published."""
+    """Return the name under which a wheel for this interpreter is published."""
     return "cp%d%d-%s" % (sys.version_info[0], sys.version_info[1], arch)
 
 
 def use_wheel(data: bytes, sha256: str) -> tuple[str, Decompress]:
-    """Load a decoder out of a wheel.
+    """Load a decoder from a wheel.
 
     Raises:
         PackUnusableError: The wheel is not what it should be, or this interpreter cannot load it.
@@ -55,7 +54,7 @@ def use_wheel(data: bytes, sha256: str) -> tuple[str, Decompress]:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise PackUnusableError(f"the zstd wheel in the cache is damaged: expected sha256 {sha256}, found {found}")
-    # what was loaded stays mapped when its file is gone
+    # a loaded library stays mapped after its file is removed
     with tempfile.TemporaryDirectory(prefix="asynccache-zstd-") as directory:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             archive.extractall(directory)
@@ -84,7 +83,7 @@ def _module(name: str) -> Decompress | None:
                 content: bytes = decoder.decompress(data, max_length=size + 1)
             elif module.frame_content_size(data) in {size, -1}:
                 content = decoder.decompress(data, max_output_size=size)
-            else:  # it would make room for whatever a frame says of itself
+            else:  # it would allocate whatever size a frame claims
                 raise damaged("a frame is of another size")
         except module.ZstdError as exc:
             raise damaged(f"a frame is no zstd: {exc}") from exc
@@ -115,7 +114,7 @@ def _library() -> Decompress | None:
     create.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
 
     def decompress(data: bytes, size: int) -> bytes:
-        # a bytes object that nobody else has seen is filled in place, which saves a copy of every frame
+        # a bytes object that no other code has seen is filled in place, which saves a copy of every frame
         result: bytes = create(None, size)
         written = library.ZSTD_decompress(result, size, data, len(data))
         if library.ZSTD_isError(written) or written != size:

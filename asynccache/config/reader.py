@@ -1,9 +1,9 @@
 """Where the value of each setting comes from: the one reader of all fronts.
 
-A value is taken from the first of: a command line flag, `ASYNCCACHE_<NAME>`, the variables that Metaflow's users have
+A value is read from the first of: a command line flag, `ASYNCCACHE_<NAME>`, the variables that Metaflow's users have
 already set, asynccache's own file, Metaflow's configuration files, the default.
 
-The own file is TOML with the field names as keys: `$ASYNCCACHE_CONFIG`, else `$XDG_CONFIG_HOME/asynccache/config.toml`
+Its own file is TOML with the field names as keys: `$ASYNCCACHE_CONFIG`, else `$XDG_CONFIG_HOME/asynccache/config.toml`
 (`~/.config/...`). Metaflow's files are those that Metaflow reads (`asynccache.node.metaflow_configuration`).
 """
 
@@ -47,14 +47,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ShownSetting(Documented):
-    """One setting as people see it.
+    """One setting as shown to users.
 
     Attributes:
         setting: Its name.
         value: Its value; a credential is not shown.
         origin: Where that came from: `default`, `flag`, or the variable or file.
-        environment: Variables that set it, the first one that is set counts.
-        help: What it is, in a sentence.
+        environment: Variables that set it; the first one that is set counts.
+        help: Its description, in one sentence.
     """
 
     setting: str
@@ -66,13 +66,13 @@ class ShownSetting(Documented):
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings, and how they came about.
+    """Settings and their origins.
 
     Attributes:
         settings: All settings.
         origins: Field -> where its value came from.
-        bare_keys: Keys of Metaflow's files that lack `METAFLOW_`; they count here, and nowhere else.
-        warnings: Sentences that whoever uses the store should read.
+        bare_keys: Keys of Metaflow's files that lack `METAFLOW_`; only asynccache accepts them.
+        warnings: Warnings for users of the store, one sentence each.
     """
 
     settings: Settings
@@ -82,7 +82,7 @@ class LoadedSettings:
 
     @property
     def shown(self) -> list[ShownSetting]:
-        """Each setting with its value, its origin and its variables; no credential is in it."""
+        """Each setting with its value, its origin and its variables; credentials are not shown."""
         return [
             ShownSetting(name, self._shown(row), self.origins[name], row.variables, row.text)
             for name, row in ROWS.items()
@@ -107,15 +107,15 @@ def load_settings(
     """Collect the settings.
 
     Args:
-        flags: Field name -> value; None values count as not given. `conda_root` is the store's root in the notation
-            that Metaflow has for the datastore.
-        environ: Environment variables; the process's own when None.
-        config_file: The own file; found as the module says when None.
+        flags: Field name -> value; None means not given. `conda_root` is the store's root in the notation that Metaflow
+            has for the datastore.
+        environ: Environment variables; None for the process's own.
+        config_file: asynccache's own file; None to find it as described above.
         extensions: Field, or name of a root -> value that other extensions of Metaflow have put into its
-            configuration; counts before the default only.
+            configuration; takes precedence only over the default.
 
     Raises:
-        ConfigurationError: A value that its setting cannot have, an unknown key or profile, or an unreadable file.
+        ConfigurationError: A value is invalid, a key or profile unknown, or a file unreadable.
     """
     env = os.environ if environ is None else environ
     path, required = _own_path(env, config_file)
@@ -131,7 +131,7 @@ def load_settings(
         values: dict[str, Any] = {}
         origins: dict[str, Origin] = {}
         for name, row in ROWS.items():
-            if name != "store":  # where it is depends on the datastore
+            if name != "store":  # its location depends on the datastore
                 values[name], origins[name] = sources.value(row)
         datastore = values["datastore"] or ROWS["datastore"].default
         values["store"], origins["store"], derived = sources.root(datastore)
@@ -143,7 +143,7 @@ def load_settings(
 
 
 def settings_environment(loaded: LoadedSettings) -> dict[str, str]:
-    """Return the variables by which a process started here has the same settings: those that it cannot read itself."""
+    """Return the variables that give a child process the same settings, for those that it cannot read itself."""
     chosen = [name for name, origin in loaded.origins.items() if origin.kind in {"flag", "extension"}]
     values = {name: getattr(loaded.settings, name) for name in chosen}
     texts = {n: json.dumps(v) if isinstance(v, list | dict) else str(v) for n, v in values.items()}
@@ -184,11 +184,11 @@ class _Sources:
         return None, Origin(_DEFAULT), False
 
     def _said(self, row: Setting, theirs: str | None) -> Iterator[tuple[str, Said, bool]]:
-        """Yield what says a setting's value: kind of origin, what is said, whether in Metaflow's notation.
+        """Yield the possible sources of a setting's value: kind of origin, value, whether in Metaflow's notation.
 
         Args:
             row: The setting.
-            theirs: Name that Metaflow has for it.
+            theirs: Metaflow's name for it.
         """
         name, is_root = row.name, row.name == "store"
         candidates = (
@@ -221,7 +221,7 @@ class _Sources:
 
 
 def _unused_roots(metaflow: MetaflowConfiguration, datastore: str) -> Iterator[str]:
-    """Tell of roots that are set and not used, since another datastore is in use."""
+    """Warn of roots that are set but not used, since another datastore is in use."""
     for other in DATASTORES:
         said = metaflow.said(root_name(other)) or metaflow.default_root(other)
         if other != datastore and said is not None and said.raw:

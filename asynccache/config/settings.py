@@ -1,4 +1,4 @@
-"""Every setting, in one frozen dataclass; what each is is in `asynccache.node.settings_table`."""
+"""Every setting, in one frozen dataclass; `asynccache.node.settings_table` describes each."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def _field_of(row: Setting) -> Any:
 
 
 def check(name: str, value: object) -> None:
-    """Refuse a value that a setting cannot have; None is unset.
+    """Refuse an invalid value of a setting; None is unset.
 
     Raises:
-        ConfigurationError: It cannot; says in a sentence what it can.
+        ConfigurationError: It is invalid; the message says what is valid.
     """
     if value is not None:
         try:
@@ -54,10 +54,10 @@ def _with_fields(cls: type[_C]) -> type[_C]:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 @_with_fields
 class Settings(SettingFields):
-    """What can be set. What each field is is in the table, `asynccache config --json` and docs/settings.md.
+    """All settings. The table, `asynccache config --json` and docs/settings.md describe each field.
 
     Raises:
-        ConfigurationError: A value that its setting cannot have.
+        ConfigurationError: A value is invalid.
     """
 
     root_is_derived: bool = False
@@ -69,7 +69,7 @@ class Settings(SettingFields):
                 "this user has no home directory, so the location of the cache is unknown",
                 hint="set ASYNCCACHE_CACHE_DIR, XDG_CACHE_HOME or HOME",
             )
-        # programs that run elsewhere, and addresses made of paths, need to know where it is
+        # programs in other directories, and addresses made from paths, need an absolute path
         object.__setattr__(self, "cache_dir", self.cache_dir.absolute())
         for name in ROWS:
             check(name, getattr(self, name))
@@ -81,16 +81,17 @@ class Settings(SettingFields):
         return hash((self.cache_dir, self.store))
 
     def bundle_key(self, arch: str) -> str | None:
-        """Return the key that `remote_installer` gives the engine's bundle for an architecture; None without one."""
+        """Return the key from `remote_installer` for the engine's bundle of an architecture; None if it is not set."""
         return _key(self.remote_installer_dirname, self.remote_installer, arch)
 
     def distribution_key(self, arch: str) -> str | None:
-        """Return the key that `local_dist` gives the installation of conda programs; None without one."""
+        """Return the key from `local_dist` for the installation of conda programs; None if it is not set."""
         return _key(self.local_dist_dirname, self.local_dist, arch)
 
     @property
     def root(self) -> StoreRoot:
-        """The store's root: the setting; else, with the datastore `local`, the embedded one in the cache directory.
+        """The store's root: the setting; otherwise, with the datastore `local`, the embedded one in the cache
+        directory.
 
         Raises:
             ConfigurationError: The setting is not a root, or another datastore is in use and its root is not set.
@@ -115,22 +116,22 @@ class Settings(SettingFields):
         return StoreRoot.parse(text, endpoints=endpoints)
 
     def provider_of(self, kind: StoreKind) -> str | None:
-        """Return the plugin of Metaflow's that says who asks stores of a kind; None where nobody names one."""
+        """Return the Metaflow plugin that provides credentials for stores of a kind; None if none is set."""
         return getattr(self, kind.provider) if kind.provider else None
 
     @property
     def root_is_named(self) -> bool:
-        """Whether somebody has named the store; a default one that was never written is empty, not absent."""
+        """Whether the store was named; a default one that was never written counts as empty, not absent."""
         return self.store is not None and not self.root_is_derived
 
     @property
     def patience(self) -> Patience:
-        """How long failures that may pass are borne."""
+        """How long temporary failures are retried."""
         return Patience(self.attempts, self.outage_timeout, self.throttle_timeout, self.retry_cap)
 
     @property
     def wanted_format(self) -> Format | None:
-        """The format that conda packages are wanted in; None: as published."""
+        """The preferred format of conda packages; None for the published one."""
         return None if self.preferred_format == "none" else Format(self.preferred_format)
 
 

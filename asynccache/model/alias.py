@@ -1,4 +1,4 @@
-"""Names of environments: what people write, and what is stored (contract, section 2.5)."""
+"""Aliases of environments: what users write, and what is stored (contract, section 2.5)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ class Alias:
 
     @classmethod
     def parse(cls, text: str, *, full_ids: bool = False) -> Alias:
-        """Read what a person wrote.
+        """Parse what a user wrote.
 
         Args:
             text: `NAME[:TAG]`, `step:Flow/Run/Step[/Task]`, or `REQ_ID:FULL_ID`.
-            full_ids: Accept 40 hexadecimal digits as a `full_id`. Other readers refuse them, so no alias is made so.
+            full_ids: Accept 40 hexadecimal digits as a `full_id`. Other readers refuse them, so no alias is stored like
+                this.
 
         Raises:
             UsageError: None of these.
@@ -67,10 +68,10 @@ class Alias:
 
     @classmethod
     def pathspec(cls, text: str, *, partial: bool = False) -> Alias:
-        """Read `Flow/Run/Step` or `Flow/Run/Step/Task`, where only a look-up is meant also `Flow` and `Flow/Run`.
+        """Parse `Flow/Run/Step` or `Flow/Run/Step/Task`, for look-ups also `Flow` and `Flow/Run`.
 
         Raises:
-            UsageError: Not that many components.
+            UsageError: The number of components is wrong.
         """
         parts = text.split("/")
         if not all(parts) or not (1 if partial else 3) <= len(parts) <= 4:

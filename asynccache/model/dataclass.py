@@ -1,9 +1,9 @@
-"""`dataclass` whose methods are written when the first instance is made, and all but `__init__` without the compiler.
+"""A `dataclass` whose methods are created with the first instance, and all but `__init__` without the compiler.
 
 The standard decorator compiles seven methods for each frozen class, a millisecond at every start of a process that
-imports many such classes and makes instances of some. Type checkers, `fields`, `replace`, `asdict` and whoever has an
-instance see what the standard decorator makes. Not supported: unpickling where no instance was made before, `InitVar`,
-and inheriting between these classes and those of the standard decorator.
+imports many such classes and makes instances of some. Type checkers, `fields`, `replace`, `asdict` and users of an
+instance see what the standard decorator creates. Not supported: unpickling before the first instance, `InitVar`, and
+inheriting between these classes and those of the standard decorator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ else:
 
 _KNOWN: Final = frozenset({"frozen", "slots", "kw_only", "order", "eq"})
 _OF_EACH_CLASS: Final = ("__dict__", "__weakref__")
-_OWN: Final = "__own_fields__"  # name in a class -> its fields, those of its bases not among them
+_OWN: Final = "__own_fields__"  # name in a class -> its fields, without those of its bases
 _Fields: TypeAlias = "Sequence[dataclasses.Field[Any]]"
 
 
@@ -61,7 +61,7 @@ def _field(name: str, cls: type, *, kw_only: bool) -> dataclasses.Field[Any]:
 
 
 class _Standard:
-    """Stands for an attribute that the standard decorator gives a class, until somebody asks for it."""
+    """Placeholder for an attribute of the standard decorator, until it is used."""
 
     def __init__(self, cls: type, name: str, options: dict[str, bool], space: dict[str, Any]) -> None:
         self._cls = cls
@@ -71,7 +71,10 @@ class _Standard:
 
     def __get__(self, instance: object, owner: type) -> Any:
         cls = self._cls
-        space = {**self._space, "__doc__": cls.__name__}  # without a text the decorator makes one, which takes long
+        space = {
+            **self._space,
+            "__doc__": cls.__name__,
+        }  # without a docstring the decorator creates one, which takes long
         plain = type(cls)(cls.__name__, cls.__bases__, space)
         like: type = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=self._kw_only)(plain)
         value = vars(like)[self._name]
@@ -80,7 +83,7 @@ class _Standard:
 
 
 def _complete(cls: type, options: dict[str, bool], space: Mapping[str, Any]) -> None:
-    """Give the class the methods that the standard decorator writes into one like it."""
+    """Give the class the methods that the standard decorator would create."""
     fields: dict[str, dataclasses.Field[Any]] = {}
     for base in cls.__mro__[::-1]:
         fields |= {field.name: field for field in vars(base).get(_OWN, ())}
@@ -88,12 +91,12 @@ def _complete(cls: type, options: dict[str, bool], space: Mapping[str, Any]) -> 
     for name, value in written.items():
         if name not in space:
             setattr(cls, name, value)
-    # last: another thread that finds it takes the class for complete
+    # last: another thread that finds it considers the class complete
     cls.__init__ = _initializer(cls, tuple(fields.values()), frozen=options.get("frozen", False))  # type: ignore[misc]
 
 
 def _methods(cls: type, fields: _Fields, options: dict[str, bool]) -> dict[str, Any]:
-    """Return what every class with these fields has beside `__init__`."""
+    """Return the methods besides `__init__` of classes with these fields."""
     names = [field.name for field in fields]
     every = _values(names)
     shown = [field.name for field in fields if field.repr]
@@ -128,7 +131,7 @@ _ORDERED: Final = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
 
 
 def _values(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that takes the values of some attributes."""
+    """Return a function that reads some attributes."""
     if len(names) > 1:
         return attrgetter(*names)
     return lambda instance: tuple(getattr(instance, name) for name in names)
@@ -168,7 +171,7 @@ def _frozen(cls: Any, names: frozenset[str]) -> dict[str, Any]:
 
 
 def _initializer(cls: type, fields: _Fields, *, frozen: bool) -> Callable[..., None]:
-    """Compile `__init__`: made of plain statements it is as quick as the standard one."""
+    """Compile `__init__`: of plain statements, it is as fast as the standard one."""
     known: dict[str, Any] = {"_absent": dataclasses.MISSING, "_set": object.__setattr__}
     positional, named = ["self"], list[str]()
     body: list[str] = []

@@ -34,7 +34,7 @@ def checked_hex(algorithm: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """What is known of an archive's bytes. Any part may be unknown; what is known must match.
+    """What is known about an archive's bytes. Any part may be unknown; known parts must match.
 
     Attributes:
         md5: 32 lower-case hexadecimal digits.
@@ -57,7 +57,7 @@ class Digests:
 
     @classmethod
     def of(cls, algorithm: str, text: str, *, size: int | None = None) -> Digests:
-        """Return what one digest says."""
+        """Return the digests with one digest set."""
         return cls(md5=text, size=size) if algorithm == "md5" else cls(sha256=text, size=size)
 
     def get(self, algorithm: str) -> str | None:
@@ -89,7 +89,7 @@ class Digests:
         )
 
     def mismatch(self, found: Digests) -> tuple[str, str, str] | None:
-        """Compare with what was computed: (part, expected, found) of the first difference, or None.
+        """Compare with computed digests: (part, expected, found) of the first difference, or None.
 
         A part that `found` did not compute is not compared, so compute what `algorithms()` names.
         """
@@ -100,11 +100,11 @@ class Digests:
         return None
 
     def check(self, found: Digests, what: str, *, hint: str | None = None) -> None:
-        """Raise unless `found` matches everything that is known here.
+        """Raise unless `found` matches everything that is known.
 
         Args:
-            found: What was computed from the bytes.
-            what: The object, as the user knows it (a URL without credentials, a key, a path).
+            found: The computed digests.
+            what: The object in the user's terms (a URL without credentials, a key, a path).
             hint: What to do about a mismatch.
 
         Raises:
@@ -139,13 +139,13 @@ class Hasher:
         self.size = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self.size += len(data)
         for state in self._hashes.values():
             state.update(data)  # type: ignore[arg-type]  # any buffer will do
 
     def digests(self) -> Digests:
-        """Return what the bytes so far amount to."""
+        """Return the digests of the bytes so far."""
         return Digests(size=self.size, **{a: h.hexdigest() for a, h in self._hashes.items()})
 
 

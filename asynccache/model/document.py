@@ -18,7 +18,7 @@ class Documented:
     """A value that has a document.
 
     Attributes:
-        DOCUMENT: Names of the fields and properties in it, in order, as `document` takes them; all fields when empty.
+        DOCUMENT: Names of the fields and properties in it, in order, as for `document`; if empty, all fields.
     """
 
     __slots__ = ()
@@ -33,15 +33,15 @@ def document(value: object, *names: str, **more: object) -> dict[str, Any]:
     """Return attributes of a value by their names, as plain values.
 
     Args:
-        value: Any, a dataclass where no names are given.
-        names: Attributes and properties in the order wanted; all fields when none is named. `ATTRIBUTE as NAME` calls
-            one otherwise. `*ATTRIBUTE` stands for all that its own document holds, and for nothing if it is None; that
-            of an `EnvID` is always taken so.
-        more: Further values by their name, laid over the others.
+        value: Any object; a dataclass if no names are given.
+        names: Attributes and properties in the wanted order; if empty, all fields. `ATTRIBUTE as NAME` renames one.
+            `*ATTRIBUTE` includes everything in its own document, and nothing if it is None; that of an `EnvID` is
+            always included in this way.
+        more: Further values by name, which override the others.
 
     Returns:
-        Texts, numbers, lists and maps. Durations are in seconds, rounded to a millisecond; a moment is a text (ISO
-        8601, UTC).
+        Texts, numbers, lists and maps. Durations are in seconds, rounded to a millisecond; a time is a text (ISO 8601,
+        UTC).
     """
     found: dict[str, Any] = {}
     for text in names or [item.name for item in fields(value)]:  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def document(value: object, *names: str, **more: object) -> dict[str, Any]:
 
 
 def plain(value: object) -> Any:
-    """Return a value as JSON has it: what has a document becomes that, what is no plain value its text."""
+    """Return a value for JSON: an object with a document becomes that, any other value that is not plain its text."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

@@ -1,6 +1,6 @@
-"""What does not fit together in an environment's document, so that somebody may have changed it.
+"""Inconsistencies in an environment's document, which may mean that it was changed.
 
-The id in a key is given and counts (contract, section 1.4): what is found here is told and never refused.
+The id in a key counts (contract, section 1.4): inconsistencies are reported and never refused.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from asynccache.model.identity import co_resolved_full_id, full_id
 
 
 def doubts(environment: ResolvedEnvironment, together: Sequence[ResolvedEnvironment] = ()) -> list[str]:
-    """Return what does not fit together in a document, a sentence each.
+    """Return the inconsistencies in a document, one sentence each.
 
     Args:
         environment: The environment.
-        together: Those that were resolved together with it for other architectures, as far as they are at hand.
+        together: Those that were resolved together with it for other architectures, as far as available.
     """
     found = []
     env_id, request = environment.id, environment.request

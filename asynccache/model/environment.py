@@ -1,4 +1,4 @@
-"""A resolved environment and its document, to the byte as other readers of the cache expect it (contract, section 2).
+"""A resolved environment and its document, byte for byte as other readers of the cache expect it (contract, section 2).
 
 A document does not contain its own identity: that comes from where it is stored. The order of packages is the order in
 which conda packages are linked, so it is kept. `resolved_on` carries no time zone, because readers sort these texts.
@@ -32,7 +32,11 @@ _LEGACY: Final = {"pip": "pypi", "pip-only": "pypi-only"}
 _KINDS: Final[Mapping[str, Kind]] = {"conda": "conda", "pypi": "pypi"}
 _FAKE: Final = "_fake"
 _KIND_OF: Final[Mapping[str, Kind]] = {fmt.value: fmt.kind for fmt in Format}
-_AS_PUBLISHED: Final = (Format.CONDA, Format.TAR_BZ2, Format.WHEEL)  # a wheel of a source has the source's address
+_AS_PUBLISHED: Final = (
+    Format.CONDA,
+    Format.TAR_BZ2,
+    Format.WHEEL,
+)  # a wheel built from source has the source's address
 _EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,3}")
 _DIRECTORIES: Final = re.compile(r"(?!/)((?!\.{1,2}/)[^/\\]*/)+")  # of a key
 _FLAG: Final = re.compile(r"(^|\s)-")
@@ -40,17 +44,17 @@ _FLAG: Final = re.compile(r"(^|\s)-")
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPackage:
-    """One package of an environment. What its texts can say is checked when it is made, wherever they come from.
+    """One package of an environment. Its texts are validated when it is created, wherever they come from.
 
     Attributes:
         kind: `conda` or `pypi`.
         filename: Archive name without extension; for a wheel built from source, the wheel's.
-        url: Where the archive or its source is published; `.../_fake/...` when nothing can be downloaded there.
+        url: Where the archive or its source is published; `.../_fake/...` if nothing can be downloaded from it.
         url_format: Format of what is at `url`.
         hashes: Format -> digest (md5 for conda, sha256 for PyPI); `md5` and `sha256` -> further digests of what is at
             `url`; other keys are kept as they are.
         cached: Format -> object key relative to the store's root.
-        vouched: Format -> sha256 that a digest of the environment names; in no document.
+        vouched: Format -> sha256 from the environment's digest; in no document.
     """
 
     kind: Kind
@@ -89,7 +93,7 @@ class EnvironmentPackage:
 
     @property
     def vouched_derived(self) -> frozenset[str]:
-        """The sha256 of derived archives that a digest of the environment names (see `engine/derived.py`)."""
+        """The sha256 of derived archives in the environment's digest (see `engine/derived.py`)."""
         return frozenset(sha256 for fmt, sha256 in self.vouched.items() if fmt != self.url_format)
 
     @property
@@ -99,7 +103,7 @@ class EnvironmentPackage:
 
     @property
     def pinned(self) -> str:
-        """Name, version and build as people read them: `numpy==1.26.4-py311h64a7726_0`."""
+        """Name, version and build for people: `numpy==1.26.4-py311h64a7726_0`."""
         stem = parse_stem(self.kind, self.filename)
         return f"{stem.name}=={stem.version}" + (f"-{stem.build}" if stem.build else "")
 
@@ -109,10 +113,11 @@ class EnvironmentPackage:
         return f"//{_FAKE}/" not in self.url
 
     def with_cached(self, fmt: str, key: str) -> EnvironmentPackage:
-        """Return the package knowing where a format of it is; the digest is the key's last directory.
+        """Return the package with the key of one of its formats; the digest is the key's last directory.
 
         Raises:
-            IntegrityError: Another key or digest is recorded for this format: other readers refuse a second one.
+            IntegrityError: Another key or digest is already recorded for this format; other readers refuse a second
+                one.
         """
         digest = key.split("/")[-2]
         for what, known, new in (("key", self.cached.get(fmt), key), ("digest", self.hashes.get(fmt), digest)):
@@ -134,7 +139,7 @@ class EnvironmentPackage:
         return Package(url, self.filename, Format(self.url_format), self.digests_of(self.url_format), access)
 
     def digests_of(self, fmt: str) -> Digests:
-        """Return what the document, and a digest of the environment, say of the bytes of an archive.
+        """Return the digests of an archive in the document and in the environment's digest.
 
         Raises:
             UsageError: A digest is malformed.
@@ -167,7 +172,7 @@ class EnvironmentPackage:
         """Read a package object.
 
         Raises:
-            UsageError: A required key is missing, has the wrong type, or says what it cannot.
+            UsageError: A required key is missing, has the wrong type, or an invalid value.
         """
         try:
             kind = _KINDS[_LEGACY.get(document["_type"], document["_type"])]
@@ -191,13 +196,13 @@ class ResolvedEnvironment:
         id: Its identity; given, never recomputed from a stored document.
         request: The user-level requirements.
         packages: In installation order.
-        resolved_on: Local time without zone; with one only where another writer wrote it so.
+        resolved_on: Local time without zone; with one only if another writer wrote it.
         resolved_by: User name.
         resolved_archs: Architectures resolved together, ascending.
         environment_type: `conda-only`, `pypi-only` or `mixed`.
         accurate_source: False if it was resolved on top of another environment.
-        unique_keys: What else makes it its own (see `identity.full_id`).
-        digest: What its digest stands for, where one was named; in no document.
+        unique_keys: Further keys of its identity (see `identity.full_id`).
+        digest: What its digest stands for, if one was given; in no document.
     """
 
     id: EnvID
@@ -218,7 +223,7 @@ class ResolvedEnvironment:
             )
 
     def computed_full_id(self) -> str:
-        """Return the id that the packages amount to, for an environment that was just resolved for one architecture."""
+        """Return the id computed from the packages, for an environment just resolved for one architecture."""
         entries = [(p.filename, p.published_hash) for p in self.packages]
         return full_id(entries, self.id.arch, self.unique_keys)
 
@@ -259,7 +264,7 @@ class ResolvedEnvironment:
         """Read a document, also one of an older writer (categories and types named `pip`, fields left out).
 
         Raises:
-            UsageError: It is not such a document; says which part.
+            UsageError: It is not such a document; the message says which part.
         """
         if not isinstance(document, dict):
             raise UsageError(f"the document of {env_id} is malformed", expected="a JSON object")
@@ -296,7 +301,7 @@ class ResolvedEnvironment:
         """Read a stored document.
 
         Raises:
-            IntegrityError: Not JSON (truncated, say), or not such a document.
+            IntegrityError: It is not JSON (for instance truncated), or not such a document.
         """
         try:
             return cls.from_document(env_id, read_json(data))

@@ -1,4 +1,4 @@
-"""The digest of an environment: one sha256 that stands for its ids and for every byte that may be installed of it.
+"""The digest of an environment: one sha256 over its ids and every byte that may be installed from it.
 
 It is the sha256 of a text in ASCII, each line with a newline at its end:
 
@@ -7,8 +7,8 @@ It is the sha256 of a text in ASCII, each line with a newline at its end:
     package FILENAME PUBLISHED_FORMAT FORMAT=SHA256 ...
     pack SHA256
 
-Packages are in the order of installation, formats in that of their names. There is no last line where no pack is
-meant. Environments that were resolved together have a digest in common besides, that of the text
+Packages are in the order of installation, formats in that of their names. The last line is missing if no pack is
+included. Environments that were resolved together also have a common digest, that of the text
 
     asynccache environments 1
     ARCH SHA256
@@ -42,7 +42,7 @@ _TEXT: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Split what somebody wrote into a name and a digest of the environment, empty if none is given.
+    """Split a user's text into a name and a digest of the environment, empty if none is given.
 
     Raises:
         UsageError: What follows `@sha256:` is not a digest.
@@ -65,9 +65,9 @@ class PackageDigests:
     """One package of a digest's text.
 
     Attributes:
-        filename: Without extension.
+        filename: File name without extension.
         published: Format of what is at its address.
-        forms: Format -> sha256 of the archive as published and of each format that was made of it.
+        forms: Format -> sha256 of the published archive and of each derived one.
     """
 
     filename: str
@@ -76,11 +76,11 @@ class PackageDigests:
 
     @classmethod
     def of(cls, package: EnvironmentPackage, known: Mapping[str, str]) -> PackageDigests | None:
-        """Return what is known of a package; None if it is too little to install it by.
+        """Return what is known about a package; None if that does not suffice to install it.
 
         Args:
             package: The package.
-            known: Key in the store -> sha256, empty if no one vouches for it.
+            known: Key in the store -> sha256, empty if it is not vouched for.
         """
         forms: dict[str, str] = {}
         for fmt in (f for f in Format if f.kind == package.kind):
@@ -118,11 +118,11 @@ class EnvironmentDigest:
     def of(
         cls, environment: ResolvedEnvironment, known: Mapping[str, str] | None = None, pack: str = ""
     ) -> EnvironmentDigest | None:
-        """Return the digest of an environment; None if a package has none that is known.
+        """Return the digest of an environment; None if a package has no known digest.
 
         Args:
-            environment: With what its document and its resolver say of sha256.
-            known: Key in the store -> sha256 of what somebody vouches for there; empty if nobody does.
+            environment: The environment, with the sha256 from its document and resolver.
+            known: Key in the store -> vouched sha256; empty if it is not vouched for.
             pack: sha256 of the index of its pack.
         """
         packages: list[PackageDigests] = []
@@ -149,7 +149,7 @@ class EnvironmentDigest:
         """Read a text.
 
         Raises:
-            IntegrityError: It is none.
+            IntegrityError: It is not such a text.
         """
         try:
             lines = data.decode("ascii").splitlines()
@@ -165,10 +165,10 @@ class EnvironmentDigest:
         return found
 
     def applied(self, environment: ResolvedEnvironment) -> ResolvedEnvironment:
-        """Return an environment of which nothing else is installed than what the digest stands for.
+        """Return an environment from which only what the digest stands for is installed.
 
         Raises:
-            IntegrityError: Its document holds something else.
+            IntegrityError: Its document differs.
         """
         where = (
             f"the document of {environment.id} for {environment.id.arch} is not what sha256:{self.sha256} stands for"
@@ -222,7 +222,7 @@ class DigestList:
         """Read a text; None if it is that of one environment, or anything else.
 
         Raises:
-            IntegrityError: It begins as one and is none.
+            IntegrityError: It begins like one but is not.
         """
         if not data.startswith(_SEVERAL.encode()):
             return None
@@ -237,7 +237,7 @@ class DigestList:
 
 
 def common_digest(digests: Sequence[EnvironmentDigest]) -> str:
-    """Return the digest by which environments that were resolved together are named; its own for a single one."""
+    """Return the common digest of environments that were resolved together; its own for a single one."""
     if len(digests) == 1:
         return digests[0].sha256
     return DigestList({digest.id.arch: digest.sha256 for digest in digests}).sha256

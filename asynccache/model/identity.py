@@ -1,4 +1,4 @@
-"""Who an environment is: `req_id` for what was asked, `full_id` for what was found (contract, section 1).
+"""The identity of an environment: `req_id` for what was asked, `full_id` for what was found (contract, section 1).
 
 Both are SHA-1 over ASCII text with single blanks between items. The formulas have quirks (no marker between the parts
 of a request, another order for environments that were resolved together); they are kept, because ids name objects that
@@ -18,7 +18,7 @@ from asynccache.model.dataclass import dataclass
 from asynccache.model.platform import checked_architecture
 
 _HEX40 = re.compile(r"[0-9a-f]{40}")
-# A legacy category is read as what it became; nothing sorts between the two names, so ids agree.
+# A legacy category is read as its successor; nothing sorts between the two names, so ids agree.
 _LEGACY: Final = {"pip": "pypi"}
 CATEGORIES: Final = {
     "deps": ("conda", "pypi", "npconda", "sys"),
@@ -59,17 +59,17 @@ class Request:
 
     @property
     def environment_type(self) -> str:
-        """The type that the requirements amount to: `conda-only`, `pypi-only` or `mixed` (contract, section 1.3)."""
+        """The type that follows from the requirements: `conda-only`, `pypi-only` or `mixed` (contract, section 1.3)."""
         if len(self.deps.get("conda", ())) < 2:
             return "pypi-only"
         return "mixed" if self.deps.get("pypi") or self.deps.get("pip") else "conda-only"
 
 
 def checked_ids(value: object) -> tuple[str, str]:
-    """Return (req_id, full_id) as names and their histories hold them.
+    """Return (req_id, full_id) from the format of aliases and their histories.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: It is not in this format.
     """
     if isinstance(value, list) and len(value) == 2 and all(isinstance(i, str) and _HEX40.fullmatch(i) for i in value):
         return value[0], value[1]
@@ -99,7 +99,7 @@ class EnvID:
 
     @property
     def name(self) -> str:
-        """Directory name of the environment when it is hydrated for a step."""
+        """Directory name of the environment if it is hydrated for a step."""
         return f"metaflow_{self.req_id}_{self.full_id}"
 
     def as_list(self) -> list[str]:
@@ -117,7 +117,7 @@ def full_id(entries: Iterable[tuple[str, str | None]], arch: str, unique_keys: M
         entries: (file name without extension, hash of the archive as published: md5 for conda, sha256 for PyPI, None if
             unknown) of each package, in any order.
         arch: conda platform.
-        unique_keys: What else makes the environment its own, such as the digest of a lock file.
+        unique_keys: Further keys of its identity, such as the digest of a lock file.
 
     Raises:
         UsageError: A file name is not ASCII.

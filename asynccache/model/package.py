@@ -1,4 +1,4 @@
-"""Packages: one conda package in its two formats, wheels and sdists; names as their file names give them."""
+"""Packages: one conda package in its two formats, wheels and sdists; names as in their file names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Format(StrEnum):
         raise UsageError(f"{self} has no other format", expected=".conda or .tar.bz2")
 
     def work(self, size: int | None) -> int:
-        """Return how much work it is to read an archive of `size` bytes, to tell which one is to come first.
+        """Return how much work it is to read an archive of `size` bytes, to decide which one comes first.
 
         bzip2 takes some 16 times as long a byte as zstd and deflate (measured on Python's package in both formats).
         """
@@ -64,8 +64,8 @@ class Format(StrEnum):
 CONDA_FORMATS: Final = (Format.TAR_BZ2, Format.CONDA)
 # The hash that names an object's directory in the cache: contract, section 3.1.
 KEY_ALGORITHM: Final[dict[Kind, Literal["md5", "sha256"]]] = {"conda": "md5", "pypi": "sha256"}
-# It names directories, files, keys and arguments of programs, so it can be nothing else; with any extension that is put
-# behind it, it still fits into the 255 bytes of a file name.
+# It is used in directories, files, keys and arguments of programs, so nothing else is allowed; with any extension it
+# must fit into the 255 bytes of a file name.
 _STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!~=,@-]{0,229}")
 _EXTENSIONS: Final = tuple(Format)
 
@@ -88,7 +88,7 @@ def split_filename(filename: str) -> tuple[str, Format]:
     """Split an archive's file name into stem and format.
 
     Raises:
-        UsageError: The extension is none of the known formats.
+        UsageError: The extension is not that of a known format.
 
     >>> split_filename("numpy-1.26.4-py311h64a7726_0.tar.bz2")
     ('numpy-1.26.4-py311h64a7726_0', <Format.TAR_BZ2: '.tar.bz2'>)
@@ -107,7 +107,7 @@ class DistributionName:
 
     Attributes:
         name: Package name.
-        version: Version as the archive's name gives it (normalised for PyPI).
+        version: Version as in the archive's name (normalised for PyPI).
         build: conda build string, or a wheel's build tag; empty if there is none.
     """
 
@@ -120,7 +120,7 @@ class DistributionName:
 
 
 def parse_stem(kind: Kind, stem: str) -> DistributionName:
-    """Read name, version and build out of a file name without its extension (contract, section 2.2).
+    """Read name, version and build from a file name without its extension (contract, section 2.2).
 
     Raises:
         UsageError: The stem does not have the parts that its kind needs.
@@ -155,14 +155,14 @@ def parse_stem(kind: Kind, stem: str) -> DistributionName:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One published archive: where it is, and what is known of its bytes.
+    """One published archive: its address, and what is known about its bytes.
 
     Attributes:
         url: Where it is published, without credentials.
         stem: File name without extension, percent-decoded.
         url_format: Format of the archive at `url`.
-        digests: What is known of the published bytes.
-        access: What the request needs beyond the URL; takes no part in comparison and is never written anywhere.
+        digests: Known digests of the published bytes.
+        access: What the request needs besides the URL; not compared and never written anywhere.
     """
 
     url: PackageURL
@@ -207,7 +207,7 @@ class Package:
         return self.stem + self.url_format
 
     def with_digests(self, digests: Digests) -> Package:
-        """Return the package knowing more of its bytes.
+        """Return the package with additional digests.
 
         Raises:
             IntegrityError: The new digests contradict the known ones.

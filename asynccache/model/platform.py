@@ -43,7 +43,7 @@ def current_architecture() -> str:
 
 
 def checked_architecture(text: str) -> str:
-    """Return an architecture's name, or refuse a name that is none.
+    """Return an architecture's name, or refuse an unknown one.
 
     Raises:
         UsageError: `text` is not one of `ARCHITECTURES`.
@@ -54,7 +54,7 @@ def checked_architecture(text: str) -> str:
 
 
 def wanted_architecture(text: str | None) -> str:
-    """Return the architecture that is asked for: this machine's when none is named.
+    """Return the requested architecture: this machine's if none is given.
 
     Raises:
         UsageError: There is none of that name.

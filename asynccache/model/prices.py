@@ -1,4 +1,4 @@
-"""What a store costs, as its user says: there are no default prices."""
+"""What a store costs, at the user's prices: there are no default prices."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Money(Documented):
 
     Attributes:
         currency: As the setting `prices` names it; empty if it does not.
-        requests: For requests, once.
-        out: For bytes that are read, once.
+        requests: Cost of requests, once.
+        out: Cost of bytes read, once.
         once: Both together.
-        once_at_most: The same with all requests that may come on top.
-        monthly: For bytes that are stored from then on, each month.
-        unpriced: What is needed, and the setting has no price for; it counts nothing.
+        once_at_most: The same including all requests that may be needed in addition.
+        monthly: Cost of additional stored bytes, per month.
+        unpriced: What is needed but has no price in the setting; it counts as free.
     """
 
     DOCUMENT: ClassVar[tuple[str, ...]] = (
@@ -38,7 +38,7 @@ class Money(Documented):
 
     @property
     def once(self) -> float:
-        """What it costs once: requests, and bytes that are read."""
+        """What it costs once: requests, and bytes read."""
         return self.requests + self.out
 
     def as_document(self) -> dict[str, Any]:
@@ -52,9 +52,8 @@ class Prices:
     """The setting `prices`.
 
     Attributes:
-        said: What is charged for -> how much: 1,000 requests of a kind; a GB that is `stored` for a month, or read
-            (`out`).
-        currency: Its name; empty if nobody says it.
+        said: What is charged -> price: 1,000 requests of a kind; a GB that is `stored` for a month, or read (`out`).
+        currency: Name of the currency; empty if not set.
     """
 
     said: Mapping[str, float]
@@ -62,7 +61,7 @@ class Prices:
 
     @classmethod
     def of(cls, setting: Mapping[str, Any]) -> Prices | None:
-        """Read the setting; None where nobody has said any price."""
+        """Read the setting; None if no price is set."""
         said = {name: float(rate) for name, rate in setting.items() if name != "currency"}
         return cls(said, str(setting.get("currency", ""))) if said else None
 
@@ -77,9 +76,9 @@ class Prices:
 
         Args:
             requests: Kind -> how many.
-            at_most: The same with all that may come on top.
-            read_bytes: Out of the store.
-            written_bytes: That the store holds more in the end.
+            at_most: The same including all that may be needed in addition.
+            read_bytes: Bytes read from the store.
+            written_bytes: Bytes by which the store grows.
         """
         needed = {**dict(at_most), "out": read_bytes, "stored": written_bytes}
         unpriced = tuple(name for name, number in needed.items() if number and name not in self.said)

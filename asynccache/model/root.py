@@ -1,4 +1,4 @@
-"""Roots of stores: where a cache is, as a value that is parsed once and cannot be taken for something else."""
+"""Roots of stores: the location of a cache, as a value that is parsed once and has its own type."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LOCAL_SCHEMES: Final = frozenset({"", "file"})
 
 @dataclass(frozen=True, slots=True)
 class StoreRoot:
-    """Where a store is.
+    """The root of a store.
 
     Attributes:
         kind: What holds it: `local`, a name in `store_kinds`, or `memory`, for tests and trials.
         container: Bucket or container; empty for a directory.
         path: The absolute directory of a local store, else the keys' prefix without slashes at its ends.
-        endpoint: Address of the service where it is not the cloud's own; may hold credentials, so it is not shown.
+        endpoint: Address of the service if it is not the cloud's own; may contain credentials, so it is not shown.
 
     >>> root = StoreRoot.parse("s3://team/conda_env/", endpoint="http://me:pw@127.0.0.1:9000")
     >>> str(root), root.identity
@@ -55,13 +55,13 @@ class StoreRoot:
 
         Args:
             text: A path (`~` is expanded), `file:///path`, `s3://bucket/prefix`, `gs://...` or `az://...`.
-            datastore: The text is a root in Metaflow's own notation for this datastore, where Azure's has no scheme
-                and a local one is a directory; None: asynccache's notation.
-            endpoint: Address of the service where it is not the cloud's own.
-            endpoints: In its place: that of each kind.
+            datastore: The text is a root in Metaflow's own notation for this datastore, in which Azure's has no scheme
+                and a local one is a directory; None for asynccache's notation.
+            endpoint: Address of the service if it is not the cloud's own.
+            endpoints: Instead of it: the address for each kind.
 
         Raises:
-            ConfigurationError: Not a root, or one of another kind than the datastore's.
+            ConfigurationError: It is not a root, or one of another kind than the datastore's.
         """
         if not text.strip():
             raise ConfigurationError("the store's root is empty", expected=_expected(datastore))
@@ -112,7 +112,7 @@ class StoreRoot:
 
     @property
     def identity(self) -> str:
-        """Text that is the same for the same store only: the key of whatever is remembered about it."""
+        """Text that identifies the store: the key of what is remembered about it."""
         if not self.endpoint:
             return str(self)
         return f"{self} at {redacted(self.endpoint).rstrip('/')}"
@@ -125,7 +125,7 @@ class StoreRoot:
 
 
 def _expected(datastore: str | None) -> str:
-    """Return how roots are written, those of a datastore as Metaflow writes them."""
+    """Return how roots are written; for a datastore, in Metaflow's notation."""
     if datastore == LOCAL:
         return "a directory"
     if datastore in KINDS:

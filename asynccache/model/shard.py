@@ -1,4 +1,4 @@
-"""One of N parts of a job that workers do beside each other, as schedulers number them."""
+"""One of N parts of a job for concurrent workers, as schedulers number them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asynccache.errors import UsageError
 from asynccache.model.dataclass import dataclass
 
 _ARRAYS: Final = (  # variables of a scheduler: which part from 0, how many, and the run
-    ("JOB_COMPLETION_INDEX", "", ""),  # Kubernetes, Jobs whose completion mode is Indexed: they say no more
+    ("JOB_COMPLETION_INDEX", "", ""),  # Kubernetes, Jobs with completion mode Indexed: they provide no more
     (
         "AWS_BATCH_JOB_ARRAY_INDEX",
         "AWS_BATCH_JOB_ARRAY_SIZE",
@@ -24,7 +24,7 @@ class Shard:
 
     Attributes:
         index: From 1.
-        count: How many there are.
+        count: Number of parts.
 
     Raises:
         UsageError: There is no such part.
@@ -60,11 +60,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ShardChoice:
-    """What a worker was told, by its arguments and by its scheduler.
+    """A worker's part and run, from its arguments and its scheduler.
 
     Attributes:
         shard: Its part; None for all.
-        run_id: Name of the run that all workers share; empty where nobody gave one.
+        run_id: Name of the run that all workers share; empty if none was given.
     """
 
     shard: Shard | None = None
@@ -80,17 +80,17 @@ class ShardChoice:
         count: int | None = None,
         run_id: str | None = None,
     ) -> ShardChoice:
-        """Put together what options and variables say.
+        """Combine options and variables.
 
         Args:
             environ: Variables of the process.
-            shard: `I/N` from 1, or `auto`: as the scheduler's variables say.
+            shard: `I/N` from 1, or `auto` for the scheduler's variables.
             index: From 0, as schedulers count.
-            count: How many; with `auto` where the scheduler does not say it.
+            count: Number of parts; with `auto` if the scheduler does not provide it.
             run_id: Name of the run.
 
         Raises:
-            UsageError: They say nothing, or contradict each other.
+            UsageError: They are missing, or contradict each other.
         """
         if shard == "auto":
             return cls._scheduled(environ, count, run_id)
@@ -121,7 +121,7 @@ class ShardChoice:
                 shard = Shard(int(index) + 1, total)
             except ValueError:
                 raise UsageError(f"{index_name} is no number", expected="0, 1, ...", found=repr(index)) from None
-            # every part of an array has the array's name and its own number behind it
+            # every part of an array is named by the array followed by its own number
             named = environ.get(run_name, "").partition(":")[0] if run_name else ""
             return cls(shard, run_id or named)
         names = " or ".join(name for name, _count, _run in _ARRAYS)

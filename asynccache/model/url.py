@@ -1,8 +1,7 @@
 """URLs that cannot carry a secret, and the secrets that were split off them.
 
-`PackageURL` has no place for user information, query or fragment, so whatever is derived from it (a key, a log line,
-a document) cannot leak them. What is needed to make the request travels beside it, in an `Access` whose text form
-is blank.
+`PackageURL` has no place for user information, query or fragment, so nothing derived from it (a key, a log line, a
+document) can leak them. What a request needs in addition is kept beside it, in an `Access`, which is blank as text.
 """
 
 from __future__ import annotations
@@ -21,15 +20,17 @@ CONDA_FILES: Final = (".conda", ".tar.bz2")
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@]*@")
 _QUERY = re.compile(r"(?P<url>[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"]+)[?#][^\s'\"]*")
 _PYPI_FILE: Final = r"(?:\.whl|\.tar\.gz|\.tgz|\.tar\.xz|\.zip|\.egg|/simple/?)(?![\w./-])"
-# what another program has masked is no token
+# text masked by another program is not a token
 _TOKEN = re.compile(rf"/t/(?P<token>(?!(?:<TOKEN>|\*{{3,}})/)[^/\s'\"]+)(?=/)(?![^\s'\"]*{_PYPI_FILE})")
 _REDACTED = re.compile(r"\*{3,}")
-# Names of parameters that sign an address or log in: AWS, Google, Azure, Alibaba, Tencent, Backblaze, package hosts.
+# Names of parameters that sign an address or authenticate: AWS, Google, Azure, Alibaba, Tencent, Backblaze, package
+# hosts.
 _SIGNING: Final = (  # compiled for an address with a query
     r"sig|hmac|jwt|auth|authorization|apikey|x-(amz|goog|ms|oss|obs|cos|bz)-.+|q-(sign|ak|key|signature|header|url).*"
     r"|.*(signature|token|secret|passw(or)?d|credential|api[-_]key|access[-_]?key([-_]?id)?)|(google|goog)accessid"
 )
-# What goes with a signature and says nothing of the file: CloudFront, S3 (version 2), Azure's shared access signatures.
+# Parameters that accompany a signature and do not identify the file: CloudFront, S3 (version 2), Azure's shared access
+# signatures.
 _WITH_SIGNATURE: Final = (
     r"expires|expiry|exp|policy|key-pair-id|hash-algorithm|sv|ss|srt|sr|st|se|sp|spr|sip|si|sdd|skoid|sktid|skt|ske|sks|skv"
     r"|saoid|suoid|scid|rsc[cdelt]"
@@ -46,7 +47,7 @@ def holds_token(address: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """Return text with user information, queries and conda's `/t/TOKEN/` path parts taken out of every URL in it.
+    """Return text with user information, queries and conda's `/t/TOKEN/` path parts removed from every URL in it.
 
     >>> redacted("GET https://me:pw@host/t/abc/chan/x.conda?sig=1 failed")
     'GET https://host/t/***/chan/x.conda failed'
@@ -57,11 +58,11 @@ def redacted(text: str) -> str:
 
 
 def without_credentials(address: str, *, query: bool = False) -> str:
-    """Return an address as documents hold it: without user information and token; all else stays, byte for byte.
+    """Return an address for documents: without user information and token, otherwise unchanged, byte for byte.
 
     Args:
         address: Of a channel, an index or a package; any other text is returned as it is.
-        query: Take the query of a web address out too, which is a signature where a package is downloaded from.
+        query: Also remove the query of a web address, which is a signature in the address of a package.
 
     >>> without_credentials("https://me:pw@host/t/abc/chan"), without_credentials("git+https://me@host/x.git?a=b")
     ('https://host/chan', 'git+https://host/x.git?a=b')
@@ -78,9 +79,10 @@ def without_credentials(address: str, *, query: bool = False) -> str:
 
 
 def unsigned(address: str) -> str:
-    """Return an address without the parameters of its query that sign it or log in; all else stays, byte for byte.
+    """Return an address without the parameters of its query that sign it or authenticate, otherwise unchanged, byte for
+    byte.
 
-    A query may say which file is meant, so a parameter that is none of a known kind stays.
+    A query may identify the file, so unknown parameters are kept.
 
     >>> unsigned("https://host/a.whl?sig=1&se=2#sha256=3"), unsigned("https://host/get?file=a.whl&X-Amz-Signature=1")
     ('https://host/a.whl#sha256=3', 'https://host/get?file=a.whl')
@@ -104,7 +106,7 @@ def _is_signature(name: str) -> bool:
 
 
 def secrets_in(address: str) -> list[str]:
-    """Return what of an address must be shown nowhere: conda's token, and the values that `unsigned` leaves out.
+    """Return the parts of an address that must never be shown: conda's token, and the values that `unsigned` removes.
 
     >>> secrets_in("https://host/t/tk/cf"), secrets_in("https://host/a.whl?sig=a%2Fb&raw=true")
     (['tk'], ['a%2Fb', 'a/b'])
@@ -126,10 +128,10 @@ def not_redacted(text: str | None) -> str | None:
 
 
 def split_address(text: str) -> SplitResult:
-    """Take an address of any scheme apart, or of none.
+    """Split an address of any scheme, or of none.
 
     Raises:
-        UsageError: It is none, or would lead out of a directory or end a line where it becomes a key, a path or text.
+        UsageError: It is invalid, or would lead out of a directory or end a line as a key, a path or text.
     """
     text = text.strip()
     try:
@@ -145,7 +147,7 @@ def split_address(text: str) -> SplitResult:
 
 
 def without_parameters(scheme: str, path: str) -> str:
-    """Return a path without what follows a `;` in its last segment, where addresses of the scheme have parameters.
+    """Return a path without what follows a `;` in its last segment, if addresses of the scheme have parameters.
 
     >>> without_parameters("https", "/a;b/c-1-0.conda;v=1"), without_parameters("file", "/c.whl;v=1")
     ('/a;b/c-1-0.conda', '/c.whl;v=1')
@@ -156,14 +158,14 @@ def without_parameters(scheme: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a request needs and no record may hold. Its repr is blank; read the fields only to make the request.
+    """What a request needs and no record may contain. Its repr is blank; read the fields only to make the request.
 
     Attributes:
         username: User name for basic authentication, percent-decoded.
         password: Its password.
         query: The URL's query (a signature, often), without the question mark.
-        token: conda's token, which stood in the path as `/t/TOKEN`.
-        token_at: Where it stood, in characters from the beginning of the path without it.
+        token: conda's token, from the path part `/t/TOKEN`.
+        token_at: Its position, in characters from the beginning of the path without it.
     """
 
     username: str | None = field(default=None, repr=False)
@@ -185,7 +187,7 @@ class Access:
         return cls(query=query, token=token["token"] if token else "", token_at=token.start() if token else 0)
 
     def requested(self, url: PackageURL) -> PackageURL:
-        """Return the URL to ask for; it holds the token, so it goes to its own host and nowhere else."""
+        """Return the URL to request; it contains the token, so it may only be sent to its own host."""
         if not self.token:
             return url
         return replace(url, path=f"{url.path[: self.token_at]}/t/{self.token}{url.path[self.token_at :]}")
@@ -215,7 +217,7 @@ class PackageURL:
 
     @classmethod
     def parse(cls, text: str) -> tuple[PackageURL, Access]:
-        """Split a URL into what may be recorded and what may not.
+        """Split a URL into the part that may be recorded and the secrets.
 
         Raises:
             UsageError: Not an http, https or file URL with a path.
@@ -247,7 +249,7 @@ class PackageURL:
 
     @property
     def netloc(self) -> str:
-        """Host, and the port when the URL has one; IPv6 in brackets."""
+        """Host, and the port if the URL has one; IPv6 in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 

@@ -1,5 +1,5 @@
-"""What any node does, with the engine or without: locks, names and markers of environments, making a prefix, packs.
+"""What any node does, with or without the engine: locks, names and markers of environments, creating a prefix, packs.
 
 Standard library and `asynccache.errors` only; every Python from 3.7 on. The engine, the bootstrap of bare nodes and
-what runs in steps use the same functions, which block.
+steps use the same functions, which block.
 """

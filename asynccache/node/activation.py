@@ -1,8 +1,8 @@
 """What an activated environment adds to a process: variables and scripts, as conda's activation documents them.
 
 Variables come from the prefix itself, from `etc/conda/env_vars.d/*.json` and then from `conda-meta/state`; scripts are
-`etc/conda/activate.d/*.sh`, in the order of their names. Another environment that is active is left: its programs are
-taken out of PATH. All functions block.
+`etc/conda/activate.d/*.sh`, in the order of their names. Another active environment is deactivated: its programs are
+removed from PATH. All functions block.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from asynccache.node.json_text import read_json
 
 
 def activated(prefix: str, name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a process in an activated environment, but for what its scripts add.
+    """Return the variables of a process in an activated environment, except those that its scripts add.
 
     Args:
-        prefix: Where the environment is.
-        name: What it is called in `CONDA_DEFAULT_ENV` and the prompt.
+        prefix: The environment's path.
+        name: Its name in `CONDA_DEFAULT_ENV` and the prompt.
         environ: Variables to start from.
 
     Raises:
-        HydrationError: Variables that the environment brings cannot be read.
+        HydrationError: Variables of the environment cannot be read.
     """
     programs = prefix + "/bin"
     left = {programs, environ["CONDA_PREFIX"] + "/bin" if environ.get("CONDA_PREFIX") else programs}
@@ -52,7 +52,7 @@ def activation_scripts(prefix: str) -> list[str]:
 
 
 def reading(scripts: Iterable[object]) -> str:
-    """Return shell commands that read scripts, a line each."""
+    """Return shell commands that read scripts, one per line."""
     return "".join(f". {shlex.quote(str(script))}\n" for script in scripts)
 
 

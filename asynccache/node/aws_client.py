@@ -1,7 +1,7 @@
 """What Metaflow's settings of its AWS clients mean for the store and for nodes. Python 3.7, standard library.
 
-`S3_CLIENT_RETRY_CONFIG` says how often a request is tried; its mode says nothing here, where one rule has pauses and
-paces (`asynccache.node.patience`). `DEFAULT_AWS_CLIENT_PROVIDER` names the plugin that credentials come from.
+`S3_CLIENT_RETRY_CONFIG` says how often a request is tried; its mode is ignored, since pauses and pacing follow one rule
+(`asynccache.node.patience`). `DEFAULT_AWS_CLIENT_PROVIDER` names the plugin that provides credentials.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def is_retry_config(value: Any) -> bool:
 
 
 def tries_of(value: Any) -> int | None:
-    """Return how often a request is tried in all, None if it is not said.
+    """Return the total number of tries of a request, None if it is not set.
 
-    `max_attempts` counts what follows the first try (botocore's reference, "retries").
+    `max_attempts` counts the tries after the first one (botocore's reference, "retries").
 
     >>> tries_of({"max_attempts": 10, "mode": "adaptive"}), tries_of({"total_max_attempts": 3}), tries_of({})
     (11, 3, None)
@@ -42,11 +42,11 @@ def tries_of(value: Any) -> int | None:
 
 
 def provided_client(provider: str, parameters: dict[str, Any]) -> Any:
-    """Return the S3 client of boto3's kind that a plugin of Metaflow's makes. Blocking; it may ask a server.
+    """Return the boto3 client for S3 that a Metaflow plugin creates. Blocking; it may use the network.
 
     Args:
         provider: Its name.
-        parameters: What clients of boto3 take.
+        parameters: Parameters of boto3 clients.
 
     Raises:
         ConfigurationError: Metaflow is not installed, or has no such plugin.
@@ -55,12 +55,12 @@ def provided_client(provider: str, parameters: dict[str, Any]) -> Any:
 
 
 def credentials_of(client: Any) -> Any:
-    """Return the credentials, which may renew themselves, that a client of boto3's kind signs with.
+    """Return the credentials, which may renew themselves, that a boto3 client signs with.
 
     Raises:
         ConfigurationError: It has none.
     """
-    signer = getattr(client, "_request_signer", None)  # botocore has no public way to them
+    signer = getattr(client, "_request_signer", None)  # botocore has no public access to them
     found = getattr(signer, "_credentials", None)
     if found is None:
         raise ConfigurationError(

@@ -1,7 +1,8 @@
-"""Who asks Azure Blob Storage, and how a request proves it: the engine's and the bare node's one way.
+"""Credentials for Azure Blob Storage and the authorization of requests, for the engine and for bare nodes.
 
-Requests are authorized as "Authorize requests to Azure Storage" of the REST reference says: with a shared key, with a
-shared access signature (SAS), or with a token. Python 3.7, standard library; azure-identity where a token is needed.
+Requests are authorized according to "Authorize requests to Azure Storage" in the REST reference: with a shared key,
+with a shared access signature (SAS), or with a token. Python 3.7, standard library; azure-identity if a token is
+needed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ VERSION = "2021-12-02"
 """Version of the service's protocol; what is used of it is in every later one."""
 SCOPE = "https://storage.azure.com/.default"
 _TOKEN = "ASYNCCACHE_AZURE_TOKEN"  # noqa: S105 - name of a variable: the token of the process that started this one
-_EARLY_SECONDS = 300.0  # before its end at which a token is replaced
+_EARLY_SECONDS = 300.0  # seconds before expiry at which a token is replaced
 _SIGNED = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date",
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
@@ -38,33 +39,33 @@ GetToken = Callable[[], Tuple[str, float]]
 
 
 class Authorization:
-    """Proves who makes a request.
+    """Authorizes requests.
 
     Attributes:
-        kind: What is used, for people: never a secret.
+        kind: Which credentials are used, as text for people: never a secret.
     """
 
     kind = "nobody"
 
     def waits(self) -> bool:
-        """Return whether `sign` would ask the network now, so that it must not run on an event loop."""
+        """Return whether `sign` would use the network now and must not run on an event loop."""
         return False
 
     def sign(self, method: str, url: str, headers: dict[str, str]) -> str:
-        """Add what proves it to the headers; return the URL to ask, which may hold a secret."""
+        """Add the authorization to the headers; return the URL to request, which may contain a secret."""
         del method, headers
         return url
 
     def readable(self, url: str) -> str:
-        """Return the address by which the service itself reads what a request asks it to copy."""
+        """Return the address from which the service itself reads an object to copy."""
         return url
 
     def variables(self) -> dict[str, str]:
-        """Return what a process started here needs to prove the same, where its own Python could not."""
+        """Return the variables that give a child process the same authorization, if its own Python cannot obtain it."""
         return {}
 
     def close(self) -> None:
-        """Close connections to who gives tokens."""
+        """Close connections to token services."""
 
 
 class SharedKey(Authorization):
@@ -104,7 +105,7 @@ class SharedKey(Authorization):
 
 
 class SharedAccessSignature(Authorization):
-    """A signature that goes with every address."""
+    """A signature that is added to every address."""
 
     kind = "a shared access signature"
 
@@ -126,11 +127,11 @@ class SharedAccessSignature(Authorization):
 
 
 class Token(Authorization):
-    """A token, fetched once and again shortly before it ends; kept in memory only.
+    """A token, fetched once and again shortly before it expires; kept in memory only.
 
     Args:
-        get: Fetches one.
-        kind: Where it comes from, which may be known only when one was fetched.
+        get: Fetches a token.
+        kind: Its origin, which may be known only after one was fetched.
         close: Called when no more are needed.
     """
 
@@ -158,7 +159,9 @@ class Token(Authorization):
         return url
 
     def variables(self) -> dict[str, str]:
-        """See `Authorization.variables`; a token lives for an hour, which is longer than an environment takes."""
+        """See `Authorization.variables`; a token lives for an hour, which is longer than creating an environment
+        takes.
+        """
         return {_TOKEN: self._now()}
 
     def close(self) -> None:
@@ -174,11 +177,11 @@ class Token(Authorization):
 
 
 class AzureAccount:
-    """An account, and who asks it.
+    """An account and the credentials for it.
 
     Attributes:
         endpoint: Address of its blob service, without credentials.
-        authorization: Proves who asks.
+        authorization: Authorizes requests.
     """
 
     def __init__(self, endpoint: str, authorization: Authorization) -> None:
@@ -187,37 +190,37 @@ class AzureAccount:
 
     @property
     def kind(self) -> str:
-        """What is used, for people: never a secret."""
+        """Which credentials are used, as text for people: never a secret."""
         return self.authorization.kind
 
     def close(self) -> None:
-        """Close connections to who gives tokens."""
+        """Close connections to token services."""
         self.authorization.close()
 
     def waits(self) -> bool:
-        """Return whether `prepare` would ask the network now."""
+        """Return whether `prepare` would use the network now."""
         return self.authorization.waits()
 
     def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        """Return the address and the headers to ask with.
+        """Return the address and the headers of a request.
 
         Args:
-            method: Of HTTP.
-            url: Below `endpoint`, quoted.
-            headers: What the request says; the length of a body included.
+            method: HTTP method.
+            url: URL below `endpoint`, quoted.
+            headers: Headers of the request, including the length of a body.
         """
         every = {**headers, "x-ms-version": VERSION, "x-ms-date": formatdate(usegmt=True)}
         return self.authorization.sign(method, url, every), every
 
 
 def connection_fields(text: str) -> dict[str, str]:
-    """Read a connection string: `Name=value;...`; no fields from what is none."""
+    """Parse a connection string: `Name=value;...`; no fields if it is invalid."""
     pairs = (part.partition("=") for part in text.split(";") if "=" in part)
     return {name.strip(): value for name, _, value in pairs}
 
 
 def default_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the blob service of the account that the variables of Azure's own tools name."""
+    """Return the blob service of the account in the variables of Azure's own tools."""
     fields = connection_fields(environ.get("AZURE_STORAGE_CONNECTION_STRING", ""))
     if fields.get("BlobEndpoint"):
         return fields["BlobEndpoint"].rstrip("/")
@@ -229,16 +232,17 @@ def default_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def azure_account(endpoint: str, environ: Mapping[str, str] = os.environ, provider: str | None = None) -> AzureAccount:
-    """Return how an account is asked: a key or signature that was set for it, else a token of this machine's identity.
+    """Return an account with its credentials: a configured key or signature, otherwise a token of this machine's
+    identity.
 
     Args:
-        endpoint: Address of the blob service, which may hold a signature.
+        endpoint: Address of the blob service, which may contain a signature.
         environ: Variables, those of Azure's own tools: `AZURE_STORAGE_CONNECTION_STRING`, `AZURE_STORAGE_KEY`,
             `AZURE_STORAGE_SAS_TOKEN`.
-        provider: Plugin of Metaflow's that gives tokens; None for `DefaultAzureCredential`.
+        provider: Metaflow plugin that provides tokens; None for `DefaultAzureCredential`.
 
     Raises:
-        ConfigurationError: The address or key is none, or there is neither a key nor what gets a token.
+        ConfigurationError: The address or key is invalid, or there is neither a key nor a way to get a token.
     """
     parts = split_endpoint(endpoint, "Azure Blob Storage", "azure_endpoint")
     plain = "%s://%s%s" % (parts.scheme, parts.netloc.rpartition("@")[2], parts.path)
@@ -258,13 +262,15 @@ def azure_account(endpoint: str, environ: Mapping[str, str] = os.environ, provid
 
 
 def _account_name(endpoint: str) -> str:
-    """Return the name of an account: of a host of Azure's, else the path that emulators and private clouds have."""
+    """Return the name of an account: from the host on Azure, otherwise from the path, as with emulators and private
+    clouds.
+    """
     parts = urlsplit(endpoint)
     return unquote(parts.path.strip("/").partition("/")[0]) or (parts.hostname or "").partition(".")[0]
 
 
 def _token(environ: Mapping[str, str], provider: str | None) -> Token:
-    """Return a token of whoever this machine is, as Metaflow takes it where that is installed."""
+    """Return a token of this machine's identity, obtained as Metaflow does if it is installed."""
     handed = environ.get(_TOKEN)
     if handed:
         return Token(lambda: (handed, float("inf")), "a token of the process that started this one")
@@ -301,20 +307,20 @@ def _default() -> Any:
             "neither a key nor a signature is set for Azure, and azure-identity is not installed",
             hint="set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or `pip install 'asynccache[azure]'`",
         ) from None
-    # where nobody has set up logging, Python prints its warnings, which hold the texts of servers
+    # without logging configured, Python prints its warnings, which contain texts of servers
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return DefaultAzureCredential()
 
 
 def _kind(credential: Any) -> str:
-    """Return which credential of a chain was found: azure-identity has no public way to it."""
+    """Return which credential of a chain was found, to which azure-identity has no public access."""
     found = getattr(credential, "_successful_credential", None)
     found = getattr(found, "_credential", None) or found
     return "DefaultAzureCredential" + ("" if found is None else " (%s)" % type(found).__name__)
 
 
 def _not_obtained(exc: Exception) -> StoreRefusedError:
-    """Return what is said where there is no token: of its reason, the code of Microsoft Entra alone."""
+    """Return the message for a missing token: of the reason, only the code of Microsoft Entra."""
     code = re.search(r"AADSTS\d+", str(exc))
     if code is not None:
         return StoreRefusedError(

@@ -1,12 +1,12 @@
-"""Making a prefix in a directory of its own, under a kernel lock; then it is renamed to its place and marked complete.
+"""Creating a prefix in a temporary directory, under a kernel lock; then it is renamed to its path and marked complete.
 
-    <parent>/.prefix-<...>              kernel lock of a prefix: one process makes or removes it, the others wait
-    <parent>/.<name>.asynccache-<...>/  being made, or being removed
-    <parent>/mf_env-creation.lock       held while environments change their places, as other programs hold it
+    <parent>/.prefix-<...>              kernel lock of a prefix: one process creates or removes it, the others wait
+    <parent>/.<name>.asynccache-<...>/  being created, or being removed
+    <parent>/mf_env-creation.lock       held while environments are renamed, as by other programs
 
-Whatever ends a process, the prefix is complete, absent, or recognised as incomplete by the next one, which removes it.
-The kernel locks only keep work from being done twice. Where there are none, whoever comes second at the creation lock
-finds a complete environment and uses it.
+However a process ends, the prefix is complete, absent, or recognised as incomplete by the next one, which removes it.
+The kernel locks only avoid duplicate work. Without them, the second process at the creation lock finds a complete
+environment and uses it.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from asynccache.node.kernel_lock import KernelLock, LocksUnsupportedError, give_
 from asynccache.node.lock_file import lock_file
 
 CREATION_LOCK = "mf_env-creation.lock"
-BUILDING = ".asynccache-building"  # in an environment that is not complete; its holder has a kernel lock on it
+BUILDING = ".asynccache-building"  # file in an incomplete environment, on which its creator holds a kernel lock
 _WORK_DIRECTORY = ".asynccache-"
 _LOCK = ".prefix-"
-_YOUNG = 60.0  # seconds in which a directory that has no lock yet may belong to a process that makes it
-_FORGOTTEN = 24 * 3600.0  # seconds after which nobody works any more in a directory that cannot be locked
+_YOUNG = 60.0  # seconds in which a directory without a lock may belong to a process that is creating it
+_FORGOTTEN = 24 * 3600.0  # seconds after which a directory that cannot be locked is abandoned
 
 
 def lock_name(prefix: str) -> str:
-    """Return a name for a prefix that all ways to write its path have in common."""
+    """Return a name for a prefix that is the same for all spellings of its path."""
     real = os.path.join(os.path.realpath(os.path.dirname(prefix)), os.path.basename(prefix))
     return "prefix-" + hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
 
 
 def lock_path(prefix: str) -> str:
-    """Return the path of the kernel lock under which a prefix is made and removed, whoever does it."""
+    """Return the path of the kernel lock under which a prefix is created and removed."""
     return os.path.join(os.path.dirname(prefix), "." + lock_name(prefix))
 
 
 def use(prefix: str, env: Triple) -> str | None:
-    """Return where a complete environment is that is wanted at a prefix, and remember that it was used now.
+    """Return the path of a complete environment that is wanted at a prefix, and record that it is used now.
 
-    Whoever made it may have been killed right after it was complete: the lock that such a one left is removed.
+    Its creator may have been killed right after completing it: a lock that it left is removed.
     """
     found = find_complete(prefix, env)
     if found is not None:
@@ -62,8 +62,8 @@ def creation_lock(directory: str, timeout: float, waiting: Callable[[float], Non
     """Keep other programs from looking at a directory of environments while it is changed.
 
     Raises:
-        LockTimeoutError: Another program holds the lock for too long.
-        DiskError: The lock cannot be made.
+        LockTimeoutError: Another program has been holding the lock for too long.
+        DiskError: The lock cannot be created.
     """
     with contextlib.ExitStack() as stack:
         with disk_errors(directory):
@@ -72,17 +72,17 @@ def creation_lock(directory: str, timeout: float, waiting: Callable[[float], Non
 
 
 class Building:
-    """A directory beside a prefix in which its next content is made.
+    """A directory beside a prefix in which its new content is created.
 
     Args:
-        prefix: The final place, absolute.
-        env: Which environment.
-        among_environments: Whether the prefix is in a directory of environments, at which other programs look.
-        exclusive: Whether the caller holds the prefix's kernel lock: nobody else can be making it.
-        force: Replace a complete environment, and another one.
+        prefix: The final path, absolute.
+        env: The environment.
+        among_environments: Whether the prefix is in a directory of environments, which other programs read.
+        exclusive: Whether the caller holds the prefix's kernel lock: no other process can be creating it.
+        force: Replace a complete environment, also a different one.
 
     Attributes:
-        path: The directory; the prefix itself once it has its place.
+        path: The directory; after renaming, the prefix itself.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Building:
         self._lock: int | None = None
 
     def begin(self) -> bool:
-        """Make the directory, unless the environment is complete; what dead processes left of it is removed.
+        """Create the directory, unless the environment is complete; leftovers of dead processes are removed.
 
         Returns:
-            Whether there is anything to make.
+            Whether there is anything to create.
 
         Raises:
-            HydrationError: Something is at the final place that is not ours to remove.
-            DiskError: It cannot be made.
+            HydrationError: The final path has something that is not ours to remove.
+            DiskError: It cannot be created.
         """
         if not self._may_be_replaced():
             return False
@@ -120,7 +120,7 @@ class Building:
         return True
 
     def emptied(self) -> None:
-        """Remove what is in it, but for its lock."""
+        """Remove its content, except its lock."""
         with disk_errors(self.path):
             for name in os.listdir(self.path):
                 path = os.path.join(self.path, name)
@@ -135,20 +135,20 @@ class Building:
         sync: bool = False,
         waiting: Callable[[float], None] | None = None,
     ) -> list[str] | None:
-        """Give it its final name, run scripts, and declare it complete.
+        """Rename it to its final path, run scripts, and mark it complete.
 
         Args:
-            scripts: Run at the final place; each returns what it tells the user.
-            lock_timeout: Seconds to wait for other programs that look at the directory.
-            sync: Declare it only when all of it is on disk.
+            scripts: Run at the final path; each returns its message for the user.
+            lock_timeout: Seconds to wait for other programs that read the directory.
+            sync: Mark it complete only after all of it is flushed to disk.
             waiting: Called with the seconds waited for such a program.
 
         Returns:
-            What scripts told; None if another process has made the same in the meantime, which stays.
+            Messages of scripts; None if another process has created the same in the meantime, which is kept.
 
         Raises:
-            HydrationError: Something else came to be there, or a script failed.
-            LockTimeoutError: Another program holds the directory for too long.
+            HydrationError: Something else appeared at the path, or a script failed.
+            LockTimeoutError: Another program has been holding the directory for too long.
             DiskError: The disk is full or cannot be written.
         """
         with contextlib.ExitStack() as stack:
@@ -167,7 +167,7 @@ class Building:
         return [text for text in messages if text]
 
     def close(self) -> None:
-        """Remove it, wherever it is, unless it is complete; give back its lock."""
+        """Remove it, wherever it is, unless it is complete; release its lock."""
         if self._lock is None:
             return
         if read_marker(self.path) is None:
@@ -176,10 +176,10 @@ class Building:
         self._lock = None
 
     def _may_be_replaced(self) -> bool:
-        """Return whether the final place is free or has what may be removed; False if it has what is wanted.
+        """Return whether the final path is free or may be replaced; False if it has what is wanted.
 
         Raises:
-            HydrationError: Something is there that is not ours to remove.
+            HydrationError: It has something that is not ours to remove.
         """
         prefix, env = self.prefix, self._env
         if not os.path.lexists(prefix):
@@ -223,7 +223,7 @@ class Building:
 
 
 def remove_prefix(prefix: str) -> None:
-    """Remove a directory so that nobody sees it half removed.
+    """Remove a directory so that it is never seen half removed.
 
     Raises:
         DiskError: It cannot be moved.
@@ -241,8 +241,8 @@ def sweep(directory: str, prefix: str | None = None) -> list[str]:
     """Remove what dead processes left beside environments.
 
     Args:
-        directory: Of environments.
-        prefix: Whose kernel lock the caller holds: nobody else can be making it; None if none is held.
+        directory: Directory of environments.
+        prefix: The prefix whose kernel lock the caller holds; None if none is held.
 
     Returns:
         What was removed.
@@ -273,7 +273,7 @@ def _work_directory(prefix: str) -> str:
 
 
 def _is_abandoned(path: str, *, sure: bool) -> bool:
-    """Return whether nobody works in a directory; one that was just made may not have its lock yet."""
+    """Return whether a directory is unused; a new one may not have its lock yet."""
     try:
         age = time.time() - os.stat(path).st_mtime
         if not sure and age < _YOUNG:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def verified_with(text: str | None) -> bool | str | None:
-    """Return what AWS's clients take: None for their own certificates, False for no check, else a file.
+    """Return the value for AWS's clients: None for their own certificates, False for no check, otherwise a file.
 
     Args:
-        text: As the setting has it.
+        text: Value of the setting.
     """
     if text is None or not text.strip():
         return None

@@ -1,4 +1,4 @@
-"""Plugins of Metaflow's that say who asks a cloud (`DEFAULT_AWS_CLIENT_PROVIDER` and its likes). Python 3.7."""
+"""Metaflow plugins that provide credentials for a cloud (`DEFAULT_AWS_CLIENT_PROVIDER` and similar). Python 3.7."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asynccache.node.store_kinds import KINDS
 
 
 def foreign_provider(datastore: str, *said: str | None) -> str | None:
-    """Return the first provider that is named, None if none is or it is Metaflow's own."""
+    """Return the first named provider, None if there is none or it is Metaflow's own."""
     named = next((name for name in said if name), None)
     return None if named == KINDS[datastore].built_in else named
 
@@ -25,7 +25,7 @@ def client_provider(datastore: str, name: str) -> Any:
 
     Args:
         datastore: `s3`, `azure` or `gs`.
-        name: Of the plugin.
+        name: Name of the plugin.
 
     Raises:
         ConfigurationError: Metaflow is not installed, or has no such plugin.

@@ -1,4 +1,4 @@
-"""What the local disk refuses, as one error that says what to do."""
+"""Failures of the local disk, as errors that say what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def disk_error(path: str | os.PathLike[str] | None, error: OSError) -> DiskError
     """Return the error of an operation on a local file that failed.
 
     Args:
-        path: The file or directory; None when nobody knows.
+        path: The file or directory; None if unknown.
         error: Why.
     """
     what = "the file system" if path is None else os.fspath(path)
@@ -34,7 +34,7 @@ def disk_error(path: str | os.PathLike[str] | None, error: OSError) -> DiskError
 
 
 def input_error(what: object, error: OSError) -> AsyncCacheError:
-    """Return the error of a file that a user named and that cannot be read: a kind of its own where it is not there."""
+    """Return the error for a user's file that cannot be read, with a class of its own if it does not exist."""
     kind = ObjectNotFoundError if isinstance(error, FileNotFoundError) else UsageError
     return kind(f"{what} cannot be read ({error.strerror or error})", hint="check the path")
 
@@ -49,7 +49,7 @@ def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def remove(path: Any) -> None:
-    """Remove a file, a link, or a directory with all that is in it, as far as it can be."""
+    """Remove a file, a link, or a directory with its content, as far as possible."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -58,7 +58,7 @@ def remove(path: Any) -> None:
 
 
 def remove_below(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Remove what has a name of ours in a directory of ours, as far as it can be.
+    """Remove an entry with a name of ours in a directory of ours, as far as possible.
 
     Raises:
         DiskError: It is elsewhere, whatever its path looks like: nothing is removed.
@@ -71,7 +71,7 @@ def remove_below(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
 
 
 def current_umask() -> int:
-    """Return this process's mask, where possible without changing it for a moment, which other threads would see."""
+    """Return this process's umask, if possible without changing it for a moment, which other threads would see."""
     with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/self/status", encoding="ascii") as lines:
         return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
     mask = os.umask(0o022)

@@ -1,4 +1,4 @@
-"""Addresses of services that a store or a node asks. Python 3.7, standard library."""
+"""Addresses of services. Python 3.7, standard library."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from asynccache.errors import ConfigurationError
 
 
 def split_endpoint(text: str, service: str, setting: str) -> SplitResult:
-    """Split the address of a service, which may hold a signature: clients show what they cannot understand.
+    """Split the address of a service, which may contain a signature: clients show what they cannot parse.
 
     Args:
         text: The address.
-        service: What to call the service.
-        setting: What says it.
+        service: Name of the service.
+        setting: Name of the setting.
 
     Raises:
-        ConfigurationError: It is none; it is not shown.
+        ConfigurationError: It is invalid; it is not shown.
     """
     try:
         parts = urlsplit(text)

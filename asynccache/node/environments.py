@@ -1,11 +1,11 @@
-"""Where environments are on a node, what they are called, and how one is recognised (contract, section 4.4).
+"""Directories and names of environments on a node, and how one is recognised (contract, section 4.4).
 
     <environments>/metaflow_<req_id>_<full_id>            of a step
     <environments>/metaflow_builder_<req_id>_<full_id>    a helper for resolving and building
     <environments>/metaflowtmp_<req_id>_<full_id>         `create` without a name
-    <environment>/.metaflowenv                            its identity; written last, so that with it all is there
+    <environment>/.metaflowenv                            its identity, written last: complete
 
-The time of the last change of `.metaflowenv` is that of the last use.
+The modification time of `.metaflowenv` is that of the last use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RECEIPT = "_asynccache_receipt.json"
 STARTS = {"step": "metaflow_", "tmp": "metaflowtmp_", "builder": "metaflow_builder_"}
 """What the name of an environment begins with, by what it was made for."""
 _NAME = re.compile("(?:{})([0-9a-f]{{40}})_([0-9a-f]{{40}})".format("|".join(STARTS.values())))
-_SAME = {"step": "tmp", "tmp": "step"}  # kinds whose environments serve each other
+_SAME = {"step": "tmp", "tmp": "step"}  # kinds that can use each other's environments
 
 
 def default_cache_directory() -> str:
@@ -43,11 +43,10 @@ def default_cache_directory() -> str:
 
 
 def environments_directory(asked: str | None = None, configured: str | None = None) -> str:
-    """Return a directory for environments that can be written, made when it is missing.
+    """Return a writable directory for environments, created if missing.
 
-    It is the one that is asked for, `ASYNCCACHE_ENVIRONMENTS_DIR`, the configured one, or `envs` in
-    `ASYNCCACHE_CACHE_DIR` or in the user's cache, as the engine has it; where there is no such cache, one in the
-    working directory.
+    It is the requested one, `ASYNCCACHE_ENVIRONMENTS_DIR`, the configured one, or `envs` in `ASYNCCACHE_CACHE_DIR` or
+    in the user's cache, as for the engine; without such a cache, one in the working directory.
 
     Raises:
         DiskError: It cannot be written.
@@ -73,21 +72,21 @@ def environments_directory(asked: str | None = None, configured: str | None = No
 
 
 def environment_name(req_id: str, full_id: str, kind: str) -> str:
-    """Return the directory name of an environment, by what it is made for: `step`, `tmp` or `builder`."""
+    """Return the directory name of an environment, by its purpose: `step`, `tmp` or `builder`."""
     return f"{STARTS[kind]}{req_id}_{full_id}"
 
 
 def ids_in_name(name: str) -> tuple[str, str] | None:
-    """Return (req_id, full_id) of a name that says them."""
+    """Return (req_id, full_id) from a name that contains them."""
     matched = _NAME.fullmatch(name)
     return (matched.group(1), matched.group(2)) if matched else None
 
 
 def find_complete(prefix: str, env: Triple) -> str | None:
-    """Return where a complete environment is that is wanted at a prefix; None if it is to be made.
+    """Return the path of a complete environment that is wanted at a prefix; None if it has to be created.
 
-    That is the prefix itself or, where its name says the environment's ids, beside it under the other name: a step uses
-    what `create` made, and the other way round.
+    That is the prefix itself or, if its name contains the environment's ids, the directory beside it with the other
+    name: a step uses what `create` created, and vice versa.
     """
     directory, name = os.path.split(prefix)
     names = {kind: environment_name(env[0], env[1], kind) for kind in _SAME}
@@ -106,7 +105,7 @@ def read_marker(prefix: str) -> Triple | None:
 
 
 def write_marker(prefix: str, env: Triple, *, sync: bool = False) -> None:
-    """Declare an environment complete; with `sync` only when the marker is on disk.
+    """Mark an environment complete; with `sync`, flush the marker to disk.
 
     Raises:
         OSError: It cannot be written.
@@ -121,6 +120,6 @@ def write_marker(prefix: str, env: Triple, *, sync: bool = False) -> None:
 
 
 def note_use(prefix: str) -> None:
-    """Remember that an environment was used now; where that cannot be written, it is not."""
+    """Record that an environment is used now, if that can be written."""
     with contextlib.suppress(OSError):
         os.utime(os.path.join(prefix, MARKER))

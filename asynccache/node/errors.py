@@ -1,4 +1,4 @@
-"""What can be wrong with a pack, for those who take packages instead."""
+"""Errors of packs, for callers that use packages instead."""
 
 from asynccache.errors import HydrationError
 

@@ -1,4 +1,4 @@
-"""Who asks Google Cloud Storage, the one way of engine and bare node. Python 3.7; google-auth where it is needed."""
+"""Credentials for Google Cloud Storage, for the engine and for bare nodes. Python 3.7; google-auth if it is needed."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _KINDS = {  # module of google-auth whose credentials were found -> what they ar
 
 
 class GoogleAccount:
-    """The service, and who asks it.
+    """The service and the credentials for it.
 
     Args:
         endpoint: Address of a server that speaks its protocol; None for Google's own.
         environ: Variables.
-        provider: Plugin of Metaflow's that gives credentials; None for Application Default Credentials.
+        provider: Metaflow plugin that provides credentials; None for Application Default Credentials.
 
     Attributes:
         endpoint: Its address.
 
     Raises:
-        ConfigurationError: The address is none.
+        ConfigurationError: The address is invalid.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class GoogleAccount:
 
     @property
     def kind(self) -> str:
-        """What is used, for people: never a secret."""
+        """Which credentials are used, as text for people: never a secret."""
         if self._nobody:
             return "no credentials, as an emulator is asked"
         if self._handed:
@@ -63,16 +63,16 @@ class GoogleAccount:
         return "Application Default Credentials" + (f" ({known})" if known else "")
 
     def waits(self) -> bool:
-        """Return whether `prepare` would ask the network now, so that it must not run on an event loop."""
+        """Return whether `prepare` would use the network now and must not run on an event loop."""
         known = self._nobody or self._handed or (self._credentials is not None and self._credentials.valid)
         return not known
 
     def prepare(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        """Return the address and the headers to ask with.
+        """Return the address and the headers of a request.
 
         Raises:
-            StoreRefusedError: Nothing says who asks, or he is refused.
-            ConfigurationError: What would find out is not installed.
+            StoreRefusedError: There are no credentials, or they are refused.
+            ConfigurationError: The library that finds credentials is not installed.
         """
         del method
         if self._nobody:
@@ -83,7 +83,7 @@ class GoogleAccount:
         """No connection outlives the request that it was made for."""
 
     def variables(self) -> dict[str, str]:
-        """Return what a process started here needs to prove the same, where its own Python could not."""
+        """Return the variables that give a child process the same authorization, if its own Python cannot obtain it."""
         return {} if self._nobody else {_TOKEN: self._token()}
 
     def _token(self) -> str:
@@ -104,7 +104,7 @@ class GoogleAccount:
             return sendable(str(self._credentials.token), "the token of " + self.kind)
 
     def _renew(self) -> None:
-        """See that there are credentials with a token that does not end soon."""
+        """Make sure that there are credentials with a token that does not expire soon."""
         if self._credentials is None and self._provider:
             self._credentials = client_provider("gs", self._provider).get_credentials(scopes=list(SCOPES))[0]
         if not self.waits():
@@ -113,7 +113,7 @@ class GoogleAccount:
         from google.auth.transport.requests import Request  # noqa: PLC0415 - as above
         from requests import Session  # noqa: PLC0415 - as above
 
-        # where nobody has set up logging, Python prints its warnings, of a project that nothing here needs
+        # without logging configured, Python prints its warnings about a project, which is not needed
         logging.getLogger("google.auth").addHandler(logging.NullHandler())
         with Session() as session:
             if self._credentials is None:
@@ -123,7 +123,7 @@ class GoogleAccount:
 
 
 def _not_obtained(exc: Exception) -> StoreRefusedError:
-    """Return what is said where there is no token: of its reason, the kind alone."""
+    """Return the message for a missing token: of the reason, only its kind."""
     if type(exc).__name__ in {"RefreshError", "OAuthError", "ReauthFailError"}:
         return StoreRefusedError(
             "Google refuses the identity of this machine (%s)" % type(exc).__name__,

@@ -1,4 +1,4 @@
-"""JSON that others wrote (stores, archives, programs): read so that nothing in it can end what reads it."""
+"""Reading untrusted JSON (from stores, archives, programs) so that nothing in it can crash the reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DECODER = json.JSONDecoder()
 
 
 def read_json(data: str | bytes) -> Any:
-    """Return the value that text is.
+    """Return the value of a text.
 
     Raises:
         ValueError: It is not JSON, not UTF-8, or nested too deeply.

@@ -1,12 +1,13 @@
-"""Kernel file locks; no other module takes any.
+"""Kernel file locks; no other module uses any.
 
-`flock` on a file descriptor is given back by the kernel when its holder dies, SIGKILL included. A `KernelLock` is a
-file that exists while somebody holds or wants it, with its holder as content, for the message that a waiter shows.
-Whoever got the lock of a file that is no longer at its path notices by its inode and starts over, so two holders cannot
-coexist.
+`flock` on a file descriptor is released by the kernel when its holder dies, even by SIGKILL. A `KernelLock` is a file
+that exists while a process holds or wants it, with its holder as content, for the message of waiting processes. A
+process that gets the lock of a file that is no longer at its path notices by its inode and starts over, so two holders
+cannot coexist.
 
-Not every file system has such locks: NFS without its lock service, Lustre without the mount option, some of FUSE. That
-is `LocksUnsupportedError`, whatever code the file system gives. Where the lock only saves work, callers go on without.
+Not every file system has such locks: NFS without its lock service, Lustre without the mount option, some FUSE file
+systems. That is `LocksUnsupportedError`, whatever code the file system returns. If the lock only saves work, callers
+continue without it.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ _POLL_FIRST = 0.005  # seconds
 _POLL_LONGEST = 0.1
 _SAY_AFTER = 1.0
 _SAY_AGAIN = 30.0
-_LOOKS = 1000  # in a row at a file that is another one each time
+_LOOKS = 1000  # tries in a row in which the file was replaced each time
 
 
 class LocksUnsupportedError(DiskError):
     """A file system has no kernel locks.
 
     Args:
-        directory: On it.
-        reason: What it answers.
+        directory: A directory on it.
+        reason: Its error.
     """
 
     def __init__(self, directory: str, reason: str) -> None:
@@ -49,7 +50,7 @@ class LocksUnsupportedError(DiskError):
 
 
 class Holder(NamedTuple):
-    """Who holds a lock, as its file says.
+    """The holder of a lock, from its file.
 
     Attributes:
         pid: Process id on `host`; None if the file does not say.
@@ -74,7 +75,7 @@ class Holder(NamedTuple):
 
     @classmethod
     def read(cls, path: str) -> Holder:
-        """Read who holds a lock out of its file."""
+        """Read the holder of a lock from its file."""
         try:
             with open(path, "rb") as file:
                 document = read_json(file.read().decode("utf-8"))
@@ -83,7 +84,7 @@ class Holder(NamedTuple):
             return cls(None, "", None)
 
     def write(self, descriptor: int) -> None:
-        """Write it into a lock's file; a full disk or a read-only descriptor does not make the lock less held."""
+        """Write it into a lock's file; the lock is held even if the disk is full or the descriptor read-only."""
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(self._asdict()).encode("ascii"), 0)
@@ -93,9 +94,9 @@ def take(descriptor: int, path: str, *, shared: bool = False) -> bool:
     """Take the lock of an open file without waiting.
 
     Args:
-        descriptor: Of the file.
-        path: Of the file, for messages.
-        shared: Beside others that share it.
+        descriptor: Descriptor of the file.
+        path: Path of the file, for messages.
+        shared: Share it with others.
 
     Returns:
         Whether it was free.
@@ -113,7 +114,7 @@ def take(descriptor: int, path: str, *, shared: bool = False) -> bool:
 
 
 def give_back(descriptor: int) -> None:
-    """Give back the lock of an open file and close it; a forked child may still have the descriptor."""
+    """Release the lock of an open file and close it; a forked child may still have the descriptor."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
@@ -124,7 +125,7 @@ def take_at(path: str, opened: Callable[[], int]) -> int | None:
 
     Args:
         path: The file, which others may remove or replace at any moment.
-        opened: Opens it.
+        opened: Opens the file.
 
     Returns:
         A descriptor of the locked file, None if another holds the lock.
