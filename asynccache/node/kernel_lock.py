@@ -149,10 +149,10 @@ def take_at(path: str, opened: Callable[[], int]) -> int | None:
 
 
 class KernelLock:
-    """A lock whose file is there while it is held or wanted.
+    """A lock whose file exists while it is held or wanted.
 
     Args:
-        path: The file; its directory is made when it is missing.
+        path: The file; its directory is created if missing.
     """
 
     def __init__(self, path: str) -> None:
@@ -164,7 +164,7 @@ class KernelLock:
 
         Raises:
             LocksUnsupportedError: The file system has no locks; no file is left.
-            DiskError: The file cannot be made.
+            DiskError: The file cannot be created.
         """
         try:
             self._descriptor = take_at(self.path, self._open)
@@ -178,7 +178,7 @@ class KernelLock:
         return True
 
     def release(self) -> None:
-        """Remove the file and give the lock back; nothing happens when it is not held."""
+        """Remove the file and release the lock; nothing happens if it is not held."""
         if self._descriptor is None:
             return
         with contextlib.suppress(OSError):
@@ -200,7 +200,7 @@ class KernelLock:
             os.close(descriptor)
 
     def sweep(self) -> None:
-        """Remove the file that a killed holder left; nothing happens while somebody holds the lock."""
+        """Remove the file that a killed holder left; nothing happens while the lock is held."""
         with contextlib.suppress(OSError, DiskError):
             self._descriptor = take_at(self.path, lambda: os.open(self.path, os.O_RDWR | os.O_CLOEXEC))
             self.release()
@@ -220,7 +220,7 @@ class KernelLock:
                     ) from exc
             except OSError as exc:
                 if exc.errno == errno.EACCES:
-                    with contextlib.suppress(OSError):  # made by another user: it can be locked all the same
+                    with contextlib.suppress(OSError):  # created by another user: it can be locked all the same
                         return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
                 raise DiskError(
                     f"the lock {self.path} cannot be made ({exc.strerror})", hint="check its directory's owner and mode"
@@ -231,7 +231,8 @@ class KernelLock:
 def pauses(
     started: float, timeout: float, now: Callable[[], float], waiting: Callable[[float], None] | None = None
 ) -> Iterator[float]:
-    """Yield the seconds to pause before each look at a lock: none before the first, then more, until the time is over.
+    """Yield the seconds to pause before each attempt at a lock: none before the first, then more, until the time is
+    over.
 
     Args:
         started: When waiting began, on any monotonic clock.
@@ -253,15 +254,15 @@ def pauses(
 
 
 def wait(attempt: Callable[[], T], timeout: float, waiting: Callable[[float], None] | None = None) -> T:
-    """Attempt something until it gives anything but None and False.
+    """Attempt something until it returns anything other than None and False.
 
     Args:
-        attempt: Such as to take a lock.
+        attempt: The attempt, for instance to take a lock.
         timeout: Seconds.
         waiting: See `pauses`.
 
     Returns:
-        What the last attempt gave: None or False if the time is over.
+        The result of the last attempt: None or False if the time is over.
     """
     for pause in pauses(time.monotonic(), timeout, time.monotonic, waiting):
         time.sleep(pause)
@@ -278,15 +279,15 @@ def held(
     """Hold a `KernelLock` for the length of the block.
 
     Args:
-        path: Of its file.
+        path: Path of its file.
         timeout: Seconds to wait for it.
         label: What it protects, for messages.
         waiting: Called with the holder and the seconds waited so far.
 
     Raises:
-        LockTimeoutError: Not free within the time-out; names the holder.
+        LockTimeoutError: It was not free within the time-out; the message names the holder.
         LocksUnsupportedError: The file system has no locks.
-        DiskError: The file cannot be made.
+        DiskError: The file cannot be created.
     """
     lock = KernelLock(path)
 
@@ -303,7 +304,7 @@ def held(
 
 
 def timed_out(label: str, holder: Holder, timeout: float) -> LockTimeoutError:
-    """Return the error of a lock that was waited for in vain."""
+    """Return the error of a lock that did not become free."""
     return LockTimeoutError(
         f"waited {timeout:g} seconds for {label}, which {holder} holds",
         hint="let it finish or end it, or raise lock_timeout",

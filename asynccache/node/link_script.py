@@ -1,4 +1,4 @@
-"""The scripts that conda packages bring for after linking, run as conda runs them: in the activated environment."""
+"""Post-link scripts of conda packages, run as conda runs them: in the activated environment."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import subprocess
 from asynccache.errors import HydrationError
 from asynccache.node.activation import activated, activation_scripts, reading
 
-_MESSAGES = ".messages.txt"  # what scripts tell the user, as conda's own
+_MESSAGES = ".messages.txt"  # messages of scripts for the user, as with conda
 _SHOWN_CHARACTERS = 2000  # characters of a failed script's output
 
 
 def run_link_script(prefix: str, filename: str, script: str, timeout: float, hint: str | None = None) -> str:
-    """Run one script; return what it told the user.
+    """Run one script; return its message for the user.
 
     Args:
-        prefix: The environment at its final place.
-        filename: Of the package, without extension: name, version and build.
-        script: Relative to the prefix.
+        prefix: The environment at its final path.
+        filename: File name of the package, without extension: name, version and build.
+        script: Path relative to the prefix.
         timeout: Seconds.
-        hint: How to do without, for messages.
+        hint: How to avoid it, for messages.
 
     Raises:
-        HydrationError: It failed; with what it told the user and the end of its output.
+        HydrationError: It failed; the error has its message and the end of its output.
     """
     name, version, build = filename.rsplit("-", 2)
     environ = activated(prefix, os.path.basename(prefix), os.environ)
@@ -32,7 +32,7 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
     shell = "/bin/bash"
     commands = f"{reading(activation_scripts(prefix))}exec {shell} {shlex.quote(os.path.join(prefix, script))}"
     try:
-        done = subprocess.run(  # noqa: S603 - of a package of the environment
+        done = subprocess.run(  # noqa: S603 - a script of a package of the environment
             [shell, "-c", commands],
             cwd=prefix,
             env=environ,
@@ -61,7 +61,7 @@ def run_link_script(prefix: str, filename: str, script: str, timeout: float, hin
 
 
 def _messages(prefix: str) -> str:
-    """Return what scripts left for the user, and remove it."""
+    """Return the messages that scripts left for the user, and remove them."""
     messages = os.path.join(prefix, _MESSAGES)
     if not os.path.isfile(messages):
         return ""

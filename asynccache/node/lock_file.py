@@ -1,9 +1,9 @@
-"""Locks that are a file's existence, as other programs of this cache take them (contract, section 4.3).
+"""Locks that consist of a file's existence, as other programs of this cache use them (contract, section 4.3).
 
 Such a lock survives its holder's death. This program writes its host and process id into the file, so that a later run
-on the same host can tell that the holder is gone; a file without them is another program's and is waited for.
+on the same host can see that the holder is gone; a file without them is another program's and is waited for.
 
-They also work where the file system has no kernel locks, so they guard there what must not happen twice at once.
+They also work if the file system has no kernel locks, where they protect what must not happen concurrently.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def lock_file(path: str, timeout: float, waiting: Callable[[float], None] | None
         waiting: Called with the seconds waited so far, after one and every half minute after that.
 
     Raises:
-        LockTimeoutError: Another program holds it for longer than that.
-        OSError: The file cannot be made.
+        LockTimeoutError: Another program held it for longer than that.
+        OSError: The file cannot be created.
     """
 
     def attempt() -> int | None:
@@ -56,15 +56,15 @@ def lock_file(path: str, timeout: float, waiting: Callable[[float], None] | None
 
 
 def _removed_dead(path: str) -> bool:
-    """Remove a lock that was left by a process of this host and this program that has ended; return whether it is gone.
+    """Remove a lock left by a dead process of this program on this host; return whether it is gone.
 
-    Of those who find it at the same time one holds the file's kernel lock: else the second could remove what the first
-    has made again. Where there are no kernel locks, it looks right before it removes.
+    If several find it at the same time, one holds the file's kernel lock: otherwise the second could remove what the
+    first has created again. Without kernel locks, it is checked right before it is removed.
     """
     try:
         descriptor = take_at(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         if descriptor is None:
-            return False  # another looks at it
+            return False  # another process is checking it
     except LocksUnsupportedError:
         descriptor = None
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What Metaflow's configuration says: variables, the project's file, the user's file; and the root that follows.
+"""Metaflow's configuration: variables, the project's file, the user's file; and the root derived from it.
 
-Metaflow's own reader takes keys with `METAFLOW_` only; documentation of its extension shows them without, so both
-count here, the first kind before the second. Python 3.7, standard library.
+Metaflow's own reader accepts keys with `METAFLOW_` only; the documentation of its extension shows them without, so both
+are accepted, the first kind taking precedence. Python 3.7, standard library.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _BARE = "CONDA_"
 
 
 class Said(NamedTuple):
-    """What was said.
+    """A configured value.
 
     Attributes:
-        raw: Text, or a value of a file; None: said to be unset.
+        raw: Text, or a value of a file; None if explicitly unset.
         where: The variable, or the file's path.
         key: The key in the file; empty for a variable.
     """
@@ -32,7 +32,7 @@ class Said(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Its name in messages."""
         return f"{self.where}:{self.key}" if self.key else self.where
 
 
@@ -41,7 +41,7 @@ class MetaflowConfiguration:
 
     Args:
         environ: Environment variables.
-        tables: (path, content) of its files, those that count first.
+        tables: (path, content) of its files, in order of precedence.
 
     Attributes:
         bare: Keys without `METAFLOW_` that are accepted.
@@ -55,12 +55,12 @@ class MetaflowConfiguration:
         self.bare = sorted(key for key in found if not any("METAFLOW_" + key in table for _path, table in tables))
 
     def variable(self, name: str) -> Said | None:
-        """Return what the variable of a name says, None if it is not set."""
+        """Return the value of a name's variable, None if it is not set."""
         key = "METAFLOW_" + name
         return Said(self.environ[key], key) if key in self.environ else None
 
     def in_files(self, name: str) -> Said | None:
-        """Return what the files say of a name; None if none has it, or a variable stands before them."""
+        """Return the value of a name in the files; None if none has it, or a variable overrides them."""
         if "METAFLOW_" + name in self.environ:
             return None
         for key in ("METAFLOW_" + name, name):
@@ -72,11 +72,11 @@ class MetaflowConfiguration:
         return None
 
     def said(self, name: str) -> Said | None:
-        """Return what variable or files say of a name."""
+        """Return the value of a name from its variable or the files."""
         return self.variable(name) or self.in_files(name)
 
     def default_root(self, datastore: str) -> Said | None:
-        """Return the root that follows from where a datastore is, None if that is not said."""
+        """Return the root below a datastore's root, None if that is not set."""
         said = self.said("DATASTORE_SYSROOT_" + datastore.upper())
         if said is None or not said.raw:
             return None
@@ -94,7 +94,7 @@ def root_below(sysroot: str) -> str:
 
 
 def with_scheme(root: str, datastore: str) -> str:
-    """Return a root that cannot be taken for a directory: Metaflow writes Azure's without a scheme."""
+    """Return a root that cannot be mistaken for a directory: Metaflow writes Azure's without a scheme."""
     kind = KINDS.get(datastore)
     if kind is None or not kind.bare or "://" in root:
         return root
@@ -102,10 +102,11 @@ def with_scheme(root: str, datastore: str) -> str:
 
 
 def metaflow_tables(environ: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    """Read Metaflow's files where Metaflow looks for them: `.metaflow` at or above here, `METAFLOW_HOME`, the profile.
+    """Read Metaflow's files where Metaflow looks for them: `.metaflow` in or above the current directory,
+    `METAFLOW_HOME`, the profile.
 
     Raises:
-        ValueError: A file cannot be read, or the profile does not exist; says which.
+        ValueError: A file cannot be read, or the profile does not exist; the message says which.
     """
     home = environ.get("METAFLOW_HOME", "~/.metaflowconfig")
     profile = environ.get("METAFLOW_PROFILE")

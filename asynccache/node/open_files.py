@@ -1,4 +1,4 @@
-"""Which processes have a file open, as far as the system says it (Linux). Standard library and Python 3.7 only."""
+"""Which processes have a file open, as far as the system shows it (Linux). Standard library and Python 3.7 only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 
 
 def replaced_is_open(path: str) -> bool | None:
-    """Return whether another process has a file open that was at a path before another one took its place.
+    """Return whether another process has a file open that was at a path before it was replaced.
 
     Args:
-        path: Absolute.
+        path: An absolute path.
 
     Returns:
-        None if that cannot be seen. Processes of other users are not seen.
+        None if that cannot be determined. Processes of other users are not visible.
     """
     link = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)} (deleted)"
     try:
@@ -24,7 +24,7 @@ def replaced_is_open(path: str) -> bool | None:
         return None
     for process in processes:
         directory = f"/proc/{process}/fd"
-        # processes of other users, and those that have just ended, do not tell
+        # processes of other users, and those that have just ended, cannot be examined
         with contextlib.suppress(OSError):
             numbers = [] if int(process) == os.getpid() else os.listdir(directory)
             for number in numbers:

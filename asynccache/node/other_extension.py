@@ -1,4 +1,4 @@
-"""Whether metaflow-netflixext is installed, whose import paths lead here where it is not. Standard library, 3.7."""
+"""Whether metaflow-netflixext is installed; otherwise its import paths lead to asynccache. Standard library, 3.7."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MODULE = os.path.join("netflixext", "plugins", "conda", "env_descr.py")
 
 
 def other_extension(places: Iterable[str]) -> str | None:
-    """Return where the extension's modules are, None if it is not installed.
+    """Return the directory of the extension's modules, None if it is not installed.
 
-    A code package has its directories, too, with a bootstrap that is ours and none of its modules.
+    A code package also has its directories, with our bootstrap and none of its modules.
 
     Args:
         places: The `__path__` of the namespace that extensions share.

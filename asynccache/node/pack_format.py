@@ -24,10 +24,10 @@ from asynccache.node.json_text import read_json
 MAGIC = b"ACPACK\x00\x01"
 VERSION = 1
 OBJECT_NAME = "asynccache-pack-v1"  # beside the environment's document; other readers never look for it
-PREFIX = "/asynccache_prefix_7d1e0b4c59a84"  # 32 bytes: fits where the oldest placeholders are
+PREFIX = "/asynccache_prefix_7d1e0b4c59a84"  # 32 bytes: fits wherever the oldest placeholders are
 _FOOTER = struct.Struct("<8sQQQ32s")
 FOOTER_BYTES = _FOOTER.size
-LARGEST_INDEX = 1 << 30  # bytes, decompressed; more is not believed
+LARGEST_INDEX = 1 << 30  # bytes, decompressed; more is refused
 LARGEST_FRAME = 1 << 32
 
 Decompress = Callable[[bytes, int], bytes]
@@ -35,14 +35,14 @@ Decompress = Callable[[bytes, int], bytes]
 
 
 def damaged(reason: str) -> PackUnusableError:
-    """Return the error of a pack that is not what it should be."""
+    """Return the error of an invalid pack."""
     return PackUnusableError(
         f"the packed environment is damaged ({reason}); pack it again with `asynccache pack --force`"
     )
 
 
 class Footer(NamedTuple):
-    """Where the index is.
+    """Position of the index.
 
     Attributes:
         offset: Of the index in the object, in bytes.
@@ -65,7 +65,7 @@ class Footer(NamedTuple):
         """Read the last bytes of an object.
 
         Raises:
-            PackUnusableError: They are no footer, or point outside of the object.
+            PackUnusableError: They are not a footer, or point outside of the object.
         """
         if len(data) != FOOTER_BYTES or not data.startswith(MAGIC):
             raise damaged("it does not end as a pack does: truncated, or of another version")
@@ -76,13 +76,13 @@ class Footer(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """One independent piece.
+    """One independent frame.
 
     Attributes:
-        offset: In the object, in bytes.
-        size: As stored.
-        raw_offset: In all files one after the other.
-        raw_size: Decompressed.
+        offset: Position in the object, in bytes.
+        size: Stored size.
+        raw_offset: Position in the concatenation of all files.
+        raw_size: Decompressed size.
         digest: sha256 as stored, in hexadecimal digits.
     """
 
@@ -99,14 +99,14 @@ class File(NamedTuple):
     Attributes:
         path: Relative to the prefix.
         mode: Permissions.
-        raw_offset: In all files one after the other.
-        size: In bytes, before the prefix is written into it.
-        patches: What is to be changed in it; empty for most. `t`: offsets of the placeholder in text. `s`: it begins
-            with an interpreter line, of a conda package (1) or of an installed wheel (2). `b`: (offset, length, room)
-            of C strings with the placeholder, and how many bytes they can grow. `d`: (offset, length, number of a
-            file, kind) of that file's digest, as hexadecimal digits (`x`) or as in RECORD (`r`, with the size), or of
-            its size (`s`).
-        sha256: Of its content before the prefix is written into it; empty in packs of older versions.
+        raw_offset: Position in the concatenation of all files.
+        size: Size in bytes, before the prefix is written into it.
+        patches: Changes to make in it; empty for most. `t`: offsets of the placeholder in text. `s`: it begins with an
+            interpreter line, of a conda package (1) or of an installed wheel (2). `b`: (offset, length, room) of C
+            strings with the placeholder, and how many bytes they can grow. `d`: (offset, length, number of a file,
+            kind) of that file's digest, as hexadecimal digits (`x`) or as in RECORD (`r`, with the size), or of its
+            size (`s`).
+        sha256: sha256 of its content before the prefix is written into it; empty in packs of older versions.
     """
 
     path: str
@@ -118,21 +118,21 @@ class File(NamedTuple):
 
     @property
     def bytecode(self) -> bool:
-        """Whether Python makes it again where it is missing."""
+        """Whether Python re-creates it if it is missing."""
         return self.path.endswith(".pyc") and self.path.rpartition("/")[0].endswith("__pycache__")
 
 
 @dataclass
 class Index:
-    """What a pack holds.
+    """The content of a pack.
 
     Args:
         about: Everything but files: `format`, `made_by`, `env` (req_id, full_id, arch), `prefix` (the placeholder),
             `longest_prefix` (bytes; None for any), `bytecode` (Python version or None), `notes`, `link_scripts`.
-        frames: In order.
+        frames: Frames, in order.
         directories: (path, mode), parents first.
         links: (path, target).
-        files: In order.
+        files: Files, in order.
     """
 
     about: dict[str, Any]
@@ -147,7 +147,7 @@ class Index:
 
     @property
     def raw_bytes(self) -> int:
-        """Of all files."""
+        """Size of all files."""
         return sum(frame.raw_size for frame in self.frames)
 
     def files_in(self, frame: Frame) -> list[int]:
@@ -157,7 +157,7 @@ class Index:
         return [number for number in range(first, beyond) if self.files[number].size]
 
     def to_json(self) -> bytes:
-        """Return the index as it is compressed."""
+        """Return the compressed index."""
         files = [[f.path, f.mode, f.size, f.patches, f.sha256] for f in self.files]
         frames = [[f.offset, f.size, f.raw_size, f.digest] for f in self.frames]
         tree = {"frames": frames, "directories": self.directories, "links": self.links, "files": files}
@@ -166,11 +166,11 @@ class Index:
 
     @classmethod
     def parse(cls, data: bytes, end: int) -> Index:
-        """Read an index and check all that it says.
+        """Parse and validate an index.
 
         Args:
-            data: Decompressed.
-            end: Where the frames end in the object.
+            data: The decompressed index.
+            end: End of the frames in the object.
 
         Raises:
             PackUnusableError: It is of another version, contradicts itself, or would leave the prefix.
@@ -192,7 +192,7 @@ class Index:
             links = [(_checked(path), str(target)) for path, target in about.pop("links")]
             files, position = [], 0
             for entry in about.pop("files"):
-                # older packs name no sha256, and changes only where there are some
+                # older packs have no sha256, and list changes only if there are some
                 patches = entry[3] if len(entry) > 3 else {}
                 sha256 = str(entry[4]) if len(entry) > 4 else ""
                 file = File(_checked(entry[0]), int(entry[1]), position, int(entry[2]), patches, sha256)

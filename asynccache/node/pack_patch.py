@@ -11,19 +11,19 @@ from asynccache.node.pack_format import damaged
 
 CONDA = 1  # styles of interpreter lines, by who wrote them
 WHEEL = 2
-_LONGEST_LINE = {"linux": 127, "osx": 512}  # bytes of an interpreter line that a kernel reads, as py-rattler has them
+_LONGEST_LINE = {"linux": 127, "osx": 512}  # bytes of an interpreter line that a kernel reads, as in py-rattler
 _LINE = re.compile(rb"#!( *)(/(?:\\ |[^ \n\r\t])*)(.*)", re.DOTALL)
 _PYTHON = re.compile(rb"python(?:\d+(?:\.\d+)?)?")
 
 
 class Digested(NamedTuple):
-    """What became of a file: its sha256 and size in bytes."""
+    """The result for a file: its sha256 and size in bytes."""
 
     sha256: bytes
     size: int
 
     def as_text(self, kind: str) -> bytes:
-        """Return what a holder writes: `x` hexadecimal digits, `s` the size, `r` both as a row of RECORD has them."""
+        """Return the text to insert: `x` hexadecimal digits, `s` the size, `r` both in the format of a RECORD row."""
         if kind == "s":
             return b"%d" % self.size
         if kind == "x":
@@ -37,12 +37,12 @@ def patched(
     """Return a file's content with the prefix in it.
 
     Args:
-        data: As packed.
-        patches: Of the file, see `File`.
+        data: Content as packed.
+        patches: Changes to the file, see `File`.
         old: The placeholder.
         new: The prefix.
         arch: conda platform of the environment.
-        digests: Of files whose digests are in this one, by number.
+        digests: Digests of the files whose digests this one contains, by number.
 
     Raises:
         PackUnusableError: The placeholder is not where it should be.
@@ -67,7 +67,7 @@ def patched(
 
 
 def _binary(data: bytes, at: int, length: int, room: int, old: bytes, new: bytes) -> tuple[int, int, bytes]:
-    """Return the change of a C string that keeps its place: where, over how many bytes, to what."""
+    """Return the change of a C string within its space: position, number of bytes, new content."""
     string = data[at : at + length]
     if not string.startswith(old) or len(string) != length:
         raise damaged("a placeholder is not where the index says")
@@ -80,7 +80,7 @@ def _binary(data: bytes, at: int, length: int, room: int, old: bytes, new: bytes
 
 
 def _runnable(data: bytes, style: int, prefix: bytes, system: str) -> bytes:
-    """Return a script that starts, also where its interpreter's path is too long for the kernel or has a space."""
+    """Return a script that starts even if its interpreter's path is too long for the kernel or has a space."""
     first, newline, rest = data.partition(b"\n")
     longest = _LONGEST_LINE.get(system, 127) if style == CONDA else 126
     if len(first) <= longest and b" " not in prefix:

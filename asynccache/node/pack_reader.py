@@ -1,7 +1,7 @@
-"""A packed environment becomes the content of a directory: few ranged reads, every frame verified before it is written.
+"""Unpacking a packed environment into a directory: few ranged reads, every frame verified before it is written.
 
-Each of a handful of threads streams one run of frames; receiving, decompressing and writing overlap since all three
-leave Python's lock. What holds other files' digests (conda-meta, RECORD) is written last.
+A few threads stream one run of frames each; receiving, decompressing and writing overlap since all three release the
+GIL. Files with digests of others (conda-meta, RECORD) are written last.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from asynccache.node.pack_format import FOOTER_BYTES, Decompress, Footer, Frame,
 from asynccache.node.pack_patch import Digested, patched
 from asynccache.node.ranges import Ranges
 
-_TAIL = 256 << 10  # bytes that the first request reads: the footer and, of most environments, the whole index
+_TAIL = 256 << 10  # bytes of the first request: the footer and, for most environments, the whole index
 _LEAST_RANGE = 2 << 20  # bytes below which a range is not worth a request of its own
 
 
 def read_index(
     ranges: Ranges, decompress: Decompress, *, identity: tuple[str, str, str] | None = None, digest: str | None = None
 ) -> Index:
-    """Read what a pack holds, with one or two requests.
+    """Read the index of a pack, with one or two requests.
 
     Args:
         ranges: The object.
         decompress: The decoder.
         identity: (req_id, full_id, arch) that it must be of.
-        digest: That it must have; None for any.
+        digest: The digest that it must have; None for any.
 
     Raises:
         PackUnusableError: It is damaged, or of another environment.
@@ -71,14 +71,14 @@ def unpack(
 
     Args:
         ranges: The object.
-        index: Of it.
+        index: Its index.
         decompress: The decoder.
         target: An existing directory.
         prefix: The path that is written into the files.
-        threads: How many; chosen when None.
-        check_files: Compare each file's sha256 too, as is needed where somebody judged the pack by its index alone; one
-            of an older version, whose index has none, is judged by reading all of it.
-        bytecode: Write the byte code that Python makes again where it is missing.
+        threads: Number of threads; None to choose.
+        check_files: Also compare each file's sha256, which is necessary if the pack was vouched for by its index alone;
+            a pack of an older version, whose index has none, was compared by reading all of it.
+        bytecode: Write the byte code, which Python would re-create if missing.
 
     Raises:
         PackUnusableError: A frame or a file is damaged or cannot be read.
@@ -104,7 +104,7 @@ def _read_frames(ranges: Ranges, run: list[Frame]) -> Iterator[tuple[Frame, byte
     """Yield neighbouring frames, read as one range."""
     if not run:
         return
-    begun = bytearray()  # of a frame that does not end in the piece where it begins
+    begun = bytearray()  # for a frame that does not end in the piece in which it begins
     waiting = iter(run)
     frame = next(waiting)
     for piece in ranges.stream(run[0].offset, run[-1].offset + run[-1].size - run[0].offset):
@@ -119,7 +119,7 @@ def _read_frames(ranges: Ranges, run: list[Frame]) -> Iterator[tuple[Frame, byte
                 return
             frame = following
         begun += piece[at:]
-        del piece  # large ones: the next one would come beside it
+        del piece  # large ones: the next one would be held beside it
 
 
 def _check(frame: Frame, data: bytes) -> None:
@@ -234,7 +234,7 @@ class _Unpacking:
                 if self._failures:
                     return
                 self._take(frame, data)
-        except BaseException as exc:  # noqa: BLE001 - raised again by whoever started the threads
+        except BaseException as exc:  # noqa: BLE001 - raised again by the caller that started the threads
             self._failures.append(exc)
 
     def _take(self, frame: Frame, data: bytes) -> None:
@@ -261,7 +261,9 @@ class _Unpacking:
                 self._write(number, content)
 
     def _check_file(self, number: int, data: Any) -> None:
-        """Compare the content of a file before it is changed: that which is given, or of one in several frames."""
+        """Compare the content of a file before it is changed: the given content, or that of a file in several
+        frames.
+        """
         if not self._check_files:
             return
         file, digest = self._index.files[number], hashlib.sha256()
@@ -285,7 +287,7 @@ class _Unpacking:
         return self._target + "/" + path
 
     def _write(self, number: int, data: Any, offset: int = 0, *, part: bool = False) -> None:
-        """Write a file, or a part of one, whose mode comes when nothing has to be written any more."""
+        """Write a file, or a part of one; its mode is set after the last part."""
         file = self._index.files[number]
         flags, mode = (0, 0o600) if part else (os.O_EXCL, file.mode)
         descriptor = os.open(self._path(file.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, mode)

@@ -1,6 +1,6 @@
 """How long temporary failures are retried, for any peer, and how long to wait before the next try.
 
-The one rule for stores and for sources of packages, with the engine and on a bare node (docs/settings.md states it).
+The one rule for stores and for sources of packages, in the engine and on bare nodes (documented in docs/settings.md).
 Python 3.7, standard library.
 """
 
@@ -19,7 +19,7 @@ THROTTLED_SECONDS = 300.0
 LONGEST_PAUSE = 30.0
 """Seconds between two tries; ASYNCCACHE_RETRY_CAP."""
 _FIRST_PAUSE = 0.2  # seconds, at most; doubled with every failure
-_OTHERS = 2  # times more that it is doubled after a refusal because of the rate: many others were refused as well
+_OTHERS = 2  # further doublings after a refusal because of rate limits: many others were refused as well
 
 TRANSIENT_STATUSES = frozenset((408, 425, 429, 500, 502, 503, 504))
 """HTTP statuses that say "later", not "no": RFC 9110 section 15, RFC 6585."""
@@ -42,7 +42,9 @@ _peers: dict[str, Peer] = {}
 
 
 def peer_of(name: str) -> Peer:
-    """Return who has a name, such as an endpoint with its bucket or the origin of a URL; known for a process's life."""
+    """Return the peer of a name, such as an endpoint with its bucket or the origin of a URL; kept for the process's
+    lifetime.
+    """
     return _peers.setdefault(name, Peer())
 
 
@@ -52,13 +54,13 @@ def forget_peers() -> None:
 
 
 class Patience:
-    """How much is borne.
+    """How long failures are tolerated.
 
     Attributes:
-        tries: That every request has; what has no time of its own is given up behind them.
-        outage: Seconds for which one who has answered before may be silent (refused or broken connections, time-outs,
-            names that do not resolve) or broken (5xx).
-        throttled: Seconds for which a refusal because of the rate is borne, the waits that are asked for included.
+        tries: Number of tries of every request, after which a failure without a time limit of its own is final.
+        outage: Seconds for which a peer that has answered before may be silent (refused or broken connections,
+            time-outs, names that do not resolve) or broken (5xx).
+        throttled: Seconds for which refusals because of rate limits are tolerated, including the requested waits.
         longest: Upper bound of a pause, in seconds, unless a server asks for more.
     """
 
@@ -76,17 +78,17 @@ class Patience:
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after that many failures (from 1): exponential, with full jitter."""
-        import random  # noqa: PLC0415 - only where something failed
+        import random  # noqa: PLC0415 - only after a failure
 
         return random.uniform(0.0, min(self.longest, _FIRST_PAUSE * 2.0 ** min(failures - 1, 30)))  # noqa: S311 - no secret
 
 
 class Tries:
-    """The tries of one request since it last got on.
+    """The tries of one request since it last made progress.
 
     Args:
-        patience: How much is borne.
-        peer: Who is asked.
+        patience: How long failures are tolerated.
+        peer: The store or host.
         elsewhere: Whether another source can be tried, so that only the number of tries counts.
         now: Monotonic seconds.
 
@@ -123,10 +125,10 @@ class Tries:
         return min(pause, left) if left > 0 else pause
 
     def throttled(self, asked: float | None = None) -> float | None:
-        """Count a refusal because of the rate; return the seconds to wait, None to give up.
+        """Count a refusal because of rate limits; return the seconds to wait, None to give up.
 
         Args:
-            asked: Seconds that the server wants to be left alone for.
+            asked: Seconds to wait, as the server asks.
         """
         now, patience = self._now(), self._patience
         if self.failures == self._broken:
@@ -137,13 +139,13 @@ class Tries:
             return None
         if asked is None:
             return min(patience.pause(self.failures - self._broken + _OTHERS), left)
-        # a little jitter on top, so that those who were sent away together do not come back together
+        # with a little jitter, so that clients that were refused together do not return together
         import random  # noqa: PLC0415 - as above
 
         return asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.05))  # noqa: S311 - no secret
 
     def wrong(self) -> float | None:
-        """Count an answer that came and is of no use; return the seconds to wait, None to give up."""
+        """Count an invalid answer; return the seconds to wait, None to give up."""
         self.failures += 1
         self._broken += 1
         return None if self._broken >= self._patience.tries else self._patience.pause(self._broken)
@@ -164,7 +166,7 @@ def parse_retry_after(value: str | None, now: float | None = None) -> float | No
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few servers say a date
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few servers send a date
 
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):

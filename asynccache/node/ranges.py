@@ -1,4 +1,4 @@
-"""Reading ranges of one object, again where a failure may pass: a busy server, a lost connection."""
+"""Reading ranges of one object, with retries after temporary failures: a busy server, a lost connection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LONGEST = 5.0  # seconds between two tries: a step waits for this
 
 
 class PassingError(Exception):
-    """A failure that may pass.
+    """A temporary failure.
 
     Args:
         text: What happened.
-        throttled: The server wants to be asked more slowly.
-        asked: Seconds for which it wants to be left alone; None if it does not say.
+        throttled: The server asks to slow down.
+        asked: Seconds to wait, as it asks; None if it does not say.
     """
 
     def __init__(self, text: str, throttled: bool = False, asked: float | None = None) -> None:
@@ -34,14 +34,13 @@ class Ranges:
     """One object.
 
     Attributes:
-        name: For messages; without credentials.
-        requests: How many were made.
-        received: Bytes.
+        name: Its name in messages, without credentials.
+        requests: Number of requests.
+        received: Bytes received.
         say: Called with a description of what failed and is retried.
-        arrived: Called with the number of bytes as they come, in whatever thread reads; what it raises ends the
-            reading.
-        streams: How many ranges are worth reading at once.
-        patience: How long failures that may pass are borne.
+        arrived: Called with the number of bytes as they come, in the reading thread; an exception ends the reading.
+        streams: Useful number of concurrent ranges.
+        patience: How long temporary failures are retried.
     """
 
     streams = 8
@@ -59,8 +58,8 @@ class Ranges:
 
         Raises:
             NoPackError: There is no object.
-            PassingError: To be tried again.
-            PackUnusableError: Refused.
+            PassingError: It should be retried.
+            PackUnusableError: It is refused.
         """
         raise NotImplementedError
 
@@ -74,11 +73,11 @@ class Ranges:
         return b"".join(self.stream(start, length))
 
     def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield one range in pieces; after a failure it continues where it was."""
+        """Yield one range in pieces; after a failure it continues where it stopped."""
         return self._pieces(None, start, start + length)
 
     def _pieces(self, source: Any, at: int, end: int) -> Iterator[bytes]:
-        """Yield a range, out of a source as long as one is open."""
+        """Yield a range from an open source, reopened after failures."""
         tries = self._tries()
         while source is not None or at < end:
             if source is None:
@@ -93,7 +92,7 @@ class Ranges:
                     self.arrived(len(piece))
                     tries = self._tries()
                     yield piece
-            except Exception as exc:  # noqa: BLE001 - what does not pass is raised again
+            except Exception as exc:  # noqa: BLE001 - permanent failures are raised again
                 self._wait(tries, exc)
             finally:
                 source.close()
@@ -105,11 +104,11 @@ class Ranges:
             self.requests += 1
             try:
                 return self.open(start, length)
-            except Exception as exc:  # noqa: BLE001 - what does not pass is raised again
+            except Exception as exc:  # noqa: BLE001 - permanent failures are raised again
                 self._wait(tries, exc)
 
     def _tries(self) -> Tries:
-        # whoever launched the step has just written there: a store that is silent is not a mistyped one
+        # the launch of the step has just written to it: a silent store is not a mistyped one
         return Tries(self.patience, Peer(answers=True))
 
     def _wait(self, tries: Tries, error: Exception) -> None:
@@ -117,11 +116,11 @@ class Ranges:
         time.sleep(self._pause(tries, error))
 
     def _pause(self, tries: Tries, error: Exception) -> float:
-        """Say what failed and return the seconds until the next try.
+        """Report what failed and return the seconds until the next try.
 
         Raises:
             PackUnusableError: It was the last try.
-            Exception: The failure, when it will not pass.
+            Exception: The failure, if it is permanent.
         """
         if not _may_pass(error):
             raise error
@@ -135,7 +134,7 @@ class Ranges:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether something that failed is worth another try; boto3 brings the errors of its own HTTP library."""
+    """Return whether a failure is worth a retry; boto3 raises errors of its own HTTP library."""
     if isinstance(error, AsyncCacheError):
         return False
     if isinstance(error, (PassingError, OSError, http.client.HTTPException)):

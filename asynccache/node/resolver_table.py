@@ -1,4 +1,4 @@
-"""Who can resolve, in one table; settings, options of the command line and the choice among them are made of it.
+"""All resolvers, in one table, from which settings, command line options and the choice among them are made.
 
 Python 3.7, standard library.
 """
@@ -12,10 +12,10 @@ class ResolverLine(NamedTuple):
     """One resolver.
 
     Attributes:
-        kind: Of environments that it solves: `conda`, `pypi` or `mixed`.
-        place: `MODULE:CLASS` below `asynccache.resolve`; imported when chosen, since each brings libraries of its own.
-        takes: What its constructor takes by name besides the settings: `program`, its own name; `environ`, variables
-            that programs are found by; `prefix`, who makes prefixes; `conda`, who solves what is below.
+        kind: Kind of environments that it solves: `conda`, `pypi` or `mixed`.
+        place: `MODULE:CLASS` below `asynccache.resolve`; imported when chosen, since each has libraries of its own.
+        takes: What its constructor takes by name besides the settings: `program`, its own name; `environ`, variables by
+            which programs are found; `prefix`, which creates prefixes; `conda`, which solves the conda part.
     """
 
     kind: str
@@ -38,7 +38,7 @@ RESOLVERS = {
 
 
 def names_of(kind: str) -> tuple[str, ...]:
-    """Return the names of those that solve a kind of environments.
+    """Return the names of the resolvers for a kind of environments.
 
     >>> names_of("pypi")
     ('uv', 'pip')

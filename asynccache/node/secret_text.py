@@ -1,4 +1,4 @@
-"""What keys, signatures and tokens must be to be sent. Python 3.7, standard library."""
+"""Validation of keys, signatures and tokens before they are sent. Python 3.7, standard library."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from asynccache.errors import ConfigurationError
 
 
 def sendable(text: str, what: str) -> str:
-    """Return a secret without the space around it, as it is in many a variable and file.
+    """Return a secret without surrounding whitespace, which variables and files often have.
 
-    Clients show what cannot appear in a header or an address, so it is refused before it reaches them.
+    Clients show values that cannot appear in a header or an address, so these are refused first.
 
     Args:
         text: The secret.
-        what: What to call it.
+        what: Its name in messages.
 
     Raises:
-        ConfigurationError: It holds what cannot be sent; it is not shown.
+        ConfigurationError: It has characters that cannot be sent; it is not shown.
     """
     found = text.strip()
     if not (found and found.isascii() and found.isprintable()) or " " in found:

@@ -36,24 +36,24 @@ class Setting(NamedTuple):
     """A row of the table of settings.
 
     Attributes:
-        name: Field of `asynccache.config.Settings`; empty for what only Metaflow knows.
+        name: Field of `asynccache.config.Settings`; empty for settings of Metaflow only.
         kind: `text`, `path`, `flag`, `whole`, `number`, `texts`, `map`, `map of texts`, `map of lists` or
             `map of maps`.
-        default: Its value when nothing is said, or what returns it.
-        text: What it is, for the page of settings and `asynccache config`.
+        default: Its default value, or a function that returns it.
+        text: Its description, for the page of settings and `asynccache config`.
         metaflow: Name in Metaflow's configuration, without `METAFLOW_`.
-        core: Metaflow itself has this name; the extension adds the others.
-        metaflow_default: What `metaflow.metaflow_config` says when nothing is said, where that is something else.
+        core: Whether Metaflow itself has this name; the extension adds the others.
+        metaflow_default: Its default in `metaflow.metaflow_config`, if that differs.
         also: Further environment variables.
         flag: Its flag on the command line; empty if that is the name.
-        choices: The values that it can have.
+        choices: The allowed values.
         minimum: Smallest value.
         maximum: Largest value.
-        check: Tells whether a value of the kind is right; `words` says in words what is.
-        words: What is right, where it does not follow from the rest.
-        null: What `null` in a file of Metaflow's means; None: as if it were not there.
-        secret: Its value is shown nowhere.
-        default_text: The default in words, where it depends on the machine.
+        check: Returns whether a value of this type is valid; `words` describes valid values.
+        words: Description of valid values, if it does not follow from the rest.
+        null: Meaning of `null` in Metaflow's files; None means not set.
+        secret: Whether its value must never be shown.
+        default_text: The default in words, if it depends on the machine.
     """
 
     name: str
@@ -76,18 +76,18 @@ class Setting(NamedTuple):
 
     @property
     def variables(self) -> list[str]:
-        """The environment variables that set it, the first counting first."""
+        """The environment variables that set it, in order of precedence."""
         own = ["ASYNCCACHE_" + self.name.upper()] if self.name else []
         return own + (["METAFLOW_" + self.metaflow] if self.metaflow else []) + list(self.also)
 
     @property
     def blank_is_unset(self) -> bool:
-        """Whether an empty text says that nothing is said."""
+        """Whether an empty text means not set."""
         return self.kind in ("text", "path") and not self.choices and self.check is None
 
     @property
     def expected(self) -> str:
-        """Which values are right, in words."""
+        """Which values are valid, in words."""
         if self.choices:
             return f"set to one of {list(self.choices)}"
         if self.words:
@@ -98,15 +98,15 @@ class Setting(NamedTuple):
         return words if self.minimum is None else f"{words} of at least {self.minimum:g}"
 
     def read(self, raw: Any, said: str, *, strict: bool = False) -> Any:
-        """Return what a text, or a value of a file, means.
+        """Return the value of a text or of an entry in a file.
 
         Args:
-            raw: It.
-            said: What said it: a variable, a flag, or a file and a key.
-            strict: Lists are JSON, as Metaflow wants them; else also texts with commas.
+            raw: The text or entry.
+            said: Its source: a variable, a flag, or a file and a key.
+            strict: Lists must be JSON, as for Metaflow; otherwise also texts with commas.
 
         Raises:
-            ValueError: It is wrong; says in a sentence what is right.
+            ValueError: It is invalid; the message says what is valid.
         """
         try:
             value = self._converted(raw, strict)
@@ -117,10 +117,10 @@ class Setting(NamedTuple):
         return value
 
     def hold(self, value: Any, said: str) -> None:
-        """Refuse a value of the right type that the setting cannot have.
+        """Refuse an invalid value of the right type.
 
         Raises:
-            ValueError: It is wrong; says in a sentence what is right.
+            ValueError: It is invalid; the message says what is valid.
         """
         if not self._can_be(value):
             raise ValueError(self._refusal(value, said))

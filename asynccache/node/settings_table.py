@@ -1,4 +1,4 @@
-"""Every setting, in one table: name, type, name in Metaflow's configuration, what is right, and what it is.
+"""Every setting, in one table: name, type, name in Metaflow's configuration, valid values, and description.
 
 Settings, the names that `metaflow.metaflow_config` gets, refusals and the page of settings are made of it. Imported
 whenever Metaflow is: Python 3.7, standard library.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(**_options: bool) -> Any:
-        """Leave a class as it is: type checkers see fields here, and what they become is made where values are."""
+        """Return a class unchanged: type checkers see its fields, which are created where the values are."""
         return lambda cls: cls
 
 
@@ -36,7 +36,7 @@ _USER_VARIABLES = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")
 
 def default_cache_dir() -> str:
     """Return the user's cache directory for asynccache."""
-    from asynccache.node.environments import default_cache_directory  # noqa: PLC0415 - Metaflow's start does without
+    from asynccache.node.environments import default_cache_directory  # noqa: PLC0415 - not needed when Metaflow starts
 
     return default_cache_directory()
 
@@ -49,50 +49,52 @@ def cpu_count() -> int:
 
 
 def default_username() -> str:
-    """Return who works here, as Metaflow finds it out: the first of four variables, `root` not counting."""
+    """Return the user, as Metaflow finds it: the first of four variables, ignoring `root`."""
     names = [os.environ.get(variable) for variable in _USER_VARIABLES]
     return next((name for name in names if name and name != "root"), "unknown")
 
 
 def default_sys_packages() -> dict[str, dict[str, str]]:
-    """Return the virtual packages that an architecture is taken to have (contract, section 8)."""
+    """Return the virtual packages that are assumed for an architecture (contract, section 8)."""
     return {"linux-64": {"__glibc": os.environ.get("CONDA_OVERRIDE_GLIBC") or "2.27"}}
 
 
 def default_builder_packages() -> list[str]:
-    """Return what builds need besides pip: the keyring of Google's registry where its credentials are set."""
+    """Return what builds need besides pip: the keyring of Google's registry if its credentials are set."""
     return ["keyrings.google-artifactregistry-auth"] if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") else []
 
 
 def default_s3_endpoint() -> str | None:
-    """Return the S3 server that AWS's own tools are told of, so that it is part of what a store is."""
+    """Return the S3 server configured for AWS's own tools, which is part of a store's identity."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def default_azure_endpoint() -> str | None:
-    """Return the blob service that Azure's own tools are told of, likewise."""
+    """Return the blob service configured for Azure's own tools, likewise."""
     if not os.environ.get("AZURE_STORAGE_ACCOUNT") and not os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
         return None
-    from asynccache.node.azure_account import default_endpoint  # noqa: PLC0415 - Metaflow's start does without
+    from asynccache.node.azure_account import default_endpoint  # noqa: PLC0415 - not needed when Metaflow starts
 
     return default_endpoint()
 
 
 def default_google_endpoint() -> str | None:
-    """Return the emulator that Google's own clients are told of, likewise."""
+    """Return the emulator configured for Google's own clients, likewise."""
     found = os.environ.get("STORAGE_EMULATOR_HOST")
     return found if not found or "://" in found else "http://" + found
 
 
 def is_remote_latest(text: str) -> bool:
-    """Return whether a text says whose resolutions are taken: one word, or names with commas (`:username:` is one)."""
+    """Return whether a text is valid for whose resolutions are used: one word, or names separated by commas
+    (`:username:` is one).
+    """
     words = [word.strip() for word in text.split(",")]
     alone = len(words) > 1 and (":none:" in words or ":any:" in words)
     return all(words) and not alone and all(word in REMOTE_LATEST for word in words if word.startswith(":"))
 
 
 def is_prices(found: dict[str, Any]) -> bool:
-    """Return whether a map says what a store costs: numbers from 0 by what is charged for, and the name of a
+    """Return whether a map is a valid price list: non-negative numbers by what is charged, and the name of a
     currency.
     """
     rates = {name: rate for name, rate in found.items() if name != "currency"}
@@ -105,13 +107,13 @@ def setting(
     kind: str,
     default: Any,
     text: str,
-    **said: Any,  # what else a row of `Setting` says
+    **said: Any,  # further fields of a row of `Setting`
 ) -> Any:
     """Return the row of a field, which gets the field's name; a type checker sees a default of the field's type."""
     return Setting("", kind, default, text, **said)
 
 
-# a row is read better in two lines than in eight
+# a row is easier to read in two lines than in eight
 # fmt: off
 @dataclass(frozen=True, kw_only=True)
 class SettingFields:
@@ -355,7 +357,7 @@ SETTINGS = (
 
 
 def local_endpoint(name: str) -> str | None:
-    """Return what variables of this process say is the address of a service, by the name of its setting."""
+    """Return the address of a service from variables of this process, by the name of its setting."""
     row = next((row for row in SETTINGS if row.name and row.name == name), None)
     if row is None:
         return None

@@ -1,7 +1,8 @@
-"""What there is to know of each kind of store outside of the module that speaks with it, in one table.
+"""Everything about each kind of store, except the module that implements it, in one table.
 
-How its roots are written, who opens it here and who reads it on a bare node, which settings are its own: whoever asks
-which kind a store is looks it up here (held by `tests/test_architecture.py`). Python 3.7, standard library.
+How its roots are written, which classes open it in the engine and read it on a bare node, and its settings: code that
+depends on the kind of a store looks it up here (enforced by `tests/test_architecture.py`). Python 3.7, standard
+library.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ class StoreKind(NamedTuple):
 
     Attributes:
         name: Metaflow's type of datastore; in capitals it is in names of its configuration (`CONDA_S3ROOT`).
-        schemes: Of addresses; the first one is written, all are read.
-        container: What holds the objects is called so by the service.
+        schemes: Schemes of addresses; the first one is written, all are read.
+        container: The service's word for what holds the objects.
         store: `MODULE:CLASS` below `asynccache.store`, made of (root, options).
         reader: `MODULE:CLASS` below `asynccache.boot`, a `Service`; empty: bare nodes cannot read it.
         bare: Whether Metaflow writes its roots without a scheme.
-        endpoint: Setting with the address of the service; empty: it has one for everybody.
-        provider: Setting with the plugin of Metaflow's that says who asks; empty: Metaflow has none.
+        endpoint: Setting with the address of the service; empty if it has one address for all users.
+        provider: Setting with the Metaflow plugin that provides credentials; empty if Metaflow has none.
         cloud: What Metaflow calls the cloud in the names of that plugin's variable and list.
-        built_in: The plugin that is Metaflow's own: credentials as the cloud's tools find them.
-        retries: Setting that says in botocore's words how often a request is tried; empty: `attempts` does.
-        identity: Top-level module that finds out who asks. Nodes need not have it, as they are handed a token.
+        built_in: Metaflow's own plugin: credentials as the cloud's tools find them.
+        retries: Setting with the number of tries in botocore's terms; empty for `attempts`.
+        identity: Top-level module that finds credentials. Nodes need not have it, as they are passed a token.
         packages: conda package -> constraint: what Metaflow needs for this datastore (contract, section 1.2.1 c).
     """
 
@@ -125,13 +126,13 @@ DATASTORES = (LOCAL, *KINDS)
 
 
 def scheme_of(address: str) -> str:
-    """Return the scheme of an address in small letters; empty for a path."""
+    """Return the scheme of an address in lower case; empty for a path."""
     scheme, mark, _rest = address.partition("://")
     return scheme.lower() if mark else ""
 
 
 def kind_with(scheme: str) -> StoreKind | None:
-    """Return the kind whose addresses have a scheme; None if there is none."""
+    """Return the kind whose addresses have this scheme; None if there is none."""
     return next((kind for kind in KINDS.values() if scheme in kind.schemes), None)
 
 
@@ -145,7 +146,7 @@ def kind_of(address: str) -> StoreKind | None:
 
 
 def in_words(*texts: str) -> str:
-    """Return alternatives as a sentence has them."""
+    """Return alternatives as text for a sentence."""
     return " or ".join((", ".join(texts[:-1]), texts[-1]) if texts[:-1] else texts)
 
 

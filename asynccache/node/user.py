@@ -1,5 +1,5 @@
-"""Who runs this, where their home is, and what nobody else can write, also in containers whose user number nobody has
-heard of.
+"""The user of this process, the home directory, and which files other users cannot write, also in containers with an
+unknown user id.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import stat
 
 
 def home_directory() -> str | None:
-    """Return the user's home directory; None if neither HOME nor an entry of the user says it."""
+    """Return the user's home directory; None if neither HOME nor the user's entry has it."""
     found = os.path.expanduser("~")
     return None if found.startswith("~") else found
 
 
 def user_name() -> str:
-    """Return the user's name, else their number."""
+    """Return the user's name, otherwise the id."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -25,13 +25,13 @@ def user_name() -> str:
 
 
 def others_can_write(status: os.stat_result, owner: int | None = None) -> bool:
-    """Return whether somebody other than this user and root can write what has this status: by owner and mode.
+    """Return whether a user other than this one and root can write a file with this status, by owner and mode.
 
-    A group counts as others, unless it has the user's name and no other members, as systems make one for each user.
+    A group counts as others, unless it has the user's name and no other members, as systems often create for each user.
 
     Args:
-        status: Of a file, a link by itself, or a directory.
-        owner: Number of a further user who may.
+        status: Status of a file, a link itself, or a directory.
+        owner: Id of a further user who may.
     """
     if status.st_uid not in (os.geteuid(), 0, owner):
         return True

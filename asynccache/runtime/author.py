@@ -1,4 +1,4 @@
-"""Who does something that others will want to know of: user, host, command and version."""
+"""The author of a recorded operation: user, host, command and version."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ _named: Final[list[str]] = []
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who did something.
+    """The author of an operation.
 
     Attributes:
-        user: Their name.
-        host: The machine's.
-        command: Of which program and sub-command, such as `asynccache env alias`; never its arguments, which may hold
-            secrets.
-        version: Of asynccache.
+        user: Name of the user.
+        host: Name of the machine.
+        command: Program and sub-command, such as `asynccache env alias`; never its arguments, which may hold secrets.
+        version: Version of asynccache.
     """
 
     user: str
@@ -33,15 +32,15 @@ class Author:
 
 
 def named_command(name: str) -> None:
-    """Say which command this process runs; whoever does not is known by the file name of the program."""
+    """Set which command this process runs; by default it is the file name of the program."""
     _named[:] = [name]
 
 
 def author(user: str | None = None) -> Author:
-    """Return who this process works for.
+    """Return the author for this process.
 
     Args:
-        user: Their name where a setting says it; else the operating system's user.
+        user: The user name from a setting; otherwise the operating system's user.
     """
     command = _named[0] if _named else Path(sys.argv[0] if sys.argv else "").name
     return Author(user or user_name(), socket.gethostname(), command, __version__)

@@ -1,8 +1,8 @@
-"""Shared budgets: what bounds the pipeline instead of phases.
+"""Shared budgets, which limit the pipeline instead of phases.
 
-A budget is an amount (connections, bytes, cores) that coroutines borrow from: who has more to do comes first, who has
-as much as others in turn. What to grant is decided in plain functions, never across an await; a waiter that is
-cancelled gives back what it was just granted.
+A budget is an amount (connections, bytes, cores) that coroutines borrow from: the one with the most work comes first,
+equals in turn. What to grant is decided in plain functions, never across an await; a cancelled waiter returns what it
+was just granted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Budget:
     """An amount that is lent out.
 
     Args:
-        total: How much there is. A single request for more is granted when everything else has been given back, so
-            that one huge package can pass.
-        name: For messages.
+        total: The total amount. A single request for more is granted when everything else has been returned, so that
+            one huge package can pass.
+        name: Its name in messages.
     """
 
     def __init__(self, total: int, name: str = "budget") -> None:
@@ -47,12 +47,12 @@ class Budget:
 
     @asynccontextmanager
     async def borrow_up_to(self, amount: int, *, work: int = 0) -> AsyncIterator[int]:
-        """Hold 1, or as much of `amount` as is idle when the turn comes and nobody else waits."""
+        """Hold 1, or as much of `amount` as is idle when the turn comes and no other coroutine waits."""
         await self.acquire(1, work=work)
         taken = 1
         try:
             if not without_loop():
-                await asyncio.sleep(0)  # who asks at the same moment gets one first
+                await asyncio.sleep(0)  # those that ask at the same moment get one first
             extra = 0 if self._waiting else min(amount - 1, max(0, self.total - self.used))
             self._take(extra)
             taken += extra
@@ -65,12 +65,12 @@ class Budget:
         self.peak = max(self.peak, self.used)
 
     async def acquire(self, amount: int = 1, *, work: int = 0) -> None:
-        """Take `amount`, at most `total`, in turn; `release` gives it back, possibly in another coroutine.
+        """Take `amount`, at most `total`, in turn; `release` returns it, possibly in another coroutine.
 
         Args:
             amount: How much.
-            work: How much there is to be done with it, in any unit: of those that wait, who has the most comes first,
-                so that the largest is not the last one, alone. Equals come in the order in which they asked.
+            work: How much work it is for, in any unit: of those waiting, the one with the most comes first, so that the
+                largest does not end up last and alone. Equals come in the order of their requests.
         """
         if not self._waiting and self.used + amount <= self.total:
             self._take(amount)
@@ -84,13 +84,13 @@ class Budget:
             if turn.done() and not turn.cancelled():
                 self.release(amount)
             else:
-                with suppress(ValueError):  # already passed over by _grant
+                with suppress(ValueError):  # already handled by _grant
                     self._waiting.remove(entry)
                 self._grant()
             raise
 
     def release(self, amount: int = 1) -> None:
-        """Give back what was taken."""
+        """Return what was taken."""
         self.used -= amount
         self._grant()
 
@@ -109,14 +109,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """What everything shares that runs at once.
+    """The budgets that concurrent work shares.
 
     Attributes:
         in_flight: Packages being worked on.
         cpu: Cores for decompressing, compressing, verifying.
         memory: Bytes of package data in memory.
         temp: Bytes of temporary files.
-        uploads: Uploads at once.
+        uploads: Concurrent uploads.
     """
 
     in_flight: Budget

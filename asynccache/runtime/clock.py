@@ -1,4 +1,4 @@
-"""The `Clock` seam: time as the engine sees it, a twin that tests move by hand, and moments at which something ends."""
+"""The `Clock` seam: time as the engine sees it, a twin that tests move by hand, and deadlines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        import asyncio  # noqa: PLC0415 - whoever only measures needs no loop
+        import asyncio  # noqa: PLC0415 - not needed only to measure
 
         await loop_begins()
         await asyncio.sleep(seconds)
@@ -29,7 +29,7 @@ class VirtualClock(Clock):
     """A twin on which waiting takes no time: `sleep` moves the clock and yields once.
 
     Attributes:
-        slept: Every wait that was asked for, in seconds.
+        slept: Every requested wait, in seconds.
     """
 
     def __init__(self, start: float = 0.0) -> None:
@@ -50,11 +50,11 @@ class VirtualClock(Clock):
 
 
 class Deadline:
-    """A moment by which something has to have ended.
+    """A time by which something has to end.
 
     Args:
-        seconds: From now on.
-        clock: Time that it is measured with; real time, by which programs are ended, when None.
+        seconds: Seconds from now.
+        clock: Clock to measure with; None for real time, which limits programs.
     """
 
     def __init__(self, seconds: float, clock: Clock | None = None) -> None:

@@ -1,7 +1,7 @@
-"""What was raised, as a failure that can be shown: whatever is not of our own family becomes one of it.
+"""Converting any exception into a failure that can be shown, of our own family.
 
-A seam maps what its library raises. This is for what no seam has mapped: a full disk met at an odd place, groups of
-exceptions, and defects, for which a report is written that holds the traceback without credentials.
+A seam maps what its library raises. This is for what no seam has mapped: a full disk at an unexpected place, groups of
+exceptions, and defects, for which a report is written that contains the traceback without credentials.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _DISK: Final = FULL | {
 # compiled for a report, which few processes write
 _HIDDEN: Final = r"(?i)SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|_KEY$|_SAS$"
 _HEADERS: Final = r"(?i)\b(authorization|x-amz-security-token|cookie)\b(['\"]?\s*[:=]\s*).*"
-_reports: dict[tuple[str, str], str | None] = {}  # what hits every package is reported once in a process
+_reports: dict[tuple[str, str], str | None] = {}  # a defect that affects every package is reported once per process
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions of a group, and of the groups in it; an exception that is no group is its own leaf."""
+    """Yield the exceptions of a group, and of the groups in it; an exception that is not a group is its own leaf."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from leaves(inner)
@@ -38,9 +38,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def as_failure(error: BaseException) -> AsyncCacheError:
-    """Return what was raised as a failure with a sentence and an exit code.
+    """Return an exception as a failure with a sentence and an exit code.
 
-    Ours is returned as it is; of a group, its only cause or all of them; trouble with the machine's files becomes a
+    Our own is returned as it is; for a group, its only cause or all of them; a failure of local files becomes a
     `DiskError`; everything else is a defect of asynccache, and a file with the traceback is written for it.
     """
     found = {str(failure): failure for failure in (_failure(leaf, error) for leaf in leaves(error))}
@@ -51,14 +51,14 @@ def as_failure(error: BaseException) -> AsyncCacheError:
 
 
 def _failure(error: BaseException, whole: BaseException) -> AsyncCacheError:
-    """Return the failure that one leaf is, of a group or by itself."""
+    """Return the failure for one leaf."""
     if isinstance(error, AsyncCacheError):
         return error
     if isinstance(error, FileNotFoundError) and not _has_current_directory():
         failure: AsyncCacheError = UsageError(
             "the current directory does not exist any more", hint="change to another directory"
         )
-    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # what pathlib says of `~`
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # `~what pathlib says of `~`~`
         failure = ConfigurationError(
             "this user has no home directory", hint="set HOME, or name the directory, such as ASYNCCACHE_CACHE_DIR"
         )
@@ -80,7 +80,7 @@ def _has_current_directory() -> bool:
 
 
 def _defect(error: BaseException, whole: BaseException) -> DefectError:
-    import traceback  # noqa: PLC0415 - nobody pays for it who has no defect
+    import traceback  # noqa: PLC0415 - only imported for a defect
 
     kind = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)

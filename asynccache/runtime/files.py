@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 async def open_file(path: Path, mode: Literal["rb", "wb"] = "rb") -> AsyncIterator[AsyncBufferedIOBase]:
     """Open a file for the length of the block.
 
-    `aiofiles.open` loses the file of whoever is cancelled while it is opened; here it is closed.
+    `aiofiles.open` leaks the file if the caller is cancelled while it is opened; this function closes it.
 
     Args:
         path: The file.

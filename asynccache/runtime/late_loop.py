@@ -1,9 +1,9 @@
-"""An event loop that begins when something has to be waited for.
+"""An event loop that starts when something has to be waited for.
 
-What is known is looked up without waiting for anything, and importing asyncio and starting a loop takes longer than all
-of that. So a verb is run as a coroutine that nobody schedules until something in it says `await loop_begins()`, as does
-whatever waits: budgets, threads, locks, programs, the store. From there on the same coroutine runs on a loop, as if it
-had from its beginning. In a program that has a loop already nothing of this module does anything.
+Known requests are looked up without waiting for anything, and importing asyncio and starting a loop takes longer than
+that. So a verb is run as an unscheduled coroutine until something in it calls `await loop_begins()`, as everything that
+waits does: budgets, threads, locks, programs, the store. From there on the same coroutine runs on a loop, as if from
+its beginning. In a program that already has a loop, this module has no effect.
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ _interrupts: Final[list[int]] = []  # signals that came meanwhile
 
 
 def without_loop() -> bool:
-    """Return whether this runs in a coroutine of `run_late` before its loop: whatever is called runs alone then."""
+    """Return whether this runs in a coroutine of `run_late` before its loop starts: then nothing else runs
+    concurrently.
+    """
     return get_ident() in _driving
 
 
 @types.coroutine
 def loop_begins() -> Generator[None, None, None]:
-    """Return on an event loop; called before whatever needs a running one."""
+    """Return on an event loop; called before anything that needs a running one."""
     if without_loop():
         _heed_interrupt()
         yield
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a short blocking function in a thread; here where there is no loop that it could hold up.
+    """Run a short blocking function in a thread, or directly if there is no loop that it could block.
 
-    An interrupt does not end it in the middle, in a thread or here.
+    An interrupt does not end it in the middle in either case.
     """
     if not without_loop():
         import asyncio  # noqa: PLC0415 - imported where there is a loop
@@ -51,13 +53,13 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 def run_blocking(function: Callable[[Callable[[], bool]], T]) -> T:
-    """Run a long blocking function where there is no loop that it could hold up.
+    """Run a long blocking function if there is no loop that it could block.
 
     Args:
-        function: Called with a function that tells whether an interrupt has come; it checks that at every block.
+        function: Called with a function that returns whether an interrupt has come; it checks this at every block.
 
     Raises:
-        KeyboardInterrupt: One has come, whatever the function has raised then.
+        KeyboardInterrupt: One has come, whatever the function raised.
     """
     try:
         return function(lambda: bool(_interrupts))
@@ -69,11 +71,11 @@ def run_late(work: Coroutine[Any, Any, T], on_a_loop: Callable[[Coroutine[Any, A
     """Run a coroutine to its end.
 
     Args:
-        work: It.
-        on_a_loop: Called with what is left of it when it has to wait for something: runs that on an event loop.
+        work: The coroutine.
+        on_a_loop: Called with the rest of it when it has to wait for something: runs that on an event loop.
 
     Raises:
-        KeyboardInterrupt: The process was interrupted; what ran was ended as a cancellation does.
+        KeyboardInterrupt: The process was interrupted; what ran was cancelled.
     """
     previous = signal.getsignal(signal.SIGINT)
     noting = previous is signal.default_int_handler
@@ -95,7 +97,7 @@ def run_late(work: Coroutine[Any, Any, T], on_a_loop: Callable[[Coroutine[Any, A
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    """Have an interrupt wait for what runs, as a loop does; a second one does not wait."""
+    """Make an interrupt wait for what runs, as a loop does; a second one does not wait."""
     _interrupts.append(number)
     if len(_interrupts) > 1:
         signal.default_int_handler(number, frame)
@@ -114,7 +116,7 @@ async def _rest(work: Coroutine[Any, Any, T]) -> T:
 
 @types.coroutine
 def _continued(work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Go on with a coroutine that has begun, which cannot be awaited."""
+    """Continue a coroutine that has begun, which cannot be awaited."""
     step: Callable[[], Any] = partial(work.send, None)
     while True:
         try:
@@ -127,7 +129,7 @@ def _continued(work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         except GeneratorExit:
             work.close()
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
+        except BaseException as error:  # noqa: BLE001 - any exception is the coroutine's
             step = partial(work.throw, error)
         else:
             step = partial(work.send, came)

@@ -1,8 +1,8 @@
 """Kernel file locks as coroutines: one holder among all coroutines and processes of a node.
 
-Where the file system has no kernel locks, work goes on without, and only the coroutines of this process take turns:
-what they protect is made elsewhere and published by a conditional write or a rename, so it would only be done twice.
-`Turn.exclusive` says so to those who keep unfinished work where others would find it.
+If the file system has no kernel locks, work continues without, and only the coroutines of this process take turns: what
+they protect is created in another directory and published by a conditional write or a rename, so at worst it is done
+twice. `Turn.exclusive` shows this to callers that keep unfinished work where others would find it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from asynccache.runtime.late_loop import loop_begins
 
 
 class LockObserver:
-    """Who is told about locks; this one lets it pass."""
+    """Is notified about locks; this one ignores it."""
 
     def waiting(self, label: str, holder: Holder, seconds: float) -> None:
         """Another process holds what a lock protects; after a second of waiting and every half minute after that."""
 
     def unsupported(self, directory: str, reason: str) -> None:
-        """Files of a directory cannot be locked, and work goes on without; once for each directory."""
+        """Files in a directory cannot be locked, and work continues without; once for each directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Turn:
     """A lock that is held.
 
     Attributes:
-        waited: Whether it had to be waited for: another process has changed things in the meantime.
+        waited: Whether it had to be waited for: another process may have changed things meanwhile.
         exclusive: Whether other processes are kept out, too.
     """
 
@@ -49,9 +49,9 @@ class LockDirectory:
     """Named locks as files of one directory.
 
     Attributes:
-        path: The directory; made when first needed.
+        path: The directory; created on first use.
         timeout: Seconds to wait for a lock before giving up.
-        clock: Time to wait on.
+        clock: Clock to wait on.
         observer: Notified about waiting and about directories without locks.
     """
 
@@ -74,11 +74,11 @@ class LockDirectory:
 
         Args:
             name: File name of the lock, or the absolute path of one that is elsewhere.
-            label: What it protects, for messages; `name` when empty.
+            label: What it protects, for messages; by default `name`.
 
         Raises:
-            LockTimeoutError: Not free within the time-out; names the holder.
-            DiskError: The lock's file cannot be made.
+            LockTimeoutError: It was not free within the time-out; the message names the holder.
+            DiskError: The lock's file cannot be created.
         """
         path, label = self.path / name, label or str(name)
         started = self.clock.now()
@@ -106,15 +106,15 @@ class LockDirectory:
 
     @asynccontextmanager
     async def share(self, descriptor: int, path: Path, *, label: str) -> AsyncIterator[None]:
-        """Share the lock of an open file for the length of the block; closing the file is what gives it back.
+        """Share the lock of an open file for the length of the block; closing the file releases it.
 
         Args:
-            descriptor: Of the file.
-            path: Of the file.
-            label: What whoever holds it alone does, for messages.
+            descriptor: Descriptor of the file.
+            path: Path of the file.
+            label: What an exclusive holder does, for messages.
 
         Raises:
-            LockTimeoutError: Somebody holds it alone for longer than the time-out.
+            LockTimeoutError: Another process held it exclusively for longer than the time-out.
         """
         try:
             for pause in pauses(self.clock.now(), self.timeout, self.clock.now):
@@ -135,7 +135,7 @@ class LockDirectory:
         return KernelLock(str(self.path / name)).is_held()
 
     def sweep(self, name: str | Path) -> None:
-        """Remove the file that a holder left who was killed; nothing happens while somebody holds the lock."""
+        """Remove the file that a killed holder left; nothing happens while the lock is held."""
         KernelLock(str(self.path / name)).sweep()
 
     async def _take(self, lock: KernelLock, label: str, started: float) -> Turn:

@@ -1,8 +1,8 @@
 """Directories that last as long as a block of code, or as the process that made them.
 
 Each is locked by its process, and the kernel frees the lock of a killed one: so it is known to be dead, and the next
-run removes its directory. On another host's word alone, or without locks, age decides, since not every network file
-system carries locks between hosts.
+run removes its directory. For other hosts, or without locks, age decides, since not every network file system shares
+locks between hosts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from asynccache.runtime.late_loop import in_thread, loop_begins
 
 _ATTEMPTS: Final = 16
 _NAME: Final = r"(?:.*-)?(?P<host>[^-]+)-\d+-[0-9a-f]{8}"
-_EARLIER: Final = "asynccache-bundle-"  # in the system's temporary directory, where earlier versions made bundles
+_EARLIER: Final = "asynccache-bundle-"  # in the system's temporary directory, where earlier versions created bundles
 
 
 def this_host() -> str:
@@ -37,7 +37,7 @@ class OwnDirectory:
     """A directory that its process locks as long as it lives. Blocking.
 
     Args:
-        parent: Where it is; made when it is missing.
+        parent: Its parent directory; created if missing.
         prefix: Start of its name; the rest is host, process and a random number.
         mode: Its mode.
 
@@ -45,7 +45,7 @@ class OwnDirectory:
         path: The directory.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
 
     def __init__(self, parent: Path, prefix: str = "", mode: int = 0o700) -> None:
@@ -55,9 +55,9 @@ class OwnDirectory:
                 parent.mkdir(parents=True, exist_ok=True)
                 self.path.mkdir(mode=mode)
                 self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:  # swept between the two steps
+            except FileNotFoundError:  # removed between the two steps
                 continue
-            except FileExistsError:  # said as well of a directory that is swept before it is looked at
+            except FileExistsError:  # also raised for a directory that is removed before it is checked
                 if parent.is_file():
                     raise
                 continue
@@ -71,7 +71,7 @@ class OwnDirectory:
         raise OSError(errno.EBUSY, "a temporary directory is removed again and again", str(parent))
 
     def close(self) -> None:
-        """Remove it with all that is in it."""
+        """Remove it with its content."""
         shutil.rmtree(self.path, ignore_errors=True)
         give_back(self._descriptor)
 
@@ -80,9 +80,9 @@ def sweep_dead(parent: Path, unknown_seconds: float, *, prefix: str = "") -> set
     """Remove the directories of dead processes.
 
     Args:
-        parent: Where they are.
-        unknown_seconds: After which one is removed of which only its age is known.
-        prefix: Only those whose names begin so.
+        parent: Their parent directory.
+        unknown_seconds: Age after which a directory is removed if only its age is known.
+        prefix: Only those whose names begin with this.
 
     Returns:
         Names of this kind that are left.
@@ -105,9 +105,9 @@ def sweep_temporary(unknown_seconds: float) -> None:
     """Remove what this user's dead processes left in the system's temporary directory.
 
     Args:
-        unknown_seconds: After which a directory is removed of which only its age is known.
+        unknown_seconds: Age after which a directory is removed if only its age is known.
     """
-    import tempfile  # noqa: PLC0415 - looking at a store does without
+    import tempfile  # noqa: PLC0415 - not needed to look at a store
 
     parent = Path(tempfile.gettempdir())
     sweep_dead(parent, unknown_seconds, prefix="asynccache-")
@@ -135,16 +135,16 @@ def _removed(path: Path, unknown_seconds: float, *, locked: bool) -> bool:
 
 @asynccontextmanager
 async def scratch_directory(prefix: str, parent: Path | None = None) -> AsyncIterator[Path]:
-    """Make a directory that only this user can read, and remove it with all that is in it when the block ends.
+    """Create a directory that only this user can read, and remove it with its content when the block ends.
 
-    What a killed process leaves is swept by the next one (`sweep_dead`).
+    What a killed process leaves is removed by the next one (`sweep_dead`).
 
     Args:
         prefix: Start of its name; in the system's temporary directory it begins with `asynccache-`.
-        parent: Where it is, made when absent; the system's temporary directory when None.
+        parent: Its parent directory, created if missing; None for the system's temporary directory.
 
     Raises:
-        DiskError: It cannot be made.
+        DiskError: It cannot be created.
     """
 
     def make() -> OwnDirectory:

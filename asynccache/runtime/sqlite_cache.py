@@ -1,5 +1,5 @@
-"""A cache in one sqlite file, which nothing depends on: damaged or of another format, it is made again; where it cannot
-be written, or another process holds it for too long, what it knew is used, and what is added is kept in memory.
+"""A cache in one sqlite file, which nothing depends on: if damaged or of another format, it is re-created; if it cannot
+be written, or another process holds it for too long, its content is used, and additions are kept in memory.
 
 All functions block: call them in a thread.
 """
@@ -25,10 +25,10 @@ class SQLiteCache:
     """The file.
 
     Args:
-        path: Where; it and its directory are made when something is first asked. Where a group may write to the
-            directory, it may write to the file. None for nowhere.
+        path: Its path; it and its directory are created on first use. If a group may write to the directory, it may
+            write to the file. None to keep everything in memory.
         format: Number of the schema; a file with another one is emptied.
-        schema: Statements that make its tables, divided by semicolons.
+        schema: Statements that create its tables, separated by semicolons.
     """
 
     def __init__(self, path: Path | None, format: int, schema: str) -> None:  # noqa: A002 - what it is
@@ -70,7 +70,7 @@ class SQLiteCache:
             return work(connection)
 
     def _copied(self) -> sqlite3.Connection:
-        """Return a database in memory that knows what the file knows, as far as that can be read."""
+        """Return a database in memory with the content of the file, as far as that can be read."""
         import sqlite3  # noqa: PLC0415
 
         memory = sqlite3.connect(":memory:", check_same_thread=False)
@@ -84,10 +84,10 @@ class SQLiteCache:
         return memory
 
     def _prepare(self, connection: sqlite3.Connection) -> bool:
-        """Make the tables where they are not; return whether that was done."""
+        """Create missing tables; return whether that was done."""
         if _format_of(connection) == self._format:
             return False
-        # under the write lock, and looked at again: others may find the new file at the same time
+        # under the write lock, and checked again: others may find the new file at the same time
         connection.execute("begin immediate")
         if _format_of(connection) != self._format:
             for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
@@ -100,7 +100,7 @@ class SQLiteCache:
 
 
 def _share(path: Path) -> None:
-    """Let the group write that may write to the directory, whatever the umask; sqlite's other files are made alike."""
+    """Give the directory's group write access, whatever the umask; sqlite's other files are created likewise."""
     with suppress(OSError):
         if path.parent.stat().st_mode & stat.S_IWGRP:
             path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IWGRP)

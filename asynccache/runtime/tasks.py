@@ -1,4 +1,6 @@
-"""Several things at once, as one or each for itself; and what must be brought to an end although nobody waits."""
+"""Running several coroutines, as one unit or independently, and work that must complete even if its caller is
+cancelled.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ Item = TypeVar("Item")
 async def run_together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines at once; return their results in order.
 
-    The first failure cancels the others and is raised as it is, not in a group: they work on one thing, so one error
-    tells it all.
+    The first failure cancels the others and is raised as it is, not in a group: they work on one thing, so one error is
+    enough.
     """
     works = list(coroutines)
     if without_loop():
@@ -52,7 +54,7 @@ async def with_beside(work: Coroutine[Any, Any, T], beside: Coroutine[Any, Any, 
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what tells most: an interrupt before a failure."""
+    """Return the most informative exception: an interrupt before a failure."""
     found = list(leaves(group))
     return next((error for error in found if not isinstance(error, Exception)), found[0])
 
@@ -64,13 +66,13 @@ async def outcome_of(work: Awaitable[T]) -> T | AsyncCacheError:
     """
     try:
         return await work
-    except Exception as exc:  # noqa: BLE001 - this is the place that knows what to do with it
+    except Exception as exc:  # noqa: BLE001 - this is the place that handles it
         return as_failure(exc)
     except asyncio.CancelledError as exc:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        return as_failure(exc)  # something inside was cancelled that nobody waits for any more
+        return as_failure(exc)  # something inside was cancelled that is no longer waited for
     except BaseExceptionGroup as exc:
         if any(not isinstance(leaf, Exception | asyncio.CancelledError) for leaf in leaves(exc)):
             raise
@@ -84,17 +86,17 @@ async def run_works(
     room: Budget | None = None,
     keep: bool = True,
 ) -> list[T | AsyncCacheError]:
-    """Do the same work on many items at once, each for itself: a failing one does not disturb the others.
+    """Do the same work on many items concurrently and independently: a failing one does not affect the others.
 
     Whatever is raised in the work on an item becomes that item's failure (see `outcome_of`). Only a cancellation of the
-    caller, an interrupt, and what is raised while taking the items end the whole; running works are cancelled then.
+    caller, an interrupt, and what is raised while taking the items end the whole; running works are then cancelled.
 
     Args:
         items: Taken as there is room, so that a hundred thousand are not a hundred thousand tasks; a generator is
-            closed in the end.
+            closed at the end.
         work: Called with an item.
-        room: How many works run at once; all of them when None.
-        keep: Return what came of each; a million of them need room.
+        room: Limits how many works run at once; None for no limit.
+        keep: Return the outcome of each, of which a million need much memory.
 
     Returns:
         For each item, in order, the result or the failure; nothing unless they are kept.
@@ -143,8 +145,8 @@ async def _each(items: Iterable[Item] | AsyncGenerator[Item]) -> AsyncGenerator[
 async def to_the_end(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
     """Run a coroutine that must not be left half done.
 
-    A cancelled caller waits for it, at most `seconds`, and is cancelled then; what the coroutine found out it must have
-    noted somewhere.
+    A cancelled caller waits for it, at most `seconds`, and is then cancelled; the coroutine must record its result
+    itself.
     """
     # shield starts a task; waiting on its future, unlike awaiting it, leaves the task alone
     future = asyncio.shield(coroutine)
@@ -155,6 +157,6 @@ async def to_the_end(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
             await asyncio.wait([future], timeout=seconds)
         finally:
             if future.done() and not future.cancelled():
-                future.exception()  # seen: the cancellation is what the caller hears of
+                future.exception()  # seen: the caller gets the cancellation
         raise
     return future.result()

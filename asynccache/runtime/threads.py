@@ -1,6 +1,6 @@
-"""Work that must not run on the event loop: threads that are waited for, also when the waiter is cancelled.
+"""Work that must not run on the event loop: threads that are waited for, even if the waiter is cancelled.
 
-A thread cannot be killed. A cancelled coroutine therefore tells the work to stop, waits until it has (so that the files
+A thread cannot be killed. A cancelled coroutine therefore asks the work to stop, waits until it has (so that the files
 it writes can be removed), and only then passes the cancellation on.
 """
 
@@ -26,14 +26,14 @@ def _nothing() -> None:
 
 
 class StoppedError(Exception):
-    """A blocking copy was told to stop; never leaves its room, since its caller was cancelled."""
+    """A blocking copy was asked to stop; never leaves its room, since its caller was cancelled."""
 
 
 class Progress:
-    """What a blocking copy reports to, and how it learns that nobody wants its result any more.
+    """What a blocking copy reports to, and how it learns that it was cancelled.
 
     Args:
-        moved: Called on the event loop with the bytes that just moved.
+        moved: Called on the event loop with the bytes just transferred.
     """
 
     def __init__(self, moved: Callable[[int], None] | None) -> None:
@@ -58,11 +58,11 @@ class Progress:
 
 
 class ThreadRoom:
-    """Threads for blocking calls, started when first needed.
+    """Threads for blocking calls, started on first use.
 
     Args:
-        threads: How many.
-        name: What they are called, for whoever looks at the process.
+        threads: Number of threads.
+        name: Their name, visible in the process.
     """
 
     def __init__(self, threads: int, name: str = "asynccache-files") -> None:
@@ -71,7 +71,7 @@ class ThreadRoom:
         self._pool: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
-        """Wait for what runs, drop what has not begun, and end the threads."""
+        """Wait for running calls, drop pending ones, and end the threads."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -83,7 +83,7 @@ class ThreadRoom:
         return await self._finish(partial(function, *args, **kwargs), _nothing)
 
     async def certainly(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a short operation that cleans up, also when its caller is cancelled before it has begun.
+        """Run a short operation that cleans up, even if its caller is cancelled before it has begun.
 
         It may run twice.
         """
@@ -97,7 +97,7 @@ class ThreadRoom:
         """Run a long operation.
 
         Args:
-            function: Called with a function that tells whether to stop; it checks that at every block.
+            function: Called with a function that returns whether to stop; it checks this at every block.
         """
         if without_loop():
             return run_blocking(function)
@@ -133,12 +133,12 @@ class ThreadRoom:
 
 
 class Threads(ThreadRoom):
-    """A room for short file operations, with one beside it for bz2, zstd and hashing of whole archives.
+    """Threads for short file operations, and others for bz2, zstd and hashing of whole archives.
 
     Args:
         work: Threads of the latter: the CPU slots.
         files: Threads of the former.
-        closing: Called when nothing works any more, to end what the work left running.
+        closing: Called when all work has ended, to end what it left running.
     """
 
     def __init__(self, work: int, files: int = 4, closing: Callable[[], None] = _nothing) -> None:
