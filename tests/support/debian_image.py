@@ -38,8 +38,8 @@ def debian_image(*, with_pip: bool = False) -> Path | None:
     with making(place.with_suffix(".lock")):
         if place.exists():
             return place
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix="debian-") as aside:
-            built = _bootstrap(Path(aside), (*PACKAGES, *(("python3-pip",) if with_pip else CLIENTS)))
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix="debian-") as scratch:
+            built = _bootstrap(Path(scratch), (*PACKAGES, *(("python3-pip",) if with_pip else CLIENTS)))
             if built is not None:
                 built.rename(place)
                 return place
@@ -58,19 +58,19 @@ def _may_mount() -> bool:
             return False
 
 
-def _bootstrap(aside: Path, packages: tuple[str, ...]) -> Path | None:
+def _bootstrap(scratch: Path, packages: tuple[str, ...]) -> Path | None:
     environment = dict(os.environ)
     program = shutil.which("debootstrap")
     if program is None:
-        program = _fetched_program(aside)
+        program = _fetched_program(scratch)
         if program is None:
             return None
         environment["DEBOOTSTRAP_DIR"] = str(Path(program).parents[1] / "share" / "debootstrap")
-    root = aside / "root"
+    root = scratch / "root"
     command = [
         program, "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(root), "http://deb.debian.org/debian"
     ]  # fmt: skip
-    done = _run(command, aside, environment)
+    done = _run(command, scratch, environment)
     if done is None or done.returncode:
         return None
     shutil.rmtree(root / "var" / "cache" / "apt", ignore_errors=True)
@@ -78,16 +78,16 @@ def _bootstrap(aside: Path, packages: tuple[str, ...]) -> Path | None:
     return root
 
 
-def _fetched_program(aside: Path) -> str | None:
+def _fetched_program(scratch: Path) -> str | None:
     """Take debootstrap from its package without installing it."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return None
-    done = _run(["apt-get", "download", "debootstrap"], aside, dict(os.environ))
-    archives = list(aside.glob("debootstrap_*.deb"))
+    done = _run(["apt-get", "download", "debootstrap"], scratch, dict(os.environ))
+    archives = list(scratch.glob("debootstrap_*.deb"))
     if done is None or done.returncode or not archives:
         return None
-    unpacked = aside / "debootstrap"
-    _run(["dpkg-deb", "-x", str(archives[0]), str(unpacked)], aside, dict(os.environ))
+    unpacked = scratch / "debootstrap"
+    _run(["dpkg-deb", "-x", str(archives[0]), str(unpacked)], scratch, dict(os.environ))
     program = unpacked / "usr" / "sbin" / "debootstrap"
     return str(program) if program.exists() else None
 

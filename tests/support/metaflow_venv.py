@@ -85,12 +85,12 @@ def node_wheels(datastore: str, python: str) -> Path:
     place = _CACHE / f"wheels-{_digest([python, *NODE[datastore]])}"
     with making(place.with_suffix(".lock")):
         if not place.exists():
-            with tempfile.TemporaryDirectory(dir=_CACHE, prefix="wheels-") as aside:
+            with tempfile.TemporaryDirectory(dir=_CACHE, prefix="wheels-") as scratch:
                 try:
-                    download_wheels(NODE[datastore], Path(aside) / "all", describe_interpreter(str(interpreter)))
+                    download_wheels(NODE[datastore], Path(scratch) / "all", describe_interpreter(str(interpreter)))
                 except FetchError as error:
                     raise CannotInstallError(str(error)) from error
-                (Path(aside) / "all").rename(place)
+                (Path(scratch) / "all").rename(place)
     return place
 
 
