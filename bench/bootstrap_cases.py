@@ -11,7 +11,7 @@ from bench.harness import REPOSITORY, Contender
 from bench.hydrate_cases import fill, unpacking
 from bench.results import CPU, FETCHED, PEAK, REQUESTS, WALL, CaseResult, Metric
 
-# what a step would run first; tells what the receipt of the bootstrap says
+# what a step would run first; prints what the receipt of the bootstrap says
 _STEP: Final = (
     "import json, os; r = json.load(open('_asynccache_receipt.json')); "
     "json.dump({'fetched': r['bytes'], 'store_requests': r['requests'], 'made_wall': r['seconds']}, "

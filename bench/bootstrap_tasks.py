@@ -12,7 +12,7 @@ from bench.task import Figures
 
 
 async def publish(settings: Settings, document: str, out: str) -> Figures:
-    """Publish the environment's packages, its pack and the bundle; write what a node is told into a directory."""
+    """Publish the environment's packages, its pack and the bundle; write what a node needs to know into a directory."""
     from tests.support.metaflow_venv import bare_venv  # noqa: PLC0415 - makes one at first
 
     directory = Path(out)

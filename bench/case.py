@@ -41,7 +41,7 @@ def case(
     metrics: Sequence[Metric] = (CPU, START, WALL, PEAK),
     plotted: Sequence[str] = ("cpu",),
 ) -> Callable[[Measure], Measure]:
-    """Make a function a case: the first line of its docstring is the summary, the rest tells readers of the page what
+    """Make a function a case: the first line of its docstring is the summary, the rest says to readers of the page what
     is measured and how.
 
     Args:

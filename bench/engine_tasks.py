@@ -33,7 +33,7 @@ def package_of(entry: Entry) -> Package:
 
 
 async def cache(settings: Settings, packages: Sequence[Entry], *, to: str = ".conda") -> Figures:
-    """Cache everything; the sampler tells how long the loop was not free meanwhile."""
+    """Cache everything; the sampler records how long the loop was not free meanwhile."""
     lags: list[float] = []
     async with Engine(settings) as engine:
         stop = asyncio.Event()
@@ -118,7 +118,7 @@ async def upload_only(settings: Settings, packages: Sequence[Entry]) -> Figures:
     """Publish files that are there, in their final form."""
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     copies = {}
-    for entry in packages:  # the store may take the file itself, so each gets one that nobody else needs
+    for entry in packages:  # the store may take the file itself, so each gets one that nothing else needs
         copies[entry["path"]] = shutil.copy(entry["path"], settings.cache_dir)
     async with Engine(settings) as engine:
 

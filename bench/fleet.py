@@ -301,7 +301,7 @@ def simulate(
         wanted: What that is.
         nodes: How many there are.
         tasks: On each.
-        shared: What one task of a node has brought is there for the others, which wait for it.
+        shared: What one task of a node has fetched is available to the others, which wait for it.
         seed: Of all that is random.
         within: Seconds in which all tasks start.
         scale: Of the store's rates: a fleet of a hundredth at a hundredth of the rates takes as long.

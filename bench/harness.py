@@ -177,7 +177,7 @@ def run_process(
     said_path, output_path = directory / "said.json", directory / "output.txt"
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)},
-        "XDG_CONFIG_HOME": str(directory),  # nobody's own settings change what is measured
+        "XDG_CONFIG_HOME": str(directory),  # no user's own settings change what is measured
         "METAFLOW_HOME": str(directory),
         **(environment or {}),
         "ASYNCCACHE_BENCH_RESULT": str(said_path),
@@ -212,7 +212,7 @@ def run_process(
 @contextlib.contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
     """Sample the memory of a process and its children together, pages that they share counted for each, for the length
-    of the block: what `wait4` tells is only the largest one of them. The peak is in the list, in bytes.
+    of the block: `wait4` reports only the largest of them. The peak is in the list, in bytes.
     """
     peaks = [0]
     stop = threading.Event()

@@ -110,7 +110,7 @@ async def hydrate(settings: Settings, document: str, prefix: str, *, run: bool =
     """Hydrate, and start the environment's Python."""
     environment = read_document(Path(document), None)
     seen: list[events.Event] = []
-    # a submitter tells nodes which derived archives they may use: else they take the published ones
+    # a submitter passes nodes the derived archives they may use; otherwise they take the published ones
     vouched: list[str] = json.loads(Path(document).with_name(VOUCHED).read_text("utf-8"))
     async with Engine(replace(settings, derived_digests=vouched), emit=seen.append) as engine:
         sent, started = engine.store.requests, time.perf_counter()

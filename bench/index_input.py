@@ -115,7 +115,7 @@ def _write_shards(directory: Path, subdir: str, index: Index) -> None:
         data = compressor.compress(msgpack.packb({**shard, "removed": []}))
         digest = hashlib.sha256(data)
         shards[name] = digest.digest()
-        if _COPY not in name:  # nothing needs a copy, so nobody asks for its shard
+        if _COPY not in name:  # nothing needs a copy, so its shard is never requested
             (directory / f"{digest.hexdigest()}.msgpack.zst").write_bytes(data)
     listed = {"info": {"subdir": subdir, "base_url": "./", "shards_base_url": "./"}, "shards": shards}
     (directory / "repodata_shards.msgpack.zst").write_bytes(compressor.compress(msgpack.packb(listed)))

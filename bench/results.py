@@ -130,7 +130,7 @@ class Target:
 
     @property
     def verdict(self) -> str:
-        """`reached`, `missed`, or that nobody should say."""
+        """`reached`, `missed`, or that it cannot be judged."""
         if not self.judged:
             return "not judged on a quick run"
         return "reached" if self.reached else "missed"

@@ -90,7 +90,7 @@ def main(module: str, link_descriptor: str, memory: str, slots: str) -> int:
         if job is None:
             return 0
         end_bit, used, descriptors = job
-        # only this class tells where it found blocks
+        # only this class reports where it found blocks
         decoder = indexed_bzip2._IndexedBzip2File(descriptors[0])  # noqa: SLF001
         whole = decode(link, ring, decoder, descriptors[1], used, end_bit)
         del decoder

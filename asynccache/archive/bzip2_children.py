@@ -1,4 +1,4 @@
-"""The processes that decode bzip2: started when they pay, used again for file after file, ended when nobody decodes.
+"""The processes that decode bzip2: started when they pay off, reused for file after file, ended when idle.
 
 A process of its own contains whatever a hostile archive may do to native code, and has its own GIL. Starting one costs
 some 25 ms of CPU, as much as it saves on 1 MiB of archive; so one is kept for the next file once its file was whole. A

@@ -36,7 +36,7 @@ def by_cph(published: Path, published_name: str, derived: Path, derived_name: st
     with tempfile.TemporaryDirectory(prefix="asynccache-opinion-") as directory:
         links = []
         for path, name in ((published, published_name), (derived, derived_name)):
-            links.append(Path(directory, name))  # it tells formats by their names
+            links.append(Path(directory, name))  # it recognises formats by file name
             links[-1].symlink_to(path.absolute())
         try:
             _, missing, mismatched = validate.validate_converted_files_match_streaming(*links)
@@ -59,7 +59,7 @@ OPINIONS: Final[dict[str, Opinion]] = {"cph": by_cph}
 
 
 def opinion_of(name: str | None) -> Opinion | None:
-    """Return who gives a second opinion; None for nobody.
+    """Return the function that gives a second opinion, or None.
 
     Raises:
         UsageError: There is no such program.

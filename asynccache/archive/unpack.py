@@ -44,7 +44,7 @@ def unpack(
         target: Directory to make, of which nothing is there; it holds a part of the package if this fails.
         limits: What it may ask of this machine.
         slots: With 2, bzip2 is decoded while files are written.
-        digests: Its md5 and sha256, where nobody else can have changed it since; None to compute them.
+        digests: Its md5 and sha256, if nothing else can have changed it since; None to compute them.
         cancelled: Asked at every block whether to stop.
 
     Returns:

@@ -16,9 +16,9 @@ from asynccache.model.digest import Digests, Hasher
 from asynccache.model.package import split_filename
 
 Cancelled = Callable[[], bool]
-"""Tells whether to stop; asked once for every block of up to 1 MiB."""
+"""Returns whether to stop; called once for every block of up to 1 MiB."""
 Progress = Callable[[int], None]
-"""Told how many more bytes of the source archive were read."""
+"""Called with the number of further bytes of the source archive that were read."""
 
 _BLOCK: Final = 1 << 20  # bytes
 _WORTH_READING: Final = 1 << 16  # bytes
@@ -79,7 +79,7 @@ class Work:
             HostileArchiveError: The archive unpacks to too much.
             CancelledError: The caller asked to stop.
         """
-        # many small streams give many small blocks: whoever waits for a whole header would look at it again for each
+        # many small streams give many small blocks: a reader waiting for a whole header would parse it again for each
         held: list[bytes] = []
         size = 0
         with closing(blocks):  # an error that is kept would keep the decoder, and its process, in its traceback
@@ -104,13 +104,13 @@ class Work:
         return hasher.digests()
 
     def report(self, position: int) -> None:
-        """Tell that the archive was read up to `position`."""
+        """Report that the archive was read up to `position`."""
         if self._progress is not None and position > self._reported:
             self._progress(position - self._reported)
             self._reported = position
 
     def check_unchanged(self) -> None:
-        """Refuse a file that somebody wrote to while it was read.
+        """Refuse a file that was written to while it was read.
 
         Raises:
             IntegrityError: It is not the file that it was.

@@ -14,7 +14,7 @@ from asynccache.archive.window import Readable, Window
 from asynccache.errors import ArchiveError, HostileArchiveError
 
 # The decoder has the interface that the standard library took over (PEP 784): it gives bounded output for pushed input
-# and tells where a frame ended, which zstandard's does not.
+# and reports where a frame ended, which zstandard's does not.
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:

@@ -170,7 +170,7 @@ class Work:
         local_only: bool = False,
         **options: Any,
     ) -> Created:
-        """Create an environment; say what whoever uses it should know.
+        """Create an environment; report what its user should know.
 
         Args:
             env: Any name of it.
@@ -265,7 +265,7 @@ async def _found(session: Session, name: str, arch: str, *, local_only: bool) ->
 
 @contextmanager
 def _messages() -> Iterator[None]:
-    """Let click tell what failed."""
+    """Let click report what failed."""
     try:
         yield
     except PartialFailureError as exc:

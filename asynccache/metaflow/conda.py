@@ -200,7 +200,7 @@ class Conda:
         """Let a request mean an environment on this machine.
 
         Raises:
-            CondaException: Nobody knows the environment.
+            CondaException: The environment is not known.
         """
 
         async def take(session: Session) -> None:

@@ -19,8 +19,8 @@ from asynccache.node.store_kinds import DATASTORES
 def configuration() -> dict[str, Any]:
     """Return the variables.
 
-    A value that cannot be is told by whoever works with environments (`CONDA_REFUSED`, name -> sentence): raised here
-    it would be a traceback for every program that imports Metaflow.
+    An invalid value is reported by the code that works with environments (`CONDA_REFUSED`, name -> sentence): raised
+    here it would be a traceback for every program that imports Metaflow.
     """
     from metaflow import metaflow_config  # noqa: PLC0415 - is being imported, its own names are there
     from metaflow import metaflow_config_funcs as functions  # noqa: PLC0415

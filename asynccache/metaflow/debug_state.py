@@ -14,7 +14,7 @@ _OWN = frozenset(("next", "merge_artifacts", "input", "index", "foreach_stack"))
 
 
 class TaskState:
-    """Stands in for a flow's `self`.
+    """Replaces a flow's `self`.
 
     Args:
         sources: Metaflow `Task` objects whose artifacts are visible, the first that has one winning.

@@ -49,7 +49,7 @@ class CondaEnvironment(MetaflowEnvironment):
         return self._launch
 
     def set_local_root(self, local_root: str) -> None:
-        """Take what Metaflow's own decorators tell their environment; it is not needed."""
+        """Accept what Metaflow's own decorators pass to their environment; it is not needed."""
 
     def validate_environment(self, logger: Any, datastore_type: str) -> None:
         """Note the datastore; nothing else happens in the many processes that call this."""

@@ -13,7 +13,7 @@ class EnvironmentText:
     """Writes environments down.
 
     Args:
-        presence: Tells what this machine knows of an environment.
+        presence: Returns what this machine knows of an environment.
     """
 
     def __init__(self, presence: Callable[[ResolvedEnvironment], Presence]) -> None:

@@ -81,7 +81,7 @@ class Launch:
         return self._local
 
     def say(self, line: str) -> None:
-        """Tell the user a line."""
+        """Show the user a line."""
         if self._echo is not None:
             self._echo(_INDENT + in_metaflows_words(line))
 
@@ -226,7 +226,7 @@ class Launch:
             self.say(f"Configuration keys without METAFLOW_ in front are accepted, though only here: {keys}")
 
     def _debug(self, found: Mapping[str, Found]) -> None:
-        """Tell on standard error what steps asked for and got, with METAFLOW_DEBUG_CONDA=1."""
+        """Report on standard error what steps asked for and got, with METAFLOW_DEBUG_CONDA=1."""
         from metaflow.debug import debug  # noqa: PLC0415 - as in the other methods
 
         if not debug.conda:
@@ -243,7 +243,7 @@ class Launch:
                 debug.conda_exec(f"step {step} has {got.environment.id} ({how})")
 
     def _lease(self, for_nodes: Mapping[str, Any]) -> None:
-        """Keep what a deployed flow names from being collected: nobody can list its runs.
+        """Protect what a deployed flow names from collection: its runs cannot be listed.
 
         Args:
             for_nodes: The manifest of its nodes.

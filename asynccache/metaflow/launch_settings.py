@@ -34,7 +34,7 @@ def launch_settings(datastore: str | None = None, flags: Mapping[str, object] | 
 
     # an extension of the user's company may have set names of Metaflow's in its own module
     extensions = {row.name: getattr(metaflow_config, row.metaflow, None) for row in SETTINGS if row.core}
-    # what Metaflow itself has by default nobody has said
+    # Metaflow's own defaults were not set by anyone
     extensions.update((row.name, None) for row in SETTINGS if extensions.get(row.name) == row.metaflow_default)
     extensions.update((root_name(kind), getattr(metaflow_config, root_name(kind), None)) for kind in DATASTORES)
     said = {name: value for name, value in extensions.items() if value}

@@ -133,7 +133,7 @@ class LocalEnvironments:
 
 
 def _note(failure: Path, reason: str) -> str:
-    """Write for whoever waits why an environment is not there; return it."""
+    """Record for waiting tasks why an environment is missing; return it."""
     text = f"The environment of this task could not be made: {reason}"
     with suppress(OSError):  # a run that ended has no directory for it any more
         temporary = failure.with_suffix(".new")

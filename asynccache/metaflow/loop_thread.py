@@ -77,8 +77,8 @@ class LoopThread:
         """Cancel what runs and end the thread.
 
         Args:
-            interrupted: Whoever waits does not wait for work that cannot be stopped: this process ends without it, as
-                if it were killed. What it leaves is half made, is never taken for whole, and is removed by the next.
+            interrupted: The caller does not wait for work that cannot be stopped: this process ends without it, as if
+                it were killed. What it leaves is half made, is never taken for whole, and is removed by the next.
         """
         with self._starting:
             loop, self._loop = self._loop, None

@@ -1,4 +1,4 @@
-"""What nodes are told of a flow's environments; packs are made for those that run elsewhere."""
+"""What nodes need to know of a flow's environments; packs are made for remote nodes."""
 
 from __future__ import annotations
 

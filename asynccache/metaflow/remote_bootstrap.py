@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
 
 
 def from_variables(datastore: str) -> dict[str, object]:
-    """Return what a node is told, where no code package tells it: what Metaflow hands on in variables."""
+    """Return what a node needs to know and no code package contains: Metaflow passes it on in variables."""
     kind = datastore if datastore in DATASTORES else next(iter(KINDS))
     said = MetaflowConfiguration(os.environ, [])
     root = said.variable(root_name(kind))
@@ -54,7 +54,7 @@ def from_variables(datastore: str) -> dict[str, object]:
     return {
         "version": 1,
         "root": None if root is None else with_scheme(root.raw, kind),
-        "endpoint_url": (endpoint or "").partition("?")[0] or None,  # whoever reads looks for a signature
+        "endpoint_url": (endpoint or "").partition("?")[0] or None,  # readers look for a signature
         "envs_dirname": os.environ.get("METAFLOW_CONDA_ENVS_DIRNAME", "envs"),
     }
 

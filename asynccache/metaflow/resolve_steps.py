@@ -1,4 +1,4 @@
-"""Resolving what the steps of a flow ask for: all at once, with one line that tells how it goes."""
+"""Resolving what the steps of a flow ask for: all at once, with one line of progress."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ async def resolve_steps(
         session: May write.
         asks: What the steps ask for.
         datastore_type: Whose pins Metaflow needs.
-        said: What the session tells, printed when the line that is being written is complete.
+        said: Messages of the session, printed when the line that is being written is complete.
         echo: As Metaflow's function that prints.
-        announced: The line that tells how it goes.
+        announced: The line of progress.
         force: Resolve even if an environment is known.
         dry_run: Write nothing.
         aliases: Names to give to all of them.
@@ -72,7 +72,7 @@ async def resolve_steps(
     if not asks:
         return {}
     wanted = [replace(each, aliases=tuple(aliases)) for each in await read_steps(session, asks, datastore_type)]
-    # what nodes need is packed where they are told of it
+    # what nodes need is packed by the module that writes their manifest
     options = ResolveOptions(force=force, dry_run=dry_run, cache=caching(datastore_type), pack=False)
     known = await session.known(*wanted)
     unknown = {each.group for each in known if force or each.environment is None}
@@ -106,14 +106,14 @@ async def resolve_steps(
                 f" a step with datastore {datastore_type}: add it to the project and lock again."
             )
     if options.cache and not dry_run:
-        with suppress(AsyncCacheError):  # whoever may only read the store launches flows all the same
+        with suppress(AsyncCacheError):  # users with read access only can launch flows all the same
             await session.use(*{each.environment.id: each.environment for each in found.values()}.values())
         await _publish_remote(session, asks, found)
     return found
 
 
 async def read_steps(session: Session, asks: Sequence[StepAsk], datastore_type: str) -> list[Wanted]:
-    """Return the requests of steps; what is wrong with them is told for all of them.
+    """Return the requests of steps; what is wrong is reported for all of them.
 
     Raises:
         CondaStepException: What steps ask for cannot be.

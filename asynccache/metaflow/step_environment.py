@@ -57,7 +57,7 @@ class CondaEnvInternalDecorator(StepDecorator):
     def runtime_task_created(
         self, task_datastore: Any, task_id: str, split_index: Any, input_paths: Any, is_cloned: bool, ubf_context: Any
     ) -> None:
-        """Begin to make the environment, if it is not there; whoever schedules tasks does not wait for it."""
+        """Begin to create the environment if it is missing; the scheduler of tasks does not wait for it."""
         if not is_cloned and not self._outside(ubf_context):
             # the id that Metaflow passes is None unless it is known beforehand
             self._environment.launch.task_created(self._step, task_datastore.task_id)

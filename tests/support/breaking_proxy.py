@@ -30,7 +30,7 @@ _STALL_SECONDS: Final = 20.0
 _DRIP_PIECES: Final = 20
 _DRIP_SECONDS: Final = 0.03
 _UPSTREAM_SECONDS: Final = 30.0
-_DIGESTED: Final = (".conda", ".tar.bz2", ".whl", "asynccache-pack-v1")  # objects whose bytes somebody has a digest of
+_DIGESTED: Final = (".conda", ".tar.bz2", ".whl", "asynccache-pack-v1")  # objects whose bytes have a known digest
 
 
 class Break(StrEnum):
@@ -94,7 +94,7 @@ class Exchange:
 
     @property
     def digested(self) -> bool:
-        """Whether it hands out bytes that somebody has a digest of."""
+        """Whether it serves bytes that have a known digest."""
         return (
             self.method == "GET"
             and self.has_body
@@ -133,7 +133,8 @@ def _conditional(exchange: Exchange) -> bool:
     return exchange.digested or bool(asked)
 
 
-# What can be told from right bytes only by a digest breaks where there is one: nobody can notice it in a listing.
+# What can be distinguished from right bytes only by a digest is broken where there is one: in a listing it would go
+# unnoticed.
 SUITABLE: Final[dict[Break, Callable[[Exchange], bool]]] = {
     **dict.fromkeys(Break, _any),
     **dict.fromkeys(
@@ -152,7 +153,7 @@ _OF_RANGES: Final = frozenset({Break.FLIP_IN_RANGE, Break.WHOLE_FOR_RANGE, Break
 
 
 class BreakingProxy:
-    """Passes requests on to 127.0.0.1, and breaks the answers that it is told to.
+    """Passes requests on to 127.0.0.1, and breaks the answers it is configured to break.
 
     Args:
         upstream: Port of the server.

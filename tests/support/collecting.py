@@ -1,4 +1,4 @@
-"""A store in which somebody collects while others publish, name, deploy and read, beside a model of what must stay."""
+"""A store that is collected while others publish, name, deploy and read, beside a model of what must stay."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class WatchedStore(Store):
 
 
 class Watched(MemoryStore, WatchedStore):
-    """The one in memory: it lets others in at random, and tells of each removal just before it."""
+    """The one in memory: it lets others run at random, and announces each removal just before it."""
 
     def __init__(self) -> None:
         self.watch()
@@ -190,7 +190,7 @@ class Watched(MemoryStore, WatchedStore):
         return self._objects[key].data
 
     def _tick(self) -> float:
-        self.time += 0.25  # nobody who looks at the clock again and again waits for ever
+        self.time += 0.25  # a loop that polls the clock ends
         return self.time
 
     async def _request(self, key: str) -> None:
@@ -332,7 +332,7 @@ class World:
         for kept in self.leased.values():
             assert set(kept) <= self.published, f"a lease keeps nothing: {kept}"
 
-    # What people do. Each tells the model of it when it has come to a good end.
+    # What people do. Each updates the model when it has succeeded.
 
     async def bring(self, number: int) -> None:
         """Put the packages of an environment into the store that it lacks, each in its formats, receipts first."""
@@ -433,7 +433,7 @@ class World:
                 assert not self.reachable(number), f"a package of a reachable environment is gone: {archives(each)[0]}"
 
     async def collect(self, kill_at: int | None = None, shard: Shard | None = None) -> Collected | None:
-        """Collect, all or a part; be killed after so many removals, whoever makes them."""
+        """Collect, all or a part; be killed after so many removals, by any process."""
         collector = Collector(self.store, RULES, self.keys, "packages", clock=VirtualClock())
         task = asyncio.create_task(collector.run(shard))
         if kill_at is not None:
@@ -460,7 +460,7 @@ class World:
         ]
 
     async def look(self) -> Collected:
-        """Tell what would go."""
+        """Return what would be removed."""
         return await Collector(self.store, RULES, self.keys, "packages").look()
 
 

@@ -27,7 +27,9 @@ def _begin() -> slipcover.Slipcover | None:
         return None
     sources = [str(REPOSITORY / source) for source in SOURCES]
     alone = "PYTEST_XDIST_WORKER" not in os.environ
-    measured = slipcover.Slipcover(source=sources if alone else None)  # who starts workers adds what nobody imported
+    measured = slipcover.Slipcover(
+        source=sources if alone else None
+    )  # the process that starts workers adds what was never imported
     slipcover.ImportManager(measured, slipcover.FileMatcher(sources=sources)).__enter__()
     return measured
 

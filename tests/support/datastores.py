@@ -31,7 +31,7 @@ class Datastore:
     Attributes:
         kind: Its type, as Metaflow calls it.
         server: What answers.
-        settings: Metaflow's, of whoever submits flows.
+        settings: Metaflow's, of the user who submits flows.
         login: Variables that let a process in, there and on nodes.
         files: Directory of what `login` names, if anything; nodes must see it.
     """

@@ -43,7 +43,7 @@ _TURNS: Final = 5  # of the event loop: more than it takes to accept a connectio
 
 
 class Throttle:
-    """Hands out bytes at a rate; whoever shares it shares the rate.
+    """Serves bytes at a rate, which all connections that share it share.
 
     Args:
         bytes_per_second: The rate; None for no limit.
@@ -148,7 +148,7 @@ class FaultServer:
             await asyncio.wait(connections, timeout=_STOP_SECONDS)
         for writer in list(self._writers):
             writer.transport.abort()
-        await _turn()  # transports close their sockets a turn after they were told to
+        await _turn()  # transports close their sockets a turn after `close`
 
     @property
     def url(self) -> str:
@@ -306,7 +306,7 @@ class FaultServer:
                 try:
                     loop = asyncio.get_running_loop()
                     await loop.sendfile(writer.transport, file, answer.start, answer.size)
-                finally:  # the position tells how far it came
+                finally:  # the position shows how far it got
                     record.bytes_sent = max(0, file.tell() - answer.start)
             return
         mark = int(answer.size * fault.after) if fault is not None else -1

@@ -177,7 +177,7 @@ class ConditionProxy:
             if answer.status == 404:
                 return web.Response(status=404)
         self._sessions[upload] = _Session(body, wanted)
-        # whoever stands before this one stays there
+        # earlier entries stay where they are
         place = f"{request.scheme}://{request.headers['Host']}{request.path}?uploadType=resumable&upload_id={upload}"
         return web.Response(headers={"Location": place})
 
@@ -249,7 +249,7 @@ class ConditionProxy:
 
 
 class CheckingProxy(ConditionProxy):
-    """Does the same for whoever has a token, by https; fake-gcs-server itself asks nobody who he is.
+    """Does the same for clients with a token, by https; fake-gcs-server itself does not authenticate.
 
     Args:
         upstream: Address of the server.

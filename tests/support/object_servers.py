@@ -113,7 +113,7 @@ def data_directory() -> Path:
 
 
 def _remove_what_killed_runs_left(directories: Path, sockets: Path) -> None:
-    """Remove data of processes that are gone, and sockets on which nobody has listened for a minute."""
+    """Remove data of processes that are gone, and sockets without a listener for a minute."""
     for path in directories.glob(f"{_PREFIX}*-*"):
         owner = path.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdecimal() and not _runs(int(owner)):
@@ -282,7 +282,7 @@ def _await_answer(process: subprocess.Popen[bytes], name: str, probe: str, ports
             break
         time.sleep(0.05)
     tail = log.read_bytes()[-2000:].decode(errors="replace")
-    # whoever answers may be the one who took the port, and who took it may be gone again
+    # the process that answers may be another one that took the port, and it may be gone again
     if (taken := taken_by_others(ports, process.pid)) or (process.poll() is not None and _PORT_TAKEN.search(tail)):
         raise PortTakenError(f"{name} did not come up on ports {list(ports)}, others listen on {taken}:\n{tail}")
     if process.poll() is not None or not _answers(probe):

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1 for servers that must be told theirs.
+"""Ports of 127.0.0.1 for servers that must be given one.
 
 A server that may choose binds port 0: the kernel gives it a port that is its own from then on. One that must be told
 can lose its port to another program between the choice and its start, so it is started again with others.
@@ -28,7 +28,7 @@ class PortTakenError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports on which nobody listens now, nor on those `OFFSET` above them."""
+    """Return ports without a listener, now, nor on those `OFFSET` above them."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
@@ -44,7 +44,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def on_free_ports(count: int, start: Callable[[Sequence[int]], AbstractContextManager[_Server]]) -> Iterator[_Server]:
-    """Run a server on ports that nobody uses; take others when one of them was taken in the meantime.
+    """Run a server on unused ports; take others if one of them was taken in the meantime.
 
     Args:
         count: How many it needs.

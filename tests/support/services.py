@@ -77,7 +77,7 @@ def main() -> None:
     kind, container, seconds = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with serving(kind, container) as service:  # type: ignore[arg-type]
-        print(json.dumps(asdict(service)), flush=True)  # noqa: T201 - whoever started it reads it
+        print(json.dumps(asdict(service)), flush=True)  # noqa: T201 - read by the process that started it
         time.sleep(float(seconds))
 
 

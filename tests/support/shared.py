@@ -1,4 +1,6 @@
-"""What all tests share is made once, by whoever needs it first; its making does not count for that test's limit."""
+"""What all tests share is made once, by the first test that needs it; making it does not count towards its time
+limit.
+"""
 
 from __future__ import annotations
 

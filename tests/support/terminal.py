@@ -1,4 +1,4 @@
-"""A terminal that a command writes to, and that tells what somebody would see on it."""
+"""A terminal that a command writes to, and that returns what a user would see on it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Terminal:
             data = os.read(self._fd, 1 << 16)
         except BlockingIOError:
             return
-        except OSError:  # nobody has the other side open any more
+        except OSError:  # the other side is closed
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._fd)

@@ -161,7 +161,7 @@ class TokenService:
         return web.json_response({"access_token": token, "token_type": "Bearer", "resource": AUDIENCE, **ends})
 
     def _how(self, path: str, said: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        """Return how a token is asked for, by whoever may have it."""
+        """Return how an authorised client requests a token."""
         if path.startswith(f"/{TENANT}/oauth2/"):
             kind, proof = "a secret", said.get("client_secret")
             if "client_assertion" in said:

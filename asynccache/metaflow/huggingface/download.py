@@ -61,7 +61,7 @@ def download(job: dict[str, Any]) -> None:
         Exception: What huggingface_hub raises.
     """
     if not job["locks"]:
-        # nobody else uses the directory, and kernel locks, for which huggingface_hub takes this name, would fail
+        # nothing else uses the directory, and kernel locks, for which huggingface_hub takes this name, would fail
         filelock: Any = importlib.import_module("filelock")
         filelock.FileLock = filelock.SoftFileLock
     from huggingface_hub import HfApi, __version__  # noqa: PLC0415 - an optional dependency, and slow to import
@@ -121,7 +121,7 @@ def _is(path: str, digest: _Digest, directory: str) -> bool:
         for count, block in enumerate(iter(lambda: file.read(_BLOCK_BYTES), b"")):
             state.update(block)
             if count % _BLOCKS_BETWEEN_SIGNS == 0:
-                os.utime(directory)  # tells whoever waits that this goes on
+                os.utime(directory)  # shows waiting processes that this goes on
     return state.hexdigest() == digest.value
 
 

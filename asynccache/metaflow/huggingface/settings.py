@@ -62,7 +62,7 @@ def read_settings() -> HuggingFaceSettings:
 
 
 def package_settings() -> Iterator[tuple[Any, ...]]:
-    """Yield the file that tells nodes what is set here, as a decorator adds it to the code package."""
+    """Yield the file with the local settings for nodes, as a decorator adds it to the code package."""
     changed = {name: value for name, value in _configured().items() if value != DEFAULTS[name]}
     if changed:
         from metaflow.packaging_sys import ContentType  # noqa: PLC0415 - where flows are launched

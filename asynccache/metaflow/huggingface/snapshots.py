@@ -35,7 +35,7 @@ _SAID_BYTES = 2000
 
 
 class Hub:
-    """A hub, asked with a token; shows the token to nobody else.
+    """A hub, queried with a token that is sent to no other host.
 
     Args:
         endpoint: Its address, None for the one that huggingface_hub asks by itself.
@@ -225,7 +225,7 @@ def _take_place(partial: str, place: str) -> None:
 
 
 def _show(link: str, name: str) -> None:
-    """Let a path show a snapshot beside it; nobody finds it missing in between."""
+    """Make a path point to a snapshot beside it; it is never missing in between."""
     if os.path.islink(link) and os.readlink(link) == name:
         return
     if os.path.isdir(link) and not os.path.islink(link):
