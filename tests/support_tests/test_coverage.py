@@ -37,6 +37,7 @@ def run(directory: Path, least: str, *words: str) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=directory, env=variables, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long  # each `make test` is such a run
 def test_a_run_fails_where_its_workers_together_saw_less_than_is_wanted(tmp_path: Path) -> None:
     done = run(tmp_path, "99", "-n", "2")
     assert "2 passed" in done.stdout
