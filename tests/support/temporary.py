@@ -16,7 +16,7 @@ _LEFT: Final = "left in the temporary directory"
 _LOOKS: Final = 50  # at the end, a tenth of a second apart
 _BASE: Final = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes what it gives to tests, if not in the temporary directory
 # what programs of others keep there by design, for all processes of a user
-_OF_OTHERS: Final = ("uv-setuptools-", "pip-", "hsperfdata_", "node-compile-cache")
+_OF_OTHERS: Final = ("uv-", "pip-", "hsperfdata_", "node-compile-cache")
 
 
 def base() -> Path:
