@@ -31,7 +31,7 @@ from asynccache.node.json_text import read_json
 from asynccache.runtime.threads import Threads
 
 _VIEW: Final = ".asynccache-view"
-CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has taken taken
+CLOBBERED: Final = "__clobbers__"  # where the library puts files whose path another package has taken
 _CONFIGS: Final[dict[LinkType, str]] = {
     "clone": "allow-hard-links = false\nallow-ref-links = true",
     "hardlink": "allow-hard-links = true\nallow-ref-links = false",
