@@ -61,7 +61,8 @@ def command(
     removed only with --unreferenced, and objects that asynccache has no record of only with --also.
 
     With --shard a run marks or sweeps a part of the packages; the first shard also takes environments and everything
-    else. Nothing is swept before all shards have marked, and packages only after the environments.
+    else. Nothing is swept before all shards have marked, and packages only after the environments. Shards find each
+    other in the store, so --run-id changes nothing.
 
     \b
     Examples:
